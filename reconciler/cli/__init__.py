@@ -17,10 +17,11 @@ import click
 from reconciler import __version__
 
 if TYPE_CHECKING:
-    from reconciler.core.model.names import LocationId
+    from pathlib import Path
 
-ARGUMENTS = "reconciler.arguments"
-"""The key of a context under which a command finds its command line."""
+    from reconciler.core.model.names import LocationId
+    from reconciler.core.model.safe_text import Provenance
+
 INTERRUPTED = 130
 USAGE = 64
 
@@ -47,12 +48,32 @@ COMMANDS = {
 
 
 class CommandRecord:
-    """The effects of a command line so far, for the words that it ends with."""
+    """The effects of a command line so far, for its reports and for the words that it ends with."""
 
-    __slots__ = ("contact_url", "keeps", "names", "reads", "sends", "state_variable")
+    __slots__ = (
+        "arguments",
+        "contact_url",
+        "directory",
+        "has_answered",
+        "keeps",
+        "names",
+        "provenance",
+        "reads",
+        "sends",
+        "state_variable",
+    )
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
-    def __init__(self, *, sends: bool = False, reads: bool = False, keeps: bool = False) -> None:
+    def __init__(
+        self, arguments: Sequence[str] = (), *, sends: bool = False, reads: bool = False, keeps: bool = False
+    ) -> None:
+        self.arguments = arguments
+        self.directory: Path | None = None
+        """The manifests that the command reads: their checkout has the commit of its reports."""
+        self.provenance: Provenance | None = None
+        """How the reports of the command came to be, the same in all of them; None until the first one."""
+        self.has_answered = False
+        """Whether an answer is on stdout."""
         self.names: dict[LocationId, str] = {}
         """The names that people gave to locations."""
         self.contact_url = ""
@@ -72,8 +93,17 @@ class CommandRecord:
     def begin_sending(self) -> None:
         self.sends = True
 
+    def note_answer(self) -> None:
+        self.has_answered = True
+
+    def set_directory(self, directory: Path) -> None:
+        self.directory = directory
+
     def set_links(self, contact_url: str) -> None:
         self.contact_url = contact_url
+
+    def set_provenance(self, provenance: Provenance) -> None:
+        self.provenance = provenance
 
     def set_names(self, names: Mapping[LocationId, str], state_variable: str) -> None:
         self.names.update(names)
@@ -116,11 +146,6 @@ def _suggest_close(name: str, commands: Sequence[str]) -> str:
 class _Commands(Suggesting):
     """A group that imports a command's module only when it is called."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # reports have the command that made them
-        ctx.meta[ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -148,7 +173,7 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
-    record = CommandRecord()
+    record = CommandRecord(arguments)
     try:
         result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=record)
         return result if isinstance(result, int) else 0

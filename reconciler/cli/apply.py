@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
-from reconciler.cli.console import Console, print_document, read_line, stop_by_signals
+from reconciler.cli.console import Console, read_line, stop_by_signals
 from reconciler.cli.options import (
-    FORMATS,
     Invocation,
-    OutputFormat,
     common,
     create_state_option,
     group_options,
     locking,
     output,
-    spilling,
 )
 from reconciler.cli.plan import find_exit_code, preview
 from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
@@ -41,12 +40,13 @@ from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
-from reconciler.operations.workspace import MANIFESTS, open_session
+from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
 from reconciler.output.plan_sentences import WORD, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
 
 RATES = ("error_rate", "surprise_rate")
+NO_RATES: Mapping[str, float] = MappingProxyType({})
 
 
 def _parse_number(text: str) -> float:
@@ -75,62 +75,73 @@ def _parse_rates(_context: click.Context, _parameter: click.Parameter, value: st
     return rates
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyFlags:
-    """The flags of a run of its own: how much is asked, and where it stops."""
+def _make_request(
+    *, lock_timeout_ms: int, spill: bool, canary: Canary | None = None, stop_on: Mapping[str, float] = NO_RATES
+) -> ApplyRequest:
+    return ApplyRequest(
+        lock_timeout_ms=lock_timeout_ms,
+        canary=canary,
+        max_error_pct=stop_on.get("error_rate"),
+        max_surprise_pct=stop_on.get("surprise_rate"),
+        spill=spill,
+    )
 
-    dry_run: bool
-    auto_approve: bool
-    approved: str
-    create_state: bool
-    canary: Canary | None
-    stop_on: dict[str, float]
+
+_sending = group_options(
+    "sending",
+    _make_request,
+    ("canary", "stop_on"),
+    lock_timeout_ms=locking,
+    spill=click.option(
+        "--quota-spill",
+        "spill",
+        is_flag=True,
+        help="Where today's quota does not suffice: send what fits, and wait for the next day to go on.",
+    ),
+)
+"""The flags of a run that sends."""
+_dry_run = click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
+_auto_approve = click.option("--auto-approve", is_flag=True, help="Do not ask.")
 
 
 @click.command(epilog="Example: reconciler apply plan.json   or   reconciler apply manifests/ --auto-approve")
 @click.argument("target", type=click.Path(path_type=Path), default=MANIFESTS, metavar="[PLAN | MANIFESTS]")
 @click.option(
     "--manifests",
+    "named",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="With PLAN: its manifests, whose settings and tokens are used. Needed where they are not in `manifests`.",
 )
-@group_options(
-    "own",
-    ApplyFlags,
-    dry_run=click.option("--dry-run", is_flag=True, help="Preview and send nothing."),
-    auto_approve=click.option("--auto-approve", is_flag=True, help="Do not ask."),
-    approved=click.option(
-        "--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only."
-    ),
-    create_state=create_state_option,
-    canary=click.option(
-        "--canary",
-        callback=_parse_canary,
-        metavar="N|N%",
-        help="Begin with N contacts, then go on in waves, each ten times as large.",
-    ),
-    stop_on=click.option(
-        "--stop-on",
-        callback=_parse_rates,
-        metavar="RATE=P[,RATE=P]",
-        help="Stop where more than P percent end badly (error_rate), or surprise us (surprise_rate).",
-    ),
+@_dry_run
+@_auto_approve
+@click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
+@create_state_option
+@click.option(
+    "--canary",
+    callback=_parse_canary,
+    metavar="N|N%",
+    help="Begin with N contacts, then go on in waves, each ten times as large.",
+)
+@click.option(
+    "--stop-on",
+    callback=_parse_rates,
+    metavar="RATE=P[,RATE=P]",
+    help="Stop where more than P percent end badly (error_rate), or surprise us (surprise_rate).",
 )
 @plan_flags
-@locking
-@spilling
-@output(*FORMATS)
+@_sending
+@output()
 @reported
 @common
 def apply_command(
     target: Path,
-    manifests: Path | None,
-    own: ApplyFlags,
+    named: Path | None,
+    dry_run: bool,
+    auto_approve: bool,
+    approved: str,
     flags: PlanFlags,
-    lock_timeout_ms: int,
-    quota_spill: bool,
-    form: OutputFormat,
+    sending: ApplyRequest,
     invocation: Invocation,
 ) -> int:
     """Send the fewest requests that do what was planned.
@@ -139,77 +150,57 @@ def apply_command(
     send what is in both; the rest is listed. With --approved: plan anew, and send it if a reviewer approved these very
     changes. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
     """
-    console, request = invocation.console, flags.request(create_state=own.create_state)
+    request = flags.request()
     refuse_missing_reason(request)
     # before planning: reading contacts may take long
-    if own.approved:
-        refuse_odd_digest(own.approved, target)
-    planned = _plan_target(target, manifests, invocation, flags, request)
-    if own.approved:
-        _refuse_unapproved(own.approved, planned, console, form)
-    note_locks(planned, console, lock_timeout_ms)
-    if own.dry_run:
-        preview(planned, console, form, planned.notes)
+    if approved:
+        refuse_odd_digest(approved, target)
+    planned = _plan_target(target, named, flags.override(invocation.workspace), flags.locations, request)
+    if approved and (stale := find_stale_approval(approved, planned)):
+        preview(planned, invocation, planned.notes)
+        raise stale
+    _note_locks(planned, invocation.console, sending.lock_timeout_ms)
+    if dry_run:
+        preview(planned, invocation, planned.notes)
         return ExitCode.GUARD if planned.plan.refused else ExitCode.DONE
     # a file was previewed when it was saved
-    reviewed = planned.proposal is not None and own.auto_approve
-    if form.kind == "text" and not reviewed:
-        preview(planned, console, form, planned.notes)
+    reviewed = planned.proposal is not None and auto_approve
+    if invocation.form.kind == "text" and not reviewed:
+        preview(planned, invocation, planned.notes)
     else:
         for note in planned.notes:
-            console.note(note)
+            invocation.console.note(note)
     # guards first: a person is not asked about a plan that would be refused
     approve(planned.plan)
-    if not (own.auto_approve or own.approved or planned.plan.is_empty):
-        ask(planned)
-    return run_apply(
-        planned,
-        ApplyRequest(
-            recovery_beside=target if planned.proposal else Path("reconciler"),
-            lock_timeout_ms=lock_timeout_ms,
-            canary=own.canary,
-            max_error_pct=own.stop_on.get("error_rate"),
-            max_surprise_pct=own.stop_on.get("surprise_rate"),
-            spill=quota_spill,
-        ),
-        console,
-        form,
-    )
+    if not (auto_approve or approved or planned.plan.is_empty):
+        _ask(planned)
+    return _send(planned, replace(sending, recovery_beside=target) if planned.proposal else sending, invocation)
 
 
 def _plan_target(
-    target: Path, manifests: Path | None, invocation: Invocation, flags: PlanFlags, request: PlanRequest
+    target: Path, named: Path | None, workspace: Workspace, locations: tuple[str, ...], request: PlanRequest
 ) -> PlanResult:
     """The plan of a directory, or of a plan file."""
     if target.is_file():
-        workspace = flags.workspace(invocation, MANIFESTS if manifests is None else manifests)
-        return asyncio.run(
-            remake_plan(workspace, target, request, locations=flags.locations, is_default=manifests is None)
-        )
+        workspace = replace(workspace, directory=named or MANIFESTS)
+        return asyncio.run(remake_plan(workspace, target, request, locations=locations, is_default=named is None))
     if target.suffix and not target.exists():
         raise no_plan_file(target, f"no plan file {target}")
-    workspace = flags.workspace(invocation, _choose_directory(target, manifests))
-    return asyncio.run(make_plan(open_session(workspace, flags.locations), request))
+    workspace = replace(workspace, directory=_choose_directory(target, named))
+    return asyncio.run(make_plan(open_session(workspace, locations), request))
 
 
-def _choose_directory(target: Path, manifests: Path | None) -> Path:
-    if manifests is None or target == manifests:
+def _choose_directory(target: Path, named: Path | None) -> Path:
+    if named is None or target == named:
         return target
     if target != MANIFESTS:
         raise UsageError(
-            f"{target} and --manifests {manifests} name two directories", hint="name the one whose manifests to apply"
+            f"{target} and --manifests {named} name two directories", hint="name the one whose manifests to apply"
         )
-    return manifests
+    return named
 
 
-def _refuse_unapproved(digest: str, planned: PlanResult, console: Console, form: OutputFormat) -> None:
-    """Shows the plan made now and raises StalePlan where another one was approved."""
-    if stale := find_stale_approval(digest, planned):
-        preview(planned, console, form, planned.notes)
-        raise stale
-
-
-def note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> None:
+def _note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> None:
     """Notes the runs under way, before a preview that may be long."""
     then = "While it is, a run here is refused."
     if lock_timeout_ms:
@@ -218,7 +209,7 @@ def note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> N
         console.note(f"{describe_lease(lease)}. {then}")
 
 
-def ask(planned: PlanResult) -> None:
+def _ask(planned: PlanResult) -> None:
     """Goes on only where a person types the word."""
     # a job would wait for ever
     if not sys.stdin.isatty():
@@ -231,10 +222,10 @@ def ask(planned: PlanResult) -> None:
         raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
 
 
-def run_apply(planned: PlanResult, request: ApplyRequest, console: Console, form: OutputFormat) -> int:
+def _send(planned: PlanResult, request: ApplyRequest, invocation: Invocation) -> int:
     """Carries a plan out and answers with its report; returns the exit code."""
-    result = asyncio.run(_apply_until_signal(planned, request, console))
-    print_document(RunDocument(result.reports), console, form)
+    result = asyncio.run(_apply_until_signal(planned, request, invocation.console))
+    invocation.print_document(RunDocument(result.reports))
     return result.exit_code
 
 
@@ -252,23 +243,19 @@ async def _apply_until_signal(planned: PlanResult, request: ApplyRequest, consol
     metavar="DIR",
     help="What is demanded now.  [default: manifests]",
 )
-@click.option("--dry-run", is_flag=True, help="Preview and send nothing.")
-@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@_dry_run
+@_auto_approve
 @revert_flags
-@locking
-@spilling
-@output(*FORMATS)
+@_sending
+@output()
 @reported
 @common
 def revert_command(
     run: str,
-    manifests: Path,
     dry_run: bool,
     auto_approve: bool,
     flags: PlanFlags,
-    lock_timeout_ms: int,
-    quota_spill: bool,
-    form: OutputFormat,
+    sending: ApplyRequest,
     invocation: Invocation,
 ) -> int:
     """Undo what a run changed.
@@ -279,12 +266,12 @@ def revert_command(
     tag started are not called back.
     """
     console = invocation.console
-    planned = asyncio.run(make_revert_plan(invocation.workspace(manifests), run, flags.request()))
+    planned = asyncio.run(make_revert_plan(invocation.workspace, run, flags.request()))
     for note in planned.notes:
         console.note(note)
-    note_locks(planned, console, lock_timeout_ms)
-    if form.kind == "text" or dry_run:
-        preview(planned, console, form)
+    _note_locks(planned, console, sending.lock_timeout_ms)
+    if invocation.form.kind == "text" or dry_run:
+        preview(planned, invocation)
     if dry_run:
         return find_exit_code(planned.plan, detailed=False)
     # guards first: a person is not asked about a plan that would be refused
@@ -293,6 +280,5 @@ def revert_command(
     if planned.plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
     elif not auto_approve:
-        ask(planned)
-    request = ApplyRequest(f"revert {reversal.run}", lock_timeout_ms=lock_timeout_ms, spill=quota_spill)
-    return run_apply(planned, request, console, form)
+        _ask(planned)
+    return _send(planned, replace(sending, operation=f"revert {reversal.run}"), invocation)

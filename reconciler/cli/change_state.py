@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, locking, manifests_option
 from reconciler.cli.state import state_command
+from reconciler.core.formats.recovery_file import UnrecordedAnswers
+from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.lease import Lease, describe_lease, unlock_command
 from reconciler.core.model.names import ContactId, Instant, parse_instant
@@ -20,6 +23,7 @@ from reconciler.operations.change_state import (
     ForgetRequest,
     ImportRequest,
     ImportResult,
+    PushedState,
     find_export_time,
     forget,
     import_contacts,
@@ -32,6 +36,8 @@ from reconciler.operations.change_state import (
 from reconciler.operations.state import list_locks
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted, moment
+
+T = TypeVar("T")
 
 
 @state_command.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
@@ -46,9 +52,7 @@ from reconciler.output.blocks import counted, moment
 @manifests_option
 @locking
 @common
-def import_file(
-    file: Path, location: str, observed_at: str, manifests: Path, lock_timeout_ms: int, invocation: Invocation
-) -> int:
+def import_file(file: Path, location: str, observed_at: str, lock_timeout_ms: int, invocation: Invocation) -> int:
     """Learn what contacts carry from an export, without asking the API: adopt a location without a write.
 
     FILE is a CSV export with the columns contact_id (or Contact Id, id) and tags, or a JSON dump of search rows. What
@@ -57,7 +61,7 @@ def import_file(
     Without --observed-at a file that Git tracks is of the time of its commit, since a checkout makes every file new;
     where that cannot be told (changed since, a shallow clone) the time has to be given.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     # the notes and errors below have the names of locations
     workspace.find_names()
     now = workspace.clock.now()
@@ -109,7 +113,6 @@ def forget_contacts(
     contacts: tuple[str, ...],
     location: str,
     limits: bool,
-    manifests: Path,
     lock_timeout_ms: int,
     invocation: Invocation,
 ) -> int:
@@ -123,7 +126,7 @@ def forget_contacts(
     console = invocation.console
     ids = tuple(dict.fromkeys(map(ContactId, contacts)))
     request = ForgetRequest(location, ids, limits, lock_timeout_ms)
-    result = asyncio.run(forget(invocation.workspace(manifests), request))
+    result = asyncio.run(forget(invocation.workspace, request))
     if limits:
         console.say(f"forgot how much a request to location {result.location} may hold")
     for contact, ledger in result.released.items():
@@ -140,21 +143,31 @@ def forget_contacts(
 @manifests_option
 @locking
 @common
-def push(file: Path, manifests: Path, lock_timeout_ms: int, invocation: Invocation) -> int:
+def push(file: Path, lock_timeout_ms: int, invocation: Invocation) -> int:
     """Replace the state by what FILE holds, which `state pull` printed.
 
     Refused where the lineage is another, the serial is older than that of the state, or something in it contradicts
     itself. Into an empty state, lineage and serial are taken over.
     """
-    workspace = invocation.workspace(manifests)
+    workspace = invocation.workspace
     states = read_portable(file, workspace.clock.now())
+    pushed = push_states(workspace, states, lock_timeout_ms=lock_timeout_ms)
+    return _say_each(pushed, _describe_pushed, invocation.console)
 
-    async def push_each() -> None:
-        async for pushed in push_states(workspace, states, lock_timeout_ms=lock_timeout_ms):
-            done = "is as the file says already" if pushed.serial is None else f"is at serial {pushed.serial}"
-            invocation.console.say(f"location {pushed.location} {done}")
 
-    asyncio.run(push_each())
+def _describe_pushed(pushed: PushedState) -> str:
+    done = "is as the file says already" if pushed.serial is None else f"is at serial {pushed.serial}"
+    return f"location {pushed.location} {done}"
+
+
+def _say_each(results: AsyncIterator[T], describe: Callable[[T], str], console: Console) -> int:
+    """A line for each result, as soon as it is there."""
+
+    async def say_each() -> None:
+        async for result in results:
+            console.say(describe(result))
+
+    asyncio.run(say_each())
     return 0
 
 
@@ -163,22 +176,21 @@ def push(file: Path, manifests: Path, lock_timeout_ms: int, invocation: Invocati
 @manifests_option
 @locking
 @common
-def migrate(url: str, manifests: Path, lock_timeout_ms: int, invocation: Invocation) -> int:
+def migrate(url: str, lock_timeout_ms: int, invocation: Invocation) -> int:
     """Copy the whole state, history included, to another place, and prove that it arrived.
 
     Nobody can work on a location while it is copied. The old state stays as it is: point `state` in reconciler.yaml to
     the new one, and put the old one away.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
-
-    async def migrate_each() -> None:
-        async for copied in migrate_states(workspace, url, lock_timeout_ms=lock_timeout_ms):
-            contacts = counted(len(copied.state.observed), "contact")
-            console.say(f"location {copied.state.location}: {contacts}, {counted(len(copied.runs), 'run')}")
-
-    asyncio.run(migrate_each())
-    console.answer(f"now set `state: {redacted(url)}` in reconciler.yaml, and put the old state away\n")
+    copied = migrate_states(invocation.workspace, url, lock_timeout_ms=lock_timeout_ms)
+    _say_each(copied, _describe_copied, invocation.console)
+    invocation.console.answer(f"now set `state: {redacted(url)}` in reconciler.yaml, and put the old state away\n")
     return 0
+
+
+def _describe_copied(copied: Portable) -> str:
+    contacts = counted(len(copied.state.observed), "contact")
+    return f"location {copied.state.location}: {contacts}, {counted(len(copied.runs), 'run')}"
 
 
 @state_command.command("recover", epilog="Example: reconciler state recover plan.json.emergency-3f0c9e1b2a4d-7.json")
@@ -186,21 +198,18 @@ def migrate(url: str, manifests: Path, lock_timeout_ms: int, invocation: Invocat
 @manifests_option
 @locking
 @common
-def recover(files: tuple[Path, ...], manifests: Path, lock_timeout_ms: int, invocation: Invocation) -> int:
+def recover(files: tuple[Path, ...], lock_timeout_ms: int, invocation: Invocation) -> int:
     """Write down what a run learnt when the state could not be written.
 
     Each FILE is an emergency journal that the run named. Possible until the next run begins; after that, what is in
     doubt is settled by `--refresh get`.
     """
-    workspace = invocation.workspace(manifests)
+    recovered = recover_answers(invocation.workspace, files, lock_timeout_ms=lock_timeout_ms)
+    return _say_each(recovered, _describe_recovered, invocation.console)
 
-    async def recover_each() -> None:
-        async for answers in recover_answers(workspace, files, lock_timeout_ms=lock_timeout_ms):
-            contacts = counted(len(answers.verdicts), "contact")
-            invocation.console.answer(f"run {answers.run}: recorded the answer of {contacts}\n")
 
-    asyncio.run(recover_each())
-    return 0
+def _describe_recovered(answers: UnrecordedAnswers) -> str:
+    return f"run {answers.run}: recorded the answer of {counted(len(answers.verdicts), 'contact')}"
 
 
 @state_command.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
@@ -208,14 +217,14 @@ def recover(files: tuple[Path, ...], manifests: Path, lock_timeout_ms: int, invo
 @click.option("--location", metavar="L", help="The locked location, by id or name. Needed with ID.")
 @manifests_option
 @common
-def unlock_location(lease: str | None, location: str | None, manifests: Path, invocation: Invocation) -> int:
+def unlock_location(lease: str | None, location: str | None, invocation: Invocation) -> int:
     """List the locks, or end a lease whose holder is gone for good.
 
     Without ID: who holds which location, since when, where, and the command that ends that lease. With the exact ID:
     ends it. A holder that lives after all is refused every further write, and stops; a request of it that is under way
     may still take effect, and is listed as in doubt.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     if lease is None:
         _say_locks(workspace, location, console)
         return 0

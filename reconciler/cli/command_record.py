@@ -1,4 +1,4 @@
-"""The record of a command line: names of locations, its effects so far, how its reports came to be, and its error.
+"""The record of a command line, found, and filled from settings; how its reports came to be; its error.
 
 Law: stages, and documents for machines, know ids only. A name is put beside an id where a text leaves for a person, by
 `core.names.name_locations`. Loading settings gives their names to `learn_names`.
@@ -10,22 +10,19 @@ import os
 import re
 import traceback
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 
 from reconciler import __version__
-from reconciler.cli import ARGUMENTS, CommandRecord
+from reconciler.cli import CommandRecord
 from reconciler.core.model.errors import ExitCode, InvalidInput, LockHeld, ReconcilerError
-from reconciler.core.model.names import LocationId, name_locations
+from reconciler.core.model.names import name_locations
 from reconciler.core.model.safe_text import Provenance, command_line, visible
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.system import SystemClock
 
 LONGEST_PATH = 200
-_DIRECTORY = "reconciler.directory"
-_MADE = "reconciler.made"
 _SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY")
 
 
@@ -36,61 +33,36 @@ def find_record() -> CommandRecord:
 
 
 def learn_names(settings: Settings) -> None:
-    """Keeps the names until the command ends, and for the error that it ends with."""
-    origin = settings.origin("state")
+    """Keeps names and links until the command ends, and for the error that it ends with."""
+    origin, record = settings.origin("state"), find_record()
     named_by = origin.source if origin.kind is OriginKind.ENVIRONMENT else None
-    find_record().set_names(settings.names(), named_by.path if named_by else "")
-    learn_contact_url(settings)
-
-
-def learn_contact_url(settings: Settings) -> None:
-    """Keeps the address by which reports of the command link to contacts."""
-    find_record().set_links(settings.contact_url)
-
-
-def contact_url() -> str:
-    """The address where the CRM shows a contact; empty where the settings have none."""
-    return find_record().contact_url
-
-
-def location_names() -> Mapping[LocationId, str]:
-    return find_record().names
+    record.set_names(settings.names(), named_by.path if named_by else "")
+    record.set_links(settings.contact_url)
 
 
 def for_person(text: str) -> str:
     """The text with the name of each location that it speaks of."""
-    return name_locations(text, location_names())
-
-
-def learn_directory(directory: Path) -> None:
-    """Keeps the directory of the manifests that the command reads: its checkout has the commit of the reports."""
-    if (command := click.get_current_context(silent=True)) is not None:
-        command.meta[_DIRECTORY] = directory
+    return name_locations(text, find_record().names)
 
 
 def provenance() -> Provenance | None:
     """How the reports of the command came to be, the same in all of them; None where no command runs."""
-    command = click.get_current_context(silent=True)
-    if command is None:
-        return None
+    record = find_record()
     # one instant and one commit in all reports of a command
-    if _MADE not in command.meta:
-        command.meta[_MADE] = _make_provenance(command.meta)
-    made: Provenance = command.meta[_MADE]
-    return made
+    if record.provenance is None and click.get_current_context(silent=True) is not None:
+        record.set_provenance(_make_provenance(record))
+    return record.provenance
 
 
-def _make_provenance(meta: Mapping[str, object]) -> Provenance:
+def _make_provenance(record: CommandRecord) -> Provenance:
     # it starts Git, which no answer in text needs
     from reconciler.operations.identity import find_commit
 
-    directory, arguments = meta.get(_DIRECTORY), meta.get(ARGUMENTS, ())
-    assert isinstance(arguments, tuple)
     return Provenance(
         at=SystemClock().now(),
-        commit=find_commit(directory) if isinstance(directory, Path) else "",
+        commit=find_commit(record.directory) if record.directory else "",
         version=__version__,
-        command=command_line([cut(_list_secrets(os.environ), argument) for argument in arguments]),
+        command=command_line([cut(_list_secrets(os.environ), argument) for argument in record.arguments]),
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from reconciler.cli.command_record import learn_contact_url, provenance
-from reconciler.cli.console import Console, print_document
-from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, manifests_argument, output
+from reconciler.cli.command_record import find_record, provenance
+from reconciler.cli.console import Console
+from reconciler.cli.options import Invocation, common, manifests_argument, output
 from reconciler.core.model.errors import ExitCode, InvalidInput, Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import json_line
@@ -26,16 +24,14 @@ from reconciler.output.schema import SCHEMAS, published
 @manifests_argument
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 @click.option("--show-settings", is_flag=True, help="Show every setting and where it comes from; no token is shown.")
-@output("text", "json", "github", whole=False, text="How to answer; github: annotations of a workflow run.")
+@output(("text", "json", "github"), whole=False, text="How to answer; github: annotations of a workflow run.")
 @common
-def validate_command(
-    manifests: Path, strict: bool, show_settings: bool, form: OutputFormat, invocation: Invocation
-) -> int:
+def validate_command(strict: bool, show_settings: bool, invocation: Invocation) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
     Needs no token, no state and no network. Exit code 0 without errors, 1 with.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     if show_settings:
         return _show_settings(workspace, console)
     summary = ""
@@ -46,9 +42,9 @@ def validate_command(
         summary = f"valid: {counted(len(loaded.manifests), 'manifest')}, {counted(sets, 'contact set')}"
     except InvalidInput as error:
         problems = error.problems
-    if form.kind == "json":
+    if invocation.form.kind == "json":
         console.answer(json_line(add_provenance(ProblemList(problems).json(), provenance())))
-    elif form.kind == "github":
+    elif invocation.form.kind == "github":
         console.answer(render_github(problems))
     else:
         for line in (*(line for problem in problems for line in problem.lines), summary or _count_problems(problems)):
@@ -88,17 +84,15 @@ def schema_command(kind: str, **_: object) -> int:
 @manifests_argument
 @click.option("--base", default="HEAD", show_default=True, metavar="REV", help="The revision to compare with.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something changed.")
-@output(*FORMATS)
+@output()
 @common
-def diff_command(
-    manifests: Path, base: str, detailed_exitcode: bool, form: OutputFormat, invocation: Invocation
-) -> int:
+def diff_command(base: str, detailed_exitcode: bool, invocation: Invocation) -> int:
     """Say what a change to manifests means: who gains and loses what.
 
     Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below
     MANIFESTS as they are now with those at REV.
     """
-    result = compare_with(invocation.workspace(manifests), base)
-    learn_contact_url(result.settings)
-    print_document(DiffDocument(result.comparisons, result.moves, base), invocation.console, form)
+    result = compare_with(invocation.workspace, base)
+    find_record().set_links(result.settings.contact_url)
+    invocation.print_document(DiffDocument(result.comparisons, result.moves, base))
     return ExitCode.CHANGES if detailed_exitcode and not result.is_empty else ExitCode.DONE

@@ -1,15 +1,15 @@
 """The options that commands share. Each group of them reaches its command as one typed value.
 
 @manifests_argument
-@plan_flags             # `flags: PlanFlags`, of `plan_flags.py`
-@output(*FORMATS)       # `form: OutputFormat`
-@common                 # `invocation: Invocation`
-def command(manifests: Path, flags: PlanFlags, form: OutputFormat, invocation: Invocation) -> int: ...
+@plan_flags     # `flags: PlanFlags`, of `plan_flags.py`
+@output()
+@common         # `invocation: Invocation`, which has the manifests' workspace and the form of the answer
+def command(flags: PlanFlags, invocation: Invocation) -> int: ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from reconciler.cli.console import Console, has_answered
+from reconciler.cli.command_record import find_record
+from reconciler.cli.console import Console, make_output
 from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.loading.settings import flag_name, setting_keys
 from reconciler.operations.workspace import MANIFESTS, Workspace
+from reconciler.output.document import Document, count_rows, spell
 
 if TYPE_CHECKING:
     from reconciler.cli.report_file import Report
@@ -39,13 +41,18 @@ class Decorator(Protocol):
 FORMATS = ("text", "markdown", "json", "csv", "html")
 
 
-def group_options(argument: str, make: Callable[..., object], **options: Decorator) -> Decorator:
-    """Options by their click names; the command gets all their values as `argument`, made by `make`."""
+def group_options(
+    argument: str, make: Callable[..., object], taken: Sequence[str] = (), /, **options: Decorator
+) -> Decorator:
+    """Options by their click names; the command gets all their values as `argument`, made by `make`.
+
+    `taken`: names of values that are made by decorators further out, where the command has them, and belong to it too.
+    """
 
     def add(function: F) -> F:
         @wraps(function)
         def command(*arguments: Any, **values: Any) -> Any:
-            made = make(**{name: values.pop(name) for name in options})
+            made = make(**{name: values.pop(name) for name in (*options, *taken) if name in values})
             return function(*arguments, **{argument: made}, **values)
 
         # click lists options in the reverse order of their decorators: --help has them as they stand here
@@ -57,15 +64,39 @@ def group_options(argument: str, make: Callable[..., object], **options: Decorat
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form in which a command answers."""
+
+    kind: str = "text"
+    """One of FORMATS."""
+    whole: bool = False
+    """Whether nothing is folded away."""
+    report: Report | None = None
+    """The file that takes the answer too."""
+
+
+TEXT = OutputFormat()
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
-    """The common options of a command line."""
+    """The surroundings of a command, as its line chose them."""
 
     console: Console
-    overrides: dict[str, str]
-    """The flags that override settings, by the setting's key."""
+    workspace: Workspace
+    """The manifests; in `overrides` the flags that override settings."""
+    form: OutputFormat
 
-    def workspace(self, directory: Path) -> Workspace:
-        return Workspace(directory, self.overrides, listener=self.console)
+    def print_document(self, document: Document) -> None:
+        """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+        output = make_output(document)
+        if self.form.report is not None:
+            self.form.report.set_answer(output)
+        if self.form.kind == "text":
+            self.console.show(output.view(count_rows(self.form.whole)))
+            return
+        for chunk in spell(output, self.form.kind, whole=self.form.whole):
+            self.console.answer(chunk)
 
 
 _FLAG_PARAMETERS = {"setting_" + key.replace(".", "_"): key for key in setting_keys() if key != "state"}
@@ -76,19 +107,28 @@ _SETTING_FLAGS = {
 
 
 def _make_invocation(
-    *, quiet: bool, log_level: str, log_format: str, color: str, state: str | None, **settings: str | None
+    *,
+    quiet: bool,
+    log_level: str,
+    log_format: str,
+    color: str,
+    state: str | None,
+    manifests: Path = MANIFESTS,
+    form: OutputFormat = TEXT,
+    **settings: str | None,
 ) -> Invocation:
     overrides = {_FLAG_PARAMETERS[name]: value for name, value in settings.items() if value is not None}
     # its flag is no hidden one: it has a help text of its own
     if state is not None:
         overrides["state"] = state
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
-    return Invocation(console, overrides)
+    return Invocation(console, Workspace(manifests, overrides, listener=console), form)
 
 
 common = group_options(
     "invocation",
     _make_invocation,
+    ("manifests", "form"),
     state=click.option("--state", metavar="URL", help="Where state lives, such as sqlite:///path/to/state.db."),
     quiet=click.option("--quiet", is_flag=True, help="No progress; errors are still told."),
     log_level=click.option(
@@ -136,75 +176,46 @@ create_state_option = click.option(
 )
 
 
-def _make_lock_timeout(lock_timeout: float) -> int:
-    return round(1000 * lock_timeout)
-
-
-locking = group_options(
+locking = click.option(
+    "--lock-timeout",
     "lock_timeout_ms",
-    _make_lock_timeout,
-    lock_timeout=click.option(
-        "--lock-timeout",
-        type=click.FloatRange(min=0),
-        default=0,
-        show_default=True,
-        metavar="S",
-        help="Wait so many seconds for a location that somebody else works on.",
-    ),
+    type=click.FloatRange(min=0),
+    callback=lambda _context, _parameter, seconds: round(1000 * seconds),
+    default=0,
+    show_default=True,
+    metavar="S",
+    help="Wait so many seconds for a location that somebody else works on.",
 )
-spilling = click.option(
-    "--quota-spill",
-    is_flag=True,
-    help="Where today's quota does not suffice: send what fits, and wait for the next day to go on.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFormat:
-    """The form in which a command answers."""
-
-    kind: str
-    """One of FORMATS."""
-    whole: bool = False
-    """Whether nothing is folded away."""
-    report: Report | None = None
-    """The file that takes the answer too."""
 
 
 def _make_form(*, output: str, whole: bool = False) -> OutputFormat:
     return OutputFormat(output, whole)
 
 
-def answer_failures(function: F) -> F:
-    """Lets a command that is refused answer with a document of its `form`; the error is told as ever."""
+def output(formats: Sequence[str] = FORMATS, *, whole: bool = True, text: str = "How to answer.") -> Decorator:
+    """--format, and --all where tables may be long.
 
-    @wraps(function)
-    def command(*arguments: Any, form: OutputFormat, **values: Any) -> Any:
-        try:
-            return function(*arguments, form=form, **values)
-        except ReconcilerError as error:
-            # a program that reads JSON gets JSON; text has the error on stderr already
-            if form.kind != "text" and not has_answered():
-                # loaded only where something failed
-                from reconciler.cli.report_file import answer_failure
-
-                answer_failure(error, form)
-            raise
-
-    return command  # type: ignore[return-value]
-
-
-def output(*formats: str, whole: bool = True, text: str = "How to answer.") -> Decorator:
-    """--format, and --all where tables may be long."""
-    options = {
-        "output": click.option(
-            "--format", "output", type=click.Choice(formats), default="text", show_default=True, help=text
-        )
-    }
+    A command that is refused answers with a document of its format; the error is told as ever.
+    """
+    kinds = click.Choice(formats)
+    options = {"output": click.option("--format", "output", type=kinds, default="text", show_default=True, help=text)}
     if whole:
         options["whole"] = click.option("--all", "whole", is_flag=True, help="Fold nothing away.")
 
     def add(function: F) -> F:
-        return group_options("form", _make_form, **options)(answer_failures(function))
+        @wraps(function)
+        def command(*arguments: Any, form: OutputFormat, **values: Any) -> Any:
+            try:
+                return function(*arguments, form=form, **values)
+            except ReconcilerError as error:
+                # a program that reads JSON gets JSON; text has the error on stderr already
+                if form.kind != "text" and not find_record().has_answered:
+                    # loaded only where something failed
+                    from reconciler.cli.report_file import answer_failure
+
+                    answer_failure(error, form)
+                raise
+
+        return group_options("form", _make_form, **options)(command)  # type: ignore[return-value]
 
     return add

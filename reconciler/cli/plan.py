@@ -9,11 +9,8 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.console import Console, print_document
 from reconciler.cli.options import (
-    FORMATS,
     Invocation,
-    OutputFormat,
     common,
     create_state_option,
     manifests_argument,
@@ -40,17 +37,14 @@ from reconciler.planfile import write_plan
 @click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
 @create_state_option
 @plan_flags
-@output(*FORMATS)
+@output()
 @reported
 @common
 def plan_command(
-    manifests: Path,
     out: Path | None,
     detailed_exitcode: bool,
     explain_batches: bool,
-    create_state: bool,
     flags: PlanFlags,
-    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Preview what would change, and what it costs.
@@ -58,30 +52,28 @@ def plan_command(
     Reads the manifests below MANIFESTS (default: manifests) and what earlier runs observed. Writes nothing, takes no
     lease, and needs no token unless --refresh reads contacts first.
     """
-    console, request = invocation.console, flags.request(create_state=create_state)
-    session = open_session(flags.workspace(invocation, manifests), flags.locations)
+    request, directory = flags.request(), invocation.workspace.directory
+    session = open_session(flags.override(invocation.workspace), flags.locations)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
     planned = asyncio.run(make_plan(session, request))
     notes = [*describe_leases(planned.leases), *planned.notes]
-    preview(planned, console, form, notes, explain=explain_batches)
+    preview(planned, invocation, notes, explain=explain_batches)
     if out is not None:
         write_plan(planned.plan, out)
         # apply takes only the default directory unasked
-        where = "" if manifests == MANIFESTS else f" --manifests {shlex.quote(str(manifests))}"
-        console.note(
+        where = "" if directory == MANIFESTS else f" --manifests {shlex.quote(str(directory))}"
+        invocation.console.note(
             f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"
         )
     return find_exit_code(planned.plan, detailed=detailed_exitcode)
 
 
-def preview(
-    planned: PlanResult, console: Console, form: OutputFormat, notes: Sequence[str] = (), *, explain: bool = False
-) -> None:
+def preview(planned: PlanResult, invocation: Invocation, notes: Sequence[str] = (), *, explain: bool = False) -> None:
     """Shows a plan, with notes on it, in the form that was asked for."""
-    console.warn_of_problems(planned.session)
+    invocation.console.warn_of_problems(planned.session)
     lines = [*planned.session.list_inactive_sets(), *notes, *planned.list_quota_notes()]
-    print_document(PlanDocument(planned.plan, notes=lines, explain=explain), console, form)
+    invocation.print_document(PlanDocument(planned.plan, notes=lines, explain=explain))
 
 
 def find_exit_code(plan: Plan, *, detailed: bool) -> int:
@@ -96,16 +88,13 @@ def find_exit_code(plan: Plan, *, detailed: bool) -> int:
 @click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
 @create_state_option
 @drift_flags
-@output(*FORMATS)
+@output()
 @reported
 @common
 def drift_command(
-    manifests: Path,
     fail_on: str,
     show: str,
-    create_state: bool,
     flags: PlanFlags,
-    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Report what others changed.
@@ -113,16 +102,15 @@ def drift_command(
     Read-only. Without --refresh it tells from what earlier runs were answered; with it, contacts are read first.
     --max-age names what is too old: it is stale, and --refresh reads nobody else.
     """
-    console = invocation.console
     failing, shown = _parse_classes("--fail-on", fail_on), _parse_classes("--show", show)
-    session = open_session(invocation.workspace(manifests), flags.locations)
-    console.warn_of_problems(session)
+    session = open_session(invocation.workspace, flags.locations)
+    invocation.console.warn_of_problems(session)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=flags.refresh is not None)
     foreign = DriftClass.FOREIGN in (*failing, *shown)
-    result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, create_state)))
+    result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)))
     notes = [*describe_leases(result.leases), *result.notes]
-    print_document(DriftDocument(result.reports, notes=notes), console, form)
+    invocation.print_document(DriftDocument(result.reports, notes=notes))
     return ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE
 
 

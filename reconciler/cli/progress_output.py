@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from reconciler.cli.command_record import for_person, location_names
+from reconciler.cli.command_record import find_record, for_person
 from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
@@ -76,7 +76,7 @@ class Progress:
             return
         now = self._now()
         progress = self._progresses.setdefault(
-            event.location, LocationProgress(event.location, now, location_names().get(event.location, ""))
+            event.location, LocationProgress(event.location, now, find_record().names.get(event.location, ""))
         )
         progress.apply_event(event, now)
         if self._drawn:

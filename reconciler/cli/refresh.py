@@ -8,11 +8,9 @@ from pathlib import Path
 import click
 
 from reconciler.cli.command_record import find_record, print_error
-from reconciler.cli.console import Console, end_by_signals, print_document
+from reconciler.cli.console import Console, end_by_signals
 from reconciler.cli.options import (
-    FORMATS,
     Invocation,
-    OutputFormat,
     common,
     create_state_option,
     locking,
@@ -20,15 +18,13 @@ from reconciler.cli.options import (
     manifests_option,
     output,
 )
-from reconciler.cli.plan_flags import REFRESHES, PlanFlags, age_option, parse_age, scope_flags
+from reconciler.cli.plan_flags import REFRESHES, PlanFlags, age_option, refresh_flags
 from reconciler.core.manifests.export_sets import GroupBy
 from reconciler.core.model.errors import ExitCode, UsageError, worst_code
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, Settings
-from reconciler.core.observing.refresh_rules import Method
 from reconciler.loading.export_files import write_files
 from reconciler.operations.export import ExportRequest, ExportResult, choose_exported, export_location
-from reconciler.operations.plan_options import Reading
 from reconciler.operations.refresh import RefreshStateRequest, refresh_state
 from reconciler.operations.workspace import MANIFESTS, open_session
 from reconciler.output.blocks import counted
@@ -39,6 +35,7 @@ from reconciler.output.refresh import RefreshDocument
 @manifests_argument
 @click.option(
     "--method",
+    "refresh",
     type=click.Choice(REFRESHES),
     default="auto",
     show_default=True,
@@ -46,18 +43,13 @@ from reconciler.output.refresh import RefreshDocument
 )
 @age_option
 @create_state_option
-@scope_flags
+@refresh_flags
 @locking
-@output(*FORMATS)
+@output()
 @common
 def refresh_command(
-    manifests: Path,
-    method: str,
-    max_age: str | None,
-    create_state: bool,
     flags: PlanFlags,
     lock_timeout_ms: int,
-    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """Read what contacts carry now, and store it.
@@ -66,15 +58,13 @@ def refresh_command(
     contact. Whatever was read is kept when it is interrupted: with --max-age the next one goes on from there.
     """
     console = invocation.console
-    session = open_session(invocation.workspace(manifests), flags.locations)
+    session = open_session(invocation.workspace, flags.locations)
     console.warn_of_problems(session)
-    request = RefreshStateRequest(
-        flags.scope, Reading(Method(method), parse_age("max-age", max_age)), lock_timeout_ms, create_state
-    )
+    request = RefreshStateRequest(flags.scope, flags.reading, lock_timeout_ms, flags.create_state)
     result = asyncio.run(end_by_signals(refresh_state(session, request)))
     # the error of one location leaves the reports of the others
     if result.reports or not result.errors:
-        print_document(RefreshDocument(result.reports), console, form)
+        invocation.print_document(RefreshDocument(result.reports))
     # errors stand below the board, not within it
     console.progress.close()
     partial = [ExitCode.PARTIAL for report in result.reports if report.unread]
@@ -115,7 +105,6 @@ def export_command(
     group_by: str,
     refresh: str | None,
     out: Path,
-    manifests: Path,
     lock_timeout_ms: int,
     invocation: Invocation,
 ) -> int:
@@ -124,7 +113,7 @@ def export_command(
     From what was observed, or with --refresh search from what the location has now. The plan that follows adopts
     what is there, and sends nothing.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     settings = workspace.load_settings(begins=True)
     request = ExportRequest(GroupBy(group_by), tags, refresh is not None, lock_timeout_ms)
     files: dict[Path, str] = {}
@@ -137,7 +126,9 @@ def export_command(
         raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
     write_files(out, files)
     console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
-    console.note(f"next: reconciler plan {out}{_name_state(settings, manifests, out)}, which adopts what is there")
+    console.note(
+        f"next: reconciler plan {out}{_name_state(settings, workspace.directory, out)}, which adopts what is there"
+    )
     return ExitCode.DONE
 
 

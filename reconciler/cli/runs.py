@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
+from reconciler.cli.options import Invocation, common, locations_option, manifests_option, output
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.safe_text import redacted
 from reconciler.operations.runs import LAST, find_log, list_history
@@ -20,17 +19,17 @@ from reconciler.planfile import load_plan, no_plan_file
 @click.command(epilog="Example: reconciler history   then   reconciler show 3f0c9e1b2a4d")
 @locations_option
 @manifests_option
-@output(*FORMATS)
+@output()
 @common
-def history_command(manifests: Path, locations: tuple[str, ...], form: OutputFormat, invocation: Invocation) -> int:
+def history_command(locations: tuple[str, ...], invocation: Invocation) -> int:
     """List what was run: when, by whom, how it ended.
 
     `show RUN` tells what a run changed, `revert RUN` undoes it, as far as its rows are kept (history_keep).
     """
     console = invocation.console
     # only a page draws
-    result = list_history(invocation.workspace(manifests), locations, with_trends=form.kind == "html")
-    print_document(HistoryDocument(result.runs, result.trends), console, form)
+    result = list_history(invocation.workspace, locations, with_trends=invocation.form.kind == "html")
+    invocation.print_document(HistoryDocument(result.runs, result.trends))
     if not any(result.runs.values()):
         console.note(f"no run yet in {redacted(result.state)}")
     return 0
@@ -42,24 +41,23 @@ LONGEST = 12
 @click.command(epilog="Example: reconciler show plan.json --all   or   reconciler show 3f0c9e1b2a4d")
 @click.argument("what", metavar="PLAN | RUN")
 @manifests_option
-@output(*FORMATS)
+@output()
 @common
-def show_command(what: str, manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
+def show_command(what: str, invocation: Invocation) -> int:
     """Render a saved plan again, or tell what a run changed.
 
     PLAN is a file that `plan --out` wrote. RUN is an id that `history` lists, or `last`: per tag and per contact what
     became of it, who ran it, when, and from which change digest and commit.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
     if Path(what).is_file():
         plan = load_plan(Path(what))
         # a file is shown without valid manifests too: names are a courtesy
-        workspace.find_names()
-        print_document(PlanDocument(plan), console, form)
+        invocation.workspace.find_names()
+        invocation.print_document(PlanDocument(plan))
         return 0
     if not _is_run(what):
         raise _explain_neither(what)
-    print_document(LogDocument(find_log(workspace, what)), console, form)
+    invocation.print_document(LogDocument(find_log(invocation.workspace, what)))
     return 0
 
 

@@ -44,12 +44,12 @@ def sandbox_command() -> None:
     "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."
 )
 @common
-def make(manifests: Path, data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
+def make(data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
     """Make up a location in which the contacts of the manifests live."""
     # a world that was played with is not made anew by mistake
     if data.exists():
         raise UsageError(f"{data} exists already", hint="choose another file, or delete it")
-    world = emulate(invocation.workspace(manifests), location, seed=seed, extra=extra)
+    world = emulate(invocation.workspace, location, seed=seed, extra=extra)
     save_world(data, world)
     click.echo(f"made {data}: location {world.location} with {len(world.contacts):,} contacts")
     return 0

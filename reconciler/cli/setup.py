@@ -10,11 +10,8 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.cli.console import print_document
 from reconciler.cli.options import (
-    FORMATS,
     Invocation,
-    OutputFormat,
     common,
     locations_option,
     manifests_argument,
@@ -100,19 +97,17 @@ def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
 @manifests_argument
 @locations_option
 @click.option("--offline", is_flag=True, help="Ask the API nothing.")
-@output(*FORMATS, whole=False)
+@output(whole=False)
 @common
-def doctor_command(
-    manifests: Path, locations: tuple[str, ...], offline: bool, form: OutputFormat, invocation: Invocation
-) -> int:
+def doctor_command(locations: tuple[str, ...], offline: bool, invocation: Invocation) -> int:
     """Look whether everything is in place to plan and apply: changes nothing.
 
     Versions, manifests, state and lock; and for each location the API, the token, what it may read, the clock and the
     limits, from two requests that only read, and are read as a refresh reads them. Exit code 0 where nothing is bad, 7
     where a token is refused, else 1.
     """
-    result = asyncio.run(examine(invocation.workspace(manifests), DoctorRequest(locations, offline)))
-    print_document(DoctorDocument(result.examined), invocation.console, form)
+    result = asyncio.run(examine(invocation.workspace, DoctorRequest(locations, offline)))
+    invocation.print_document(DoctorDocument(result.examined))
     return result.exit_code
 
 

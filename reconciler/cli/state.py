@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from reconciler.cli import Suggesting
-from reconciler.cli.console import print_document
-from reconciler.cli.options import FORMATS, Invocation, OutputFormat, common, locations_option, manifests_option, output
+from reconciler.cli.options import Invocation, common, locations_option, manifests_option, output
 from reconciler.cli.plan_flags import parse_age
 from reconciler.core.formats.state_json import state_document
 from reconciler.core.model.errors import ExitCode, UsageError
 from reconciler.core.model.names import ContactId, Instant, normalise_tag
 from reconciler.core.model.safe_text import json_line, redacted
 from reconciler.operations.state import StateFilter, Status, find_contact, load_states, pull_states, verify_state
-from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
 from reconciler.output.contact import ContactDocument
 from reconciler.output.state import FactsDocument, StateDocument
@@ -41,19 +37,17 @@ def state_command() -> None:
 )
 @click.option("--older-than", default="", metavar="AGE", help="Only contacts not observed since, such as 12h, 30d.")
 @manifests_option
-@output(*FORMATS)
+@output()
 @common
 def list_contacts(
     locations: tuple[str, ...],
     tags: tuple[str, ...],
     statuses: tuple[str, ...],
     older_than: str,
-    manifests: Path,
-    form: OutputFormat,
     invocation: Invocation,
 ) -> int:
     """List contacts with their observed and managed tags."""
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     age = parse_age("older-than", older_than)
     state_filter = StateFilter(
         tags=frozenset(map(normalise_tag, tags)),
@@ -61,7 +55,7 @@ def list_contacts(
         before=None if age is None else Instant(workspace.clock.now() - age),
     )
     result = load_states(workspace, locations, state_filter)
-    print_document(StateDocument(result.states), console, form)
+    invocation.print_document(StateDocument(result.states))
     if not result.states:
         console.note(f"no state yet at {redacted(result.url)}: the first apply makes it")
     return 0
@@ -71,31 +65,24 @@ def list_contacts(
 @click.argument("contact", default="", metavar="[CONTACT]")
 @click.option("--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name.")
 @manifests_option
-@output(*FORMATS)
+@output()
 @common
-def show(contact: str, locations: tuple[str, ...], manifests: Path, form: OutputFormat, invocation: Invocation) -> int:
+def show(contact: str, locations: tuple[str, ...], invocation: Invocation) -> int:
     """Tell all that is known of a contact: its tags, who declares them, since when, from which run, what was done.
 
     Without CONTACT: each location's serial and lineage, and what its API taught us: limits of a request, tags that it
     spells otherwise, whether a write of tags moves `dateUpdated`.
     """
-    console, workspace = invocation.console, invocation.workspace(manifests)
+    console, workspace = invocation.console, invocation.workspace
     if not contact:
-        return _show_locations(workspace, locations, form, invocation)
+        invocation.print_document(FactsDocument(load_states(workspace, locations).states))
+        return 0
     result = find_contact(workspace, ContactId(contact), locations)
     for note in result.notes:
         console.note(note)
     if not result.stories:
         raise UsageError(f"nothing is known of contact {contact!r}", hint="`reconciler state list` lists the contacts")
-    print_document(ContactDocument(result.stories), console, form)
-    return 0
-
-
-def _show_locations(
-    workspace: Workspace, locations: tuple[str, ...], form: OutputFormat, invocation: Invocation
-) -> int:
-    states = load_states(workspace, locations).states
-    print_document(FactsDocument(states), invocation.console, form)
+    invocation.print_document(ContactDocument(result.stories))
     return 0
 
 
@@ -103,9 +90,9 @@ def _show_locations(
 @locations_option
 @manifests_option
 @common
-def pull(locations: tuple[str, ...], manifests: Path, invocation: Invocation) -> int:
+def pull(locations: tuple[str, ...], invocation: Invocation) -> int:
     """Print the whole state as portable JSON: contents, ledger and journal, to keep, read or push."""
-    states = pull_states(invocation.workspace(manifests), locations)
+    states = pull_states(invocation.workspace, locations)
     invocation.console.answer(json_line(state_document(states)))
     return 0
 
@@ -113,12 +100,12 @@ def pull(locations: tuple[str, ...], manifests: Path, invocation: Invocation) ->
 @state_command.command("verify", epilog="Example: reconciler state verify")
 @manifests_option
 @common
-def verify(manifests: Path, invocation: Invocation) -> int:
+def verify(invocation: Invocation) -> int:
     """Check every law that the state obeys: how it is stored, and that all of it hangs together.
 
     Exit code 0 where all of them hold, 1 where not. Changes nothing.
     """
-    console, result = invocation.console, verify_state(invocation.workspace(manifests))
+    console, result = invocation.console, verify_state(invocation.workspace)
     for line in result.faults:
         console.say(line)
     if result.faults:
