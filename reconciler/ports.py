@@ -13,6 +13,7 @@ from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, Run
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
+from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
@@ -121,6 +122,12 @@ class LocationReader(Protocol):
     def read_lease(self, now: Instant, /) -> Lease | None:
         """The lease on the location if it is held at `now`, else None. Takes and renews nothing."""
 
+    def read_snapshots(self) -> Mapping[SetName, Snapshot]:
+        """The snapshots of matched sets, by the set."""
+
+    def read_people(self) -> PeopleIndex:
+        """The index of the location's people; an empty one where nothing was learnt."""
+
     def find_faults(self) -> Sequence[str]:
         """Faults of the storage that the location's state is in, a line each."""
 
@@ -190,11 +197,30 @@ class LocationStore(LocationReader, Protocol):
     def prune_journal(self, lease: Lease, keep: int, /) -> None:
         """Gives up the rows of all but the last `keep` runs with batches or adoptions; the runs stay listed."""
 
-    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> None:
-        """Deletes the contacts, and their rows in the journal of earlier runs."""
+    def save_snapshots(self, lease: Lease, snapshots: Mapping[SetName, Snapshot], /) -> None:
+        """Replaces the snapshots of the sets that are named. The serial grows where the contacts of one are new."""
 
-    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog], /) -> None:
-        """The location becomes `state`, lineage and serial included, with the journal `runs`."""
+    def drop_snapshots(self, lease: Lease, names: Iterable[SetName], /) -> None:
+        """Deletes the snapshots of sets that are no longer matched. The serial grows where there was one."""
+
+    def save_people(self, lease: Lease, lot: PeopleLot, /) -> None:
+        """Saves readings in the index of people, which is no content: the serial stays."""
+
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> None:
+        """Deletes the contacts, their rows in the journal of earlier runs, in the index of people and in snapshots."""
+
+    def replace_state(
+        self,
+        lease: Lease,
+        state: LocationState,
+        runs: Sequence[RunLog],
+        snapshots: Mapping[SetName, Snapshot],
+        /,
+    ) -> None:
+        """The location becomes `state`, lineage and serial included, with the journal `runs` and the `snapshots`.
+
+        The index of people stays: it is of the location, whatever its state was.
+        """
 
 
 class State(Protocol[Location_co]):

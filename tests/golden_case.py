@@ -103,7 +103,7 @@ class Case:
             with open_store(scene.url) as state:
                 store = state.at(HERE)
                 lease = store.acquire_lease(a_holder(), self.now)
-                store.replace_state(lease, self.state(HERE), ())
+                store.replace_state(lease, self.state(HERE), (), {})
                 store.release_lease(lease)
         return scene
 

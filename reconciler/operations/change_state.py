@@ -184,7 +184,7 @@ async def push_states(
             with await _acquire(workspace, store, location, "state push", lock_timeout_ms) as held:
                 accepted = accept(pull_location(store, location), portable)
                 if accepted is not None:
-                    held.store.replace_state(held.lease, accepted.state, accepted.runs)
+                    held.store.replace_state(held.lease, accepted.state, accepted.runs, accepted.snapshots)
             yield PushedState(location, None if accepted is None else accepted.state.serial)
 
 
@@ -205,7 +205,7 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
                 portable = pull_location(source, location)
                 accepted = accept(pull_location(target, location), portable)
                 if accepted is not None:
-                    held.store.replace_state(held.lease, accepted.state, accepted.runs)
+                    held.store.replace_state(held.lease, accepted.state, accepted.runs, accepted.snapshots)
                 # the copy is read back: what it would still have to accept did not arrive
                 if accept(portable, pull_location(target, location)) is not None:
                     raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")

@@ -140,7 +140,7 @@ def pull_states(workspace: Workspace, locations: Sequence[str] = ()) -> tuple[Po
 
 def pull_location(reader: StateReader, location: LocationId) -> Portable:
     runs = tuple(read_log(reader, run) for run in reader.at(location).read_runs())
-    return Portable(reader.at(location).load_state(), runs)
+    return Portable(reader.at(location).load_state(), runs, reader.at(location).read_snapshots())
 
 
 @dataclass(frozen=True, slots=True, repr=False)

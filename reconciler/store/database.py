@@ -22,6 +22,7 @@ class Given(StrEnum):
     ANSWERS = "given_answers"
     ROWS = "given_rows"
     MANAGED = "given_managed"
+    PEOPLE = "given_people"
 
 
 COLUMNS = {
@@ -32,6 +33,7 @@ COLUMNS = {
     ),
     Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER, entered INTEGER",
     Given.MANAGED: "id TEXT NOT NULL, tags INTEGER",
+    Given.PEOPLE: "contact TEXT NOT NULL, present BLOB NOT NULL, past BLOB NOT NULL",
 }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId
-from reconciler.core.planning.plan import LocationState
-from reconciler.store import sql_journal
+from reconciler.store import people_tables, sql_journal
 from reconciler.store.database import Database, Given, first
 from reconciler.store.pattern_table import Interning
 from reconciler.store.sql_journal import put_ending
@@ -57,6 +57,7 @@ _EMPTY = (
     "DELETE FROM known WHERE location = ?",
     "DELETE FROM set_sizes WHERE location = ?",
     "DELETE FROM facts WHERE location = ?",
+    "DELETE FROM snapshots WHERE location = ?",
 )
 _LOOSE = {
     "contacts whose knowledge is missing": (
@@ -99,22 +100,23 @@ def prune(database: Database, number: int, keep: int) -> None:
 
 
 def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> None:
-    """Contacts leave, and so do their rows in the journal."""
-    database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(set(contacts))))
+    """Contacts leave, and so do their rows in the journal, in the index of people and in snapshots."""
+    leaving = frozenset(contacts)
+    database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(leaving)))
     for table in ("rows", "adopted"):
         database.execute(f"DELETE FROM {table} WHERE contact IN ({_GIVEN})", (number,))
     # an answer that was given to these contacts alone holds their tags
     database.execute(_UNUSED_ANSWERS, (number,))
     database.execute(_FORGET_SHORTFALLS, (number,))
-    if database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount:
-        # journal rows are no content: the serial grows only where a contact left
+    left = bool(database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount)
+    if people_tables.forget(database, number, leaving) or left:
+        # journal rows and the index are no content: the serial grows only where a contact left the state or a set
         database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
 
 
-def replace_all(
-    database: Database, interning: Interning, number: int, state: LocationState, runs: Sequence[RunLog]
-) -> None:
-    """The location becomes `state` with the journal `runs`; its lease stays."""
+def replace_all(database: Database, interning: Interning, number: int, portable: Portable) -> None:
+    """The location becomes that of `portable`; its lease and its index of people stay."""
+    state = portable.state
     # rows go before the rows that they refer to
     for statement in _EMPTY:
         database.execute(statement, (number,))
@@ -128,7 +130,8 @@ def replace_all(
     for name, size in state.set_sizes.items():
         database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (number, name, size))
     put_facts(database, number, state.facts)
-    for log in runs:
+    people_tables.put_snapshots(database, number, portable.snapshots)
+    for log in portable.runs:
         sql_journal.put_run(database, number, log.record)
         sql_journal.put_adopted(database, interning, log.record.id, number, log.adopted)
         if log.ending is not None:
@@ -158,3 +161,4 @@ def find_faults(database: Database) -> Iterator[str]:
         count = first(database.execute(query))[0]
         if count:
             yield f"{count} {fault}"
+    yield from people_tables.find_faults(database)

@@ -6,6 +6,7 @@ replaced is refused by the journal's chain (`object_replica.py`), in which each 
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,17 +15,20 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
+from reconciler.core.formats.people_json import snapshots_document, status_text
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.model.people import PeopleLot, Snapshot
 from reconciler.core.planning.plan import LocationState
 from reconciler.store.bucket import Bucket, StoredObject, Trial
 from reconciler.store.database import Undecodable
 from reconciler.store.leases import exactly, is_held
 from reconciler.store.object_journal import Call, Chain, decode, encode
 from reconciler.store.object_replica import METHODS, ObjectReplica
+from reconciler.store.people_tables import pack
 from reconciler.store.per_location import folder_of
 from reconciler.store.sql_store import SqlLocation
 
@@ -79,6 +83,8 @@ class ObjectLocation:
     read_adopted = _from_replica(SqlLocation.read_adopted)
     read_ending = _from_replica(SqlLocation.read_ending)
     read_trail = _from_replica(SqlLocation.read_trail)
+    read_snapshots = _from_replica(SqlLocation.read_snapshots)
+    read_people = _from_replica(SqlLocation.read_people)
     find_faults = _from_replica(SqlLocation.find_faults)
 
     save_states = _appended(SqlLocation.save_states)
@@ -144,12 +150,26 @@ class ObjectLocation:
     ) -> None:
         self._replica.append("end_run", lease, run, status, now, set_sizes, ending)
 
+    def save_snapshots(self, lease: Lease, snapshots: Mapping[SetName, Snapshot]) -> None:
+        self._replica.append("save_snapshots", lease, json.dumps(snapshots_document(snapshots)))
+
+    def drop_snapshots(self, lease: Lease, names: Iterable[SetName]) -> None:
+        self._replica.append("drop_snapshots", lease, tuple(sorted(set(names))))
+
+    def save_people(self, lease: Lease, lot: PeopleLot) -> None:
+        people = {contact: base64.b64encode(pack(lot.people[contact])).decode() for contact in sorted(lot.people)}
+        gone = tuple(sorted(lot.gone))
+        self._replica.append("save_people", lease, status_text(lot.status), people, gone, lot.anew)
+
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         # sorted, so that equal calls have equal bytes
         self._replica.append("forget", lease, tuple(sorted(set(contacts))))
 
-    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
-        self._replica.append("replace", lease, json.dumps(state_document([Portable(state, tuple(runs))])))
+    def replace_state(
+        self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]
+    ) -> None:
+        document = state_document([Portable(state, tuple(runs), snapshots)])
+        self._replica.append("replace", lease, json.dumps(document))
 
     def _take_lease(self, holder: Holder, now: Instant) -> Lease:
         """The lease object made ours; raises LockHeld."""

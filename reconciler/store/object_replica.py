@@ -16,6 +16,7 @@ Rules
 
 from __future__ import annotations
 
+import base64
 import json
 import tempfile
 import uuid
@@ -24,12 +25,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.formats.people_json import read_snapshots, read_status
 from reconciler.core.formats.state_json import read_state
 from reconciler.core.model.errors import LeaseLost, StateError
 from reconciler.core.model.lease import Lease
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.people import PeopleLot
 from reconciler.store.database import first
 from reconciler.store.object_journal import Call, Chain, Taken, encode
+from reconciler.store.people_tables import unpack
 from reconciler.store.sql_store import SqlLocation, SqlState
 from reconciler.store.sqlite import SqliteDatabase, open_scratch
 
@@ -40,13 +44,29 @@ LASTING = frozenset({"take", "release"})
 def _replace(store: SqlLocation, lease: Lease, document: str) -> None:
     """The location becomes that of the document, which is the one of `state pull` and says its own version."""
     (location,) = read_state(json.loads(document), path="the journal")
-    store.put_state(lease, location.state, location.runs)
+    store.put_state(lease, location)
 
 
 def _end_run(store: SqlLocation, *arguments: Any) -> None:
     """The end of a run; before format 5 it had no report."""
     lease, run, status, now, sizes, *ending = arguments
     store.end_run(lease, run, status, now, set_sizes=sizes, ending=ending[0] if ending else None)
+
+
+def _save_snapshots(store: SqlLocation, lease: Lease, document: str) -> None:
+    store.save_snapshots(lease, read_snapshots(json.loads(document)))
+
+
+def _save_people(
+    store: SqlLocation,
+    lease: Lease,
+    status: str,
+    people: Mapping[ContactId, str],
+    gone: tuple[ContactId, ...],
+    anew: bool,
+) -> None:
+    fingerprints = {contact: unpack(base64.b64decode(packed)) for contact, packed in people.items()}
+    store.save_people(lease, PeopleLot(read_status(status), fingerprints, frozenset(gone), anew))
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {
@@ -63,6 +83,9 @@ METHODS: Mapping[str, Callable[..., Any]] = {
     "withdraw": SqlLocation.withdraw_batch,
     "forget": SqlLocation.forget_contacts,
     "replace": _replace,
+    "save_snapshots": _save_snapshots,
+    "drop_snapshots": SqlLocation.drop_snapshots,
+    "save_people": _save_people,
 }
 
 

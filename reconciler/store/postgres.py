@@ -36,6 +36,7 @@ WORDS = {
     "INTEGER": "BIGINT",
     # ordered and compared by code point, as everywhere
     "TEXT": 'TEXT COLLATE "C"',
+    "BLOB": "BYTEA",
     ") STRICT, WITHOUT ROWID": ")",
     ") STRICT": ")",
 }

@@ -13,16 +13,19 @@ holder, the boot, namespace and start that tell its process from others of that 
 Version 6: the report of a run at its end: its numbers (`runs.ending`), and the pairs that did not end well or
 were not sent, grouped by why (`shortfalls`, `shortfall_contacts`; by id, since a contact that nothing was sent to may
 not be known).
+Version 7: the snapshots of matched sets (`snapshots`: contacts as compressed JSON), and of the people of a location the
+fingerprints of their values (`people`: those that a contact has, and those that it had, cut into 16 bytes each) and
+what they cover (`people_status`, whose `revision` tells copies of the state apart).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
-in each batch: a row takes some 15 bytes. Contact ids and tags are all that is stored of a contact.
+in each batch: a row takes some 15 bytes. Contact ids, tags and fingerprints are all that is stored of a contact.
 """
 
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 6
+VERSION = 7
 
 _ANSWERS_3 = """
 CREATE TABLE answers (
@@ -92,6 +95,29 @@ CREATE TABLE shortfall_contacts (
     contact TEXT NOT NULL,
     PRIMARY KEY (run, n, contact)
 ) STRICT, WITHOUT ROWID;
+"""
+_PEOPLE = """
+CREATE TABLE snapshots (
+    location INTEGER NOT NULL REFERENCES locations,
+    name TEXT NOT NULL,
+    as_of INTEGER NOT NULL,
+    source_digest TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    contacts BLOB NOT NULL,
+    PRIMARY KEY (location, name)
+) STRICT;
+CREATE TABLE people (
+    location INTEGER NOT NULL REFERENCES locations,
+    contact TEXT NOT NULL,
+    present BLOB NOT NULL,
+    past BLOB NOT NULL,
+    PRIMARY KEY (location, contact)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE people_status (
+    location INTEGER PRIMARY KEY REFERENCES locations,
+    status TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
 """
 TABLES = f"""
 CREATE TABLE locations (
@@ -175,6 +201,7 @@ CREATE INDEX batches_by_run ON batches (run);
 {_ROWS}
 {_ADOPTED}
 {_SHORTFALLS}
+{_PEOPLE}
 CREATE TABLE leases (
     location INTEGER PRIMARY KEY REFERENCES locations,
     fence INTEGER NOT NULL,
@@ -247,5 +274,6 @@ ALTER TABLE leases ADD COLUMN process_start TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN ending TEXT;
 {_SHORTFALLS}
 """,
+    6: _PEOPLE,
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
-from reconciler.store import leases, maintenance, sql_journal, sql_reader
+from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
 from reconciler.store.database import Database, Given, first
 from reconciler.store.pattern_table import Interning
 
@@ -84,6 +86,14 @@ class SqlLocation:
     def read_lease(self, now: Instant) -> Lease | None:
         with self._database.reading():
             return leases.held(self._database, self._location, now)
+
+    def read_snapshots(self) -> Mapping[SetName, Snapshot]:
+        with self._database.reading():
+            return people_tables.read_snapshots(self._database, self._location)
+
+    def read_people(self) -> PeopleIndex:
+        with self._database.reading():
+            return people_tables.read_people(self._database, self._location)
 
     def last_fence(self) -> int:
         """The highest fencing number so far, 0 before the first."""
@@ -229,18 +239,34 @@ class SqlLocation:
         with self._holding(lease) as (database, number):
             maintenance.prune(database, number, keep)
 
+    def save_snapshots(self, lease: Lease, snapshots: Mapping[SetName, Snapshot]) -> None:
+        with self._holding(lease) as (database, number):
+            if people_tables.put_snapshots(database, number, snapshots):
+                _count(database, number)
+
+    def drop_snapshots(self, lease: Lease, names: Iterable[SetName]) -> None:
+        with self._holding(lease) as (database, number):
+            if people_tables.drop_snapshots(database, number, names):
+                _count(database, number)
+
+    def save_people(self, lease: Lease, lot: PeopleLot) -> None:
+        with self._holding(lease) as (database, number):
+            people_tables.put_people(database, number, lot)
+
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
         with self._holding(lease) as (database, number):
             maintenance.forget(database, number, contacts)
 
-    def replace_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
+    def replace_state(
+        self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]
+    ) -> None:
         self._database.back_up()
-        self.put_state(lease, state, runs)
+        self.put_state(lease, Portable(state, tuple(runs), snapshots))
 
-    def put_state(self, lease: Lease, state: LocationState, runs: Sequence[RunLog]) -> None:
-        """As `replace`; makes no backup."""
+    def put_state(self, lease: Lease, portable: Portable) -> None:
+        """As `replace_state`; makes no backup."""
         with self._holding(lease) as (database, number):
-            maintenance.replace_all(database, self._interning, number, state, runs)
+            maintenance.replace_all(database, self._interning, number, portable)
 
     @contextmanager
     def _changing(self) -> Iterator[Database]:

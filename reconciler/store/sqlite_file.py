@@ -191,9 +191,11 @@ def _damaged(path: Path, error: Exception) -> StateCorrupted:
     )
 
 
-# the last batch counts as well as the serial: only the journal says that an answer is missing, and so a doubt
+# the last batch counts as well as the serial: only the journal says that an answer is missing, and so a doubt; neither
+# counts when a set was pulled, nor the index of people
 _MARK = """
-SELECT id, lineage, serial, (SELECT max(n) FROM batches), (SELECT user_version FROM pragma_user_version)
+SELECT id, lineage, serial, (SELECT max(n) FROM batches), (SELECT user_version FROM pragma_user_version),
+    (SELECT sum(as_of) FROM snapshots), (SELECT sum(revision) FROM people_status)
 FROM locations ORDER BY id
 """
 

@@ -210,7 +210,7 @@ def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) ->
     with open_store(other.url) as state:
         there = state.at(HERE)
         lease = there.acquire_lease(a_holder(), scene.clock.now())
-        there.replace_state(lease, found.state, ())
+        there.replace_state(lease, found.state, (), {})
         there.release_lease(lease)
     other.run(TODAY)
     assert welcomes(other) == 0

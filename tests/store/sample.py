@@ -9,6 +9,16 @@ from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, Ob
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.people import (
+    Fingerprint,
+    IndexStatus,
+    LookUp,
+    MatchCounts,
+    PeopleIndex,
+    PeopleLot,
+    Snapshot,
+    ValueKind,
+)
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from tests.build import HERE, name, tags
@@ -72,6 +82,23 @@ ENDING = RunEnding(
 )
 
 
+SNAPSHOTS = {
+    SetName("vip, grün"): Snapshot((ANNA, BERT), at(7), "sha256:abc", MatchCounts(5, 2, 1, 1, 0, 1)),
+    SetName("none"): Snapshot((), at(6), "sha256:def"),
+}
+OLD, OWN, SHARED = (Fingerprint(bytes([nth]) * 16) for nth in range(3))
+STATUS = IndexStatus(
+    key_check="a1b2",
+    secret=bytes(range(32)),
+    covers=("field123", "email"),
+    scanned_at=at(5),
+    read_until=at(6),
+    look_ups=((ValueKind.EMAIL, LookUp.SEARCH), (ValueKind.FIELD, LookUp.NONE)),
+)
+PEOPLE = PeopleIndex(STATUS, {OWN: (ANNA,), SHARED: (ANNA, BERT)}, {OLD: (ANNA,)})
+"""The index of people that `fill` leaves."""
+
+
 def fill(state: StateStore) -> None:
     """A run that completes, one that is withdrawn and stops, one that is killed before its answer."""
     store = state.at(HERE)
@@ -91,6 +118,9 @@ def fill(state: StateStore) -> None:
     store.withdraw_batch(lease, number, {}, at(7))
     store.save_adoptions(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None, ending=ENDING)
+    store.save_snapshots(lease, SNAPSHOTS)
+    store.save_people(lease, PeopleLot(STATUS, {ANNA: frozenset({OLD}), BERT: frozenset({SHARED})}))
+    store.save_people(lease, PeopleLot(STATUS, {ANNA: frozenset({SHARED, OWN})}))
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.record_intent(
         lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: ContactState(ledger=tags("vip"))}, at(10)

@@ -20,6 +20,7 @@ from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatu
 from reconciler.core.model.lease import TTL_MS, Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.people import IndexStatus, MatchCounts, PeopleLot, Snapshot
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
@@ -55,6 +56,12 @@ def applied(*names: str, old: Iterable[str] = ()) -> ContactOutcome:
 def contents(state: LocationState) -> tuple[object, ...]:
     """A snapshot as a value: numbering and order of the patterns do not matter."""
     return state.location, state.lineage, state.serial, dict(state.observed.items()), dict(state.set_sizes), state.facts
+
+
+def snapshot(*contacts: ContactId, at: int = START) -> Snapshot:
+    """A snapshot of a file whose rows all matched."""
+    matched = len(contacts)
+    return Snapshot(tuple(sorted(contacts)), Instant(at), "sha256:abc", MatchCounts(rows=matched, matched=matched))
 
 
 def taken(store: LocationStore, *, name: str = "one", now: int = START) -> Lease:
@@ -810,8 +817,11 @@ WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
     ),
     "withdraw": lambda store, lease, run, number: store.withdraw_batch(lease, number, {ANNA: seen("stolen")}, LATER),
     "forget": lambda store, lease, run, number: store.forget_contacts(lease, [ANNA]),
-    "replace": lambda store, lease, run, number: store.replace_state(lease, LocationState(HERE, "x", 9), ()),
+    "replace": lambda store, lease, run, number: store.replace_state(lease, LocationState(HERE, "x", 9), (), {}),
     "prune": lambda store, lease, run, number: store.prune_journal(lease, 0),
+    "save_snapshots": lambda store, lease, run, number: store.save_snapshots(lease, {SetName("s"): snapshot(ANNA)}),
+    "drop_snapshots": lambda store, lease, run, number: store.drop_snapshots(lease, [SetName("s")]),
+    "save_people": lambda store, lease, run, number: store.save_people(lease, PeopleLot(IndexStatus("other"))),
 }
 
 
@@ -826,11 +836,11 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
         taken(new, name="two", now=lease.expires)
     else:
         old.release_lease(lease)
-    before = contents(new.load_state()), list(new.read_runs())
+    before = contents(new.load_state()), list(new.read_runs()), new.read_snapshots(), new.read_people()
     with pytest.raises(LeaseLost):
         WRITES[write](old, lease, run, number)
 
-    assert (contents(new.load_state()), list(new.read_runs())) == before
+    assert (contents(new.load_state()), list(new.read_runs()), new.read_snapshots(), new.read_people()) == before
 
 
 @pytest.mark.parametrize(
@@ -985,6 +995,7 @@ def everything(store: StateReader, location: LocationId = HERE) -> Portable:
     return Portable(
         store.at(location).load_state(),
         tuple(read_log(store, run) for run in store.at(location).read_runs()),
+        store.at(location).read_snapshots(),
     )
 
 
@@ -1001,7 +1012,7 @@ def test_everything_can_be_replaced_by_what_another_state_holds(home: Home) -> N
     lease = taken(store, now=START + TTL_MS)
     store.save_states(lease, {ANNA: seen("other"), ContactId("more"): seen("z")})
     store.begin_run(lease, header())
-    store.replace_state(lease, saved.state, saved.runs)
+    store.replace_state(lease, saved.state, saved.runs, saved.snapshots)
 
     assert documents(home.look()) == before
     store.save_states(lease, {ANNA: seen("other")})

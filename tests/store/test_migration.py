@@ -35,6 +35,7 @@ def document(reader: StateReader) -> object:
         Portable(
             reader.at(each).load_state(),
             tuple(read_log(reader, run) for run in reader.at(each).read_runs()),
+            reader.at(each).read_snapshots(),
         )
         for each in reader.list_locations()
     ]

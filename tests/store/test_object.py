@@ -295,7 +295,9 @@ def test_forgetting_or_replacing_is_done_whole_or_not_at_all(bucket: Bucket, cha
         wire.fail_at, wire.lose_answers = wire.writes + 1, lost
         writes: dict[str, Callable[[], None]] = {
             "forget": lambda: store.forget_contacts(lease, [ANNA]),
-            "replace": lambda: store.replace_state(lease, LocationState(HERE, "other", 7, only(BERT, seen("b"))), ()),
+            "replace": lambda: store.replace_state(
+                lease, LocationState(HERE, "other", 7, only(BERT, seen("b"))), (), {}
+            ),
         }
         with pytest.raises(StateError):
             writes[change]()

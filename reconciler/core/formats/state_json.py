@@ -10,11 +10,12 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NewType
 
 from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
 from reconciler.core.formats.json_forms import Count, Form, Schema, mapping_form, read_list
+from reconciler.core.formats.people_json import read_snapshots, snapshots_document
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
@@ -22,9 +23,10 @@ from reconciler.core.model.contact_state import ContactState, ContactStates, Und
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
+from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.plan import LocationState
 
-FORMAT_VERSION = "1.4"
+FORMAT_VERSION = "1.5"
 _SetSizes = NewType("_SetSizes", Mapping[SetName, int])
 _Contacts = NewType("_Contacts", ContactStates)
 _Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
@@ -33,10 +35,11 @@ _DatedTags = NewType("_DatedTags", tuple[tuple[Tag, Instant], ...])
 
 @dataclass(frozen=True, slots=True)
 class Portable:
-    """All there is of a location: its content and its journal."""
+    """All there is of a location: its content and its journal. Its index of people stays where it was learnt."""
 
     state: LocationState
     runs: tuple[RunLog, ...]
+    snapshots: Mapping[SetName, Snapshot] = field(default_factory=dict)
 
 
 def state_document(locations: Iterable[Portable]) -> JsonObject:
@@ -62,12 +65,15 @@ def _refuse(path: str, message: str, hint: str) -> InvalidInput:
 
 
 def _write_location(portable: Portable) -> JsonObject:
-    return STATE_FORMS.write(portable.state) | {"runs": [log_document(log) for log in portable.runs]}
+    # version 1.5 added them: a state without them keeps its bytes
+    snapshots: JsonObject = {"snapshots": snapshots_document(portable.snapshots)} if portable.snapshots else {}
+    return STATE_FORMS.write(portable.state) | snapshots | {"runs": [log_document(log) for log in portable.runs]}
 
 
 def _read_location(item: Any) -> Portable:
     state = STATE_FORMS.form(LocationState).read(item)
-    return Portable(state, tuple(read_log(state.location, run) for run in read_list(item["runs"])))
+    runs = tuple(read_log(state.location, run) for run in read_list(item["runs"]))
+    return Portable(state, runs, read_snapshots(item.get("snapshots", {})))
 
 
 def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[JsonObject]:
@@ -194,4 +200,5 @@ def accept(present: Portable, new: Portable) -> Portable | None:
 
 def _content_of(portable: Portable) -> tuple[object, ...]:
     state = portable.state
-    return dict(state.observed.items()), dict(state.set_sizes), state.facts, [log.record.id for log in portable.runs]
+    runs = [log.record.id for log in portable.runs]
+    return dict(state.observed.items()), dict(state.set_sizes), state.facts, runs, dict(portable.snapshots)
