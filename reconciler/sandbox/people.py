@@ -74,16 +74,22 @@ def _additional(first: str, own: Iterable[str], merged_first: str, merged: Itera
 
 def person_members(person: Person, rules: Assumptions, *, in_search: bool) -> JsonObject:
     """The members of a contact's document that tell how the person is reached."""
-    members: JsonObject = {}
-    for key, value in (("email", person.email), ("phone", person.phone)):
-        # by the vendor's schema the document of one contact has no nulls; a row of a search has no schema
-        if value or (in_search and rules.search_row_with_nulls):
-            members[key] = value or None
-    for key, values in (("email", person.additional_emails), ("phone", person.additional_phones)):
-        listed: list[Json] = [{key: value} if rules.additional_as_objects else value for value in values]
-        members[f"additional{key.title()}s"] = listed
-    members["customFields"] = [{"id": name, "value": value} for name, value in sorted(person.custom_fields.items())]
-    return members
+    custom: list[Json] = [{"id": name, "value": value} for name, value in sorted(person.custom_fields.items())]
+    members: JsonObject = {
+        "email": person.email or None,
+        "phone": person.phone or None,
+        "additionalEmails": _list_additional("email", person.additional_emails, rules),
+        "additionalPhones": _list_additional("phone", person.additional_phones, rules),
+        "customFields": custom,
+    }
+    # by the vendor's schema the document of one contact has no nulls; a row of a search has no schema
+    if in_search and rules.search_row_with_nulls:
+        return members
+    return {key: value for key, value in members.items() if value is not None}
+
+
+def _list_additional(key: str, values: Sequence[str], rules: Assumptions) -> Sequence[Json]:
+    return [{key: value} for value in values] if rules.additional_as_objects else values
 
 
 def field_document(custom: LocationField, location: str) -> JsonObject:

@@ -138,8 +138,8 @@ class Search:
         if test.operator == RANGE:
             date = _DATES[test.field](contact)
             return all(_BOUNDS[name](date, bound) for name, bound in test.bounds)
-        blind = {"email": rules.email_filter_finds_nothing, "phone": rules.phone_filter_finds_nothing}
-        if test.operator in _POSITIVE and blind.get(test.field):
+        blind = rules.email_filter_finds_nothing if test.field == "email" else rules.phone_filter_finds_nothing
+        if test.field in {"email", "phone"} and test.operator in _POSITIVE and blind:
             return False
         held = _searched_texts(contact, test.field, rules)
         if test.operator in {"eq", "not_eq"} and not rules.eq_needs_all:
@@ -180,12 +180,14 @@ def find_duplicate(world: World, query: Mapping[str, str], now: Instant) -> Cont
         raise RefusedRequest(400, "email or number is required")
     if rules.duplicate_search is DuplicateSearch.FINDS_NOTHING:
         return None
-    living = [contact for contact in world.shown(now).values() if contact.deleted is None]
-    local = (contact for contact in living if contact.location == world.location)
-    here = sorted(local, key=lambda contact: (contact.added, contact.id))
-    with_email = (contact for contact in here if email in contact.person.emails(rules))
-    with_phone = (contact for contact in here if phone in contact.person.phones(rules))
-    return next(with_email, None) or next(with_phone, None)
+    contacts = world.shown(now).values()
+    with_email = [contact for contact in contacts if email in contact.person.emails(rules)]
+    with_phone = [contact for contact in contacts if phone in contact.person.phones(rules)]
+    for same in (with_email, with_phone):
+        here = (contact for contact in same if contact.deleted is None and contact.location == world.location)
+        if first := min(here, key=lambda contact: (contact.added, contact.id), default=None):
+            return first
+    return None
 
 
 def contact_document(contact: Contact, rules: Assumptions, *, in_search: bool = False) -> JsonObject:
