@@ -35,9 +35,9 @@ from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import ApiSettings
+from reconciler.sandbox import in_background
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import API_VERSION, BulkUpdate, bulk_body, bulk_path
 

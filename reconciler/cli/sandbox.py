@@ -20,11 +20,11 @@ from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox import Running, in_background, url_of
+from reconciler.sandbox import run as serve_app
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
 from reconciler.sandbox.saved_world import load_world, make_world, save_world
-from reconciler.sandbox.server import Running, in_background, url_of
-from reconciler.sandbox.server import run as serve_app
 from reconciler.sandbox.world import World
 
 

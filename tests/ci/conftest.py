@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from reconciler_action.runner import Runner
 
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from tests.ci.github import BOT, REPOSITORY, TOKEN
 from tests.cli.conftest import manifest, project, reconciler, sandbox, world
 

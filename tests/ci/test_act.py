@@ -21,8 +21,8 @@ from reconciler_action.github import marker
 
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import LocationId
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import wall_clock

@@ -12,8 +12,8 @@ import pytest
 from reconciler_action import apply, drift, plan
 from reconciler_action.github import marker
 
+from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
-from reconciler.sandbox.server import Running
 from reconciler.sandbox.world import World
 from tests.ci.conftest import NUMBER, Step
 from tests.ci.github import FakeGitHub, served

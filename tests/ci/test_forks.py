@@ -10,9 +10,9 @@ import pytest
 
 from reconciler.core.model.names import Instant
 from reconciler.operations.identity import find_commit
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import READ_CONTACTS, Access, App
 from reconciler.sandbox.messages import Request, Response
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.ci.hostile import COMMIT, git, plant_repository
 from tests.cli.conftest import LOCATION, Command

@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.cli import run
 from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")

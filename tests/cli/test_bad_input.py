@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
-from reconciler.sandbox.server import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

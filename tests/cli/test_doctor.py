@@ -33,9 +33,9 @@ from reconciler.core.observing.diagnosis import (
 from reconciler.highlevel import connect_reader
 from reconciler.operations.identity import find_holder
 from reconciler.operations.workspace import Workspace
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
 from reconciler.sandbox.messages import Request, Response
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from tests.cli.conftest import LOCATION, Command

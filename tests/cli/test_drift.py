@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.names import Instant
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, Ended, contact_id
 from tests.sandbox.faults import FaultKind, FaultPlan, Network

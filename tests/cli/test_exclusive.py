@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import Tag
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.listening import Listening

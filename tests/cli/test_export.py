@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import normalise_tag
+from reconciler.sandbox import in_background
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

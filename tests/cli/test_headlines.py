@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import Instant
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -12,8 +12,8 @@ import pytest
 
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import Instant
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import SystemClock

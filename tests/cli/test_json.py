@@ -16,7 +16,7 @@ from reconciler.core.model.safe_text import json_line
 from reconciler.output.diff import DiffDocument
 from reconciler.output.document import CommandOutput, spell
 from reconciler.output.schema import plan_schema, report_schema
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from tests.build import HERE, a_set, declare, many
 from tests.cli.conftest import Command, contact_id
 from tests.cli.test_formats import commands

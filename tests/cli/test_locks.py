@@ -17,9 +17,9 @@ import pytest
 
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import Instant, Tag
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconciler.core.model.names import Tag
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from tests.cli.conftest import LOCATION, Command, contact_id
 
 ROWS = [(contact_id(number), f"+49 170 555010{number}") for number in range(3)]

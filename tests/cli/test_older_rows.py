@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.listening import Listening

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.outcome import Action
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 

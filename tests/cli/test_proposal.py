@@ -21,8 +21,8 @@ from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta, Selection
 from reconciler.core.planning.plan import combine_plans
 from reconciler.planfile import load_plan, write_plan
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.sandbox import Running
 from reconciler.sandbox.access import Limits
-from reconciler.sandbox.server import Running
 from tests.cli.conftest import Command
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from reconciler.core.model.errors import UsageError
 from reconciler.operations.current_state import run_side_by_side
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
 from reconciler.system import SystemClock

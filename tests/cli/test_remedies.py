@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.sandbox import in_background
 from reconciler.sandbox.app import Access, App
-from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
 from tests.sandbox.faults import FaultKind, FaultPlan, Network

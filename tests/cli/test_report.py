@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]

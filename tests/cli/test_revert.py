@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
 

@@ -15,8 +15,8 @@ import pytest
 
 from reconciler.cli import CommandRecord
 from reconciler.core.model.outcome import Action
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock

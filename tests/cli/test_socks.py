@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from reconciler.core.model.names import Tag
-from reconciler.sandbox.server import Running
+from reconciler.sandbox import Running
 from tests.cli.conftest import Command, contact_id
 from tests.cli.tls import make_certificate
 from tests.extras import need

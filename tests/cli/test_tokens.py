@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import SCOPES, App
-from reconciler.sandbox.server import Running, in_background
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import LocationId
+from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
-from reconciler.sandbox.server import Running
 from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 
 WRONG = "pit-revoked-00000000"

@@ -22,8 +22,8 @@ import pytest
 
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
+from reconciler.sandbox import in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_reader
 from tests.cli.conftest import LOCATION, contact_id

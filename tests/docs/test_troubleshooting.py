@@ -10,7 +10,7 @@ import pytest
 from reconciler.core.model.errors import ApiError, ExitCode, RateLimited, ReconcilerError
 from reconciler.core.model.settings import Guard
 from reconciler.operations.git import GitRefused
-from reconciler.sandbox.server import PortUnavailable
+from reconciler.sandbox import PortUnavailable
 from tests.docs.messages import Text, says, texts
 from tests.docs.pages import ROOT
 

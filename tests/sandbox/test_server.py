@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
+from reconciler.sandbox import HOST, Running, in_background
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.connection import MOST_BODY
-from reconciler.sandbox.server import HOST, Running, in_background
 from reconciler.wire import BulkUpdate, bulk_body, bulk_path, read_bulk_answer
 from tests.build import HERE
 from tests.sandbox.builders import ANNA, BERT, a_world
@@ -36,7 +36,7 @@ GET = f"GET /contacts/{ANNA} HTTP/1.1\r\nHost: x\r\n{HEAD}\r\n".encode()
 OWN_PROCESS = """
 from reconciler.sandbox.app import App
 from reconciler.sandbox.saved_world import make_world
-from reconciler.sandbox.server import run
+from reconciler.sandbox import run
 run(App(make_world("asdrwHvLUxlfw5SqKVCN", [], seed=1)), port=0, ready=lambda port: print(port, flush=True))
 print("saved")
 """

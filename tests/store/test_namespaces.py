@@ -17,9 +17,9 @@ from threading import Event
 import pytest
 
 from reconciler.core.model.names import Instant
+from reconciler.sandbox import in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.messages import Delivery, Request
-from reconciler.sandbox.server import in_background
 from reconciler.sandbox.world import Contact, World
 from tests.cli.conftest import LOCATION, contact_id
 from tests.sandbox.faults import Network
