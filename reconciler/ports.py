@@ -13,11 +13,11 @@ from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, Run
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
-from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
+from reconciler.core.model.people import PeopleIndex, PeopleLot, PersonValue, Snapshot
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
-from reconciler.wire_people import CustomField, PeoplePage, PersonRead, PersonValue
+from reconciler.wire_people import CustomField, PeoplePage, PersonRead
 
 T = TypeVar("T")
 Location_co = TypeVar("Location_co", covariant=True)

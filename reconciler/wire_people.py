@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
-from reconciler.core.model.people import ValueKind
+from reconciler.core.model.people import PersonValue, ValueKind
 from reconciler.wire import (
     LONGEST_ID,
     LONGEST_TAG_SOUGHT,
@@ -30,16 +30,6 @@ LONGEST_VALUE = 1_000
 """The longest value of a contact that is read: no address or number has as many characters."""
 
 _FIELDS = {ValueKind.EMAIL: "email", ValueKind.PHONE: "phone"}
-
-
-@dataclass(frozen=True, slots=True)
-class PersonValue:
-    """A value that a person can be matched by, as the CRM has it."""
-
-    kind: ValueKind
-    text: str = field(repr=False)
-    custom_field: str = ""
-    """The id of the custom field, for a value of one."""
 
 
 @dataclass(frozen=True, slots=True)

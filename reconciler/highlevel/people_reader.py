@@ -13,6 +13,7 @@ from typing import Any, Self, Unpack
 from reconciler.core.model.errors import ApiError, Unread
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.people import PersonValue
 from reconciler.highlevel import ApiArguments, tell_absence
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import SEARCH_PATH, contact_path
@@ -20,7 +21,6 @@ from reconciler.wire_people import (
     CustomField,
     PeoplePage,
     PersonRead,
-    PersonValue,
     custom_fields_path,
     duplicate_path,
     look_up_body,

@@ -27,6 +27,16 @@ class ValueKind(StrEnum):
     FIELD = "field"
 
 
+@dataclass(frozen=True, slots=True)
+class PersonValue:
+    """A value that a person can be matched by, in memory only."""
+
+    kind: ValueKind
+    text: str = field(repr=False)
+    custom_field: str = ""
+    """The id of the custom field, for a value of one."""
+
+
 class RowClass(StrEnum):
     """The class that a row of a matched file ends in."""
 
