@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-EXTRAS = {"duckdb": "bulk", "obstore": "objects", "psycopg": "postgres", "socksio": "socks"}
+EXTRAS = {"duckdb": "bulk", "obstore": "objects", "phonenumbers": "phone", "psycopg": "postgres", "socksio": "socks"}
 """The library of each extra."""
 MARKS = frozenset({"extras", "servers", "slow", "third_party"})
 """What .ci/run chooses by."""

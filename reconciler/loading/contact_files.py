@@ -15,13 +15,14 @@ import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading.contact_ids import ContactTable, FileRequest, IdCollector, RowFilter, find_column
+from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, RowFilter, find_columns
 from reconciler.loading.text import (
     END_WITH_LF,
     LFS,
@@ -39,52 +40,77 @@ MOST_OF_A_POINTER = 1_024
 _BATCH = 50_000
 
 
+Row = tuple[int, Sequence[object]]
+"""The line of a row, and its cells in the columns that are asked for."""
+
+
 def read_table(stream: BinaryIO, request: FileRequest) -> ContactTable:
     """The ids of an open contact file; raises InvalidInput with every fault, each with its line."""
-    collector = IdCollector(request)
-    ending = next((ending for ending in ENDINGS if request.path.lower().endswith(ending)), "")
-    if ending == ".parquet":
-        read_parquet(stream, collector)
-    elif ending in _READERS:
-        _READERS[ending](text_lines(stream, collector), collector)
-    else:
-        hint = "known endings: " + ", ".join(ENDINGS)
-        raise InvalidInput([Problem(request.source, f"not a contact file: {request.path}", "contact-file", hint=hint)])
+    faults = FileFaults(request)
+    collector = IdCollector(faults)
+    add_id = collector.add_id
+    for line, (cell,) in read_cells(stream, faults):
+        add_id(cell, line)
     return collector.build_table()
 
 
-def text_lines(stream: BinaryIO, collector: IdCollector) -> Iterator[str]:
+def read_cells(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
+    """The rows of an open file that meet its filters; a row that cannot be trusted is a fault, and left out."""
+    request = faults.request
+    ending = next((ending for ending in ENDINGS if request.path.lower().endswith(ending)), "")
+    if ending == ".parquet":
+        return read_parquet(stream, faults)
+    if ending in _READERS:
+        return _READERS[ending](text_lines(stream, faults), faults)
+    hint = "known endings: " + ", ".join(ENDINGS)
+    raise InvalidInput([Problem(request.source, f"not a contact file: {request.path}", "contact-file", hint=hint)])
+
+
+def read_every_column(stream: BinaryIO, request: FileRequest) -> tuple[Sequence[object], Iterator[Row]]:
+    """The names of the columns of an open file, and the rows that meet its filters, with all their cells."""
+    if not request.path.lower().endswith(".jsonl"):
+        rows = read_cells(stream, FileFaults(replace(request, every_column=True)))
+        return next(rows)[1], rows
+    faults, names = FileFaults(request), dict[str, None]()
+    for number, line in enumerate(text_lines(stream, faults), 1):
+        names.update(dict.fromkeys(() if line.isspace() else _read_json_line(line, number, faults) or ()))
+    faults.raise_errors()
+    stream.seek(0)
+    return tuple(names), read_cells(stream, FileFaults(replace(request, people=tuple(names))))
+
+
+def text_lines(stream: BinaryIO, faults: FileFaults) -> Iterator[str]:
     """The lines of a file with their ends, without its byte order mark."""
     for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
         # before the checks below, whose messages would not tell that the file is of another kind
         if number == 1:
-            _refuse_other_files(raw, collector)
+            _refuse_other_files(raw, faults)
         if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-            raise collector.fatal_error("size", number, f"a line longer than {MAX_LINE:,} bytes")
+            raise faults.fatal_error("size", number, f"a line longer than {MAX_LINE:,} bytes")
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
-            raise collector.fatal_error("encoding", number, message, SAVE_AS_UTF_8) from None
+            raise faults.fatal_error("encoding", number, message, SAVE_AS_UTF_8) from None
         if "\0" in line:
-            raise collector.fatal_error("encoding", number, "a NUL character")
+            raise faults.fatal_error("encoding", number, "a NUL character")
         yield line.removeprefix("\ufeff") if number == 1 else line
 
 
-def _refuse_other_files(first: bytes, collector: IdCollector) -> None:
+def _refuse_other_files(first: bytes, faults: FileFaults) -> None:
     """Refuses a Git LFS pointer, UTF-16 and old line ends by the first line.
 
     That is the whole file where lines end otherwise than with a line feed.
     """
     if is_lfs_pointer(first):
-        raise collector.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
+        raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
     if is_utf_16(first):
-        raise collector.fatal_error("encoding", 1, UTF_16, SAVE_AS_UTF_8)
+        raise faults.fatal_error("encoding", 1, UTF_16, SAVE_AS_UTF_8)
     if b"\r" in first and not first.endswith(b"\n"):
-        raise collector.fatal_error("encoding", 1, OLD_LINE_ENDS, END_WITH_LF)
+        raise faults.fatal_error("encoding", 1, OLD_LINE_ENDS, END_WITH_LF)
 
 
-def read_rows(lines: Iterable[str], collector: IdCollector, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def read_rows(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows of delimited text that are not empty, each with the line it starts on."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
@@ -94,67 +120,79 @@ def read_rows(lines: Iterable[str], collector: IdCollector, delimiter: str) -> I
                 yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise collector.fatal_error("contact-file", line, f"not a table: {error}") from None
+        raise faults.fatal_error("contact-file", line, f"not a table: {error}") from None
 
 
-def _read_delimited(lines: Iterable[str], collector: IdCollector, delimiter: str) -> None:
-    table = read_rows(lines, collector, delimiter)
-    header = [name.strip() for name in next(table, (1, []))[1]]
-    if not header:
-        raise collector.fatal_error("column", 1, "the file is empty: its first line must name the columns")
-    if header[0].lower().startswith("sep="):
-        hint = "leave that line out; .csv is separated by commas, .tsv by tabs"
-        raise collector.fatal_error(
-            "contact-file",
-            1,
-            f"the first line, {delimiter.join(header)[:20]!r}, is for Excel and names no columns",
-            hint,
-        )
-    index = header.index(find_column(header, collector))
-    filters = [(row_filter, header.index(row_filter.column)) for row_filter in collector.request.where]
+def _read_delimited(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Iterator[Row]:
+    table = read_rows(lines, faults, delimiter)
+    header = _read_header(table, faults, delimiter)
+    places = [header.index(column) for column in find_columns(header, faults)]
+    if faults.request.every_column:
+        places = list(range(len(header)))
+        yield 1, header
+    filters = [(row_filter, header.index(row_filter.column)) for row_filter in faults.request.where]
     # looked up once: a file may have millions of rows
-    width, add_id, meets_filters = len(header), collector.add_id, collector.meets_filters
+    width, meets_filters = len(header), faults.meets_filters
     for line, row in table:
         if len(row) != width:
-            collector.add_fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
+            faults.add_fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
         elif not filters or meets_filters([(row_filter, row[at]) for row_filter, at in filters], line):
-            add_id(row[index], line)
+            yield line, [row[at] for at in places]
 
 
-def _read_id_lines(lines: Iterable[str], collector: IdCollector) -> None:
-    request = collector.request
-    if request.column is not None or request.where:
+def _read_header(table: Iterator[tuple[int, list[str]]], faults: FileFaults, delimiter: str) -> list[str]:
+    """The names of the columns: the first row of a table."""
+    header = [name.strip() for name in next(table, (1, []))[1]]
+    if not header:
+        raise faults.fatal_error("column", 1, "the file is empty: its first line must name the columns")
+    if header[0].lower().startswith("sep="):
+        message = f"the first line, {delimiter.join(header)[:20]!r}, is for Excel and names no columns"
+        hint = "leave that line out; .csv is separated by commas, .tsv by tabs"
+        raise faults.fatal_error("contact-file", 1, message, hint)
+    return header
+
+
+def _read_id_lines(lines: Iterable[str], faults: FileFaults) -> Iterator[Row]:
+    request = faults.request
+    if request.people:
+        hint = "name it .csv, and begin it with a line that names its column"
+        message = f"{request.path} has no columns that people can be matched by"
+        raise InvalidInput([Problem(request.source, message, "column", hint=hint)])
+    if request.named_columns:
         message = f"{request.path} has one id a line and no columns: leave `column` and `where` out"
         raise InvalidInput([Problem(request.source, message, "column")])
     for number, line in enumerate(lines, 1):
         if not line.isspace():
-            collector.add_id(line, number)
+            yield number, (line,)
 
 
-def _read_jsonl(lines: Iterable[str], collector: IdCollector) -> None:
-    request, column, seen = collector.request, collector.request.column, set[str]()
+def _read_jsonl(lines: Iterable[str], faults: FileFaults) -> Iterator[Row]:
+    request, seen = faults.request, set[str]()
+    columns = request.people or ((request.column,) if request.column is not None else ())
+    # an id that a row leaves out is a fault of the row, which has its line
+    sought = request.named_columns[0 if request.people or request.column is None else 1 :]
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
-        row = _read_json_line(line, number, collector)
+        row = _read_json_line(line, number, faults)
         if row is None:
             continue
-        if column is None:
-            column = find_column(list(row), collector, line=number)
-        seen.update(name for name in request.columns if name in row)
-        if _meets_filters(row, collector, number):
-            collector.add_id(row.get(column), number)
+        columns = columns or find_columns(list(row), faults, line=number)
+        seen.update(name for name in sought if name in row)
+        if _meets_filters(row, faults, number):
+            yield number, [row.get(column) for column in columns]
     # JSON rows leave out keys without a value: only one that no row has is a mistake in the manifest
-    unseen = [name for name in request.columns if name not in seen]
+    unseen = [name for name in sought if name not in seen]
     if unseen:
-        raise collector.fatal_error("column", 1, f"no row has the key {unseen[0]!r} that `where` asks for")
+        asking = "`match`" if unseen[0] in request.people else "`where`"
+        raise faults.fatal_error("column", 1, f"no row has the key {unseen[0]!r} that {asking} asks for")
 
 
-def _meets_filters(row: Mapping[str, object], collector: IdCollector, number: int) -> bool:
-    where = collector.request.where
+def _meets_filters(row: Mapping[str, object], faults: FileFaults, number: int) -> bool:
+    where = faults.request.where
     # a row without the key does not meet the filter, but its other columns may still be worth a warning
     values = [(row_filter, row[row_filter.column]) for row_filter in where if row_filter.column in row]
-    return collector.meets_filters(values, number) and len(values) == len(where)
+    return faults.meets_filters(values, number) and len(values) == len(where)
 
 
 class _Doubled(ValueError):
@@ -169,19 +207,19 @@ def _refuse_doubled_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return row
 
 
-def _read_json_line(line: str, number: int, collector: IdCollector) -> dict[str, object] | None:
+def _read_json_line(line: str, number: int, faults: FileFaults) -> dict[str, object] | None:
     try:
         row = json.loads(line, object_pairs_hook=_refuse_doubled_keys)
     except (ValueError, RecursionError) as error:
-        collector.add_fault("contact-file", number, f"not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+        faults.add_fault("contact-file", number, f"not JSON: {getattr(error, 'msg', 'nested too deeply')}")
         return None
     if not isinstance(row, dict):
-        collector.add_fault("contact-file", number, "not a JSON object")
+        faults.add_fault("contact-file", number, "not a JSON object")
         return None
     return row
 
 
-_READERS: Mapping[str, Callable[[Iterable[str], IdCollector], None]] = {
+_READERS: Mapping[str, Callable[[Iterable[str], FileFaults], Iterator[Row]]] = {
     ".csv": partial(_read_delimited, delimiter=","),
     ".tsv": partial(_read_delimited, delimiter="\t"),
     ".jsonl": _read_jsonl,
@@ -189,22 +227,22 @@ _READERS: Mapping[str, Callable[[Iterable[str], IdCollector], None]] = {
 }
 
 
-def read_parquet(stream: BinaryIO, collector: IdCollector) -> None:
-    """The ids of a Parquet file."""
+def read_parquet(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
+    """The rows of a Parquet file."""
     if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
-        raise collector.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
+        raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
     stream.seek(0)
     try:
         import duckdb
     except ImportError:
-        raise _missing_extra(collector) from None
+        raise _missing_extra(faults) from None
     with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
         try:
             # its progress bar would go to stdout, in the midst of the command's answer
             database.execute("SET enable_progress_bar = false")
-            _select_ids(database, path, collector)
+            yield from _select_rows(database, path, faults)
         except duckdb.Error as error:
-            raise collector.fatal_error("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
+            raise faults.fatal_error("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
 
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -214,26 +252,35 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def _missing_extra(collector: IdCollector) -> InvalidInput:
-    request = collector.request
+def _missing_extra(faults: FileFaults) -> InvalidInput:
+    request = faults.request
     hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
     return InvalidInput([Problem(request.source, f"{request.path} needs the extra [bulk]", "extra", hint=hint)])
 
 
-def _select_ids(database: Any, path: str, collector: IdCollector) -> None:
-    where = collector.request.where
+def _select_rows(database: Any, path: str, faults: FileFaults) -> Iterator[Row]:
+    request = faults.request
     types = {name: kind for name, kind, *_ in database.execute(_DESCRIBE, [path]).fetchall()}
-    column = find_column(list(types), collector, line=0)
+    columns = find_columns(list(types), faults, line=0)
+    if request.every_column:
+        columns = tuple(types)
+        yield 0, columns
     # duckdb filters before we see a row: that a column holds lists is known by its type
-    for row_filter in where:
+    for row_filter in request.where:
         if types[row_filter.column].endswith("[]") and not row_filter.contains:
-            collector.note_list(row_filter, 0)
-    tests = "".join(f" AND {_sql_condition(row_filter, types[row_filter.column])}" for row_filter in where)
-    query = f"SELECT {_quote_name(column)} FROM read_parquet(?) WHERE true{tests}"
-    cursor = database.execute(query, [path, *(row_filter.text for row_filter in where)])
+            faults.note_list(row_filter, 0)
+    tests = "".join(f" AND {_sql_condition(row_filter, types[row_filter.column])}" for row_filter in request.where)
+    cells = ", ".join(map(_sql_text if request.people else _quote_name, columns))
+    number, options = ("file_row_number + 1", ", file_row_number = true") if request.people else ("0", "")
+    query = f"SELECT {number}, {cells} FROM read_parquet(?{options}) WHERE true{tests}"
+    cursor = database.execute(query, [path, *(row_filter.text for row_filter in request.where)])
     while batch := cursor.fetchmany(_BATCH):
-        for (contact,) in batch:
-            collector.add_id(contact, 0)
+        for number, *row in batch:
+            yield number, row
+
+
+def _sql_text(name: str) -> str:
+    return f"CAST({_quote_name(name)} AS VARCHAR)"
 
 
 _DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(?))"

@@ -1,4 +1,4 @@
-"""Collects the ids of a contact file with their lines, and its faults, in the same way for every format.
+"""Collects the ids of a contact file with their lines, and the faults of any table, in the same way for every format.
 
 Rule: every fault is counted, at most `LISTED` of each kind are listed.
 """
@@ -64,11 +64,16 @@ class FileRequest:
     """The place in the manifest."""
     column: str | None = None
     where: tuple[RowFilter, ...] = ()
+    people: tuple[str, ...] = ()
+    """The columns of the values that people are matched by, where the file has these in place of ids."""
+    every_column: bool = False
+    """Whether rows have the cells of all columns, of which two may have one name; the first row has the names."""
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that the filters ask for."""
-        return tuple(row_filter.column for row_filter in self.where)
+    def named_columns(self) -> tuple[str, ...]:
+        """The columns that the manifest names."""
+        of_values = self.people or ((self.column,) if self.column is not None else ())
+        return (*of_values, *(row_filter.column for row_filter in self.where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,37 +88,20 @@ class ContactTable:
     """Warnings and infos; a file with errors gives no table."""
 
 
-class IdCollector:
-    """The ids so far, and the faults by kind, the first few of each with their line."""
+class FileFaults:
+    """The faults of a file by kind, the first few of each with their line, and what its filters may have missed."""
 
     def __init__(self, request: FileRequest) -> None:
         self.request = request
-        self.lines = array("L")
-        # a dict, not a set: ids keep the order of the file; no objects but the ids, for files of a million rows
-        self._seen: dict[str, None] = {}
-        self._double: tuple[int, str] | None = None
-        self._double_count = 0
         self._faults: dict[str, list[tuple[int, str, str]]] = {}
         self._counts: dict[str, int] = {}
         self._lists: dict[RowFilter, tuple[int, int]] = {}
 
-    def add_id(self, text: object, line: int) -> None:
-        """Adds the id of a row; a value that is no text is a fault."""
-        if not isinstance(text, str):
-            self.add_fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
-            return
-        contact = text.strip()
-        if contact in self._seen:
-            self._double_count += 1
-            self._double = self._double or (line, contact)
-        elif not contact:
-            self.add_fault("empty-id", line, "a row without an id")
-        # almost every id is alphanumeric, and needs none of the slower checks
-        elif not contact.isalnum() and (wrong := id_fault(contact)):
-            self.add_fault("contact-id", line, *wrong)
-        else:
-            self._seen[contact] = None
-            self.lines.append(line)
+    def add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
+        self._counts[check] = self._counts.get(check, 0) + 1
+        listed = self._faults.setdefault(check, [])
+        if len(listed) < LISTED:
+            listed.append((line, message, hint))
 
     def meets_filters(self, values: Iterable[tuple[RowFilter, object]], line: int) -> bool:
         """Whether a row meets all filters; counts lists that hold the text of a filter that asks for the text alone."""
@@ -129,21 +117,15 @@ class IdCollector:
         first, count = self._lists.get(row_filter, (line, 0))
         self._lists[row_filter] = first, count + 1
 
-    def add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
-        self._counts[check] = self._counts.get(check, 0) + 1
-        listed = self._faults.setdefault(check, [])
-        if len(listed) < LISTED:
-            listed.append((line, message, hint))
-
     def fatal_error(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
         """The error that ends the reading of this file, together with the faults before it."""
-        return InvalidInput([*self._list_errors(), Problem(Source(self.request.path, line), message, check, hint=hint)])
+        place = Source(self.request.path, line)
+        return InvalidInput([*self._list_errors(), Problem(place, message, check, hint=hint)])
 
-    def build_table(self) -> ContactTable:
-        errors = list(self._list_errors())
-        if errors:
+    def raise_errors(self) -> None:
+        """Raises InvalidInput where the file has a fault."""
+        if errors := list(self._list_errors()):
             raise InvalidInput(errors)
-        return ContactTable(tuple(map(ContactId, self._seen)), self.lines, tuple(self._list_remarks()))
 
     def _list_errors(self) -> Iterator[Problem]:
         path = self.request.path
@@ -153,17 +135,59 @@ class IdCollector:
                 unlisted = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
                 yield Problem(Source(path, line), message + unlisted, check, hint=hint)
 
-    def _list_remarks(self) -> Iterator[Problem]:
-        if self._double is not None:
-            line, contact = self._double
-            message = repetition_message(self._double_count, contact)
-            yield Problem(Source(self.request.path, line), message, "duplicate-id", Severity.INFO)
+    def list_remarks(self) -> Iterator[Problem]:
+        """Warnings about lists that a filter did not let pass."""
         for row_filter, (line, count) in self._lists.items():
             rows = f"{count:,} rows hold lists" if count > 1 else "a row holds a list"
             column, text = row_filter.column, row_filter.text
             message = f"in column {column!r} {rows} with {text!r}, and `where` asks for this text alone"
             hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {text}}}}}"
             yield Problem(Source(self.request.path, line), message, "list-column", Severity.WARNING, hint)
+
+
+class IdCollector:
+    """The ids so far."""
+
+    def __init__(self, faults: FileFaults) -> None:
+        self._faults = faults
+        self._lines = array("L")
+        # a dict, not a set: ids keep the order of the file; no objects but the ids, for files of a million rows
+        self._seen: dict[str, None] = {}
+        self._double: tuple[int, str] | None = None
+        self._double_count = 0
+
+    def add_id(self, text: object, line: int) -> None:
+        """Adds the id of a row; a value that is no text is a fault."""
+        if not isinstance(text, str):
+            self._add_fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
+            return
+        contact = text.strip()
+        if contact in self._seen:
+            self._double_count += 1
+            self._double = self._double or (line, contact)
+        elif not contact:
+            self._add_fault("empty-id", line, "a row without an id")
+        # almost every id is alphanumeric, and needs none of the slower checks
+        elif not contact.isalnum() and (wrong := id_fault(contact)):
+            self._add_fault("contact-id", line, *wrong)
+        else:
+            self._seen[contact] = None
+            self._lines.append(line)
+
+    def _add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
+        self._faults.add_fault(check, line, message, hint)
+
+    def build_table(self) -> ContactTable:
+        """The ids with their remarks; raises InvalidInput with every fault of the file."""
+        self._faults.raise_errors()
+        problems = (*self._list_doubles(), *self._faults.list_remarks())
+        return ContactTable(tuple(map(ContactId, self._seen)), self._lines, problems)
+
+    def _list_doubles(self) -> Iterator[Problem]:
+        if self._double is not None:
+            line, contact = self._double
+            message = repetition_message(self._double_count, contact)
+            yield Problem(Source(self._faults.request.path, line), message, "duplicate-id", Severity.INFO)
 
 
 def id_fault(contact: str) -> tuple[str, str] | None:
@@ -186,20 +210,26 @@ def repetition_message(count: int, example: str) -> str:
     return f"{many} given again and counted once, for example {example!r}"
 
 
-def find_column(names: list[str], collector: IdCollector, *, line: int = 1) -> str:
-    """The column of the ids; raises InvalidInput unless each requested column is there exactly once."""
-    request = collector.request
-    column = request.column or next((name for name in DEFAULT_COLUMNS if name in names), None)
-    missing = [name for name in (column, *request.columns) if name is not None and name not in names]
-    if column is None or missing:
+def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tuple[str, ...]:
+    """The columns of the ids, or of the values of people; raises InvalidInput unless each named one is there once."""
+    request = faults.request
+    default = next((name for name in DEFAULT_COLUMNS if name in names), None)
+    columns = request.people or tuple(filter(None, (request.column or default,)))
+    missing = [name for name in request.named_columns if name not in names]
+    # a file without a header has people in its first line: none of its cells is repeated
+    if (missing or not columns) and any("@" in name for name in names):
+        hint = "begin the file with a line that names its columns"
+        raise faults.fatal_error("column", line, "the first line has an e-mail address and names no columns", hint)
+    if missing or not columns:
         absent = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
-        hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=column is None or column in missing)
-        raise collector.fatal_error("column", line, f"no column {absent}; the columns are {_join_names(names)}", hint)
+        of_ids = not columns or (not request.people and columns[0] in missing)
+        hint = _column_hint(names, missing[:1] or DEFAULT_COLUMNS, of_ids=of_ids)
+        raise faults.fatal_error("column", line, f"no column {absent}; the columns are {_join_names(names)}", hint)
     # of two columns with one name, either may be the right one
-    double = [name for name in (column, *request.columns) if names.count(name) > 1]
+    double = [name for name in (*columns, *request.named_columns) if names.count(name) > 1]
     if double:
-        raise collector.fatal_error("column", line, f"column {double[0]!r} is there more than once")
-    return column
+        raise faults.fatal_error("column", line, f"column {double[0]!r} is there more than once")
+    return columns
 
 
 def _join_names(names: list[str]) -> str:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Source
 from reconciler.loading.contact_files import read_rows, read_table, text_lines
-from reconciler.loading.contact_ids import ContactTable, FileRequest, IdCollector, RowFilter
+from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, RowFilter
 from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)
@@ -202,14 +202,14 @@ def test_hostile_bytes_give_no_other_exception(name: str, data: bytes) -> None:
 def test_what_the_standard_writer_writes_is_read_back(values: list[list[str]]) -> None:
     made = io.StringIO(newline="")
     csv.writer(made).writerows(values)
-    collector = IdCollector(FileRequest("c.csv", ASKED))
+    collector = FileFaults(FileRequest("c.csv", ASKED))
     lines = text_lines(io.BytesIO(("\ufeff" + made.getvalue()).encode()), collector)
     assert [row for _, row in read_rows(lines, collector, ",")] == values
 
 
 def test_csv_spectrum(corpora: Path) -> None:
     for case in json.loads((corpora / "csv-spectrum.json").read_text()):
-        collector = IdCollector(FileRequest("c.csv", ASKED))
+        collector = FileFaults(FileRequest("c.csv", ASKED))
         found = [
             row
             for _, row in read_rows(

@@ -61,14 +61,17 @@ def _fold(text: str) -> str:
 class Normaliser:
     """Normalises values by their kind; `region` is the country of phone numbers that are written without one."""
 
-    read_phone: ReadPhone = field(repr=False)
+    read_phone: ReadPhone | None = field(default=None, repr=False)
+    """None where no phone number is asked for: all are malformed."""
     region: str = ""
 
     def normalise(self, kind: ValueKind, text: str) -> str | None:
         """The one spelling of a value; None where it is malformed."""
         if kind is ValueKind.EMAIL:
             return normalise_email(text)
-        return self.read_phone(text, self.region) if kind is ValueKind.PHONE else normalise_field(text)
+        if kind is ValueKind.PHONE:
+            return self.read_phone(text, self.region) if self.read_phone else None
+        return normalise_field(text)
 
 
 class Fingerprinter:

@@ -1,0 +1,135 @@
+"""Reads files of people that a match names, and phone numbers: the home of phonenumbers, of the extra `[phone]`.
+
+Rules
+1. A file is read as strictly as a contact file. No fault has a cell of it: file and line name the row.
+2. Streamed: memory holds the fingerprints of the rows, and no value.
+3. A file is read again where values or other columns are needed: the rows come in the same order, by the same filters.
+4. A phone number is made of digits and the usual marks between them; letters, as of an extension, make it malformed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from reconciler.core.manifests.people_values import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import Source
+from reconciler.core.model.people import Fingerprint, Match, PersonValue, ValueKind
+from reconciler.loading.contact_files import read_cells, read_every_column
+from reconciler.loading.contact_ids import FileFaults, FileRequest, RowFilter, json_text
+
+_PHONE = re.compile(r"[+＋]?[\d\s().\-‐‑‒–/]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleFile:
+    """A file of people, and how its cells become fingerprints."""
+
+    path: str
+    """The file as a person names it."""
+    source: Source
+    """The place in the manifest."""
+    match: Match
+    """Its custom fields are named by their ids."""
+    normaliser: Normaliser
+    fingerprinter: Fingerprinter
+
+    @property
+    def request(self) -> FileRequest:
+        """What is asked of the table."""
+        columns = tuple(key.column for key in self.match.keys)
+        return FileRequest(self.path, self.source, None, tuple(RowFilter(*each) for each in self.match.where), columns)
+
+
+def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:
+    """The rows of an open file that meet its filters; raises InvalidInput with every fault, each with its line."""
+    faults = FileFaults(file.request)
+    lines, fingerprints = array("L"), [bytearray() for _ in file.match.keys]
+    columns = [
+        (place, key.kind, file.fingerprinter.for_kind(key.kind, key.custom_field), fingerprints[place])
+        for place, key in enumerate(file.match.keys)
+    ]
+    normalise = file.normaliser.normalise
+    for line, cells in read_cells(stream, faults):
+        lines.append(line)
+        for place, kind, make_fingerprint, collected in columns:
+            text = normalise(kind, _value_text(cells[place]))
+            collected += NO_VALUE if text is None else make_fingerprint(text)
+    faults.raise_errors()
+    return PeopleRows(lines, tuple(map(bytes, fingerprints)))
+
+
+def find_values(stream: BinaryIO, file: PeopleFile, wanted: Collection[Fingerprint]) -> Iterator[PersonValue]:
+    """The normalised values of an open file that have one of these fingerprints, each once."""
+    missing = set(wanted)
+    for _, cells in read_cells(stream, FileFaults(file.request)):
+        for key, cell in zip(file.match.keys, cells, strict=True):
+            text = file.normaliser.normalise(key.kind, _value_text(cell))
+            fingerprint = None if text is None else file.fingerprinter.of(key.kind, text, key.custom_field)
+            if text is not None and fingerprint in missing:
+                missing.discard(fingerprint)
+                yield PersonValue(key.kind, text, key.custom_field)
+
+
+def _value_text(cell: object) -> str:
+    """The text of a cell that may hold a value; a number is the text that it is written as."""
+    if isinstance(cell, str):
+        return cell
+    return json.dumps(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class FullRows:
+    """The rows of a file with all their columns, in the order of its `PeopleRows`."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[int, tuple[str, ...]]]
+    """The line of each row, and its cells as they are written."""
+
+
+def read_full_rows(stream: BinaryIO, file: PeopleFile) -> FullRows:
+    """Reads an open file once more, for a copy of its rows."""
+    columns, rows = read_every_column(stream, file.request)
+    return FullRows(_full_texts(columns), ((line, _full_texts(cells)) for line, cells in rows))
+
+
+def _full_texts(cells: Sequence[object]) -> tuple[str, ...]:
+    return tuple("" if cell is None else json_text(cell) for cell in cells)
+
+
+def phone_reader(source: Source) -> ReadPhone:
+    """The function that reads phone numbers; raises InvalidInput where the library of `[phone]` is not installed."""
+    try:
+        import phonenumbers
+    except ImportError:
+        hint = "install reconciler with the extra [phone], such as pip install '.[phone]' in its checkout"
+        problem = Problem(source, "a match by phone needs the extra [phone]", "extra", hint=hint)
+        raise InvalidInput([problem]) from None
+    possible, e164 = phonenumbers.ValidationResult.IS_POSSIBLE, phonenumbers.PhoneNumberFormat.E164
+
+    def read_phone(text: str, region: str) -> str | None:
+        # spreadsheets show a + as text by an apostrophe before it
+        text = text.strip().removeprefix("'")
+        if not _PHONE.fullmatch(text):
+            return None
+        try:
+            number = phonenumbers.parse(text, region or None)
+        except phonenumbers.NumberParseException:
+            return None
+        # one that lacks its area code is no number to call from elsewhere
+        if phonenumbers.is_possible_number_with_reason(number) != possible:
+            return None
+        return phonenumbers.format_number(number, e164)
+
+    return read_phone
+
+
+def make_normaliser(match: Match, source: Source) -> Normaliser:
+    """Normalises the values of a match; the library for phone numbers is asked for only where it has a phone key."""
+    has_phone = any(key.kind is ValueKind.PHONE for key in match.keys)
+    return Normaliser(phone_reader(source) if has_phone else None, match.region)
