@@ -151,6 +151,9 @@ class Assumptions:
     """F: additional e-mails and phones are objects, `{"email": …}` and `{"phone": …}`. Otherwise texts, as the vendor's
     example of a row has them (S)."""
 
+    field_numbers: bool = False
+    """?: a value of a custom field that is a number comes as one. Otherwise as text, as in the vendor's schema (S)."""
+
     additional_are_sought: bool = True
     """?: filters and the search for duplicates see additional e-mails and phones. Otherwise the first one alone."""
 

@@ -74,7 +74,8 @@ def _additional(first: str, own: Iterable[str], merged_first: str, merged: Itera
 
 def person_members(person: Person, rules: Assumptions, *, in_search: bool) -> JsonObject:
     """The members of a contact's document that tell how the person is reached."""
-    custom: list[Json] = [{"id": name, "value": value} for name, value in sorted(person.custom_fields.items())]
+    values = sorted(person.custom_fields.items())
+    custom: list[Json] = [{"id": name, "value": _field_value(value, rules)} for name, value in values]
     members: JsonObject = {
         "email": person.email or None,
         "phone": person.phone or None,
@@ -86,6 +87,11 @@ def person_members(person: Person, rules: Assumptions, *, in_search: bool) -> Js
     if in_search and rules.search_row_with_nulls:
         return members
     return {key: value for key, value in members.items() if value is not None}
+
+
+def _field_value(value: str, rules: Assumptions) -> Json:
+    # a number that would be written otherwise, such as 007, is text
+    return int(value) if rules.field_numbers and value.isdecimal() and str(int(value)) == value else value
 
 
 def _list_additional(key: str, values: Sequence[str], rules: Assumptions) -> Sequence[Json]:
@@ -115,15 +121,15 @@ _PHONES = (
 )
 
 
-def make_people(contacts: Sequence[str], number: LocationField, *, seed: int, sharing: Collection[str]) -> list[Person]:
+def make_people(
+    contacts: Sequence[str], number: LocationField, *, seed: int, sharing: Collection[str]
+) -> dict[str, Person]:
     """A person for each contact, the same for ever for the same seed; the contacts `sharing` have one e-mail."""
     taken: set[str] = set()
-    people = [_make_person(contact, number.id, taken, seed) for contact in contacts]
-    shared = len(sharing) > 1
-    return [
-        replace(person, email=SHARED_EMAIL) if shared and contact in sharing else person
-        for contact, person in zip(contacts, people, strict=True)
-    ]
+    people = {contact: _make_person(contact, number.id, taken, seed) for contact in dict.fromkeys(contacts)}
+    if len(sharing) > 1:
+        people |= {contact: replace(people[contact], email=SHARED_EMAIL) for contact in sharing}
+    return people
 
 
 def _make_person(contact: str, number: str, taken: set[str], seed: int) -> Person:

@@ -245,11 +245,13 @@ def make_world(
     extra: int = 0,
     tags: Sequence[str] = OWN_TAGS,
     people: bool = False,
+    living: Sequence[Person] = (),
     assumptions: Assumptions | None = None,
 ) -> World:
     """A world in which `contacts` live, with `extra` ones that no manifest names; they may carry `tags` already.
 
-    `people`: most have an e-mail, a phone, and a number in the custom field `customer_no`.
+    `people`: most have an e-mail, a phone, and a number in the custom field `customer_no`. `living`: the persons of a
+    file that is to be matched; each has a contact, which is never deleted nor elsewhere.
     """
     rules = assumptions or Assumptions()
     # sorted and without repeats: the world must not depend on the order of the manifests
@@ -259,15 +261,22 @@ def make_world(
     deleted, foreign = _pick_troubled(named, seed)
     elsewhere = LocationId(made_up_id(location, str(seed), "elsewhere"))
     made = []
-    for name in dict.fromkeys([*named, *unnamed]):
+    matched = [made_up_id(location, str(seed), repr(person)) for person in living]
+    for name in dict.fromkeys([*named, *unnamed, *matched]):
         where = elsewhere if name in foreign else location
         made.append(_make_contact(name, where, palette, seed=seed, deleted=name in deleted))
-    if not people:
+    if not people and not living:
         return World(location, made, assumptions=rules)
-    number = LocationField(made_up_id(location, CUSTOMER_NO), "Customer number", CUSTOMER_NO)
-    persons = make_people([contact.id for contact in made], number, seed=seed, sharing=unnamed[-2:])
-    peopled = (replace(contact, person=person) for contact, person in zip(made, persons, strict=True))
+    number = customer_field(location)
+    persons = make_people(named + unnamed, number, seed=seed, sharing=unnamed[-2:]) if people else {}
+    persons |= zip(matched, living, strict=True)
+    peopled = (replace(contact, person=persons.get(contact.id, Person())) for contact in made)
     return World(location, peopled, assumptions=rules, custom_fields=[number])
+
+
+def customer_field(location: LocationId) -> LocationField:
+    """The one custom field of a made-up location."""
+    return LocationField(made_up_id(location, CUSTOMER_NO), "Customer number", CUSTOMER_NO)
 
 
 def _pick_troubled(named: list[str], seed: int) -> tuple[frozenset[str], frozenset[str]]:

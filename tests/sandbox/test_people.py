@@ -10,12 +10,23 @@ from urllib.parse import urlencode
 import pytest
 
 from reconciler.core.model.names import ContactId, Instant, iso
+from reconciler.core.model.people import ValueKind
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch
 from reconciler.sandbox.people import SHARED_EMAIL, Person
-from reconciler.sandbox.saved_world import load_world, make_world, save_world
+from reconciler.sandbox.saved_world import customer_field, load_world, make_world, save_world
 from reconciler.sandbox.world import World, made_up_id
+from reconciler.wire_people import (
+    PersonValue,
+    custom_fields_path,
+    duplicate_path,
+    look_up_body,
+    people_body,
+    read_custom_fields,
+    read_people,
+    read_person,
+)
 from tests.build import CUSTOMER_FIELD, DAY, HERE, NOW, person
 from tests.sandbox.builders import ANNA, BERT, CARA, DORA, ELSEWHERE, GONE, a_peopled_world, a_world, call, document
 
@@ -89,6 +100,14 @@ def test_emails_may_be_kept_as_they_were_written() -> None:
 
     assert rows(app)[ANNA]["additionalEmails"] == ["Anna@example.org"]
     assert [*rows(app, where("email", "eq", "anna@example.org"))] == [ANNA]
+
+
+@pytest.mark.parametrize(("written", "told"), [("12", 12), ("012", "012"), ("K-1", "K-1"), ("²", "²"), ("", None)])
+def test_a_field_may_have_a_number(written: str, told: object) -> None:
+    app = App(a_peopled_world(field_numbers=True))
+    app.world.change_person(DORA, person(customer_no=written), now=NOW)
+
+    assert [each["value"] for each in shown(app, DORA)["customFields"]] == ([] if told is None else [told])
 
 
 @pytest.mark.parametrize(
@@ -366,6 +385,74 @@ def test_a_small_made_up_world_shares_no_email() -> None:
 
     assert world.contacts[ContactId(ANNA)].person.email != world.contacts[ContactId(BERT)].person.email
     assert SHARED_EMAIL not in {contact.person.email for contact in world.contacts.values()}
+
+
+def test_the_people_of_a_file_live_in_a_made_up_world() -> None:
+    number = customer_field(HERE)
+    persons = [Person("vip@example.com"), Person(phone="+442079460001"), Person(custom_fields={number.id: "K-1"})]
+    world = make_world(HERE, [ANNA], seed=1, extra=2, living=persons)
+
+    people = [contact.person for contact in world.contacts.values()]
+    assert people == [Person()] * 3 + persons
+    assert make_world(HERE, [ANNA], seed=1, extra=2, living=persons).contacts == world.contacts
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {},
+        {"additional_as_objects": True},
+        {"search_row_with_nulls": False},
+        {"lowercases_emails": False},
+        {"field_numbers": True},
+        {"search_row_without_tags": 1},
+    ],
+)
+def test_our_wire_reads_the_people(switch: dict[str, Any]) -> None:
+    app = App(a_peopled_world(**switch))
+    page = read_people(call(app, "POST", SEARCH, people_body(HERE, None)).body)
+    people = {each.id: {(value.kind, value.text.lower()) for value in each.values} for each in page.people}
+    read = read_person(call(app, "GET", f"/contacts/{ANNA}").body)
+
+    anna = {
+        (ValueKind.EMAIL, "anna@example.com"),
+        (ValueKind.EMAIL, "anna@example.org"),
+        (ValueKind.PHONE, "+442079460001"),
+        (ValueKind.PHONE, "+442079460002"),
+        (ValueKind.FIELD, "k-1"),
+    }
+    assert (people[ANNA], people[DORA], page.total) == (anna, set(), 4)
+    assert read is not None
+    assert {(value.kind, value.text.lower()) for value in read.values} == anna
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PersonValue(ValueKind.EMAIL, "anna@example.org"),
+        PersonValue(ValueKind.PHONE, "+442079460002"),
+        PersonValue(ValueKind.FIELD, "k-1", CUSTOMER_FIELD.id),
+    ],
+)
+def test_our_wire_looks_a_value_up(value: PersonValue) -> None:
+    app = App(a_peopled_world())
+    page = read_people(call(app, "POST", SEARCH, look_up_body(HERE, value)).body)
+    found = page.people
+
+    if value.kind is not ValueKind.FIELD:
+        one = read_person(call(app, "GET", duplicate_path(HERE, value)).body)
+        assert one == found[0]
+    assert [each.id for each in found] == [ANNA]
+
+
+def test_our_wire_asks_for_changes_and_fields() -> None:
+    app = App(a_peopled_world(search_lag_ms=0))
+    app.world.change_person(BERT, person("new@example.com"), now=NOW)
+    changed = read_people(call(app, "POST", SEARCH, people_body(HERE, None, changed_since=NOW)).body)
+    (found,) = read_custom_fields(call(app, "GET", custom_fields_path(HERE)).body)
+
+    assert [each.id for each in changed.people] == [BERT]
+    assert (found.id, found.is_called("customer_no")) == (CUSTOMER_FIELD.id, True)
 
 
 def test_many_lookups_use_the_quota() -> None:
