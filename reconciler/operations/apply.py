@@ -25,7 +25,7 @@ from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
 from reconciler.journalled_run import RecoveryJournal
-from reconciler.operations.api import make_arguments, make_quota_listener, name_token_place, refuse_over_quota
+from reconciler.operations.api import find_api, refuse_over_quota
 from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
@@ -120,7 +120,7 @@ async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyReque
         store = stack.enter_context(open_store(session.settings.state))
 
         def name_token(location: LocationId) -> str:
-            return called(name_token_place(workspace, session.settings, location))
+            return called(find_api(session, location).token_place)
 
         api, journal = apis.__getitem__, RecoveryJournal(request.recovery_beside)
         services = Services(
@@ -141,9 +141,7 @@ async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyReque
 
 def _open_api(session: Session, location: LocationId) -> HighLevel:
     """The API of a location, to read and to write; raises AuthRefused without a token."""
-    on_quota = make_quota_listener(session.pace(location), session.workspace.clock)
-    arguments = make_arguments(session.workspace, session.settings, location, on_quota)
-    return HighLevel(session.settings.api.base_url, **arguments)
+    return HighLevel(session.settings.api.base_url, **find_api(session, location).make_arguments())
 
 
 def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> ApplyOptions:

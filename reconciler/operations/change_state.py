@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +16,17 @@ from reconciler.core.formats.state_json import Portable, accept, read_state
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
-from reconciler.core.model.journal import RunHeader, RunStatus
+from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source, TagSet
 from reconciler.core.observing.refresh_rules import record_observations
-from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run, load_unrecorded
+from reconciler.journalled_run import load_unrecorded
 from reconciler.loading.export_files import Exported, read_export
 from reconciler.operations.git import GitRefused, find_commit_time
-from reconciler.operations.identity import find_holder
+from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
 from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
-from reconciler.ports import LocationStore, StateStore
+from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 
 
@@ -65,8 +64,9 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
         location = find_location(reader, request.location, settings)
     with (
         open_store(settings.state) as store,
-        await _acquire(workspace, store, location, "state forget", request.lock_timeout_ms) as held,
-        _journal(held),
+        await hold_location(workspace, store, location, "state forget", request.lock_timeout_ms) as held,
+        # a change by hand that is cancelled has stopped
+        begin_run(held, cancelled=RunStatus.STOPPED),
     ):
         state = held.store.load_state()
         if request.limits:
@@ -119,8 +119,9 @@ async def import_contacts(workspace: Workspace, request: ImportRequest) -> Impor
     ]
     with (
         open_store(settings.state) as store,
-        await _acquire(workspace, store, location, "state import", request.lock_timeout_ms) as held,
-        _journal(held),
+        await hold_location(workspace, store, location, "state import", request.lock_timeout_ms) as held,
+        # a change by hand that is cancelled has stopped
+        begin_run(held, cancelled=RunStatus.STOPPED),
     ):
         state = held.store.load_state()
         # the state has each tag in the location's own spelling
@@ -181,7 +182,7 @@ async def push_states(
     with open_store(workspace.load_settings().state) as store:
         for portable in states:
             location = portable.state.location
-            with await _acquire(workspace, store, location, "state push", lock_timeout_ms) as held:
+            with await hold_location(workspace, store, location, "state push", lock_timeout_ms) as held:
                 accepted = accept(pull_location(store, location), portable)
                 if accepted is not None:
                     held.store.replace_state(held.lease, accepted.state, accepted.runs, accepted.snapshots)
@@ -199,8 +200,8 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
     with open_store(settings.state) as source, open_store(url) as target:
         for location in source.list_locations():
             with (
-                await _acquire(workspace, source, location, "state migrate", lock_timeout_ms),
-                await _acquire(workspace, target, location, "state migrate", lock_timeout_ms) as held,
+                await hold_location(workspace, source, location, "state migrate", lock_timeout_ms),
+                await hold_location(workspace, target, location, "state migrate", lock_timeout_ms) as held,
             ):
                 portable = pull_location(source, location)
                 accepted = accept(pull_location(target, location), portable)
@@ -223,7 +224,7 @@ async def recover_answers(
     recovered = [load_unrecorded(file) for file in files]
     with open_store(workspace.load_settings().state) as store:
         for answers in recovered:
-            with await _acquire(workspace, store, answers.location, "state recover", lock_timeout_ms) as held:
+            with await hold_location(workspace, store, answers.location, "state recover", lock_timeout_ms) as held:
                 _refuse_settled(held.store, answers)
                 if answers.had_no_effect:
                     held.store.withdraw_batch(held.lease, answers.number, answers.learnt, answers.answered)
@@ -249,24 +250,3 @@ def unlock(workspace: Workspace, location: str, lease: str) -> Lease:
     settings = workspace.load_settings()
     with open_store(settings.state) as store:
         return store.at(settings.find_location(location)).unlock_lease(lease)
-
-
-async def _acquire(
-    workspace: Workspace, store: StateStore, location: LocationId, operation: str, lock_timeout_ms: int
-) -> HeldLease:
-    return await acquire_lease(
-        location,
-        find_holder(operation, workspace),
-        store=store,
-        clock=workspace.clock,
-        report=workspace.listener,
-        lock_timeout_ms=lock_timeout_ms,
-    )
-
-
-def _journal(held: HeldLease) -> AbstractContextManager[JournalledRun]:
-    """A run of the history: a change by hand that is cancelled has stopped."""
-    holder = held.lease.holder
-    # the history tells a change by hand like any run
-    header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())
-    return journalled_run(held, header, cancelled=RunStatus.STOPPED)

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
-from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
-from reconciler.core.model.names import Instant, LocationId, iso
+from reconciler.core.model.names import iso
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git import read_files_at
-from reconciler.operations.workspace import Workspace, group_manifests
+from reconciler.operations.workspace import Workspace, group_manifests, resolve_all
 from reconciler.output.findings import shown
 
 NO_FILES = Loaded(Settings(), (), ())
@@ -50,7 +49,7 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
     after = load(present, now=now) if directory.is_dir() and present.names() else NO_FILES
     if not before.manifests and not after.manifests:
         raise UsageError(f"there is no manifest below {directory}, neither now nor at {base}")
-    old, new = _resolve_all(before, now), _resolve_all(after, now)
+    old, new = (resolve_all(group_manifests(loaded.manifests), loaded.settings, now) for loaded in (before, after))
     return CompareResult(
         tuple(
             compare_revisions(location, old.get(location), new.get(location))
@@ -59,14 +58,6 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
         tuple(compare_settings(_flatten(before), _flatten(after))),
         after.settings,
     )
-
-
-def _resolve_all(loaded: Loaded, now: Instant) -> dict[LocationId, Desired]:
-    settings = loaded.settings
-    return {
-        location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
-        for location, manifests in group_manifests(loaded.manifests).items()
-    }
 
 
 def _flatten(loaded: Loaded) -> dict[str, object]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -17,9 +16,8 @@ from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import UsageError
-from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
+from reconciler.core.model.names import ContactId, Instant, TagSet, did_you_mean
 from reconciler.core.model.outcome import called
-from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import (
     Method,
     RefreshRequest,
@@ -35,10 +33,9 @@ from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.core.running.pace import Pace
-from reconciler.operations.api import assume_sent_today, name_token_place, open_reading
+from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.plan_options import Reading, Scope, make_selection
-from reconciler.operations.workspace import Session, Workspace, load_state, settle_ms_from
+from reconciler.operations.workspace import Session, load_state, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import Heartbeat, StateReader
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
@@ -118,7 +115,7 @@ async def find_current(
         }
         # the quota counts today's runs before the first reading asks for room in it
         for location in states:
-            assume_sent_today(session.pace(location), reader.at(location), session.workspace.clock)
+            find_api(session, location).assume_sent_today(reader.at(location))
         current = await run_side_by_side(
             _read_current(session, state, scope, wanted[location]) for location, state in states.items()
         )
@@ -139,9 +136,7 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _read_current(session: Session, state: LocationState, scope: Scope, wanted: RefreshRequest) -> CurrentState:
-    result = await read_location(
-        session.workspace, session.settings, state.location, wanted, pace=session.pace(state.location)
-    )
+    result = await read_location(find_api(session, state.location), wanted)
     declared = list_concerned(session.desired[state.location], state, make_selection(session, scope))
     earlier = take_in_observations(state, result.seen, settle_ms_from(session.settings))
     return CurrentState(
@@ -164,14 +159,7 @@ def _find_respelt(session: Session, state: LocationState) -> tuple[Alias, ...]:
 
 
 async def read_location(
-    workspace: Workspace,
-    settings: Settings,
-    location: LocationId,
-    wanted: RefreshRequest,
-    *,
-    pace: Pace,
-    keep: Keep = keep_nothing,
-    heartbeat: Heartbeat | None = None,
+    api: LocationApi, wanted: RefreshRequest, *, keep: Keep = keep_nothing, heartbeat: Heartbeat | None = None
 ) -> RefreshResult:
     """Reads contacts from a location's API; without a request where nothing is wanted.
 
@@ -179,13 +167,12 @@ async def read_location(
     """
     if wanted.is_empty:
         return RefreshResult()
-    workspace.listener.on_reading(keep is not keep_nothing)
-    # a 401 names the variable that the token came from
-    token = called(name_token_place(workspace, settings, location))
-    async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_reading(workspace, settings, location, pace))
-        gate = RequestGate(location, pace, workspace.clock, workspace.listener, heartbeat or NoLease(workspace.clock))
-        return await refresh(wanted, ReadServices(api, gate, token=token), keep)
+    listener, clock = api.workspace.listener, api.workspace.clock
+    listener.on_reading(keep is not keep_nothing)
+    gate = RequestGate(api.location, api.pace, clock, listener, heartbeat or NoLease(clock))
+    async with api.connect_reader() as reader:
+        # a 401 names the variable that the token came from
+        return await refresh(wanted, ReadServices(reader, gate, token=called(api.token_place)), keep)
 
 
 def make_refresh_request(

@@ -36,7 +36,7 @@ from reconciler.core.observing.diagnosis import (
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
-from reconciler.operations.api import make_arguments
+from reconciler.operations.api import LocationApi
 from reconciler.operations.workspace import SilentListener, Workspace, rate_from
 from reconciler.output.blocks import counted
 from reconciler.request_gate import NoLease, RequestGate
@@ -121,10 +121,8 @@ async def _examine_location(
 ) -> Examined:
     state, remarks = _examine_state(workspace, settings, location)
     written_at = None if state is None else last_write(state)
-    return Examined(
-        f"Location {location}",
-        (*remarks, *await _examine_token(workspace, settings, location, written_at, offline=offline)),
-    )
+    api = LocationApi(workspace, settings, location, Pace(rate_from(settings)))
+    return Examined(f"Location {location}", (*remarks, *await _examine_token(api, written_at, offline=offline)))
 
 
 def _examine_state(
@@ -144,41 +142,34 @@ def _examine_state(
     return state, [state_remark(state), lock_remark(lease)]
 
 
-async def _examine_token(
-    workspace: Workspace, settings: Settings, location: LocationId, written_at: Instant | None, *, offline: bool
-) -> list[Remark]:
+async def _examine_token(api: LocationApi, written_at: Instant | None, *, offline: bool) -> list[Remark]:
     """`written_at`: when a write was last answered."""
     # the first quota stands for no answer at all
-    quotas, pace = [Quota()], Pace(rate_from(settings))
+    quotas = [Quota()]
 
     def on_quota(quota: Quota) -> None:
         quotas.append(quota)
-        pace.heed_quota(quota, workspace.clock.now())
+        api.heed_quota(quota)
 
-    # two requests are soon over: their waits are not worth a line
-    gate = RequestGate(location, pace, workspace.clock, SilentListener(), NoLease(workspace.clock))
     try:
-        arguments = make_arguments(workspace, settings, location, on_quota)
+        arguments = api.make_arguments(on_quota)
     except AuthRefused as error:
         return [bad("token", error.message, error.hint, ExitCode.AUTH)]
     if offline:
-        return [good("token", f"from {arguments['held_in']}")]
+        return [good("token", f"from {api.token_place}")]
     try:
-        return await _ask_api(workspace, settings, arguments, gate, quotas, written_at)
+        return await _ask_api(api, arguments, quotas, written_at)
     except NoWay as error:
         return [bad("API reachable", error.message, error.hint, error.exit_code)]
 
 
 async def _ask_api(
-    workspace: Workspace,
-    settings: Settings,
-    arguments: ApiArguments,
-    gate: RequestGate,
-    quotas: list[Quota],
-    written_at: Instant | None,
+    api: LocationApi, arguments: ApiArguments, quotas: list[Quota], written_at: Instant | None
 ) -> list[Remark]:
     """`quotas`: the limits that the answers state, the last one last."""
-    base_url, held, clock = settings.api.base_url, arguments["held_in"], workspace.clock
+    base_url, held, clock = api.settings.api.base_url, api.token_place, api.workspace.clock
+    # two requests are soon over: their waits are not worth a line
+    gate = RequestGate(api.location, api.pace, clock, SilentListener(), NoLease(clock))
     before = clock.now()
     async with connect_reader(base_url, **arguments) as reader:
         try:
@@ -188,12 +179,12 @@ async def _ask_api(
         search, tags = await reader.probe(gate)
     verdict = token_remark(search, held)
     return [
-        api_remark(search, base_url, describe_proxy(base_url, workspace.environment)),
+        api_remark(search, base_url, describe_proxy(base_url, api.workspace.environment)),
         verdict,
         read_remark("contacts.readonly", search, held, needed=True),
         read_remark("locations/tags.readonly", tags, held, needed=False),
         write_remark(written_at, verdict),
-        *_measure((search, tags), quotas[-1], settings, before, clock.now()),
+        *_measure((search, tags), quotas[-1], api.settings, before, clock.now()),
     ]
 
 

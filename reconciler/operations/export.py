@@ -12,9 +12,11 @@ from reconciler.core.model.names import ContactId, LocationId, normalise_tag
 from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.plan import LocationState
+from reconciler.core.running.pace import Pace
 from reconciler.loading.export_files import contacts_text, manifest_text
+from reconciler.operations.api import LocationApi
 from reconciler.operations.refresh import read_and_store
-from reconciler.operations.workspace import Workspace, load_state
+from reconciler.operations.workspace import Workspace, load_state, rate_from
 from reconciler.store import open_reader, open_store
 
 COMMENT = "written by reconciler export: what contacts carried; review it, then it is yours"
@@ -82,14 +84,9 @@ async def _find_state(
         with open_reader(settings.state) as reader:
             return load_state(settings, reader, location), None, ""
     with open_store(settings.state) as store:
+        api = LocationApi(workspace, settings, location, Pace(rate_from(settings)))
         stored = await read_and_store(
-            workspace,
-            settings,
-            store,
-            location,
-            _request_all,
-            operation="export",
-            lock_timeout_ms=request.lock_timeout_ms,
+            api, store, _request_all, operation="export", lock_timeout_ms=request.lock_timeout_ms
         )
     # without a complete search no contact is known to be gone
     shown = stored.result.shown

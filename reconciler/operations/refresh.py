@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,6 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.errors import ReconcilerError, StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.model.settings import Settings
 from reconciler.core.observing.refresh_rules import (
     Method,
     Refreshed,
@@ -24,9 +23,8 @@ from reconciler.core.observing.refresh_rules import (
     record_observations,
 )
 from reconciler.core.planning.plan import LocationState
-from reconciler.core.running.pace import Pace
-from reconciler.journalled_run import HeldLease, acquire_lease, journalled_run
-from reconciler.operations.api import assume_sent_today
+from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
+from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.current_state import list_concerned, make_refresh_request, read_location
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
@@ -34,7 +32,6 @@ from reconciler.operations.workspace import (
     Session,
     Workspace,
     load_state,
-    rate_from,
     refuse_missing_state,
     settle_ms_from,
 )
@@ -96,10 +93,8 @@ async def _refresh_location(
     session: Session, store: StateStore, location: LocationId, request: RefreshStateRequest
 ) -> Refreshed:
     stored = await read_and_store(
-        session.workspace,
-        session.settings,
+        find_api(session, location),
         store,
-        location,
         partial(make_refresh_request, session, scope=request.scope, reading=request.reading),
         operation="refresh",
         lock_timeout_ms=request.lock_timeout_ms,
@@ -122,10 +117,12 @@ async def _refresh_location(
 
 @dataclass(slots=True)
 class StoredReading:
-    """A reading of one location that was stored."""
+    """A reading of one location that is stored lot by lot, one transaction a lot."""
 
+    held: HeldLease
     state: LocationState
     """The state as it is by now."""
+    settle_ms: int
     result: RefreshResult = RefreshResult()
     run: str = ""
     """Its id in the history; empty where nothing had to be read."""
@@ -136,44 +133,46 @@ class StoredReading:
     since: Instant | None = None
     """The oldest time of an observation."""
 
+    def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
+        """Stores observations, and counts them."""
+        observed = self.state.observed
+        # before they are recorded: a tag that was known already is no news
+        before = {contact: observed[contact].observed for observation in lot for contact in observation.contacts}
+        self.read += sum(len(observation.contacts) for observation in lot)
+        times = [observation.at for observation in lot]
+        self.since = min(times if self.since is None else [*times, self.since], default=None)
+        spelt = tuple(map(self.state.spelling.spell_observed, lot))
+        changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
+        self.changed += sum(after.observed != before[contact] for contact, after in changed.items())
+        if changed:
+            self.held.store.save_states(self.held.lease, changed)
+
 
 async def read_and_store(
-    workspace: Workspace,
-    settings: Settings,
+    api: LocationApi,
     store: StateStore,
-    location: LocationId,
     make_request: Callable[[LocationState], RefreshRequest],
     *,
     operation: str,
     lock_timeout_ms: int,
 ) -> StoredReading:
     """Reads the contacts that `make_request` asks for, given the state, and stores their tags."""
-    with await acquire_lease(
-        location,
-        find_holder(operation, workspace),
-        store=store,
-        clock=workspace.clock,
-        report=workspace.listener,
-        lock_timeout_ms=lock_timeout_ms,
-    ) as held:
-        stored = StoredReading(load_state(settings, store, location))
-        wanted = make_request(stored.state)
+    with await hold_location(api.workspace, store, api.location, operation, lock_timeout_ms) as held:
+        state = load_state(api.settings, store, api.location)
+        stored = StoredReading(held, state, settle_ms_from(api.settings))
+        wanted = make_request(state)
         if not wanted.is_empty:
-            await _read_journalled(workspace, settings, wanted, _LotStore(held, stored, settle_ms_from(settings)))
+            await _read_journalled(api, wanted, stored)
         return stored
 
 
-async def _read_journalled(workspace: Workspace, settings: Settings, wanted: RefreshRequest, lots: _LotStore) -> None:
-    held, stored = lots.held, lots.stored
-    holder, location = held.lease.holder, stored.state.location
-    header = RunHeader(location, holder.operation, holder.who, held.clock.now())
-    with journalled_run(held, header) as run:
+async def _read_journalled(api: LocationApi, wanted: RefreshRequest, stored: StoredReading) -> None:
+    held = stored.held
+    with begin_run(held) as run:
         stored.run = run.id
-        pace = assume_sent_today(Pace(rate_from(settings)), held.store, workspace.clock)
+        api.assume_sent_today(held.store)
         try:
-            stored.result = await read_location(
-                workspace, settings, location, wanted, pace=pace, keep=lots.keep, heartbeat=held
-            )
+            stored.result = await read_location(api, wanted, keep=stored.keep, heartbeat=held)
         except ReconcilerError as error:
             if stored.read:
                 read = counted(stored.read, "contact")
@@ -184,23 +183,24 @@ async def _read_journalled(workspace: Workspace, settings: Settings, wanted: Ref
             run.end(RunStatus.COMPLETE)
 
 
-@dataclass(slots=True)
-class _LotStore:
-    """Stores observations lot by lot, one transaction a lot, and counts them."""
+async def hold_location(
+    workspace: Workspace, store: StateStore, location: LocationId, operation: str, lock_timeout_ms: int
+) -> HeldLease:
+    """The lease of an operation on a location; raises LockHeld."""
+    return await acquire_lease(
+        location,
+        find_holder(operation, workspace),
+        store=store,
+        clock=workspace.clock,
+        report=workspace.listener,
+        lock_timeout_ms=lock_timeout_ms,
+    )
 
-    held: HeldLease
-    stored: StoredReading
-    settle_ms: int
 
-    def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
-        stored, observed = self.stored, self.stored.state.observed
-        # before they are recorded: a tag that was known already is no news
-        before = {contact: observed[contact].observed for observation in lot for contact in observation.contacts}
-        stored.read += sum(len(observation.contacts) for observation in lot)
-        times = [observation.at for observation in lot]
-        stored.since = min(times if stored.since is None else [*times, stored.since], default=None)
-        spelt = tuple(map(stored.state.spelling.spell_observed, lot))
-        changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
-        stored.changed += sum(after.observed != before[contact] for contact, after in changed.items())
-        if changed:
-            self.held.store.save_states(self.held.lease, changed)
+def begin_run(
+    held: HeldLease, *, cancelled: RunStatus = RunStatus.INTERRUPTED
+) -> AbstractContextManager[JournalledRun]:
+    """A run of the history, under the name of the lease's operation."""
+    holder = held.lease.holder
+    header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())
+    return journalled_run(held, header, cancelled=cancelled)

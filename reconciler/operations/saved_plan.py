@@ -37,7 +37,7 @@ from reconciler.core.planning.changes import Delta
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.operations.api import assume_sent_today
+from reconciler.operations.api import find_api
 from reconciler.operations.current_state import CurrentState, read_location, run_side_by_side, take_in_observations
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
@@ -146,7 +146,6 @@ def _refuse_stale(proposed: Plan, session: Session) -> None:
 
 
 async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) -> PlanResult:
-    clock = session.workspace.clock
     with open_reader(session.settings.state) as reader:
         states = [
             respell_state(load_state(session.settings, reader, planned.location), planned)
@@ -154,8 +153,8 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) ->
         ]
         removed = {state.location: _find_removed(proposed, state, reader.at(state.location)) for state in states}
         for state in states:
-            assume_sent_today(session.pace(state.location), reader.at(state.location), clock)
-        leases = list_leases(reader, session.desired, clock.now())
+            find_api(session, state.location).assume_sent_today(reader.at(state.location))
+        leases = list_leases(reader, session.desired, session.workspace.clock.now())
     current = await run_side_by_side(
         _read_news(planned, state, session, request) for planned, state in zip(proposed.locations, states, strict=True)
     )
@@ -198,7 +197,7 @@ async def _read_news(
         known=len(desired.contacts.keys() | state.observed.contacts.keys()),
     )
     try:
-        result = await read_location(session.workspace, session.settings, location, wanted, pace=session.pace(location))
+        result = await read_location(find_api(session, location), wanted)
     except AuthRefused as error:
         # without a token at all nothing could be sent either; a refused one only leaves contacts unread
         if not error.status:

@@ -36,10 +36,10 @@ def refuse_unreviewed(session: Session, *, reads: bool) -> None:
     locations = list(session.desired) if reads else []
     environment = session.workspace.environment
     settings = list(_list_daring(session.settings, locations, environment))
-    request = find_pull_request(environment) if settings else None
-    if request is None:
+    target = find_target_branch(environment) if settings else None
+    if target is None:
         return
-    base, why = _load_base_settings(request, session.workspace.directory)
+    base, why = _load_base_settings(target, session.workspace.directory)
     problems = [setting.problem(why) for setting in settings if base is None or not setting.stands_in(base)]
     if problems:
         raise InvalidInput(problems)
@@ -87,27 +87,19 @@ def _list_daring(settings: Settings, read: list[LocationId], environment: Enviro
             yield _DaringSetting("token_command", place.token_command, place.source, remedy, location)
 
 
-def _load_base_settings(request: PullRequest, directory: Path) -> tuple[Settings | None, str]:
+def _load_base_settings(target: str, directory: Path) -> tuple[Settings | None, str]:
     """The settings of the target branch, else why there are none."""
-    if not request.base:
+    if not target:
         return None, " (this CI does not tell which it is)"
     try:
         # rule 2: the author of the pull request chooses what a submodule is
         if find_repository(directory).is_linked:
             return None, f" ({_LINKED})"
-        return load_settings(read_files_at(request.base, directory)), ""
+        return load_settings(read_files_at(target, directory)), ""
     except GitRefused as error:
         return None, f" ({error.message})"
     except InvalidInput:
-        return None, f" (its settings at {request.base} are not valid)"
-
-
-@dataclass(frozen=True, slots=True)
-class PullRequest:
-    """The pull request that a job is for."""
-
-    base: str
-    """The target, a revision of Git; empty where the CI names none."""
+        return None, f" (its settings at {target} are not valid)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +132,18 @@ _FORGES = (
 """GitLab, Azure Pipelines, Bitbucket, Jenkins, CircleCI, Buildkite, Travis CI, Drone, Woodpecker, AppVeyor."""
 
 
-def find_pull_request(environment: Environment) -> PullRequest | None:
-    """The pull request that a job is for, None where it is for none."""
+def find_target_branch(environment: Environment) -> str | None:
+    """The target of the pull request that a job is for, a revision of Git; empty where the CI names none.
+
+    None where the job is for no pull request.
+    """
     if environment.get("GITHUB_EVENT_NAME", "").startswith("pull_request"):
         commit = _read_github_base(environment.get("GITHUB_EVENT_PATH", ""))
         # the event's commit comes first: where the head's repository was checked out, its owner made its branches
-        return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit)
+        return _name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit
     for forge in _FORGES:
         if environment.get(forge.number, "false") not in ("", "false"):
-            return PullRequest(environment.get(forge.commit) or _name_tracked(environment.get(forge.branch, "")))
+            return environment.get(forge.commit) or _name_tracked(environment.get(forge.branch, ""))
     return None
 
 

@@ -77,10 +77,6 @@ class SilentListener:
         return
 
 
-def _process_environment() -> Mapping[str, str]:
-    return os.environ
-
-
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A directory of manifests, and the surroundings in which an operation works with it."""
@@ -88,7 +84,7 @@ class Workspace:
     directory: Path = MANIFESTS
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that go before those of the environment and of the files, by key, such as `api.max_contacts`."""
-    environment: Mapping[str, str] = field(default_factory=_process_environment, repr=False)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     """Variables with settings and tokens."""
     listener: Listener = field(default_factory=SilentListener)
     clock: Clock = field(default_factory=SystemClock)
@@ -178,10 +174,7 @@ def open_session(workspace: Workspace, locations: Sequence[str] = ()) -> Session
         workspace,
         now,
         settings,
-        {
-            location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
-            for location, manifests in _choose_manifests(loaded.manifests, chosen, settings).items()
-        },
+        resolve_all(_choose_manifests(loaded.manifests, chosen, settings), settings, now),
         loaded.problems,
         is_part=bool(chosen),
     )
@@ -192,6 +185,16 @@ def group_manifests(manifests: Iterable[Manifest]) -> dict[LocationId, list[Mani
     for manifest in manifests:
         groups.setdefault(manifest.location, []).append(manifest)
     return groups
+
+
+def resolve_all(
+    groups: Mapping[LocationId, Sequence[Manifest]], settings: Settings, now: Instant
+) -> dict[LocationId, Desired]:
+    """`groups`: the manifests of each location."""
+    return {
+        location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
+        for location, manifests in groups.items()
+    }
 
 
 def _choose_manifests(

@@ -122,8 +122,8 @@ OF_SETTINGS = (
     Bug(
         "ask a branch where the forge names a commit",
         "operations/unreviewed.py",
-        'return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit)',
-        'return PullRequest(_name_tracked(environment.get("GITHUB_BASE_REF", "")) or commit or "")',
+        'return _name_tracked(environment.get("GITHUB_BASE_REF", "")) if commit is None else commit',
+        'return _name_tracked(environment.get("GITHUB_BASE_REF", "")) or commit or ""',
         f"{_UNTRUSTED}::test_branches_of_the_heads_repository_say_nothing",
     ),
     Bug(
