@@ -23,17 +23,19 @@ from reconciler.core.observing.refresh_rules import Method, RefreshRequest, list
 from reconciler.core.planning.approved_scope import (
     Proposal,
     ProposalDifference,
-    contacts_by_tag,
-    contacts_that_differ,
     keep_called_for,
     keep_unmet,
-    list_additions,
-    list_unapproved,
     narrow_plan,
     respell_state,
 )
 from reconciler.core.planning.batches import count_change_pairs
-from reconciler.core.planning.changes import Delta
+from reconciler.core.planning.changes import (
+    Delta,
+    contacts_by_tag,
+    contacts_that_differ,
+    list_additions,
+    list_unapproved,
+)
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags

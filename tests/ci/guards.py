@@ -166,9 +166,9 @@ OF_FILES = (
     ),
     Bug(
         "end well though a plan file has more",
-        "core/planning/approved_scope.py",
-        "    return _keep_changes(\n        proposed,\n        lambda contact, change: (change.action, change.tag) not",
-        "    return _keep_changes(\n        (),\n        lambda contact, change: (change.action, change.tag) not",
+        "core/planning/changes.py",
+        "    return keep_changes(\n        proposed,\n        lambda contact, change: (change.action, change.tag) not",
+        "    return keep_changes(\n        (),\n        lambda contact, change: (change.action, change.tag) not",
         f"{_PLAN}::test_strangers_are_not_tagged",
     ),
     Bug(

@@ -11,12 +11,12 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE, ContactStates
-from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.model.names import ContactId, LocationId, TagSet
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import (
@@ -26,6 +26,7 @@ from reconciler.core.planning.changes import (
     Delta,
     Diff,
     demands_from_deltas,
+    keep_changes,
     sorted_deltas,
 )
 from reconciler.core.planning.make_plan import plan_of
@@ -142,25 +143,6 @@ def _approved_part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, i
     )
 
 
-def list_unapproved(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, ...]:
-    """The changes of `needed` that are not among the approved ones."""
-    sent = {contact: delta.changes for delta in approved for contact in delta.contacts}
-    return _keep_changes(needed, lambda contact, change: change not in sent.get(contact, ()))
-
-
-def contacts_by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:
-    """The contacts of each change, sorted."""
-    contacts_of: defaultdict[tuple[Action, Tag], list[ContactId]] = defaultdict(list)
-    for delta in deltas:
-        for change in delta.changes:
-            contacts_of[change.action, change.tag].extend(delta.contacts)
-    return {key: sorted(contacts) for key, contacts in sorted(contacts_of.items())}
-
-
-Pairs = frozenset[tuple[Action, Tag]]
-NOTHING: Pairs = frozenset()
-
-
 @dataclass(frozen=True, slots=True)
 class ProposalDifference:
     """The parts that the file and the plan made now do not share."""
@@ -224,38 +206,6 @@ def narrow_plan(
     return plan_of(found, desired, state, once, observations=fresh.observations)
 
 
-def contacts_that_differ(first: Iterable[Delta], second: Iterable[Delta]) -> frozenset[ContactId]:
-    """The contacts to which the two lists do not do the same."""
-    before, after = _pairs_by_contact(first), _pairs_by_contact(second)
-    return frozenset(
-        contact
-        for contact in before.keys() | after.keys()
-        if before.get(contact, NOTHING) != after.get(contact, NOTHING)
-    )
-
-
-def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
-    """The proposed changes that are not planned; their reasons and places do not count."""
-    if proposed == planned:
-        return ()
-    sent = _pairs_by_contact(planned)
-    return _keep_changes(
-        proposed,
-        lambda contact, change: (change.action, change.tag) not in sent.get(contact, NOTHING),
-    )
-
-
-def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
-    """The changes of each contact, without reasons and places."""
-    pairs_of: dict[ContactId, Pairs] = {}
-    for delta in deltas:
-        pairs = frozenset((change.action, change.tag) for change in delta.changes)
-        for contact in delta.contacts:
-            before = pairs_of.get(contact)
-            pairs_of[contact] = pairs if before is None else before | pairs
-    return pairs_of
-
-
 def keep_called_for(
     deltas: Iterable[Delta],
     desired: Desired,
@@ -277,7 +227,7 @@ def keep_called_for(
             return present
         return not present and (change.tag in owned or change.tag in removed.get(contact, NONE))
 
-    return _keep_changes(deltas, is_called_for)
+    return keep_changes(deltas, is_called_for)
 
 
 def keep_unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta, ...]:
@@ -289,13 +239,4 @@ def keep_unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta,
             return True
         return (change.action is Action.ADD) != (change.tag in state.observed)
 
-    return _keep_changes(deltas, is_unmet)
-
-
-def _keep_changes(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
-    kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
-    for delta in deltas:
-        for contact in delta.contacts:
-            if changes := tuple(change for change in delta.changes if takes(contact, change)):
-                kept[changes].append(contact)
-    return sorted_deltas(kept)
+    return keep_changes(deltas, is_unmet)

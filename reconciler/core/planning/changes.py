@@ -1,8 +1,10 @@
-"""The differences of desired and observed, as values: changes, deltas, deferrals, entries of the ledger."""
+"""The differences of desired and observed, as values: changes, deltas, deferrals, entries of the ledger; and how two
+lists of deltas differ."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -157,3 +159,64 @@ def demands_from_deltas(deltas: Collection[Delta]) -> Demands:
         for action in Action
     }
     return Demands(demands[Action.ADD], demands[Action.REMOVE])
+
+
+def contacts_by_tag(deltas: Iterable[Delta]) -> dict[tuple[Action, Tag], list[ContactId]]:
+    """The contacts of each change, sorted."""
+    contacts_of: defaultdict[tuple[Action, Tag], list[ContactId]] = defaultdict(list)
+    for delta in deltas:
+        for change in delta.changes:
+            contacts_of[change.action, change.tag].extend(delta.contacts)
+    return {key: sorted(contacts) for key, contacts in sorted(contacts_of.items())}
+
+
+Pairs = frozenset[tuple[Action, Tag]]
+NOTHING: Pairs = frozenset()
+
+
+def list_unapproved(needed: Iterable[Delta], approved: Iterable[Delta]) -> tuple[Delta, ...]:
+    """The changes of `needed` that are not among the approved ones."""
+    sent = {contact: delta.changes for delta in approved for contact in delta.contacts}
+    return keep_changes(needed, lambda contact, change: change not in sent.get(contact, ()))
+
+
+def contacts_that_differ(first: Iterable[Delta], second: Iterable[Delta]) -> frozenset[ContactId]:
+    """The contacts to which the two lists do not do the same."""
+    before, after = _pairs_by_contact(first), _pairs_by_contact(second)
+    return frozenset(
+        contact
+        for contact in before.keys() | after.keys()
+        if before.get(contact, NOTHING) != after.get(contact, NOTHING)
+    )
+
+
+def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
+    """The proposed changes that are not planned; their reasons and places do not count."""
+    if proposed == planned:
+        return ()
+    sent = _pairs_by_contact(planned)
+    return keep_changes(
+        proposed,
+        lambda contact, change: (change.action, change.tag) not in sent.get(contact, NOTHING),
+    )
+
+
+def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
+    """The changes of each contact, without reasons and places."""
+    pairs_of: dict[ContactId, Pairs] = {}
+    for delta in deltas:
+        pairs = frozenset((change.action, change.tag) for change in delta.changes)
+        for contact in delta.contacts:
+            before = pairs_of.get(contact)
+            pairs_of[contact] = pairs if before is None else before | pairs
+    return pairs_of
+
+
+def keep_changes(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
+    """The changes that `takes` takes, contact by contact."""
+    kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
+    for delta in deltas:
+        for contact in delta.contacts:
+            if changes := tuple(change for change in delta.changes if takes(contact, change)):
+                kept[changes].append(contact)
+    return sorted_deltas(kept)
