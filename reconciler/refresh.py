@@ -31,6 +31,7 @@ from reconciler.core.observing.refresh_rules import (
     ReadLot,
     RefreshRequest,
     RefreshResult,
+    Scan,
     UnreachableReason,
     cheaper_method,
     choose_rereads,
@@ -39,7 +40,6 @@ from reconciler.core.observing.refresh_rules import (
     lot_of_rows,
     method_without_count,
 )
-from reconciler.core.observing.search import Scan
 from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.ports import TagReader
 from reconciler.request_gate import RequestGate, run_jobs

@@ -15,7 +15,7 @@ import pytest
 from reconciler.core.formats.plan_json import plan_document, read_plan
 from reconciler.core.model.errors import InDoubt, NotApplied, PlanFileError, RequestRefused
 from reconciler.core.model.names import ContactId
-from reconciler.core.observing.search import Scan
+from reconciler.core.observing.refresh_rules import Scan
 from reconciler.highlevel import connect_reader
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.http_client import MOST_BODY

@@ -31,7 +31,7 @@ from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.make_plan import set_sizes
 from reconciler.core.planning.plan import LocationPlan, Plan
-from reconciler.core.running.doubt import decidable_doubts, may_have_work, open_doubts
+from reconciler.core.running.doubt import decidable_doubts, open_doubts
 from reconciler.core.running.pace import APPLY_LATER, Pace
 from reconciler.core.running.shortfalls import (
     RunEnd,
@@ -83,7 +83,7 @@ def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> 
         return True
     if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in options.reversals):
         return True
-    if not may_have_work(plan):
+    if not plan.may_have_work:
         return False
     desired, plan_options = options.desired[plan.location], options.options[plan.location]
     state = services.store.at(plan.location).load_state()

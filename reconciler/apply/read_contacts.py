@@ -7,7 +7,7 @@ Rules
    the location is not as it was, and none of these contacts is taken for absent.
 4. A limit that is used up ends the run; the readings until then still settle doubts.
 5. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
-6. A search settles nothing but adds that a row shows to be there; `core/observing/search.py` says when a row does.
+6. A search settles nothing but adds that a row shows to be there; `core/running/doubt.py` says when a row does.
 7. A contact that no row shows yet is read by id, unless waiting until the index cannot be behind, and searching again,
    takes less time. A search that fails hurts nothing: the contacts are read by id.
 """
@@ -22,22 +22,21 @@ from itertools import count
 
 from reconciler.apply.books import NONE
 from reconciler.apply.run import Run
+from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Outcome, Rejection
-from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages
-from reconciler.core.observing.search import (
-    Scan,
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pages
+from reconciler.core.running.doubt import (
+    ContactReading,
     Searches,
     cheapest_searches,
     provable_adds,
-    reading_ms,
     record_search_row,
     searching_ms,
 )
-from reconciler.core.running.doubt import ContactReading
 from reconciler.request_gate import Halted, run_jobs
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead
 
@@ -194,7 +193,7 @@ async def settle_by_search(run: Run, doubts: Mapping[ContactId, ContactState]) -
 def _pays(run: Run, contacts: int, wait: int, searches: Searches) -> bool:
     """Whether to wait and to search is done before as many contacts were read."""
     rate = run.gate.pace.rate
-    return wait + searching_ms(searches.pages, rate) < reading_ms(contacts, rate)
+    return wait + searching_ms(searches.pages, rate) < duration(contacts, rate)
 
 
 def _provable(run: Run, contacts: Iterable[ContactId], asked: Instant) -> Adds:
@@ -234,7 +233,7 @@ def _is_enough(run: Run, scan: Scan, number: int, open_adds: Adds) -> bool:
     # the last page is empty and only proves the end: it can settle nothing
     ahead = count_pages(scan.total or 0) - 1 - number
     rate = run.gate.pace.rate
-    return ahead <= 0 or searching_ms(ahead, rate) >= reading_ms(len(open_adds), rate)
+    return ahead <= 0 or searching_ms(ahead, rate) >= duration(len(open_adds), rate)
 
 
 def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_adds: Adds) -> None:

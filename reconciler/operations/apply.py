@@ -20,7 +20,6 @@ from reconciler.core.model.outcome import called
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
-from reconciler.core.running.doubt import may_have_work
 from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
@@ -98,7 +97,7 @@ def _has_work(planned: PlanResult) -> bool:
     if planned.reversals:
         return not planned.plan.is_empty
     proposed = planned.proposal.plan.locations if planned.proposal else ()
-    return any(may_have_work(location) or location.sizes_moved for location in (*planned.plan.locations, *proposed))
+    return any(location.may_have_work or location.sizes_moved for location in (*planned.plan.locations, *proposed))
 
 
 def _report_nothing_sent(planned: PlanResult) -> tuple[LocationReport, ...]:
@@ -114,7 +113,7 @@ def _report_nothing_sent(planned: PlanResult) -> tuple[LocationReport, ...]:
 async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyRequest) -> tuple[LocationReport, ...]:
     session, workspace = planned.session, planned.session.workspace
     # where nothing but the sizes of sets is recorded, no token is needed
-    locations = [location.location for location in approved.plan.locations if may_have_work(location)]
+    locations = [location.location for location in approved.plan.locations if location.may_have_work]
     async with AsyncExitStack() as stack:
         apis = {location: await stack.enter_async_context(_open_api(session, location)) for location in locations}
         store = stack.enter_context(open_store(session.settings.state))

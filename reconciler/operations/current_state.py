@@ -24,7 +24,6 @@ from reconciler.core.observing.refresh_rules import (
     RefreshResult,
     UnreachableReason,
     contradicted_by,
-    list_doubtful,
     list_outdated,
     may_search,
     record_observations,
@@ -193,7 +192,7 @@ def make_refresh_request(
     return RefreshRequest(
         method=reading.method or Method.AUTO,
         contacts=due,
-        doubtful=tuple(list_doubtful(due, state.observed)),
+        doubtful=tuple(contact for contact in due if state.observed[contact].doubt),
         # contacts of a run that is undone: other holders of a tag do not bear on them
         exclusive=frozenset() if contacts is not None else _find_sought(desired, selection),
         # by so many contacts `auto` compares a search with single readings

@@ -19,7 +19,7 @@ from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
 from reconciler.core.model.names import ContactId, LocationId, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.observing.refresh_rules import Method, RefreshRequest, list_doubtful
+from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.approved_scope import (
     Proposal,
     ProposalDifference,
@@ -195,7 +195,7 @@ async def _read_news(
     wanted = RefreshRequest(
         method=Method.GET if len(contacts) <= FEW else Method.AUTO,
         contacts=contacts,
-        doubtful=tuple(list_doubtful(contacts, state.observed)),
+        doubtful=tuple(contact for contact in contacts if state.observed[contact].doubt),
         known=len(desired.contacts.keys() | state.observed.contacts.keys()),
     )
     try:

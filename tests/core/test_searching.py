@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.api_limits import Rate
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.api_limits import Rate, duration
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
-from reconciler.core.observing.search import (
+from reconciler.core.running.doubt import (
     EVERYBODY,
-    NONE,
     Searches,
     cheapest_searches,
     provable_adds,
-    reading_ms,
     record_search_row,
     searching_ms,
 )
@@ -133,4 +131,4 @@ def test_a_tag_that_cannot_be_searched_for_is_found_among_everybody() -> None:
 )
 def test_searching_never_takes_longer_than_reading(groups: dict[TagSet, int], carried: list[tuple[str, int]]) -> None:
     found = cheapest_searches(Counter(groups), located(*carried), tags("a b c d"), RATE)
-    assert searching_ms(found.pages, RATE) <= reading_ms(sum(groups.values()), RATE)
+    assert searching_ms(found.pages, RATE) <= duration(sum(groups.values()), RATE)

@@ -182,7 +182,7 @@ LIES = (
     ),
     Bug(
         "search on where an index ignores the cursor",
-        "core/observing/search.py",
+        "core/observing/refresh_rules.py",
         """            self.ended = True
             self._doubt("the search came back""",
         """            self.ended = False

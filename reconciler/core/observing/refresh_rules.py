@@ -1,12 +1,16 @@
-"""The request of a refresh, its cost, and its result. Pure.
+"""The request of a refresh, its cost, and its result; whether a search is complete. Pure.
 
 Rules
 1. An index that lags is not asked where the answer must be of this moment: an apply is never verified by it, a doubt
-   never settled (but for adds that it shows, see `search.py`), and no age below the lag promised.
+   never settled (but for adds that it shows, see `running/doubt.py`), and no age below the lag promised.
 2. `auto` takes the method that needs fewer requests, of those that are allowed.
 3. A contact that was observed within `max_age` is not read again.
 4. A row of a search replaces no newer observation. Where it contradicts one, it is counted and told; `auto` reads
-   the contact by id, unless so many are contradicted that the index is behind as a whole.
+   the contact by id, unless so many are contradicted that the index is behind as a whole. A row is a fact of its own,
+   even in a scan that is not complete; from absence among the rows of such a scan nothing follows.
+5. A scan is complete when it came to its end, every page counted the same total, no contact and no cursor came twice,
+   all rows were of the location, and as many contacts came as were counted. One that goes on after twice as many pages
+   as the contacts it counted need, and one, is ended, and not complete.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.contact_changes import ObservedContacts
@@ -31,11 +36,6 @@ MOST_READ_AGAIN = 500
 """So many contacts with rows that were set aside are read by id; more of them mean an index behind a large run."""
 
 Contradicted = Callable[[Iterable[ObservedContacts]], Sequence[ContactId]]
-
-
-def contradict_nothing(_: Iterable[ObservedContacts]) -> Sequence[ContactId]:
-    """Without a state no observation is contradicted."""
-    return ()
 
 
 class Method(StrEnum):
@@ -76,7 +76,8 @@ class RefreshRequest:
     everybody: bool = False
     """Whether all contacts of the location are to be observed, by a search."""
 
-    contradicted: Contradicted = contradict_nothing
+    contradicted: Contradicted = lambda _: ()
+    """The contacts of observations with a state that is newer and differs; none without a state."""
 
     @property
     def is_empty(self) -> bool:
@@ -182,10 +183,6 @@ def choose_rereads(wanted: RefreshRequest, contradicted: Iterable[ContactId]) ->
     return tuple(sorted(again)) if few else ()
 
 
-def list_doubtful(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
-    return [contact for contact in contacts if observed[contact].doubt]
-
-
 @dataclass(frozen=True, slots=True)
 class Refreshed:
     """The result of a refresh that was stored.
@@ -242,3 +239,62 @@ class ReadLot:
 def lot_of_rows(asked: Instant) -> ReadLot:
     """A lot of rows that are asked for from then on: the index may be as late as it ever is."""
     return ReadLot(Instant(asked - INDEX_LAG_MS), ObservationOrigin.SEARCH)
+
+
+@dataclass(slots=True)
+class Scan:
+    """The pages of one search so far. `shown`: every contact of the location that came."""
+
+    location: LocationId
+    shown: set[ContactId] = field(default_factory=set)
+    total: int | None = None
+    ended: bool = False
+    doubt: str = ""
+    _cursors: set[tuple[Any, ...]] = field(default_factory=set)
+    _pages: int = 0
+    _largest: int = 1
+
+    def add_page(
+        self, rows: Sequence[tuple[ContactId, LocationId]], total: int, cursor: tuple[Any, ...] | None
+    ) -> list[bool]:
+        """Takes in a page, its rows by contact and location; which of the rows are new and of the location."""
+        if self.total is not None and total != self.total:
+            self._doubt(f"the number of contacts changed from {self.total:,} to {total:,} while they were read")
+        self.total = total if self.total is None else self.total
+        self.ended = not rows or cursor is None
+        if cursor is not None and cursor in self._cursors:
+            self.ended = True
+            self._doubt("the search came back to where it had been")
+        if cursor is not None:
+            self._cursors.add(cursor)
+        self._pages, self._largest = self._pages + 1, max(self._largest, len(rows))
+        # an index that ignores the cursor would be asked for ever
+        if not self.ended and self._pages > 2 * -(-self.total // self._largest) + 1:
+            self.ended = True
+            self._doubt(f"it went on after {self._pages:,} pages, and {self.total:,} contacts were counted")
+        return [self._row(contact, location) for contact, location in rows]
+
+    def _row(self, contact: ContactId, location: LocationId) -> bool:
+        # a row without a location is taken: the search asked for one location only
+        if location not in (self.location, ""):
+            self._doubt("a contact of another location is among the rows")
+            return False
+        if contact in self.shown:
+            self._doubt("a contact came twice")
+            return False
+        self.shown.add(contact)
+        return True
+
+    @property
+    def why_incomplete(self) -> str:
+        """Empty where the scan is proven complete."""
+        if self.doubt:
+            return self.doubt
+        if not self.ended or self.total is None:
+            return "it did not come to its end"
+        if len(self.shown) != self.total:
+            return f"{len(self.shown):,} contacts came, and {self.total:,} were counted"
+        return ""
+
+    def _doubt(self, why: str) -> None:
+        self.doubt = self.doubt or why

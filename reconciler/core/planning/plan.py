@@ -150,6 +150,11 @@ class LocationPlan:
         return self.is_empty and not self.held and not replaced_later
 
     @property
+    def may_have_work(self) -> bool:
+        """Whether there are changes to send or record, or doubts to settle."""
+        return not self.is_empty or bool(self.observations) or any(held.why == IN_DOUBT for held in self.held)
+
+    @property
     def refused(self) -> tuple[Measured, ...]:
         return tuple(guard for guard in self.guards if guard.refused)
 

@@ -1,4 +1,4 @@
-"""How a reading settles the pairs in doubt on a contact. Pure.
+"""How a reading, or a row of a search, settles the pairs in doubt on a contact, and which of the two is cheaper. Pure.
 
 Rules
 1. A doubt is settled by a reading once its request can no longer take effect: `is_open` tells where that may help.
@@ -9,22 +9,28 @@ Rules
    write of this run, or by a contact that still reads as an earlier one left it.
 5. Times are compared on the server's clock: an answer that was served at S and arrived at A tells that an instant T of
    ours was S - A + T there, or later.
+6. An index that lags can hide a tag that was added, and show one that was removed lately. So a row shows an add to have
+   come to be where the row is younger than the request; and where the tag was seen absent so long ago that the row
+   cannot be from before that. Nothing else follows from a row: removals in doubt, and adds that no row shows, are
+   settled by reading.
+7. The cheaper way is the one that takes less time at the rate limit: a page follows the one before, reads do not wait
+   for one another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import Facts, Rate, duration
 from reconciler.core.model.contact_changes import confirm_adds, disown_adds, not_among, record_observation
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection
-from reconciler.core.planning.changes import IN_DOUBT
-from reconciler.core.planning.plan import LocationPlan
+from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages, estimate_cost
 
 SLACK_MS = 2_000
 """How far apart two readings of one clock may be: the server tells its time in whole seconds."""
@@ -32,7 +38,6 @@ SLACK_MS = 2_000
 SLACK_ELSEWHERE_MS = 60_000
 """How far the clock of the machine that an earlier run was on may be from ours."""
 
-NONE: TagSet = frozenset()
 _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 
@@ -74,11 +79,6 @@ def _doubts(
     }
 
 
-def may_have_work(plan: LocationPlan) -> bool:
-    """Whether there are changes to send or record, or doubts to settle."""
-    return not plan.is_empty or bool(plan.observations) or any(each.why == IN_DOUBT for each in plan.held)
-
-
 @dataclass(frozen=True, slots=True)
 class ContactReading:
     """A contact as it was read: asked for and answered at these instants. `served`: the server's time then."""
@@ -112,14 +112,8 @@ def is_untouched(reading: ContactReading, since: Instant | None, *, slack_ms: in
 
 def moves_updated(reading: ContactReading, sent: Instant, answered: Instant, left: TagSet) -> bool | None:
     """Whether a write that changed the contact's tags, to these, moved its date; None where that cannot be told."""
-    there = reading.there(sent)
-    # of other tags: somebody edits it too and may have moved the date, or it was read from a copy that is behind
-    if there is None or reading.updated is None or reading.tags != left:
-        return None
-    if reading.updated < there - SLACK_MS:
-        return False
-    # what is earlier may be from before the request, what is later somebody else's
-    return True if there <= reading.updated <= there + (answered - sent) + SLACK_MS else None
+    # what is earlier may be from before the request
+    return _has_moved(reading, sent, answered, left, early_ms=0, slack_ms=SLACK_MS)
 
 
 def moved_by_journal(contact: ContactId, reading: ContactReading, trail: Iterable[BatchRecord]) -> bool | None:
@@ -131,14 +125,23 @@ def moved_by_journal(contact: ContactId, reading: ContactReading, trail: Iterabl
         verdict = batch.answers[contact].verdict if contact in batch.answers else None
         if verdict is not None and verdict.outcome is Outcome.APPLIED:
             left, write = verdict.observed, batch
-    there = None if write is None else reading.there(write.intended)
-    if write is None or write.ended is None or there is None or reading.updated is None or reading.tags != left:
+    if write is None or write.ended is None:
         return None
-    if reading.updated < there - SLACK_ELSEWHERE_MS:
-        return False
     # the other machine's clock may differ more: then it is not known, which harms less than a date that proves too much
-    at_the_time = there - SLACK_MS <= reading.updated <= there + (write.ended - write.intended) + SLACK_MS
-    return True if at_the_time else None
+    return _has_moved(reading, write.intended, write.ended, left, early_ms=SLACK_MS, slack_ms=SLACK_ELSEWHERE_MS)
+
+
+def _has_moved(
+    reading: ContactReading, sent: Instant, answered: Instant, left: TagSet | None, *, early_ms: int, slack_ms: int
+) -> bool | None:
+    there = reading.there(sent)
+    # of other tags: somebody edits it too and may have moved the date, or it was read from a copy that is behind
+    if there is None or reading.updated is None or reading.tags != left:
+        return None
+    if reading.updated < there - slack_ms:
+        return False
+    # what is later may be somebody else's
+    return True if there - early_ms <= reading.updated <= there + (answered - sent) + SLACK_MS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +208,93 @@ def sent_to_add(contact: ContactId, tags: TagSet, trail: Iterable[BatchRecord]) 
 def is_unclear(answer: Answer) -> bool:
     """Whether the effect of the request is unknown by the answer."""
     return answer.verdict is None or answer.verdict.outcome in _UNCLEAR
+
+
+PAGE_MS = 1_000
+"""How long a page is reckoned to take: the next one is asked for with its cursor."""
+
+EVERYBODY = Tag("")
+"""In place of a tag to search for: all contacts of the location."""
+
+
+def provable_adds(known: ContactState, adds: TagSet, before: TagSet, asked: Instant) -> TagSet:
+    """Those of `adds`, all tags in doubt on the contact, that a row asked for then may prove to have come to be.
+
+    `before`: its tags by the observation before, spelt as we send them.
+    """
+    if known.doubt != adds or known.doubt_at is None:
+        return NONE
+    oldest = asked - INDEX_LAG_MS
+    # even an index that lags as far as it may has seen the request by then
+    if oldest >= known.doubt_at:
+        return adds
+    if known.observed is None or known.observed_at is None or known.observed_at > oldest:
+        return NONE
+    # a tag that was there before may be shown from before: it proves nothing
+    return adds - before
+
+
+def record_search_row(
+    known: ContactState, seen: TagSet, tags: TagSet, asked: Instant, *, settle_ms: int
+) -> ContactState:
+    """The state once a row with these `tags` showed the adds `seen`; the others stay in doubt."""
+    at = Instant(asked - INDEX_LAG_MS)
+    if known.observed_at is None or at >= known.observed_at:
+        after = record_observation(known, tags, at=at, origin=ObservationOrigin.SEARCH, settle_ms=settle_ms)
+    else:
+        # of all else the row may tell what was before
+        after = replace(known, observed=(known.observed or NONE) | seen)
+    doubt = known.doubt - seen
+    return replace(confirm_adds(after, seen), doubt=doubt, doubt_at=known.doubt_at if doubt else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """Searches for one tag each, or for all contacts; `pages`: the requests that they take, as far as is known."""
+
+    tags: tuple[Tag, ...] = ()
+    pages: int = 0
+
+
+def cheapest_searches(groups: Counter[TagSet], observed: ContactStates, sought: TagSet, rate: Rate) -> Searches:
+    """The searches that take less time than reading; none where none does.
+
+    `groups`: how many contacts have these adds in doubt; the row of a contact tells of all of them. `sought`: the tags
+    that can be searched for.
+    """
+    by_tag, left = _by_tag(groups, _holders(observed, sought), rate)
+    everybody = Searches((EVERYBODY,), count_pages(max(len(observed), groups.total())))
+    to_beat = min(searching_ms(by_tag.pages, rate) + duration(left, rate), duration(groups.total(), rate))
+    return everybody if searching_ms(everybody.pages, rate) < to_beat else by_tag
+
+
+def _by_tag(groups: Counter[TagSet], holders: Mapping[Tag, int], rate: Rate) -> tuple[Searches, int]:
+    """One tag after the other, most contacts first; and how many contacts are left to be read."""
+    left, chosen = Counter(groups), Searches()
+    while left:
+        shown: Counter[Tag] = Counter()
+        for tags, number in left.items():
+            shown.update(dict.fromkeys(tags & holders.keys(), number))
+        tag = max(sorted(shown), key=shown.__getitem__, default=EVERYBODY)
+        # a greedy choice: it ends where the tag that shows the most contacts does not pay
+        if searching_ms(number := count_pages(holders.get(tag, 0)), rate) >= duration(shown[tag], rate):
+            break
+        chosen = Searches((*chosen.tags, tag), chosen.pages + number)
+        left = Counter({tags: number for tags, number in left.items() if tag not in tags})
+    return chosen, left.total()
+
+
+def _holders(observed: ContactStates, tags: TagSet) -> dict[Tag, int]:
+    """How many contacts a search for each tag may show, as far as is known."""
+    # counted by state: a million contacts share a few thousand
+    alike = Counter(observed.contacts.values())
+    holders = dict.fromkeys(tags, 0)
+    for index, known in enumerate(observed.patterns):
+        for tag in ((known.observed or NONE) | known.doubt) & tags:
+            holders[tag] += alike[index]
+    return holders
+
+
+def searching_ms(number: int, rate: Rate) -> int:
+    """How long so many pages take."""
+    return estimate_cost(number, rate, each_ms=PAGE_MS).milliseconds
