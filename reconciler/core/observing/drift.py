@@ -14,11 +14,11 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want
-from reconciler.core.model.contact_state import UNTIMED, ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Reason
@@ -111,7 +111,6 @@ def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> t
 
 
 Groups = defaultdict[tuple[DriftClass, Tag, str], list[ContactId]]
-NONE: TagSet = frozenset()
 
 
 def find_drift(
@@ -130,22 +129,25 @@ def find_drift(
     `earlier`: the states, before a refresh, of the contacts that it read; None without a refresh. `now`: without it no
     pair is flapping. `stale_before`: a contact not observed since is stale. `foreign`: report unmanaged tags, too.
     """
-    desired, selection, observed = (
-        state.spelling.spell_desired(desired),
-        state.spelling.spell_selection(selection),
-        state.observed,
-    )
+    spelling, observed = state.spelling, state.observed
+    desired, selection = spelling.spell_desired(desired), spelling.spell_selection(selection)
     found = diff(desired, observed, selection=selection, now=now, searched=evidence.searched)
-    chosen = select_contacts(desired, selection)
     groups: Groups = defaultdict(list)
-    _moved(found, observed, earlier or {}, evidence, groups)
-    _unreachable(found, evidence, groups)
+    _moved(found, observed, earlier or {}, groups)
+    for listed in found.quarantined:
+        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(listed.contacts)
     for listed in found.held:
         drift = DriftClass.FLAPPING if listed.why == FLAPPING else DriftClass.HELD
         for tag in listed.tags:
-            groups[drift, tag, listed.why].extend(each for each in listed.contacts if each not in evidence.gone)
-    _left_alone(desired, observed, evidence, selection, groups, foreign=foreign)
-    observations = _ages(chosen, observed, evidence, groups, stale_before)
+            groups[drift, tag, listed.why].extend(listed.contacts)
+    for tag, owned, contacts in find_left_alone(desired, observed, selection, evidence.searched):
+        if owned or foreign:
+            groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(contacts)
+    observations = _ages(select_contacts(desired, selection), observed, groups, stale_before)
+    # a contact that is not there has no other drift (rule 4)
+    groups = defaultdict(list, {key: _without(evidence.gone, contacts) for key, contacts in groups.items()})
+    for contact, why in evidence.gone.items():
+        groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
     return DriftReport(
         location=desired.location,
         serial=state.serial,
@@ -159,6 +161,10 @@ def find_drift(
         applied=not before_run(state).is_first,
         waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
+
+
+def _without(gone: Container[ContactId], contacts: Iterable[ContactId]) -> list[ContactId]:
+    return [contact for contact in contacts if contact not in gone]
 
 
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
@@ -175,22 +181,17 @@ def _make_drifted(key: tuple[DriftClass, Tag, str], contacts: Sequence[ContactId
     return Drifted(*key, tuple(contacts), oldest=oldest, newest=newest)
 
 
-def _moved(
-    found: Diff, observed: ContactStates, earlier: Mapping[ContactId, ContactState], evidence: Evidence, groups: Groups
-) -> None:
+def _moved(found: Diff, observed: ContactStates, earlier: Mapping[ContactId, ContactState], groups: Groups) -> None:
     for delta in found.deltas:
-        there = [each for each in delta.contacts if each not in evidence.gone]
         for change in delta.changes:
-            for drift, contacts in _classified(change, there, observed, earlier):
+            for drift, contacts in _classified(change, delta.contacts, observed, earlier):
                 groups[drift, change.tag, change.reason].extend(contacts)
     for deferral in found.deferrals:
         # other deferrals wait for an observation: which of the tags the contacts carry is not known
         if deferral.reason in _REMOVED_LATER:
             for tag in deferral.tags:
-                carriers = (each for each in deferral.contacts if tag in (observed[each].observed or ()))
-                groups[DriftClass.PENDING, tag, deferral.reason].extend(
-                    each for each in carriers if each not in evidence.gone
-                )
+                carriers = [each for each in deferral.contacts if tag in (observed[each].observed or ())]
+                groups[DriftClass.PENDING, tag, deferral.reason].extend(carriers)
 
 
 _REMOVED_LATER = (DeferralReason.UNTIL_SETTLED, DeferralReason.UNTIL_REPLACED)
@@ -218,35 +219,8 @@ def _came_since(tag: Tag, before: ContactState, now: ContactState) -> bool:
     return before.observed is not None and tag not in before.observed and tag not in now.ledger
 
 
-def _unreachable(found: Diff, evidence: Evidence, groups: Groups) -> None:
-    for listed in found.quarantined:
-        some = [each for each in listed.contacts if each not in evidence.gone]
-        groups[DriftClass.UNREACHABLE, Tag(""), listed.why].extend(some)
-    for contact, why in evidence.gone.items():
-        groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
-
-
-def _left_alone(
-    desired: Desired,
-    observed: ContactStates,
-    evidence: Evidence,
-    selection: Selection,
-    groups: Groups,
-    *,
-    foreign: bool,
-) -> None:
-    for tag, owned, contacts in find_left_alone(desired, observed, selection, evidence.searched):
-        if owned or foreign:
-            there = (each for each in contacts if each not in evidence.gone)
-            groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(there)
-
-
 def _ages(
-    chosen: Iterable[ContactId],
-    observed: ContactStates,
-    evidence: Evidence,
-    groups: Groups,
-    stale_before: Instant | None,
+    chosen: Iterable[ContactId], observed: ContactStates, groups: Groups, stale_before: Instant | None
 ) -> tuple[int, Instant | None, Instant | None]:
     """How many declared contacts are observed, and the oldest and newest of these observations."""
     alike: defaultdict[int, list[ContactId]] = defaultdict(list)
@@ -255,14 +229,13 @@ def _ages(
     seen: list[tuple[Instant, int]] = []
     for index, contacts in alike.items():
         known = observed.patterns[index]
-        # a contact that the API refuses is unreachable already, and listed once
         if known.observed_at is None or known.observed is None:
-            unseen = [each for each in contacts if each not in evidence.gone and known.quarantine is None]
-            groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(unseen)
+            # a contact that the API refuses is unreachable already, and listed once
+            groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(contacts if known.quarantine is None else ())
             continue
         seen.append((known.observed_at, len(contacts)))
         if stale_before is not None and known.observed_at < stale_before:
-            groups[DriftClass.STALE, Tag(""), ""].extend(each for each in contacts if each not in evidence.gone)
+            groups[DriftClass.STALE, Tag(""), ""].extend(contacts)
     ages = [at for at, _ in seen]
     return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)
 
