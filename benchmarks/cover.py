@@ -27,7 +27,7 @@ from cover_plot import plot
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.rectangles import EFFORT, Demand
-from reconciler.cover import find_cover
+from reconciler.cover.planner import find_cover
 from reconciler.cover.problem import make_problem
 
 UNCAPPED = 1_000_000_000

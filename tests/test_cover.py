@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.rectangles import Demand, Rectangle
-from reconciler.cover import find_cover, order_batches
 from reconciler.cover.grid import Block, make_draft
-from reconciler.cover.planner import find_faults
+from reconciler.cover.planner import find_cover, find_faults, order_batches
 from reconciler.cover.problem import make_problem
 
 TAGS = [Tag(letter) for letter in "abcdef"]
@@ -219,12 +218,12 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 _PROGRAM = """
 import sys
 from reconciler.core.model.rectangles import Demand
-from reconciler.cover import find_cover
+from reconciler.cover import solve
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]
 demands = [Demand(one, one | frozenset(["t1", "t2"]), (f"c{a}", f"d{a}")) for a, one in enumerate(sets)]
 tags = frozenset(f"t{a}" for a in range(0, 11, 2))
-print(find_cover(demands, repeatable=tags, max_contacts=5, max_tags=3))
+print(solve(demands, (), repeatable_adds=tags, repeatable_removes=frozenset(), max_contacts=5, max_tags=3))
 """
 
 
@@ -240,7 +239,7 @@ def test_a_plan_does_not_depend_on_the_hash_seed_and_types_do_not_load_numpy() -
         for seed in ("0", "1", "4711")
     }
     assert len(answers) == 1
-    assert answers.pop().startswith("False\nCover(")
+    assert answers.pop().startswith("False\nSchedule(")
 
 
 FEWEST = {

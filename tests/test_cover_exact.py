@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.rectangles import Demand
-from reconciler.cover import find_cover
+from reconciler.cover.planner import find_cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
 TAGS = [Tag(letter) for letter in "abcd"]

@@ -29,7 +29,6 @@ from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ce
 from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import ApprovedPlan
-from reconciler.core.planning.make_plan import set_sizes
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.doubt import decidable_doubts, open_doubts
 from reconciler.core.running.pace import APPLY_LATER, Pace
@@ -207,7 +206,7 @@ def _end_run(run: Run, report: LocationReport) -> None:
         run.store.save_states(run.lease, believed)
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
     is_whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
-    sizes = set_sizes(run.desired) if is_whole else None
+    sizes = run.desired.set_sizes if is_whole else None
     run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
     if run.apply_options.history_keep is not None:
         run.store.prune_journal(run.lease, run.apply_options.history_keep)

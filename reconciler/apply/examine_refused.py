@@ -23,10 +23,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from reconciler.apply.books import NONE, KnownWrite
+from reconciler.apply.books import KnownWrite
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import NONE, ContactState, ObservationOrigin
 from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection

@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from reconciler.apply.books import NONE
 from reconciler.apply.run import Run
 from reconciler.core.model.api_limits import duration
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, TagSet

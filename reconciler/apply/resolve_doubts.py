@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
-from reconciler.apply.books import NONE
 from reconciler.apply.examine_refused import learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection

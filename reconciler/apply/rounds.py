@@ -16,13 +16,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.apply.books import NONE
 from reconciler.apply.examine_refused import learn_from_first_write
 from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts, take_up_earlier_runs
 from reconciler.apply.run import Run, over_limit
 from reconciler.apply.split_refused import deliver
 from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.errors import ReconcilerError, Unfinished
 from reconciler.core.model.events import BatchAnswered, RoundStarted
 from reconciler.core.model.names import ContactId

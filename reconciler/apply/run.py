@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from random import random
 from typing import Any
 
-from reconciler.apply.books import NONE, DoubtBook, LocationBook, RunProgress
+from reconciler.apply.books import DoubtBook, LocationBook, RunProgress
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord

@@ -2,7 +2,7 @@
 sent.
 
 Law: a function from values to a value, the same on every machine, for every order of its input and every hash seed.
-Importing this package does not import numpy; its functions do, when called.
+Importing this package does not import numpy; `solve` does, when it is called.
 
 Rules
 1. A needed pair in a tag that is not repeatable is sent exactly once, any other pair of that tag never (a
@@ -13,13 +13,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from reconciler.core.model.names import TagSet
-from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Schedule, Step
-
-__all__ = ["find_cover", "order_batches", "solve"]
+from reconciler.core.model.rectangles import EFFORT, Demand, Schedule
 
 
 def solve(
@@ -33,35 +31,8 @@ def solve(
     effort: int = EFFORT,
 ) -> Schedule:
     """The fewest batches for both actions, in the order to send them: the `Solver` of `core.planning.batches`."""
+    from reconciler.cover.planner import find_cover, order_batches
+
     cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
     adding, removing = cover(adds, repeatable=repeatable_adds), cover(removes, repeatable=repeatable_removes)
     return Schedule(adding, removing, order_batches(adding.rectangles, removing.rectangles))
-
-
-def find_cover(
-    demands: Iterable[Demand],
-    *,
-    repeatable: TagSet,
-    max_contacts: int,
-    max_tags: int,
-    effort: int = EFFORT,
-) -> Cover:
-    """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
-
-    `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is never
-    worse. Ctrl-C stops it at once: nothing is held or written.
-    Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
-    """
-    from reconciler.cover.planner import plan_cover
-
-    return plan_cover(
-        tuple(demands), repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
-    )
-
-
-def order_batches(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
-    """The batches in the order to send them; two that share a contact are ordered, a contact's adds before its
-    removes."""
-    from reconciler.cover.planner import order_rectangles
-
-    return order_rectangles(adds, removes)

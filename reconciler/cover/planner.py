@@ -5,7 +5,7 @@ Rules of the last check (`find_faults`)
    there cannot hide itself: not its patterns, its order, or its counts.
 2. The cells are looked at 64 tags at a time, one word a contact, which bounds the memory.
 
-Rules of the order (`order_rectangles`)
+Rules of the order (`order_batches`)
 3. Batches that share a contact never run at the same time: the later one names the earlier one in `after`, directly
    or through a chain of batches that share that contact.
 4. All adds stand before all removes, so a contact's removes wait for its adds.
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import Cover, Demand, Rectangle, Step
+from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Step
 from reconciler.cover import capped, pack, uncapped
 from reconciler.cover.bounds import Cell, bound_by_groups
 from reconciler.cover.grid import Draft, emit_rectangles, make_naive_draft
@@ -35,10 +35,15 @@ _LOOSE = 1.05
 to gain."""
 
 
-def plan_cover(
-    demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
+def find_cover(
+    demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int = EFFORT
 ) -> Cover:
-    """See `reconciler.cover.cover`."""
+    """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
+
+    `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is never
+    worse. Ctrl-C stops it at once: nothing is held or written.
+    Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
+    """
     if max_contacts < 1 or max_tags < 1 or effort < 0:
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
     problem = make_problem(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
@@ -100,8 +105,9 @@ def cut_plainly(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) 
     return tuple(sorted(rectangles))
 
 
-def order_rectangles(adds: Sequence[Rectangle], removes: Sequence[Rectangle]) -> tuple[Step, ...]:
-    """The batches in the order to send them, each with the earlier ones it waits for."""
+def order_batches(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
+    """The batches in the order to send them, each with the earlier ones it waits for; a contact's adds before its
+    removes."""
     number: dict[ContactId, int] = {}
     rows = [
         np.array([number.setdefault(contact, len(number)) for contact in rectangle.contacts], np.int64)

@@ -91,6 +91,11 @@ class Desired:
     def set_names(self) -> frozenset[SetName]:
         return frozenset(contact_set.name for contact_set in self.sets)
 
+    @property
+    def set_sizes(self) -> dict[SetName, int]:
+        """How many contacts each set has."""
+        return {contact_set.name: len(contact_set.members) for contact_set in self.sets}
+
     def want(self, contact: ContactId) -> Want:
         index = self.contacts.get(contact)
         return NOTHING if index is None else self.wants[index]

@@ -152,6 +152,11 @@ class Selection:
 EVERYTHING = Selection()
 
 
+def sort_reasons(tags_by_reason: Iterable[tuple[str, TagSet]]) -> tuple[tuple[str, tuple[Tag, ...]], ...]:
+    """The reasons that have tags, each with these."""
+    return tuple((why, tuple(sorted(tags))) for why, tags in tags_by_reason if tags)
+
+
 def demands_from_deltas(deltas: Collection[Delta]) -> Demands:
     """The pairs of these deltas, and none that may be sent again."""
     demands = {

@@ -88,16 +88,13 @@ class _Collected:
         for action, again in ((Action.ADD, group.may_add), (Action.REMOVE, group.may_remove)):
             if must := frozenset(change.tag for change in group.changes if change.action is action):
                 self.demands[action, must, must | again].extend(contacts)
-        for deferral in group.deferred:
-            self.deferred[deferral].extend(contacts)
         if group.ledger is not None:
             self.ledger[group.ledger].extend(contacts)
-        for held in group.held:
-            self.held[held].extend(contacts)
-        for given in group.given:
-            self.given[given].extend(contacts)
-        for spared in group.spared:
-            self.spared[spared].extend(contacts)
+        for deferral in group.deferred:
+            self.deferred[deferral].extend(contacts)
+        for listed, reasons in ((self.held, group.held), (self.given, group.given), (self.spared, group.spared)):
+            for reason in reasons:
+                listed[reason].extend(contacts)
         if group.quarantine:
             self.quarantined[group.quarantine].extend(contacts)
 

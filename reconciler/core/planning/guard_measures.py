@@ -31,7 +31,7 @@ def measure_guards(
     desired: Desired,
     *,
     limits: GuardLimits,
-    allowances: Iterable[Allowance] = (),
+    allowances: Iterable[Allowance],
 ) -> tuple[Measured, ...]:
     """Every guard that has a limit and a measure, the refusing ones first."""
     case = _Case(counts, before, desired, limits)
@@ -77,19 +77,20 @@ def _measure_percentages(case: _Case) -> Iterator[Measured]:
     yield from _measure_shares(case, Guard.MAX_REMOVES_PCT, counts.unnamed, limits.max_removes_pct)
     if (limit := limits.max_restored_pct) is not None:
         for tag in sorted(counts.restored):
-            part, total = counts.restored[tag], case.before.ledger[tag]
-            yield _measure_percent(Guard.MAX_RESTORED_PCT, tag, part, total, limit, floor=PCT_FLOOR)
+            yield _measure_percent(Guard.MAX_RESTORED_PCT, tag, counts.restored[tag], case.before.ledger[tag], limit)
 
 
 def _measure_shares(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float | None) -> Iterator[Measured]:
     if limit is None:
         return
-    yield _measure_percent(guard, "", pairs.total(), case.before.pairs, limit, floor=PCT_FLOOR)
+    yield _measure_percent(guard, "", pairs.total(), case.before.pairs, limit)
     for tag in sorted(pairs):
-        yield _measure_percent(guard, tag, pairs[tag], case.before.holders[tag], limit, floor=PCT_FLOOR)
+        yield _measure_percent(guard, tag, pairs[tag], case.before.holders[tag], limit)
 
 
-def _measure_percent(guard: Guard, scope: str, part: int, total: int, limit: float, *, floor: int) -> Measured:
+def _measure_percent(
+    guard: Guard, scope: str, part: int, total: int, limit: float, *, floor: int = PCT_FLOOR
+) -> Measured:
     # a share of nothing is 100 %: of a tag that no contact was known to carry, all pairs are unforeseen
     share = 100.0 * part / total if total else (100.0 if part else 0.0)
     # judged exactly and shown rounded: 30.04 % exceeds a limit of 30
@@ -135,7 +136,7 @@ def _measure_requests(case: _Case) -> Iterator[Measured]:
 def _measure_sizes(case: _Case) -> Iterator[Measured]:
     """Each set against its size at the last apply; a new one against all sets of then, as nothing else is known."""
     sizes = case.before.sizes
-    now = {contact_set.name: len(contact_set.members) for contact_set in case.desired.sets}
+    now = case.desired.set_sizes
     for name in sorted(now.keys() | sizes.keys()):
         before = sizes.get(name, sum(sizes.values()))
         moved = now.get(name, 0) - (before if name in sizes else 0)
@@ -146,11 +147,10 @@ def _measure_sizes(case: _Case) -> Iterator[Measured]:
 
 
 def _measure_protected(case: _Case) -> Iterator[Measured]:
-    for tag in sorted(case.counts.removes):
-        rule = case.desired.rules.get(tag)
-        if rule is not None and rule.protected:
-            number = case.counts.removes[tag]
-            yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
+    protected = {tag for tag, rule in case.desired.rules.items() if rule.protected}
+    for tag in sorted(case.counts.removes.keys() & protected):
+        number = case.counts.removes[tag]
+        yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
 
 
 _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (

@@ -13,7 +13,7 @@ from dataclasses import replace
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.rectangles import Demand
 from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
@@ -123,13 +123,8 @@ def plan_of(
         searched=options.searched,
         gone=options.gone,
         tried=find_tried(diff.deltas, state.observed),
-        sizes_moved=not options.selection.is_part and dict(state.set_sizes) != set_sizes(desired),
+        sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
     )
-
-
-def set_sizes(desired: Desired) -> dict[SetName, int]:
-    """How many contacts each set has."""
-    return {contact_set.name: len(contact_set.members) for contact_set in desired.sets}
 
 
 def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches:

@@ -25,6 +25,7 @@ from reconciler.core.planning.changes import (
     Change,
     DeferralReason,
     Selection,
+    sort_reasons,
 )
 from reconciler.core.planning.situation import Reassertion, Searched, Situation, leaving_pairs
 
@@ -75,7 +76,7 @@ class Decision:
             return PatternChanges(
                 ledger=self._ledger_change(),
                 # a tag that stays on purpose stays on a refused contact too, and is listed
-                spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared_tags() if tags),
+                spared=sort_reasons(self._spared_tags()),
                 quarantine=(self.gone or self.situation.refusal) if wrong else "",
             )
         flapping, unconfirmed = self._flapping_tags(), self._unconfirmed_tags()
@@ -96,8 +97,8 @@ class Decision:
             may_remove=self.reassertion.repeatable_removes(removals.keys(), self.situation, self.desired.rules),
             deferred=(*deferred, *self._replaced_later(withheld, held)),
             ledger=self._ledger_change(),
-            held=tuple((why, tuple(sorted(tags))) for why, tags in listed if tags),
-            spared=tuple((why, tuple(sorted(tags))) for why, tags in self._spared_tags() if tags),
+            held=sort_reasons(listed),
+            spared=sort_reasons(self._spared_tags()),
             given=tuple((f"{GIVEN}, on {iso(at)[:10]}", (tag,)) for tag, at in self._given_before()),
         )
 

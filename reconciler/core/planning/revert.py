@@ -35,6 +35,7 @@ from reconciler.core.planning.changes import (
     HeldContacts,
     LedgerChange,
     demands_from_deltas,
+    sort_reasons,
     sorted_deltas,
 )
 from reconciler.core.planning.diff import list_held
@@ -242,7 +243,7 @@ class _Case:
         unclear, released = self.net.unclear - self.spent, tuple(sorted(self.released))
         there = self.state.observed
         if there is None:
-            return _ContactReversal((), _sort_reasons({UNKNOWN_NOW: take | give, UNCLEAR_THEN: unclear}), released)
+            return _ContactReversal((), sort_reasons(((UNKNOWN_NOW, take | give), (UNCLEAR_THEN, unclear))), released)
         # a tag that is not as the run left it was changed since, be it by a hand that no answer showed
         moved = ((take - there) | (give & there) | self.since) & (take | give)
         take, give = take - moved, give - moved
@@ -254,8 +255,8 @@ class _Case:
             *(Change(Action.REMOVE, tag, Reason.REVERTED) for tag in take - demanded),
         )
         still = demanded | (self._entered_unchanged & self._present)
-        omitted = {DEMANDED: still, CHANGED_SINCE: moved, IN_DOUBT: doubt, UNCLEAR_THEN: unclear}
-        return _ContactReversal(tuple(sorted(changes)), _sort_reasons(omitted), released)
+        omitted = (DEMANDED, still), (CHANGED_SINCE, moved), (IN_DOUBT, doubt), (UNCLEAR_THEN, unclear)
+        return _ContactReversal(tuple(sorted(changes)), sort_reasons(omitted), released)
 
     @property
     def _present(self) -> TagSet:
@@ -293,7 +294,3 @@ class _Case:
         # given back, it enters the ledger again (rule 4), and the next plan would prune it
         ours = self.net.released | self.state.ledger
         return tag in ours and tag not in self.state.kept
-
-
-def _sort_reasons(tags_by_reason: Mapping[str, TagSet]) -> tuple[tuple[str, tuple[Tag, ...]], ...]:
-    return tuple((why, tuple(sorted(tags))) for why, tags in tags_by_reason.items() if tags)

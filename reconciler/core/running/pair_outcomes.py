@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.model.contact_state import ContactStates
+from reconciler.core.model.contact_state import NONE, ContactStates
 from reconciler.core.model.journal import FailedChange, Surprises
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
@@ -20,18 +20,9 @@ from reconciler.core.planning.batches import Batch, Reasserted
 from reconciler.core.planning.changes import Deferral, Delta
 from reconciler.core.running.stop_conditions import Surprise
 
-NONE: TagSet = frozenset()
 _OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
 _WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
-_WORST_FIRST = (
-    Outcome.REJECTED,
-    Outcome.IN_DOUBT,
-    Outcome.HELD,
-    Outcome.NOT_SENT,
-    Outcome.APPLIED,
-    Outcome.NOOP,
-    Outcome.SEEN,
-)
+_WORST_FIRST = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, *_WELL)
 Fates = frozenset[tuple[Tag, Outcome]]
 _NO_FATES: Fates = frozenset()
 
@@ -201,12 +192,8 @@ class PairOutcomes:
             self.set_outcome(contact, tags - known if known else tags, outcome)
 
     def _mend(self, contact: ContactId, tags: TagSet) -> None:
-        if contact in self.failed:
-            left = self.failed[contact] - tags
-            if left:
-                self.failed[contact] = left
-            else:
-                del self.failed[contact]
+        if remaining := self.failed.pop(contact, NONE) - tags:
+            self.failed[contact] = remaining
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)

@@ -7,10 +7,10 @@ all that is missing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.journal import LocationReport, RunEnding, RunLog, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
@@ -28,7 +28,6 @@ from reconciler.core.planning.changes import (
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.running.pair_outcomes import PairOutcomes
 
-NONE: TagSet = frozenset()
 STOPPED = "the run stopped before it was sent"
 BESIDES = "it is in the plan file, and not in a plan made now"
 NOT_OBSERVED = "waits for an observation: no answer has told the contact's tags"
@@ -85,7 +84,7 @@ def foreign_changes(deltas: Iterable[Delta]) -> tuple[Shortfall, ...]:
     found: defaultdict[_Key, list[ContactId]] = defaultdict(list)
     for delta in deltas:
         for action in Action:
-            if tags := frozenset(change.tag for change in delta.changes if change.action is action):
+            if tags := delta.tags(action):
                 found[Outcome.NOT_SENT, action, tags, FOREIGN] += delta.contacts
     return _sorted(found)
 
@@ -111,7 +110,7 @@ def adds_of(deltas: Iterable[Delta]) -> Mapping[ContactId, TagSet]:
     """The tags that a plan adds to each contact."""
     found: defaultdict[ContactId, TagSet] = defaultdict(frozenset)
     for delta in deltas:
-        tags = frozenset(change.tag for change in delta.changes if change.action is Action.ADD)
+        tags = delta.tags(Action.ADD)
         for contact in delta.contacts if tags else ():
             found[contact] |= tags
     return found
@@ -174,16 +173,8 @@ def _waits_for(tags: Iterable[Tag], what: str) -> str:
 
 
 def _reasons(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> dict[ContactId, DeferralReason]:
-    return dict(_reasons_of(deferrals, contacts))
-
-
-def _reasons_of(
-    deferrals: Iterable[Deferral], contacts: Container[ContactId]
-) -> Iterator[tuple[ContactId, DeferralReason]]:
-    for each in deferrals:
-        for contact in each.contacts:
-            if each.tags and contact in contacts:
-                yield contact, each.reason
+    named = (deferral for deferral in deferrals if deferral.tags)
+    return {contact: deferral.reason for deferral in named for contact in deferral.contacts if contact in contacts}
 
 
 def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
