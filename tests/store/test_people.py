@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import accept, read_state, state_document
 from reconciler.core.model.errors import StateCorrupted
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS, Lease
-from reconciler.core.model.names import ContactId, SetName
+from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
@@ -225,6 +227,29 @@ def test_a_document_of_before_snapshots_is_read_without_any(home: Home) -> None:
     accepted = accept(everything(state), older)
     assert accepted is not None
     assert dict(accepted.snapshots) == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"contacts": (BERT, ANNA)}, "not sorted"),
+        ({"contacts": (ANNA, ANNA)}, "twice"),
+        ({"as_of": Instant(START + 3_600_000)}, "yet to come"),
+        ({"counts": MatchCounts(rows=2, matched=1)}, "add up"),
+        ({"counts": MatchCounts(rows=1, matched=1, kept=2)}, "add up"),
+    ],
+)
+def test_a_snapshot_that_contradicts_itself_is_found(tmp_path: Path, wrong: dict[str, object], told: str) -> None:
+    with open_store(url(tmp_path / "state.db")) as state:
+        store = state.at(HERE)
+        lease = taken(store)
+        store.save_snapshots(lease, {VIPS: snapshot(ANNA, BERT)})
+        assert verify(everything(state), now=LATER) == ()
+        broken = replace(snapshot(ANNA, BERT), **wrong)  # type: ignore[arg-type]
+        store.save_snapshots(lease, {VIPS: broken})
+        (line,) = verify(everything(state), now=LATER)
+    assert "the snapshot of set 'vips'" in line
+    assert told in line
 
 
 def begin_another_run(store: LocationStore, lease: Lease) -> None:

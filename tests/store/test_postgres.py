@@ -17,6 +17,7 @@ from reconciler.core.model.journal import Answer
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import ContactOutcome, Outcome
+from reconciler.core.model.people import PeopleIndex
 from reconciler.store import open_reader, open_store
 from reconciler.store.postgres_url import address
 from reconciler.store.schema import STEPS, VERSION
@@ -119,6 +120,9 @@ def as_version(number: int, sql: Callable[[str], list[Any]]) -> None:
     for table, columns in NEWER.items():
         for column in (column for column, since in columns.items() if since > number):
             sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+    if number < 7:
+        for table in ("snapshots", "people", "people_status"):
+            sql(f"DROP TABLE {table}")
     if number < 6:
         sql("DROP TABLE shortfall_contacts")
         sql("DROP TABLE shortfalls")
@@ -145,6 +149,9 @@ def _with_whole_rows(sql: Callable[[str], list[Any]]) -> None:
 TRACED = 5
 """The version since which it is written down what an intent put under management."""
 
+REPORTED = 6
+"""The version since which a run keeps its report."""
+
 
 @pytest.mark.parametrize("version", sorted(STEPS))
 def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
@@ -155,6 +162,7 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
         fill(state)
         runs = [run.id for run in store.read_runs()]
         rows = [answers(store, run) for run in runs]
+        endings = [store.read_ending(run) if version >= REPORTED else None for run in runs]
     shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
     )
@@ -173,7 +181,8 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
         expected = rows if traced else [_as_written_then(batches) for batches in rows]
         assert [answers(reader, run) for run in runs] == expected
         assert {run.traced for run in reader.read_runs()} == {traced}
-        assert [reader.read_ending(run) for run in runs] == [None] * len(runs)
+        assert [reader.read_ending(run) for run in runs] == endings
+        assert (dict(reader.read_snapshots()), reader.read_people()) == ({}, PeopleIndex())
 
 
 def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
@@ -15,6 +16,7 @@ from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.people import Snapshot
 
 SAMPLE = 3
 TOLERANCE_MS = 300_000
@@ -29,6 +31,8 @@ def verify(portable: Portable, *, now: Instant) -> tuple[str, ...]:
     lines = [] if _LINEAGE.fullmatch(state.lineage or "") else [f"the lineage {state.lineage!r} is none"]
     lines += [f"set {name!r} has a size of {size}" for name, size in state.set_sizes.items() if size < 0]
     lines += _of_facts(state.facts)
+    for name, snapshot in portable.snapshots.items():
+        lines += [f"the snapshot of set {name!r}: {text}" for text in _of_snapshot(snapshot, now)]
     # a million contacts share a few thousand states: each is checked once
     where: defaultdict[int, list[ContactId]] = defaultdict(list)
     for contact, index in state.observed.contacts.items():
@@ -52,6 +56,18 @@ def _of_facts(facts: Facts) -> Iterator[str]:
             yield f"the alias {sent!r} of {back!r} is none"
     if len(dict(facts.aliases)) < len(facts.aliases):
         yield "one tag has several aliases"
+
+
+def _of_snapshot(snapshot: Snapshot, now: Instant) -> Iterator[str]:
+    contacts, counts = snapshot.contacts, snapshot.counts
+    # each before the next: sorted, and no contact twice
+    if any(one >= next_one for one, next_one in pairwise(contacts)):
+        yield "contacts that are not sorted, or twice there"
+    if not 0 <= snapshot.as_of <= now + TOLERANCE_MS:
+        yield "pulled at a time that is yet to come"
+    classes = (counts.matched, counts.not_found, counts.ambiguous, counts.duplicate, counts.malformed)
+    if sum(classes) != counts.rows or counts.kept > counts.matched:
+        yield "rows that its classes do not add up to"
 
 
 def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
