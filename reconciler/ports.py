@@ -206,8 +206,11 @@ class LocationStore(LocationReader, Protocol):
     def save_people(self, lease: Lease, lot: PeopleLot, /) -> None:
         """Saves readings in the index of people, which is no content: the serial stays."""
 
-    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> None:
-        """Deletes the contacts, their rows in the journal of earlier runs, in the index of people and in snapshots."""
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId], /) -> frozenset[ContactId]:
+        """Deletes the contacts, their rows in the journal of earlier runs, in the index of people and in snapshots.
+
+        Returns those that the index or a snapshot had.
+        """
 
     def replace_state(
         self,

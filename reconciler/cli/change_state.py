@@ -135,6 +135,9 @@ def forget_contacts(
         console.note(f"nothing was known of {contact}")
     if ids:
         console.say(f"forgot {counted(len(result.forgotten), 'contact')} of location {result.location}")
+    if result.people:
+        erased = counted(len(result.people), "contact")
+        console.say(f"erased {erased} from the index of people and from snapshots of matched sets")
     return 0
 
 

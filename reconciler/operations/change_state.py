@@ -48,6 +48,8 @@ class ForgetResult:
 
     location: LocationId
     forgotten: tuple[ContactId, ...]
+    people: tuple[ContactId, ...]
+    """Contacts that left the index of people or snapshots of matched sets."""
     unknown: tuple[ContactId, ...]
     """Contacts that the state did not have."""
     released: Mapping[ContactId, TagSet]
@@ -71,15 +73,16 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
         state = held.store.load_state()
         if request.limits:
             held.store.save_facts(held.lease, state.facts.without_limits())
-        if request.contacts:
-            held.store.forget_contacts(held.lease, request.contacts)
+        people = held.store.forget_contacts(held.lease, request.contacts) if request.contacts else frozenset()
     # by the state before: afterwards none of the contacts is in it
     observed = state.observed
     forgotten = tuple(contact for contact in request.contacts if contact in observed.contacts)
+    known = people.union(forgotten)
     return ForgetResult(
         location,
         forgotten,
-        tuple(contact for contact in request.contacts if contact not in observed.contacts),
+        tuple(contact for contact in request.contacts if contact in people),
+        tuple(contact for contact in request.contacts if contact not in known),
         {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger)},
     )
 

@@ -99,8 +99,8 @@ def prune(database: Database, number: int, keep: int) -> None:
     database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
 
 
-def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> None:
-    """Contacts leave, and so do their rows in the journal, in the index of people and in snapshots."""
+def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> frozenset[ContactId]:
+    """Contacts leave, and so do their rows in the journal; those that the index of people or a snapshot had."""
     leaving = frozenset(contacts)
     database.give(Given.CONTACTS, ((contact, 0) for contact in sorted(leaving)))
     for table in ("rows", "adopted"):
@@ -109,9 +109,12 @@ def forget(database: Database, number: int, contacts: Iterable[ContactId]) -> No
     database.execute(_UNUSED_ANSWERS, (number,))
     database.execute(_FORGET_SHORTFALLS, (number,))
     left = bool(database.execute(f"DELETE FROM contacts WHERE n IN ({_GIVEN})", (number,)).rowcount)
-    if people_tables.forget(database, number, leaving) or left:
+    indexed = people_tables.forget(database, number)
+    pulled = people_tables.forget_in_snapshots(database, number, leaving)
+    if left or pulled:
         # journal rows and the index are no content: the serial grows only where a contact left the state or a set
         database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (number,))
+    return indexed | pulled
 
 
 def replace_all(database: Database, interning: Interning, number: int, portable: Portable) -> None:

@@ -161,9 +161,10 @@ class ObjectLocation:
         gone = tuple(sorted(lot.gone))
         self._replica.append("save_people", lease, status_text(lot.status), people, gone, lot.anew)
 
-    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> frozenset[ContactId]:
         # sorted, so that equal calls have equal bytes
-        self._replica.append("forget", lease, tuple(sorted(set(contacts))))
+        erased: frozenset[ContactId] = self._replica.append("forget", lease, tuple(sorted(set(contacts))))
+        return erased
 
     def replace_state(
         self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]

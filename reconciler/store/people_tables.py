@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from reconciler.core.formats.people_json import counts_text, read_counts, read_status, status_text
 from reconciler.core.model.names import ContactId, LocationId, SetName
@@ -161,20 +162,27 @@ def _changed(
             yield contact, present, pack(had)
 
 
-def forget(database: Database, number: int, contacts: frozenset[ContactId]) -> bool:
-    """Contacts leave the index and the snapshots; whether a snapshot had one. They are given in `Given.CONTACTS`."""
-    if database.execute(_ERASE_PEOPLE, (number,)).rowcount:
+def forget(database: Database, number: int) -> frozenset[ContactId]:
+    """The contacts in `Given.CONTACTS` leave the index; those that it had."""
+    erased = frozenset(ContactId(row[0]) for row in database.execute(_PEOPLE_OF_LOT, (number,)))
+    if erased:
+        database.execute(_ERASE_PEOPLE, (number,))
         # a copy of the state that still has them is no longer one of this state
         database.execute("UPDATE people_status SET revision = revision + 1 WHERE location = ?", (number,))
-    return put_snapshots(
-        database,
-        number,
-        {
-            name: Snapshot(left, snapshot.as_of, snapshot.source_digest, snapshot.counts)
-            for name, snapshot in _snapshots(database, number).items()
-            if len(left := tuple(each for each in snapshot.contacts if each not in contacts)) < len(snapshot.contacts)
-        },
-    )
+    return erased
+
+
+def forget_in_snapshots(database: Database, number: int, contacts: frozenset[ContactId]) -> frozenset[ContactId]:
+    """Contacts leave the snapshots; those that one had."""
+    erased: set[ContactId] = set()
+    without: dict[SetName, Snapshot] = {}
+    for name, snapshot in _snapshots(database, number).items():
+        leaving = contacts.intersection(snapshot.contacts)
+        if leaving:
+            without[name] = replace(snapshot, contacts=tuple(each for each in snapshot.contacts if each not in leaving))
+            erased |= leaving
+    put_snapshots(database, number, without)
+    return frozenset(erased)
 
 
 def find_faults(database: Database) -> Iterator[str]:

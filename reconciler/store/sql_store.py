@@ -253,9 +253,9 @@ class SqlLocation:
         with self._holding(lease) as (database, number):
             people_tables.put_people(database, number, lot)
 
-    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> None:
+    def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> frozenset[ContactId]:
         with self._holding(lease) as (database, number):
-            maintenance.forget(database, number, contacts)
+            return maintenance.forget(database, number, contacts)
 
     def replace_state(
         self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]

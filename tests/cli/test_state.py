@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.names import LocationId, Tag
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleLot
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import SystemClock
@@ -220,6 +221,22 @@ def test_forget_leaves_nothing_behind(reconciler: Command, project: Path) -> Non
     assert reconciler("state", "verify").code == 0
     history = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
     assert [run["operation"] for run in history] == ["state forget", "apply"]
+
+
+@pytest.mark.usefixtures("applied")
+def test_forget_tells_of_whom_people_were_erased(reconciler: Command) -> None:
+    known, matched = contact_id(0), ContactId("known to the index alone")
+    with open_store(STATE) as state:
+        store = state.at(LocationId(LOCATION))
+        lease = store.acquire_lease(a_holder(), SystemClock().now())
+        readings = {contact: frozenset({Fingerprint(bytes(16))}) for contact in (ContactId(known), matched)}
+        store.save_people(lease, PeopleLot(IndexStatus(), readings))
+        store.release_lease(lease)
+    ended = reconciler("state", "forget", known, matched, "nobody", *HERE)
+    assert "erased 2 contacts from the index of people and from snapshots of matched sets" in ended.out + ended.err
+    assert [line for line in ended.err.splitlines() if "nothing was known" in line] == ["nothing was known of nobody"]
+    with open_store(STATE) as state:
+        assert dict(state.at(LocationId(LOCATION)).read_people().current) == {}
 
 
 def test_a_location_is_adopted_without_a_write(
