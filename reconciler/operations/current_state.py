@@ -137,17 +137,7 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 async def _read_current(session: Session, state: LocationState, scope: Scope, wanted: RefreshRequest) -> CurrentState:
     result = await read_location(find_api(session, state.location), wanted)
     declared = list_concerned(session.desired[state.location], state, make_selection(session, scope))
-    earlier = take_in_observations(state, result.seen, settle_ms_from(session.settings))
-    return CurrentState(
-        state=state,
-        observations=result.seen,
-        earlier=earlier,
-        searched=result.searched,
-        gone=result.unreachable(declared, state.observed),
-        unread=result.unread,
-        incomplete=result.incomplete,
-        respelt=_find_respelt(session, state),
-    )
+    return replace(take_in_reading(session, state, result, declared), respelt=_find_respelt(session, state))
 
 
 def _find_respelt(session: Session, state: LocationState) -> tuple[Alias, ...]:
@@ -230,11 +220,20 @@ def list_concerned(desired: Desired, state: LocationState, selection: Selection)
     return sorted(declared | {contact for contact, contact_state in state.observed.items() if contact_state.ledger})
 
 
-def take_in_observations(
-    state: LocationState, observations: Sequence[ObservedContacts], settle_ms: int
-) -> dict[ContactId, ContactState]:
-    """Takes observations into the state, in memory only; returns the states that they replaced."""
+def take_in_reading(
+    session: Session, state: LocationState, result: RefreshResult, sought: Sequence[ContactId]
+) -> CurrentState:
+    """Takes a reading into the state, in memory only; `sought`: contacts that are gone where it lacks them."""
     # before they are taken in: drift compares with the states that they replace
-    earlier = {contact: state.observed[contact] for observed in observations for contact in observed.contacts}
-    record_observations(state.observed, tuple(map(state.spelling.spell_observed, observations)), settle_ms=settle_ms)
-    return earlier
+    earlier = {contact: state.observed[contact] for observed in result.seen for contact in observed.contacts}
+    spelt = tuple(map(state.spelling.spell_observed, result.seen))
+    record_observations(state.observed, spelt, settle_ms=settle_ms_from(session.settings))
+    return CurrentState(
+        state=state,
+        observations=result.seen,
+        earlier=earlier,
+        searched=result.searched,
+        gone=result.unreachable(sought, state.observed),
+        unread=result.unread,
+        incomplete=result.incomplete,
+    )

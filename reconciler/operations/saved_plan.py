@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.operations.api import find_api
-from reconciler.operations.current_state import CurrentState, read_location, run_side_by_side, take_in_observations
+from reconciler.operations.current_state import CurrentState, read_location, run_side_by_side, take_in_reading
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import (
@@ -51,7 +52,6 @@ from reconciler.operations.workspace import (
     load_state,
     open_session,
     refuse_missing_state,
-    settle_ms_from,
 )
 from reconciler.output.blocks import counted, sample
 from reconciler.planfile import load_plan
@@ -120,20 +120,15 @@ def _refuse_another_part(request: PlanRequest, locations: Sequence[str]) -> None
 
 
 def _refuse_other_directory(proposed: Plan) -> None:
-    if not _is_default(proposed.manifests):
-        raise UsageError(
-            f"the plan file says that its manifests are in {proposed.manifests[:80]!r}, and a file does not choose "
-            f"whose settings and token are used: only {MANIFESTS} is taken unasked",
-            hint="name their directory: --manifests DIR",
-        )
-
-
-def _is_default(directory: str) -> bool:
-    try:
-        return Path(directory).resolve() == MANIFESTS.resolve()
-    except (OSError, RuntimeError, ValueError):
-        # characters that no path has, a link that leads in a circle
-        return False
+    # characters that no path has, a link that leads in a circle: no default
+    with suppress(OSError, RuntimeError, ValueError):
+        if Path(proposed.manifests).resolve() == MANIFESTS.resolve():
+            return
+    raise UsageError(
+        f"the plan file says that its manifests are in {proposed.manifests[:80]!r}, and a file does not choose "
+        f"whose settings and token are used: only {MANIFESTS} is taken unasked",
+        hint="name their directory: --manifests DIR",
+    )
 
 
 def _refuse_stale(proposed: Plan, session: Session) -> None:
@@ -205,15 +200,7 @@ async def _read_news(
         if not error.status:
             raise
         return CurrentState(state, searched=searched, unread=dict.fromkeys(contacts, error.message))
-    return CurrentState(
-        state=state,
-        observations=result.seen,
-        earlier=take_in_observations(state, result.seen, settle_ms_from(session.settings)),
-        searched=searched,
-        gone=result.unreachable(contacts, state.observed),
-        unread=result.unread,
-        incomplete=result.incomplete,
-    )
+    return replace(take_in_reading(session, state, result, contacts), searched=searched)
 
 
 def _list_to_read(

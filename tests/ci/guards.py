@@ -160,8 +160,8 @@ OF_FILES = (
     Bug(
         "believe what a plan file observed",
         "operations/saved_plan.py",
-        "        observations=result.seen,\n",
-        "        observations=(*result.seen, *proposed.observations),\n",
+        "(session, state, result, contacts), searched=searched)\n",
+        "(session, state, result, contacts), searched=searched, observations=(*result.seen, *proposed.observations))\n",
         f"{_PLAN}::test_what_a_file_says_to_be_there_already_is_looked_at",
     ),
     Bug(
