@@ -1,4 +1,4 @@
-"""From files to manifests and settings; the home of yaml, pydantic, duckdb and deepdiff. Law: sees core only.
+"""From files to manifests and settings; home of yaml, pydantic, duckdb, phonenumbers, deepdiff. Law: sees core only.
 
 The door: `load(place)` → `Loaded(settings, manifests, problems)`, or InvalidInput with every problem at once, and
 `load_settings(place)`, which reads `reconciler.yaml` alone. A place is a directory or any tree of files, such as a

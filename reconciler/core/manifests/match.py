@@ -25,6 +25,7 @@ from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, 
 
 CLASSES = tuple(RowClass)
 _CODES = {row_class: code for code, row_class in enumerate(CLASSES)}
+_NONE = frozenset[ContactId]()
 _UNMATCHED = frozenset({RowClass.NOT_FOUND, RowClass.AMBIGUOUS, RowClass.MALFORMED})
 
 
@@ -111,10 +112,11 @@ class _Matching:
 
     def match_current(self) -> None:
         """Classifies the rows by the contacts that have their values now, and notes those of the snapshot before."""
+        current = self._current.get
         for row, values in enumerate(self._rows.by_row()):
-            former: frozenset[ContactId] = frozenset()
+            former = _NONE
             for value in values:
-                if contacts := self._current.get(value):
+                if contacts := current(value):
                     self._decide(row, value, contacts)
                     break
                 former |= self._former_of(value)
@@ -129,7 +131,7 @@ class _Matching:
     def _former_of(self, value: Fingerprint) -> frozenset[ContactId]:
         """The contacts of the snapshot before that had the value."""
         contacts = self._former.get(value)
-        return self._before.intersection(contacts) if contacts else frozenset()
+        return self._before.intersection(contacts) if contacts else _NONE
 
     def _decide(self, row: int, value: Fingerprint, contacts: tuple[ContactId, ...]) -> None:
         line = self._rows.lines[row]
