@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -71,21 +72,17 @@ def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tupl
         drafts = uncapped.make_drafts(core, effort=effort)
         first = next(drafts)
         tight = first.cost > _LOOSE * len(first.blocks)
-        best = _cheapest_draft(min(best, first, key=_rank_of), drafts, bound)
+        best = _cheapest_draft(min(best, first, key=attrgetter("rank")), drafts, bound)
     best = _cheapest_draft(best, pack.make_drafts(problem, effort=effort), bound)
     if tight:
         best = _cheapest_draft(best, capped.make_drafts(problem, effort=effort), bound)
     return best, bound, certificate
 
 
-def _rank_of(plan: Draft) -> tuple[int, int]:
-    return plan.rank
-
-
 def _cheapest_draft(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     """The first of the cheapest plans; none is made once the bound is reached."""
     while best.cost > bound and (draft := next(drafts, None)):
-        best = min(best, draft, key=_rank_of)
+        best = min(best, draft, key=attrgetter("rank"))
     return best
 
 

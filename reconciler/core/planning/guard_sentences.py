@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import InitVar, dataclass
+from functools import partial
 from itertools import filterfalse
 
 from reconciler.core.model.errors import GuardRefused
@@ -107,15 +108,9 @@ def _in_percent(measured: Measured) -> str:
     return f"{measured.measure:,g} % (limit: {measured.limit:,g} %)"
 
 
-def _max_adds(measured: Measured) -> str:
-    pairs = measured.numerator
-    would = f"add {measured.scope!r} to {_contacts(pairs)}" if measured.scope else f"add {pairs:,} tags"
-    return f"it would {would} {_at_most(measured)}"
-
-
-def _max_removes(measured: Measured) -> str:
-    pairs = measured.numerator
-    would = f"remove {measured.scope!r} from {_contacts(pairs)}" if measured.scope else f"remove {pairs:,} tags"
+def _max_pairs(measured: Measured, verb: str, preposition: str) -> str:
+    tag, pairs = measured.scope, measured.numerator
+    would = f"{verb} {tag!r} {preposition} {_contacts(pairs)}" if tag else f"{verb} {pairs:,} tags"
     return f"it would {would} {_at_most(measured)}"
 
 
@@ -190,8 +185,8 @@ def _explain_protected(measured: Measured) -> str:
 
 
 _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
-    Guard.MAX_ADDS: _max_adds,
-    Guard.MAX_REMOVES: _max_removes,
+    Guard.MAX_ADDS: partial(_max_pairs, verb="add", preposition="to"),
+    Guard.MAX_REMOVES: partial(_max_pairs, verb="remove", preposition="from"),
     Guard.MAX_ADDS_PCT: _max_adds_pct,
     Guard.MAX_REMOVES_PCT: _max_removes_pct,
     Guard.MAX_RESTORED_PCT: _max_restored_pct,

@@ -128,22 +128,18 @@ def plan_of(
 
 
 def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches:
-    repeatable = {
-        action: options.reassertion.repeatable_tags(action, _tags_of(demands), desired.rules)
-        for action, demands in ((Action.ADD, diff.demands.adds), (Action.REMOVE, diff.demands.removes))
-    }
+    def repeatable(action: Action, demands: Iterable[Demand]) -> TagSet:
+        tags = frozenset(tag for demand in demands for tag in demand.may)
+        return options.reassertion.repeatable_tags(action, tags, desired.rules)
+
     return make_batches(
         diff.demands,
         options.caps,
-        repeatable_adds=repeatable[Action.ADD],
-        repeatable_removes=repeatable[Action.REMOVE],
+        repeatable_adds=repeatable(Action.ADD, diff.demands.adds),
+        repeatable_removes=repeatable(Action.REMOVE, diff.demands.removes),
         solve=options.solve,
         effort=options.effort,
     )
-
-
-def _tags_of(demands: Iterable[Demand]) -> TagSet:
-    return frozenset(tag for demand in demands for tag in demand.may)
 
 
 def before_run(state: LocationState) -> Before:

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -161,15 +161,14 @@ class Spelling:
         return replace(
             want,
             present=present,
-            absent={
-                tag: causes[0] for tag, causes in self._gather_spellings(want.absent).items() if tag not in present
-            },
-            expired={
-                tag: causes[0] for tag, causes in self._gather_spellings(want.expired).items() if tag not in present
-            },
+            absent=self._first_spellings(want.absent, present),
+            expired=self._first_spellings(want.expired, present),
             keep=self.read(want.keep) - firm,
             ignore=(*want.ignore, *self._ignored_tags(want.ignore)),
         )
+
+    def _first_spellings(self, values: Mapping[Tag, T], present: Container[Tag]) -> dict[Tag, T]:
+        return {tag: alike[0] for tag, alike in self._gather_spellings(values).items() if tag not in present}
 
     def _gather_spellings(self, values: Mapping[Tag, T]) -> dict[Tag, list[T]]:
         gathered: defaultdict[Tag, list[T]] = defaultdict(list)

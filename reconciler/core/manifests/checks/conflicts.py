@@ -66,11 +66,8 @@ def present_and_absent(manifests: Manifests) -> Iterator[CheckFinding]:
                 else:
                     demands[use.tag].append(DatedUse(contact_set, _ABSENT, use))
         for tag in sorted(demands):
-            for clash in find_clashes(location, demands[tag], manifests.now):
-                early, late = clash.first, clash.second
-                message = (
-                    f"tag {tag!r} must be {late.label} here and {early.label} at {early.use.source}, {_for_whom(clash)}"
-                )
+            for early, late, contacts in _describe_clashes(location, demands[tag], manifests.now):
+                message = f"tag {tag!r} must be {late.label} here and {early.label} at {early.use.source}, {contacts}"
                 yield CheckFinding(late.use.source, message, _REMEDY)
 
 
@@ -92,22 +89,22 @@ def two_of_a_group(manifests: Manifests) -> Iterator[CheckFinding]:
                 else:
                     demands[group].append(DatedUse(contact_set, use.tag, use))
         for group in sorted(demands):
-            for clash in find_clashes(location, demands[group], manifests.now):
-                early, late = clash.first, clash.second
-                message = (
-                    f"tag {late.label!r} and tag {early.label!r} at {early.use.source} "
-                    f"are both of the group {group!r}, {_for_whom(clash)}"
-                )
+            for early, late, contacts in _describe_clashes(location, demands[group], manifests.now):
+                tags = f"tag {late.label!r} and tag {early.label!r} at {early.use.source}"
+                message = f"{tags} are both of the group {group!r}, {contacts}"
                 yield CheckFinding(late.use.source, message, _REMEDY)
 
 
 _REMEDY = "take the contacts out of one set (`except`), or bound the sets in time (`from`, `until`)"
 
 
-def _for_whom(clash: Clash) -> str:
-    if clash.contacts == 1:
-        return f"for contact {clash.example!r}"
-    return f"for {clash.contacts:,} contacts, for example {clash.example!r}"
+def _describe_clashes(
+    location: Location, demands: Iterable[DatedUse], now: Instant | None
+) -> Iterator[tuple[DatedUse, DatedUse, str]]:
+    """Each clash: the earlier demand, the later one, and the contacts in words."""
+    for clash in find_clashes(location, demands, now):
+        many = "" if clash.contacts == 1 else f"{clash.contacts:,} contacts, for example "
+        yield clash.first, clash.second, f"for {many or 'contact '}{clash.example!r}"
 
 
 def find_clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
