@@ -20,7 +20,7 @@ from reconciler.core.observing.drift import NO_REFRESH, Evidence, find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.drift import DriftDocument, drift_view
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan import plan_view
 from reconciler.output.run import RunDocument, run_view
 from reconciler.output.text import render_text
 from reconciler.refresh import ReadServices

@@ -41,7 +41,7 @@ from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
-from reconciler.output.plan_sentences import WORD, question
+from reconciler.output.plan import WORD, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
 

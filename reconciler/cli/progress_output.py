@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
@@ -22,11 +22,8 @@ from reconciler.core.model.events import BatchAnswered, Event, LocationProgress,
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
-from reconciler.output.progress import facts
+from reconciler.output.progress import LiveBoard, facts
 from reconciler.system import SystemClock
-
-if TYPE_CHECKING:
-    from reconciler.output.live import LiveBoard
 
 EVERY_MS = 5_000
 """A few seconds: a log shows that the command goes on."""
@@ -94,9 +91,6 @@ class Progress:
             self.close()
             return
         if self._board is None:
-            # rich's moving parts are loaded where something moves
-            from reconciler.output.live import LiveBoard
-
             self._board = LiveBoard(lambda: list(self._progresses.values()), self._now, colour=self._colour)
         self._board.show()
 

@@ -23,7 +23,8 @@ from typing import Any, BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, RowFilter, find_columns
-from reconciler.loading.text import (
+from reconciler.loading.file_tree import ENDINGS
+from reconciler.loading.files import (
     END_WITH_LF,
     LFS,
     LFS_ELSEWHERE,
@@ -35,7 +36,6 @@ from reconciler.loading.text import (
 )
 
 MAX_LINE = 1_048_576
-ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
 MOST_OF_A_POINTER = 1_024
 _BATCH = 50_000
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from reconciler.core.manifests.export_sets import ExportedSet
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source, TagSet, normalise_tag
-from reconciler.loading.text import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
+from reconciler.loading.files import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
 from reconciler.wire import UnreadableAnswer, read_rows
 
 ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")

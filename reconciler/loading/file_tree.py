@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
-from reconciler.loading.contact_files import ENDINGS
-
 SETTINGS_NAME = "reconciler.yaml"
 MANIFEST_ENDINGS = (".yaml", ".yml")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
+"""Of the contact files."""
 
 OUTSIDE = "leaves the manifests directory"
 CIRCLE = "a link that leads in a circle"

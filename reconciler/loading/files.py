@@ -1,4 +1,4 @@
-"""Reads manifests and contact files from a directory on disk.
+"""Reads manifests and contact files from a directory on disk, and decodes their text.
 
 Rules
 1. A name is a path relative to the manifests directory, with `/`. Nothing outside the directory is ever opened, by
@@ -6,6 +6,11 @@ Rules
 2. Only regular files are opened: no pipes, devices or directories.
 3. Hidden files and directories are skipped.
 4. A submodule of Git that is not checked out is an error: its empty directory would prune all that it declares.
+
+Rules of the text
+5. UTF-8, with or without a byte order mark; everything else is refused where it stops being UTF-8.
+6. No control character but tab and line end; no line end but LF and CRLF, so that our lines are those of an editor.
+7. At most `MAX_BYTES` and `MAX_LINES`: larger contact sets belong in contact files.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import Source
 from reconciler.loading.file_tree import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
 
 
@@ -176,3 +183,78 @@ def _read_regular(file: Path) -> str:
         return ""
     with file.open("rb") as stream:
         return stream.read(MOST_BYTES).decode("utf-8", "replace")
+
+
+MAX_BYTES = 16_000_000
+MAX_LINES = 300_000
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff]|\r(?!\n)")
+_BOM = "\ufeff"
+_UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\x00[\t\n\r -~]\x00|\x00[\t\n\r -~]\x00[\t\n\r -~]")
+"""How UTF-16 begins: with its byte order mark, or with two characters of ASCII."""
+
+_LFS = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/")
+
+UTF_16 = "this is UTF-16, which some programs call Unicode"
+LFS = "this is a Git LFS pointer; fetch it with `git lfs pull`"
+LFS_ELSEWHERE = "of another revision Git itself holds only the pointer: `diff` cannot compare what the file said"
+SAVE_AS_UTF_8 = "save the file as UTF-8"
+OLD_LINE_ENDS = "lines that end as on old Macs: carriage returns without line feeds"
+END_WITH_LF = "end lines with LF or CRLF"
+_TOO_LARGE = "put the contacts into a file beside the manifest: contacts: {file: contacts.csv}"
+
+
+def decode_text(data: bytes, path: str) -> str:
+    """The text of a manifest or settings file, without its byte order mark; raises InvalidInput with the place."""
+    if len(data) > MAX_BYTES:
+        raise _text_error(Source(path), "size", f"larger than {MAX_BYTES:,} bytes, the limit of a manifest", _TOO_LARGE)
+    # before the checks below, whose messages would not tell that the file is of another kind
+    if is_lfs_pointer(data):
+        raise _text_error(Source(path, 1, 1), "git-lfs", LFS, LFS_ELSEWHERE)
+    if is_utf_16(data):
+        raise _text_error(Source(path, 1, 1), "encoding", UTF_16, SAVE_AS_UTF_8)
+    try:
+        text = data.decode("utf-8").removeprefix(_BOM)
+    except UnicodeDecodeError as error:
+        raise _text_error(*_describe_not_utf8(data, error, path)) from None
+    if (match := _FORBIDDEN.search(text)) is not None:
+        raise _text_error(*_describe_forbidden(text, match, path))
+    if text.count("\n") > MAX_LINES:
+        raise _text_error(
+            Source(path, MAX_LINES + 1, 1), "size", f"more than {MAX_LINES:,} lines in a manifest", _TOO_LARGE
+        )
+    return text
+
+
+def is_utf_16(data: bytes) -> bool:
+    """Whether the bytes begin as a text in UTF-16 does."""
+    return _UTF_16.match(data) is not None
+
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Whether the bytes begin as the pointer that Git LFS leaves in place of a file that it did not fetch."""
+    return _LFS.match(data) is not None
+
+
+def place_at(text: str, index: int, path: str) -> Source:
+    """Line and column of the character at `index`."""
+    return Source(path, text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def _text_error(source: Source, check: str, message: str, hint: str) -> InvalidInput:
+    return InvalidInput([Problem(source, message, check, hint=hint)])
+
+
+def _describe_not_utf8(data: bytes, error: UnicodeDecodeError, path: str) -> tuple[Source, str, str, str]:
+    # the place counts characters, not bytes: it is to be found in an editor
+    before = data[: error.start].decode("utf-8").removeprefix(_BOM)
+    source = place_at(before, len(before), path)
+    return source, "encoding", f"not UTF-8: byte 0x{data[error.start]:02x}", SAVE_AS_UTF_8
+
+
+def _describe_forbidden(text: str, match: re.Match[str], path: str) -> tuple[Source, str, str, str]:
+    source = place_at(text, match.start(), path)
+    if match.group() == "\r":
+        message = "a carriage return without a line feed" if "\n" in text else OLD_LINE_ENDS
+        return source, "encoding", message, END_WITH_LF
+    return source, "encoding", f"control character U+{ord(match.group()):04X}", "remove it"

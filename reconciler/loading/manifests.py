@@ -24,12 +24,11 @@ from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, tag_rules
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
-from reconciler.loading.files import Directory, Files, display_path
+from reconciler.loading.files import MAX_BYTES, Directory, Files, decode_text, display_path
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping
 from reconciler.loading.settings import Overrides, read_settings
-from reconciler.loading.text import MAX_BYTES, decode_text
 from reconciler.system import without_cyclic_gc
 
 MAX_ALIKE = 100

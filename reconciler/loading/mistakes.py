@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.names import Source, closest_name, did_you_mean, looks_like_contact_id
-from reconciler.loading.contact_files import ENDINGS
 from reconciler.loading.fields import describe_kind
+from reconciler.loading.file_tree import ENDINGS
 from reconciler.loading.nodes import Mapping, Node, Plain, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
 

@@ -4,7 +4,7 @@ Rules
 1. Scalars stay text: nothing is typed here (`no`, `012`, `null` are these very texts).
 2. Everything that can surprise a reader is refused: anchors, aliases, merge keys, explicit tags, directives, several
    documents, duplicate keys, keys that are not text, nesting deeper than `MAX_DEPTH`.
-3. Everything that YAML 1.2 forbids is refused, also where the parser (YAML 1.1) is lenient; see `text`.
+3. Everything that YAML 1.2 forbids is refused, also where the parser (YAML 1.1) is lenient; see `yaml_mistakes`.
 4. No exception but InvalidInput, with line and column; never more than `MAX_VALUES` values in memory.
 """
 
@@ -17,8 +17,8 @@ import yaml
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
-from reconciler.loading.text import COMMENT, Strictness, place_at
-from reconciler.loading.yaml_mistakes import find_mistake
+from reconciler.loading.files import place_at
+from reconciler.loading.yaml_mistakes import COMMENT, Strictness, find_mistake
 
 MAX_DEPTH = 20
 MAX_VALUES = 400_000

@@ -1,16 +1,23 @@
-"""Finds the mistake that a person made behind the YAML parser's error: its place, and how to mend it.
+"""Mistakes in YAML: behind the parser's error, with their place and how to mend them; and those that it lets pass.
 
 Rules
 1. The parser's own words stay in the message: a guess is a hint, and stands beside them.
 2. The place is that of the mistake where the parser tells it: libyaml notices a quote that is never closed at the end
    of the file, and names where it was opened as the error's context.
 3. A mistake that is not recognised keeps the parser's place and gets no hint.
+
+Rules of YAML 1.2 that libyaml, a YAML 1.1 parser, lets pass
+4. A comment's `#` follows a blank or starts its line.
+5. Lines that continue a quoted text or a flow collection are indented by spaces, deeper than the block they are in;
+   only a line of closing brackets may stand at that block's own column, as is usual.
+6. A lone `-` in a flow collection is no text.
+7. Blank lines at the start of a block text are not longer than its first line is indented.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,3 +197,91 @@ _GUESSES: dict[str, tuple[_Guess, ...]] = {
     "did not find expected '-' indicator": (_glued_to_quote, _uneven_keys),
 }
 """By the problem that libyaml names, the likelier guess first."""
+
+
+_COMMENT = re.compile(r"[ \t]+#")
+_CLOSING = re.compile(r"[ \t]*[\]}]+[ \t,]*(?:#.*)?\r?")
+_HEADER = re.compile(r"[|>][^\n]*")
+
+COMMENT = "a comment must be set off by a blank: ` #`"
+_BLANK = "a blank line longer than the indentation of the text"
+_INDENT = "a line that continues {text} must be indented by spaces, deeper than the block it is in"
+
+
+class Strictness:
+    """The checks of YAML 1.2 over one text; each returns None, or a sentence on the fault."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        # most texts have no comment; then none is looked for behind each value
+        self._hashes = "#" in text
+
+    def has_comment_behind(self, end: int) -> bool:
+        """Whether a comment follows on the line of a value that ends at `end`."""
+        return self._hashes and _COMMENT.match(self._text, end) is not None
+
+    def find_stray_comment(self, start: int, end: int) -> int:
+        """The first `#` between two values that neither follows a blank nor starts its line; -1 if there is none."""
+        if not self._hashes or start >= end:
+            return -1
+        at = self._text.find("#", start, end)
+        while at >= 0:
+            # only the first `#` of a line matters: the others stand in its comment
+            if at > 0 and self._text[at - 1] not in " \t\n":
+                return at
+            line_end = self._text.find("\n", at, end)
+            at = self._text.find("#", line_end, end) if line_end >= 0 else -1
+        return -1
+
+    def check_scalar(self, style: str | None, start: Any, end: Any, indent: int) -> str | None:
+        """Checks a scalar that is quoted, a block, or a lone dash."""
+        if style in ("'", '"'):
+            return self._check_continued(start.index, end.index, indent, "a quoted text")
+        if style in ("|", ">"):
+            return self._check_block(start.index, indent)
+        return "a lone `-` is no text here: quote it"
+
+    def check_flow(self, start: int, end: int, indent: int) -> str | None:
+        """Checks a flow collection from its opening to its closing bracket."""
+        lines = self._text[start:end].split("\n")[1:]
+        margin = " " * (indent + 1)
+        for line in lines:
+            if line.startswith(margin) or not line.strip() or line.lstrip().startswith("#"):
+                continue
+            # YAML 1.2 forbids it, but a closing bracket at the block's own column is the common style
+            if line.startswith(margin[1:]) and _CLOSING.fullmatch(line):
+                continue
+            return _INDENT.format(text="a list or mapping in brackets")
+        return None
+
+    def _check_continued(self, start: int, end: int, indent: int, kind: str) -> str | None:
+        if "\n" not in self._text[start:end]:
+            return None
+        margin = " " * (indent + 1)
+        lines = self._text[start:end].split("\n")[1:]
+        if all(line.startswith(margin) or not line.strip() for line in lines):
+            return None
+        return _INDENT.format(text=kind)
+
+    def _check_block(self, start: int, outer: int) -> str | None:
+        match = _HEADER.match(self._text, start)
+        header = match.group() if match else ""
+        if self.find_stray_comment(start, start + len(header)) >= 0:
+            return COMMENT
+        # a header such as `|2` states the indentation: nothing is inferred from the first line
+        if any(char.isdigit() for char in header.split("#")[0]):
+            return None
+        longest = 0
+        for line in _lines_from(self._text, start + len(header) + 1):
+            if line.strip():
+                indent = len(line) - len(line.lstrip(" "))
+                return _BLANK if longest > indent > outer else None
+            longest = max(longest, len(line.rstrip("\r")))
+        return None
+
+
+def _lines_from(text: str, start: int) -> Iterator[str]:
+    while start < len(text):
+        end = text.find("\n", start)
+        yield text[start : end if end >= 0 else len(text)]
+        start = end + 1 if end >= 0 else len(text)

@@ -1,26 +1,53 @@
-"""The plan as a document: its preview, a row for each pair, its JSON and charts."""
+"""A plan as a document: its preview, its headline, and the question that a person answers before a request is sent."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model import JsonObject
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.changes import HeldContacts, LedgerChange
+from reconciler.core.planning.changes import (
+    FLAPPING,
+    IN_DOUBT,
+    UNCONFIRMED,
+    DeferralReason,
+)
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.output.blocks import (
+    ROWS,
+    Cell,
     Records,
-    Row,
+    Section,
     Style,
+    Total,
     View,
+    counted,
+    duration,
     make_records,
+    moment,
+    percent,
+    totals,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan_tables import (
+    aside_lines,
+    certificate_table,
+    deferral_lines,
+    delta_table,
+    guard_lines,
+    held_for,
+    held_table,
+    left_out,
+    location_rows,
+    removal_table,
+    repeat_lines,
+    still_refused,
+    tag_table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +64,7 @@ class PlanDocument:
     def records(self) -> Records:
         """A row for each pair that is sent, deferred, held, kept or recorded."""
         columns = "location contact what action tag why asked_for_at"
-        rows = lambda: (row for location in self.plan.locations for row in _location_rows(location))  # noqa: E731
+        rows = lambda: (row for location in self.plan.locations for row in location_rows(location))  # noqa: E731
         return make_records("Every contact and tag", columns, rows)
 
     def json(self) -> JsonObject:
@@ -47,50 +74,190 @@ class PlanDocument:
         return list(map(_plan_charts, self.plan.locations))
 
 
-def _location_rows(plan: LocationPlan) -> Iterator[Row]:
-    place = plan.location
-    for delta in plan.deltas:
-        for contact in delta.contacts:
-            for change in delta.changes:
-                # a CSV row has one cell for all places: two sets may ask for one tag
-                where = ", ".join(map(str, change.sources))
-                yield place, contact, "planned", change.action, change.tag, change.reason, where
-    # not a change, but a pair that leaves: a spreadsheet must show all that is sent
-    for again in plan.reasserted:
-        yield from _pair_rows(place, again.contacts, "sent again", again.action, again.tags, "saves a request")
-    for deferral in plan.deferrals:
-        yield from _pair_rows(place, deferral.contacts, "deferred", "remove", deferral.tags, deferral.reason)
-    for listed, what in (
-        (plan.held, "held"),
-        (plan.quarantined, "quarantined"),
-        (plan.spared, "kept"),
-        (plan.given, "given before"),
-    ):
-        for held in listed:
-            yield from _listed_rows(place, what, held)
-    # recording is a change too: it counts for the exit code, and apply does it
-    for move in plan.ledger:
-        yield from _ledger_rows(place, move)
+def plan_view(
+    plan: Plan,
+    *,
+    notes: Iterable[str] = (),
+    most: int | None = ROWS,
+    explain: bool = False,
+) -> View:
+    """`notes`: sentences such as a set that becomes active. `explain`: show why no plan needs fewer requests."""
+    closing = [Cell(note, Style.WARN) for note in notes]
+    # said last, where a terminal ends: above it a long plan scrolls away
+    if plan.refused:
+        closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
+    if plan.valid_until is not None:
+        closing.append(
+            Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
+        )
+    closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
+    sections = tuple(_location_section(location, most, explain) for location in plan.locations)
+    return View("Plan", sections, tuple(closing))
 
 
-def _listed_rows(place: LocationId, what: str, held: HeldContacts) -> Iterator[Row]:
-    return _pair_rows(place, held.contacts, what, "", held.tags, held.why)
+def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
+    # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
+    since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
+    blocks = [
+        guard_lines(plan, most),
+        tag_table(plan, most),
+        removal_table(plan, most),
+        delta_table(plan, most),
+        repeat_lines(plan, most),
+        *(certificate_table(proof, most) for proof in plan.proofs if explain),
+        deferral_lines(plan, most),
+        held_table("Held: in doubt, not planned until an observation settles them", held_for(plan, IN_DOUBT), most),
+        held_table("Held: put back lately and gone again, not planned for a week", held_for(plan, FLAPPING), most),
+        held_table("Held: to be added once, and maybe it was; --retry-held adds it", held_for(plan, UNCONFIRMED), most),
+        held_table("Left out", left_out(plan), most),
+        held_table("Quarantined: rejected for good, not planned", still_refused(plan), most),
+        held_table("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
+        held_table("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
+        aside_lines(plan),
+        held_table("Given before, not given again; --again TAG gives it", plan.given, most),
+    ]
+    shown = tuple(block for block in blocks if block is not None)
+    headline = plan_headline(plan, left_out=bool(left_out(plan)))
+    return Section(f"Location {plan.location}, {since}", headline, shown, _plan_totals(plan), plan.location)
 
 
-def _ledger_rows(place: LocationId, move: LedgerChange) -> Iterator[Row]:
-    for what, tags in (("adopted", move.adopted), ("released", move.released), ("stays on leaving", move.kept)):
-        # an empty list is no move: below it would make a row without a tag
-        if tags:
-            yield from _pair_rows(place, move.contacts, what, "", tags, "")
+def _plan_totals(plan: LocationPlan) -> tuple[Total, ...]:
+    counts = plan.summary
+    return totals(
+        ("tags to add", counts.adds, Style.ADD),
+        ("tags to remove", counts.removes, Style.REMOVE),
+        ("contacts", counts.contacts, Style.PLAIN),
+        ("requests", counts.requests, Style.PLAIN),
+        ("adopted", counts.adopted, Style.PLAIN),
+        ("released", counts.released, Style.PLAIN),
+        ("sent again", counts.reasserted, Style.PLAIN),
+        ("unobserved", counts.unobserved, Style.PLAIN),
+        ("deferred", counts.deferred, Style.PLAIN),
+        ("held", counts.held, Style.WARN),
+        ("quarantined", counts.quarantined, Style.WARN),
+    )
 
 
-def _pair_rows(
-    place: LocationId, contacts: Iterable[ContactId], what: str, action: str, tags: Sequence[str], why: str
-) -> Iterator[Row]:
-    for contact in contacts:
-        # a contact that is left aside as a whole has a row without a tag
-        for tag in tags or ("",):
-            yield place, contact, what, action, tag, why, ""
+def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:
+    """`left_out`: whether changes of a proposal or a revert are listed that are not sent."""
+    summary = plan.summary
+    aside = plan.aside
+    # a proposal may leave out all that it asked for: that is not converged
+    if plan.is_empty and left_out:
+        return Cell("Nothing to send: see what is left out.", Style.STRONG)
+    if plan.is_empty:
+        return _nothing_to_send(plan)
+    also = f" Left aside: {aside}." if aside else ""
+    recorded = [
+        f"{pairs:,} {word}" for pairs, word in ((summary.adopted, "adopted"), (summary.released, "released")) if pairs
+    ]
+    # adoptions and releases cost no request, and apply records them all the same
+    if not plan.batches:
+        return Cell(
+            f"Nothing to send. To record: {', '.join(recorded) or 'what stays on leaving'}.{also}", Style.STRONG
+        )
+    sent = [
+        f"{counted(pairs, 'tag')} to {word}"
+        for pairs, word in ((summary.adds, "add"), (summary.removes, "remove"))
+        if pairs
+    ]
+    changes = ", ".join([*sent, *recorded])
+    return Cell(f"{counted(summary.contacts, 'contact')}: {changes}. {_explain_cost(plan)}.{also}", Style.STRONG)
+
+
+def _nothing_to_send(plan: LocationPlan) -> Cell:
+    """The worst that is true of a plan without changes."""
+    also = f" Not decided: {plan.waiting}." if plan.waiting else ""
+    # held and quarantined pairs are desired: "no changes" over them would be a lie
+    if plan.aside:
+        return Cell(f"Nothing to send, and not as declared: {plan.aside}.{also}", Style.WARN)
+    if plan.refused:
+        refused = ", ".join(dict.fromkeys(measured.guard for measured in plan.refused))
+        return Cell(f"Nothing to send, and refused by {refused}.{also}", Style.BAD)
+    if also:
+        return Cell(f"Nothing to send.{also}", Style.WARN)
+    return Cell("No changes: what was observed is as the manifests want it.", Style.GOOD)
+
+
+def _explain_bound(plan: LocationPlan) -> str:
+    # adds and removes have a proof each: the sum is proven where both are
+    if all(proof.proven for proof in plan.proofs):
+        return "fewer are not possible"
+    return f"no plan needs fewer than {plan.summary.lower_bound:,}"
+
+
+def _explain_cost(plan: LocationPlan) -> str:
+    summary = plan.summary
+    time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
+    return (
+        f"{counted(summary.requests, 'request')} ({_explain_bound(plan)}), "
+        f"{percent(summary.daily_quota_share)} of a day's quota{time}"
+    )
+
+
+WORD = "yes"
+NAMED = 3
+"""So many tags and locations are named; of more there is the number."""
+
+_IN_THE_SAME_RUN = (DeferralReason.UNTIL_OBSERVED, DeferralReason.UNTIL_SETTLED)
+
+
+def question(plan: Plan, names: Mapping[LocationId, str]) -> str:
+    """The question, in one line. `names`: the names of locations for people."""
+    # a location without changes is no part of the question
+    busy = [location for location in plan.locations if not location.is_empty]
+    where = _name_some([names.get(location.location) or location.location for location in busy], "location")
+    sent = [location for location in busy if location.batches]
+    # a plan may only record: the question says that no request leaves
+    if not sent:
+        return f"Send nothing, and record {_count_recorded(busy)} in {where}? Type {WORD}: "
+    requests = counted(sum(location.summary.requests for location in sent), "request")
+    return f"Send {_count_changes(sent)} in {requests} to {where}{_count_deferred(sent)}? Type {WORD}: "
+
+
+def _count_changes(plans: Iterable[LocationPlan]) -> str:
+    parts = [_count_pairs(action, list(plans)) for action in (Action.ADD, Action.REMOVE)]
+    return " and ".join(filter(None, parts)) or "again what was sent before"
+
+
+def _count_pairs(action: Action, plans: Iterable[LocationPlan]) -> str:
+    """`2,394 adds (vip triggers automations)`"""
+    total, triggers = 0, set[Tag]()
+    for plan in plans:
+        for delta in plan.deltas:
+            changed = delta.tags(action)
+            total += len(changed) * len(delta.contacts)
+            # an add or removal of such a tag starts automations, which mail people
+            triggers |= set(changed) & set(plan.triggers)
+    verb = "triggers" if len(triggers) == 1 else "trigger"
+    warning = f" ({_name_some(sorted(triggers), 'tag')} {verb} automations)" if triggers else ""
+    return counted(total, action) + warning if total else ""
+
+
+def _count_recorded(plans: Iterable[LocationPlan]) -> str:
+    summaries = [summary.summary for summary in plans]
+    adopted, released = (sum(summary.adopted for summary in summaries), sum(summary.released for summary in summaries))
+    parts = [f"{number:,} {word}" for number, word in ((adopted, "adopted"), (released, "released")) if number]
+    return " and ".join(parts) or "what stays on leaving"
+
+
+def _count_deferred(plans: Iterable[LocationPlan]) -> str:
+    """The removals that may follow in the same run, once answers tell the tags."""
+    deferrals = [deferral for plan in plans for deferral in plan.deferrals]
+    # the ceiling of a deferral: every tag on every one of its contacts
+    most = sum(
+        len(deferral.tags) * len(deferral.contacts) for deferral in deferrals if deferral.reason in _IN_THE_SAME_RUN
+    )
+    bounded = f", and at most {counted(most, 'remove')} that the answers call for" if most else ""
+    # exact authority removes tags that no manifest names: there is no ceiling to tell
+    unbounded = any(deferral.reason is DeferralReason.OPEN for deferral in deferrals)
+    return bounded + (", and whatever else exact authority removes then" if unbounded else "")
+
+
+def _name_some(names: list[str], what: str) -> str:
+    if len(names) <= NAMED:
+        return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return f"{', '.join(names[:NAMED])} and {counted(len(names) - NAMED, 'more ' + what)}"
 
 
 def _plan_charts(plan: LocationPlan) -> tuple[Chart, ...]:

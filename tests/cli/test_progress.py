@@ -14,8 +14,7 @@ from reconciler.cli.progress_output import EVERY_MS, Progress, Verbosity
 from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
-from reconciler.output.live import Board
-from reconciler.output.progress import facts
+from reconciler.output.progress import Board, facts
 from tests.build import NOW
 from tests.fakes import FakeClock
 

@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
-from reconciler.output.plan_sentences import question
+from reconciler.output.plan import question
 from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state
 from tests.core.scenes import a_busy_plan
 

@@ -23,8 +23,7 @@ from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
 from reconciler.output.drift import DriftDocument
 from reconciler.output.findings import ProblemList
-from reconciler.output.plan import PlanDocument
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan import PlanDocument, plan_view
 from reconciler.output.run import RunDocument
 from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text

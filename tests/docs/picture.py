@@ -22,7 +22,7 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.loading import load
 from reconciler.output.blocks import name_in_view
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan import plan_view
 from reconciler.output.text import render_text
 from tests.build import plan_options, state_of
 

@@ -13,7 +13,7 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.settings import ApiSettings
 from reconciler.core.observing.refresh_rules import Cost, count_pages, estimate_cost
 from reconciler.highlevel import http_client
-from reconciler.loading import contact_files, nodes, text
+from reconciler.loading import contact_files, files, nodes
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "limits.md"
@@ -59,8 +59,8 @@ def _time(milliseconds: int) -> str:
 def ours() -> list[tuple[str, ...]]:
     day = api_limits.DAY_MS
     return [
-        ("lines of a manifest", f"{text.MAX_LINES:,}"),
-        ("size of a manifest", f"{text.MAX_BYTES // 1_000_000} MB"),
+        ("lines of a manifest", f"{files.MAX_LINES:,}"),
+        ("size of a manifest", f"{files.MAX_BYTES // 1_000_000} MB"),
         ("values in a manifest", f"{nodes.MAX_VALUES:,}"),
         ("depth of a manifest", f"{nodes.MAX_DEPTH}"),
         ("line of a contact file", f"{contact_files.MAX_LINE >> 20} MB"),

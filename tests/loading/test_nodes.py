@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading import text as text_module
+from reconciler.loading import files as text_module
+from reconciler.loading.files import decode_text
 from reconciler.loading.nodes import FAST_LOADER, MAX_DEPTH, MAX_PROBLEMS, Mapping, Node, Parsed, Scalar, parse_nodes
-from reconciler.loading.text import decode_text
 
 LOADERS = [pytest.param(FAST_LOADER, id="libyaml"), pytest.param(yaml.SafeLoader, id="pure")]
 

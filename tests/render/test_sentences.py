@@ -17,7 +17,7 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, combine_plans
 from reconciler.core.planning.situation import OlderRows
 from reconciler.output.drift import drift_view
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan import plan_view
 from reconciler.output.text import render_text
 from tests.build import (
     DAY,

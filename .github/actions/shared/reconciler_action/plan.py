@@ -9,7 +9,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.planning.plan import Plan
 from reconciler.output.blocks import View, name_in_view
 from reconciler.output.markdown import render_markdown
-from reconciler.output.plan_view import plan_view
+from reconciler.output.plan import plan_view
 from reconciler.planfile import load_plan
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner

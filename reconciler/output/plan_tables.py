@@ -1,12 +1,12 @@
-"""The preview of a plan: changes, costs, and the pairs that it leaves alone."""
+"""The tables of a plan: the blocks of its preview, and a row for each pair."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.model.names import ContactId, Source, Tag
+from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.planning.batches import Proof, Reasserted
 from reconciler.core.planning.changes import (
@@ -17,100 +17,29 @@ from reconciler.core.planning.changes import (
     DeferralReason,
     Delta,
     HeldContacts,
+    LedgerChange,
 )
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
-from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.running.shortfalls import plan_remedies
 from reconciler.output.blocks import (
-    ROWS,
     Block,
     Cell,
     Column,
-    Section,
+    Row,
     Style,
-    Total,
-    View,
     contact_cell,
     counted,
     lines,
-    moment,
     number,
     places,
     sample,
     sample_cell,
     table,
-    totals,
 )
-from reconciler.output.plan_sentences import plan_headline
 
 
-def plan_view(
-    plan: Plan,
-    *,
-    notes: Iterable[str] = (),
-    most: int | None = ROWS,
-    explain: bool = False,
-) -> View:
-    """`notes`: sentences such as a set that becomes active. `explain`: show why no plan needs fewer requests."""
-    closing = [Cell(note, Style.WARN) for note in notes]
-    # said last, where a terminal ends: above it a long plan scrolls away
-    if plan.refused:
-        closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
-    if plan.valid_until is not None:
-        closing.append(
-            Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
-        )
-    closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
-    sections = tuple(_location_section(location, most, explain) for location in plan.locations)
-    return View("Plan", sections, tuple(closing))
-
-
-def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
-    # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
-    since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
-    blocks = [
-        _guard_lines(plan, most),
-        _tag_table(plan, most),
-        _removal_table(plan, most),
-        _delta_table(plan, most),
-        _repeat_lines(plan, most),
-        *(_certificate_table(proof, most) for proof in plan.proofs if explain),
-        _deferral_lines(plan, most),
-        _held_table("Held: in doubt, not planned until an observation settles them", _held_for(plan, IN_DOUBT), most),
-        _held_table("Held: put back lately and gone again, not planned for a week", _held_for(plan, FLAPPING), most),
-        _held_table(
-            "Held: to be added once, and maybe it was; --retry-held adds it", _held_for(plan, UNCONFIRMED), most
-        ),
-        _held_table("Left out", _left_out(plan), most),
-        _held_table("Quarantined: rejected for good, not planned", _still_refused(plan), most),
-        _held_table("Not there, as was read for this plan: nothing is sent to them", plan.gone, most),
-        _held_table("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
-        _aside_lines(plan),
-        _held_table("Given before, not given again; --again TAG gives it", plan.given, most),
-    ]
-    shown = tuple(block for block in blocks if block is not None)
-    headline = plan_headline(plan, left_out=bool(_left_out(plan)))
-    return Section(f"Location {plan.location}, {since}", headline, shown, _plan_totals(plan), plan.location)
-
-
-def _plan_totals(plan: LocationPlan) -> tuple[Total, ...]:
-    counts = plan.summary
-    return totals(
-        ("tags to add", counts.adds, Style.ADD),
-        ("tags to remove", counts.removes, Style.REMOVE),
-        ("contacts", counts.contacts, Style.PLAIN),
-        ("requests", counts.requests, Style.PLAIN),
-        ("adopted", counts.adopted, Style.PLAIN),
-        ("released", counts.released, Style.PLAIN),
-        ("sent again", counts.reasserted, Style.PLAIN),
-        ("unobserved", counts.unobserved, Style.PLAIN),
-        ("deferred", counts.deferred, Style.PLAIN),
-        ("held", counts.held, Style.WARN),
-        ("quarantined", counts.quarantined, Style.WARN),
-    )
-
-
-def _aside_lines(plan: LocationPlan) -> Block | None:
+def aside_lines(plan: LocationPlan) -> Block | None:
     """Rows of a search that were set aside; the commands that settle the pairs left aside."""
     older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
     asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
@@ -125,7 +54,7 @@ class _TagRow:
     sources: set[Source] = field(default_factory=set)
 
 
-def _tag_table(plan: LocationPlan, most: int | None) -> Block | None:
+def tag_table(plan: LocationPlan, most: int | None) -> Block | None:
     rows_by_tag: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
     for delta in plan.deltas:
         for change in delta.changes:
@@ -165,7 +94,7 @@ def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
     )
 
 
-def _removal_table(plan: LocationPlan, most: int | None) -> Block | None:
+def removal_table(plan: LocationPlan, most: int | None) -> Block | None:
     contacts_by_change: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
     for delta in plan.deltas:
         for change in delta.changes:
@@ -188,7 +117,7 @@ def _removal_table(plan: LocationPlan, most: int | None) -> Block | None:
     return table("Removals", columns, rows, most=most, key=True)
 
 
-def _delta_table(plan: LocationPlan, most: int | None) -> Block | None:
+def delta_table(plan: LocationPlan, most: int | None) -> Block | None:
     if not plan.deltas:
         return None
     # removals stand apart above: here a reader checks that the groups are those that were meant
@@ -211,7 +140,7 @@ def _signed_tag(change: Change) -> str:
     return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
 
 
-def _repeat_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def repeat_lines(plan: LocationPlan, most: int | None) -> Block | None:
     items = [Cell(_repeat_sentence(repeat)) for repeat in plan.reasserted]
     return lines("Sent again, since that saves requests", items, most=most) if items else None
 
@@ -221,7 +150,7 @@ def _repeat_sentence(repeat: Reasserted) -> str:
     return f"{repeat.action} {', '.join(repeat.tags)} again on {who}"
 
 
-def _certificate_table(proof: Proof, most: int | None) -> Block:
+def certificate_table(proof: Proof, most: int | None) -> Block:
     """Pairs that a reader can check: any two in one request would send a pair that no manifest asks for."""
     # a certificate of as many pairs as requests proves that fewer are not possible
     bound = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
@@ -236,7 +165,7 @@ def _certificate_table(proof: Proof, most: int | None) -> Block:
 _BLIND = (DeferralReason.NEEDS_REFRESH, DeferralReason.EXCLUSIVE, DeferralReason.INCOMPLETE)
 
 
-def _deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
     items = []
     for deferral in plan.deferrals:
         # an answer may call for every one of the tags on every one of the contacts
@@ -250,22 +179,22 @@ def _deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
     return lines("Deferred: not decidable before an observation", items, most=most) if items else None
 
 
-def _held_for(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
+def held_for(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
     return tuple(held for held in plan.held if held.why == why)
 
 
-def _left_out(plan: LocationPlan) -> tuple[HeldContacts, ...]:
+def left_out(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     # a proposal or a revert lists here, with reasons of its own, the pairs that it does not send
     return tuple(held for held in plan.held if held.why not in (IN_DOUBT, FLAPPING, UNCONFIRMED))
 
 
-def _still_refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
+def still_refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     """Those in quarantine that were not read as gone for this plan."""
     # such a contact is listed once, as gone, with the reason that was read just now
     return tuple(refused for refused in plan.quarantined if refused.why not in {away.why for away in plan.gone})
 
 
-def _held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
+def held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
     if not groups:
         return None
     columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))
@@ -281,7 +210,7 @@ def _held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) 
     return table(title, columns, rows, most=most)
 
 
-def _guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
     # several guards may be lifted by one flag
     lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(measured.lift for measured in plan.refused)]
@@ -291,3 +220,49 @@ def _guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     # refusals first, then the guess that explains many of them, then the flags that lift them
     sentences = [*refusals, *renames, *lifts, *allowed, *warnings]
     return lines("Guards", sentences, most=most, key=True) if sentences else None
+
+
+def location_rows(plan: LocationPlan) -> Iterator[Row]:
+    place = plan.location
+    for delta in plan.deltas:
+        for contact in delta.contacts:
+            for change in delta.changes:
+                # a CSV row has one cell for all places: two sets may ask for one tag
+                where = ", ".join(map(str, change.sources))
+                yield place, contact, "planned", change.action, change.tag, change.reason, where
+    # not a change, but a pair that leaves: a spreadsheet must show all that is sent
+    for again in plan.reasserted:
+        yield from _pair_rows(place, again.contacts, "sent again", again.action, again.tags, "saves a request")
+    for deferral in plan.deferrals:
+        yield from _pair_rows(place, deferral.contacts, "deferred", "remove", deferral.tags, deferral.reason)
+    for listed, what in (
+        (plan.held, "held"),
+        (plan.quarantined, "quarantined"),
+        (plan.spared, "kept"),
+        (plan.given, "given before"),
+    ):
+        for held in listed:
+            yield from _listed_rows(place, what, held)
+    # recording is a change too: it counts for the exit code, and apply does it
+    for move in plan.ledger:
+        yield from _ledger_rows(place, move)
+
+
+def _listed_rows(place: LocationId, what: str, held: HeldContacts) -> Iterator[Row]:
+    return _pair_rows(place, held.contacts, what, "", held.tags, held.why)
+
+
+def _ledger_rows(place: LocationId, move: LedgerChange) -> Iterator[Row]:
+    for what, tags in (("adopted", move.adopted), ("released", move.released), ("stays on leaving", move.kept)):
+        # an empty list is no move: below it would make a row without a tag
+        if tags:
+            yield from _pair_rows(place, move.contacts, what, "", tags, "")
+
+
+def _pair_rows(
+    place: LocationId, contacts: Iterable[ContactId], what: str, action: str, tags: Sequence[str], why: str
+) -> Iterator[Row]:
+    for contact in contacts:
+        # a contact that is left aside as a whole has a row without a tag
+        for tag in tags or ("",):
+            yield place, contact, what, action, tag, why, ""
