@@ -26,7 +26,7 @@ from reconciler.core.manifests.export_sets import ExportedSet
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source, TagSet, normalise_tag
 from reconciler.loading.files import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16
-from reconciler.wire import UnreadableAnswer, read_rows
+from reconciler.wire import ContactRead, UnreadableAnswer, read_rows
 
 ID_COLUMNS = ("contact_id", "contact id", "contactid", "id")
 MOST_PROBLEMS = 20
@@ -43,12 +43,8 @@ class Exported:
     """Rows that do not tell their tags."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    contact: ContactId
-    tags: TagSet | None
-    location: str = ""
+_Row = tuple[int, ContactRead]
+"""A row with its line. A CSV tells no location: it is empty there."""
 
 
 def read_export(path: Path, location: LocationId) -> Exported:
@@ -68,10 +64,10 @@ def read_export(path: Path, location: LocationId) -> Exported:
     _refuse_twice(path, rows)
     by_tags: defaultdict[TagSet, list[ContactId]] = defaultdict(list)
     # a CSV has no locations: the caller names the one that it was exported from
-    here = [row for row in rows if row.location in ("", location)]
+    here = [row for _, row in rows if row.location in ("", location)]
     for row in here:
         if row.tags is not None:
-            by_tags[row.tags].append(row.contact)
+            by_tags[row.tags].append(row.id)
     return Exported(
         contacts={tags: tuple(contacts) for tags, contacts in by_tags.items()},
         elsewhere=len(rows) - len(here),
@@ -86,14 +82,13 @@ def _export_problem(path: Path, line: int, message: str, hint: str = "") -> Prob
 def _refuse_twice(path: Path, rows: Sequence[_Row]) -> None:
     first: dict[ContactId, _Row] = {}
     problems = []
-    for row in rows:
-        if not row.contact:
-            problems.append(_export_problem(path, row.line, "a row without a contact's id"))
+    for line, row in rows:
+        if not row.id:
+            problems.append(_export_problem(path, line, "a row without a contact's id"))
         # two rows that agree are harmless: exports overlap
-        before = first.setdefault(row.contact, row)
+        first_line, before = first.setdefault(row.id, (line, row))
         if before.tags != row.tags:
-            message = f"contact {row.contact} has other tags than in line {before.line}"
-            problems.append(_export_problem(path, row.line, message))
+            problems.append(_export_problem(path, line, f"contact {row.id} has other tags than in line {first_line}"))
     if problems:
         raise InvalidInput(problems[:MOST_PROBLEMS])
 
@@ -113,21 +108,17 @@ def _read_csv_rows(path: Path, text: str) -> Iterator[_Row]:
             if len(cells) != len(names):
                 message = f"{len(cells)} cells, where the header has {len(names)}"
                 raise InvalidInput([_export_problem(path, reader.line_num, message)])
-            yield _Row(reader.line_num, ContactId(cells[contact].strip()), _split_tags(cells[tags]))
+            split = frozenset(normalise_tag(tag) for tag in cells[tags].split(",") if tag.strip())
+            yield reader.line_num, ContactRead(ContactId(cells[contact].strip()), LocationId(""), split, None)
     except csv.Error as error:
         raise InvalidInput([_export_problem(path, reader.line_num, f"no CSV: {error}")]) from error
-
-
-def _split_tags(cell: str) -> TagSet:
-    return frozenset(normalise_tag(tag) for tag in cell.split(",") if tag.strip())
 
 
 def _read_json_rows(path: Path, text: str) -> Iterator[_Row]:
     for line, document in _read_documents(path, text):
         items = document.get("contacts", [document]) if isinstance(document, dict) else document
         try:
-            for contact in read_rows(items):
-                yield _Row(line, contact.id, contact.tags, contact.location)
+            yield from ((line, contact) for contact in read_rows(items))
         except UnreadableAnswer as error:
             raise InvalidInput([_export_problem(path, line, f"no search row: {error}")]) from error
 
