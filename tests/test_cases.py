@@ -19,9 +19,9 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.observing.drift import NO_REFRESH, Evidence, find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
-from reconciler.output.drift import DriftDocument, drift_view
-from reconciler.output.plan import plan_view
-from reconciler.output.run import RunDocument, run_view
+from reconciler.output.drift import DriftDocument
+from reconciler.output.plan import PlanDocument
+from reconciler.output.run import RunDocument
 from reconciler.output.text import render_text
 from reconciler.refresh import ReadServices
 from reconciler.request_gate import NoLease, RequestGate
@@ -63,7 +63,10 @@ def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
     desired, state = case.desired()[HERE], case.state(HERE)
     earlier, evidence = look(case, tmp_path, state) if (case.path / "server.json").exists() else (None, NO_REFRESH)
     report = find_drift(desired, state, earlier=earlier, evidence=evidence, now=case.now)
-    found = {"drift.json": as_json(DriftDocument([report]).json()), "drift.txt": render_text(drift_view([report]))}
+    found = {
+        "drift.json": as_json(DriftDocument([report]).json()),
+        "drift.txt": render_text(DriftDocument([report]).view()),
+    }
     case.expect(bless, found)
 
 
@@ -80,12 +83,12 @@ def test_revert(case: Case, bless: bool, tmp_path: Path) -> None:
 
 
 def planned(plan: Plan) -> dict[str, str]:
-    return {"plan.json": as_json(plan_document(plan)), "plan.txt": render_text(plan_view(plan))}
+    return {"plan.json": as_json(plan_document(plan)), "plan.txt": render_text(PlanDocument(plan).view())}
 
 
 def reported(scene: Scene, report: LocationReport) -> dict[str, str]:
     """How a run ended, under a name that is the same each time, and what the contacts carry since."""
-    document, text = as_json(RunDocument([report]).json()), render_text(run_view([report]))
+    document, text = as_json(RunDocument([report]).json()), render_text(RunDocument([report]).view())
     found = {"report.json": document, "report.txt": text}
     found = {name: text.replace(report.run, "RUN") if report.run else text for name, text in found.items()}
     return found | {"after.json": as_json(carried(scene))}

@@ -116,9 +116,13 @@ class Records:
 
 
 def make_records(title: str, columns: str, rows: Callable[[], Iterator[Row]]) -> Records:
-    """The records with these columns: names parted by blanks, where `#` before a name marks a number."""
-    named = (Column(name.lstrip("#").replace("_", " "), right=name.startswith("#")) for name in columns.split())
-    return Records(title, tuple(named), rows)
+    """The records with these columns, which `read_columns` reads."""
+    return Records(title, read_columns(columns), rows)
+
+
+def read_columns(names: str) -> tuple[Column, ...]:
+    """Columns by their names, parted by blanks: `_` stands for a blank in a name, `#` before it marks a number."""
+    return tuple(Column(name.lstrip("#").replace("_", " "), right=name.startswith("#")) for name in names.split())
 
 
 def iso_or_empty(moment: Instant | None) -> str:
@@ -196,22 +200,32 @@ def percent(share: float) -> str:
 
 def table(
     title: str,
-    columns: Sequence[Column],
+    columns: str | Sequence[Column],
     rows: Sequence[tuple[Cell, ...]],
     *,
     most: int | None = ROWS,
     key: bool = False,
 ) -> Table:
-    """A table folded to `most` rows (None: all of them)."""
+    """A table folded to `most` rows (None: all of them). `columns`: as `read_columns` reads them."""
     # the number of hidden rows stays: a folded table must not look like a whole one
     shown = tuple(rows if most is None else rows[:most])
-    return Table(title, tuple(columns), shown, len(rows) - len(shown), key)
+    named = read_columns(columns) if isinstance(columns, str) else tuple(columns)
+    return Table(title, named, shown, len(rows) - len(shown), key)
 
 
 def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bool = False) -> Lines:
     """Sentences folded to `most` (None: all of them)."""
     shown = tuple(items if most is None else items[:most])
     return Lines(title, shown, len(items) - len(shown), key)
+
+
+def make_section(
+    title: str, verdict: Cell, *blocks: Block, totals: tuple[Total, ...] = (), location: LocationId | None = None
+) -> Section:
+    """A section of those blocks in which something stands."""
+    # a title above no row would be taken for "there is none", which most sections do not say of all they could
+    filled = tuple(block for block in blocks if (block.rows if isinstance(block, Table) else block.items))
+    return Section(title, verdict, filled, totals, location)
 
 
 def totals(*named: tuple[str, int, Style]) -> tuple[Total, ...]:

@@ -10,10 +10,7 @@ from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
 from reconciler.core.model import JsonObject
 from reconciler.output.blocks import (
-    ROWS,
-    Block,
     Cell,
-    Column,
     Records,
     Row,
     Section,
@@ -21,6 +18,7 @@ from reconciler.output.blocks import (
     View,
     counted,
     make_records,
+    make_section,
     number,
     sample_cell,
     table,
@@ -28,16 +26,6 @@ from reconciler.output.blocks import (
 )
 from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import report_document
-
-
-def compare_view(
-    comparisons: Sequence[Comparison], settings: Sequence[SettingMove], *, base: str, most: int | None = ROWS
-) -> View:
-    """`base`: the revision that the manifests are compared with."""
-    sections = [_comparison_section(comparison, base, most) for comparison in comparisons]
-    if settings:
-        sections.append(_settings_section(settings, most))
-    return View("Difference", tuple(sections))
 
 
 def _comparison_section(comparison: Comparison, base: str, most: int | None) -> Section:
@@ -50,39 +38,29 @@ def _comparison_section(comparison: Comparison, base: str, most: int | None) -> 
         return Section(f"Location {comparison.location}", Cell(advice, Style.WARN), ())
     gained, lost = sum(move.gained for move in comparison.tags), sum(move.lost for move in comparison.tags)
     verdict = f"Against {base}: {counted(gained, 'tag')} gained, {lost:,} lost, by contact."
-    blocks: list[Block] = []
-    # the tags are the key: a comment on a pull request cuts the contacts first
-    if comparison.tags:
-        names = ("gain it", "lose it", "must not have it now", "may have it now")
-        columns = (Column("tag"), *(Column(name, right=True) for name in names))
-        blocks.append(
-            table("Tags, in contacts", columns, [_tag_row(move) for move in comparison.tags], most=most, key=True)
-        )
-    if comparison.sets:
-        columns = (
-            Column("set"),
-            Column("before", right=True),
-            Column("after", right=True),
-            Column("joined"),
-            Column("left"),
-        )
-        blocks.append(table("Contact sets", columns, [_set_row(move) for move in comparison.sets], most=most))
-    if comparison.moved:
-        columns = (Column("contacts", right=True), Column("change"), Column("which"))
-        blocks.append(
-            table(
-                "Contacts that change alike", columns, [_contacts_row(moved) for moved in comparison.moved], most=most
-            )
-        )
-    numbers = totals(
-        ("tags gained", gained, Style.ADD),
-        ("tags lost", lost, Style.REMOVE),
-        ("contacts", sum(len(moved.contacts) for moved in comparison.moved), Style.PLAIN),
-        ("sets changed", len(comparison.sets), Style.PLAIN),
+    return make_section(
+        f"Location {comparison.location}",
+        Cell(verdict, Style.STRONG),
+        # the tags are the key: a comment on a pull request cuts the contacts first
+        table("Tags, in contacts", _TAG_COLUMNS, list(map(_tag_row, comparison.tags)), most=most, key=True),
+        table("Contact sets", "set #before #after joined left", list(map(_set_row, comparison.sets)), most=most),
+        table(
+            "Contacts that change alike",
+            "#contacts change which",
+            list(map(_contacts_row, comparison.moved)),
+            most=most,
+        ),
+        totals=totals(
+            ("tags gained", gained, Style.ADD),
+            ("tags lost", lost, Style.REMOVE),
+            ("contacts", sum(len(moved.contacts) for moved in comparison.moved), Style.PLAIN),
+            ("sets changed", len(comparison.sets), Style.PLAIN),
+        ),
+        location=comparison.location,
     )
-    return Section(
-        f"Location {comparison.location}", Cell(verdict, Style.STRONG), tuple(blocks), numbers, comparison.location
-    )
+
+
+_TAG_COLUMNS = "tag #gain_it #lose_it #must_not_have_it_now #may_have_it_now"
 
 
 def _tag_row(move: TagMove) -> tuple[Cell, ...]:
@@ -116,13 +94,14 @@ def _contacts_row(moved: MovedContacts) -> tuple[Cell, ...]:
 
 
 def _settings_section(settings: Sequence[SettingMove], most: int | None) -> Section:
-    columns = (Column("setting"), Column("before"), Column("after"))
     rows = [
         (Cell(move.key), Cell(_show_value(move.before), Style.REMOVE), Cell(_show_value(move.after), Style.ADD))
         for move in settings
     ]
     verdict = Cell(f"{counted(len(settings), 'value')} changed.", Style.STRONG)
-    return Section("Settings, tag rules and how sets declare", verdict, (table("", columns, rows, most=most),))
+    return Section(
+        "Settings, tag rules and how sets declare", verdict, (table("", "setting before after", rows, most=most),)
+    )
 
 
 def _show_value(text: str | None) -> str:
@@ -157,7 +136,10 @@ class DiffDocument:
     """The revision that the manifests are compared with."""
 
     def view(self, most: int | None) -> View:
-        return compare_view(self.locations, self.settings, base=self.base, most=most)
+        sections = [_comparison_section(comparison, self.base, most) for comparison in self.locations]
+        if self.settings:
+            sections.append(_settings_section(self.settings, most))
+        return View("Difference", tuple(sections))
 
     def records(self) -> Records:
         columns = "location what change name contact before after"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.formats.json_forms import Schema
@@ -20,7 +20,6 @@ from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
-    Column,
     Lines,
     Records,
     Row,
@@ -30,8 +29,10 @@ from reconciler.output.blocks import (
     counted,
     iso_or_empty,
     make_records,
+    make_section,
     moment,
     number,
+    read_columns,
     table,
 )
 from reconciler.output.charts import Chart, draw_bars
@@ -55,33 +56,21 @@ _MEANING = {
     DriftClass.STALE: "observed too long ago",
     DriftClass.UNOBSERVED: "never observed",
 }
-_COLUMNS = (
-    Column("contacts", right=True),
-    Column("class"),
-    Column("tag"),
-    Column("meaning"),
-    Column("was right"),
-    Column("seen"),
-    Column("set by"),
-    Column("which"),
-)
+_COLUMNS = read_columns("#contacts class tag meaning was_right seen set_by which")
 _OURS = (DriftClass.MISSING, DriftClass.UNEXPECTED)
-
-
-def drift_view(reports: Sequence[DriftReport], *, notes: Iterable[str] = (), most: int | None = ROWS) -> View:
-    closing = tuple(Cell(note, Style.WARN) for note in notes)
-    return View("Drift", tuple(_report_section(report, most) for report in reports), closing)
 
 
 def _report_section(report: DriftReport, most: int | None) -> Section:
     surprising = [drifted for drifted in report.drifted if drifted.expected is None]
     expected = [drifted for drifted in report.drifted if drifted.expected is not None]
-    blocks: list[Block] = [_drift_table("", surprising, most, report.applied)] if surprising else []
-    if expected:
-        blocks.append(_drift_table("Expected, as the settings say", expected, most, report.applied))
-    lines = (*_proof_cells(report), *_remedy_cells(report), _age_cell(report))
-    title = f"Location {report.location}, state serial {report.serial}"
-    return Section(title, _report_verdict(report), (*blocks, Lines("", lines)), location=report.location)
+    return make_section(
+        f"Location {report.location}, state serial {report.serial}",
+        _report_verdict(report),
+        _drift_table("", surprising, most, report.applied),
+        _drift_table("Expected, as the settings say", expected, most, report.applied),
+        Lines("", (*_proof_cells(report), *_remedy_cells(report), _age_cell(report))),
+        location=report.location,
+    )
 
 
 def _drift_table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
@@ -236,8 +225,9 @@ class DriftDocument:
     notes: Sequence[str] = ()
     """Sentences below the sections."""
 
-    def view(self, most: int | None) -> View:
-        return drift_view(self.locations, notes=self.notes, most=most)
+    def view(self, most: int | None = ROWS) -> View:
+        closing = tuple(Cell(note, Style.WARN) for note in self.notes)
+        return View("Drift", tuple(_report_section(report, most) for report in self.locations), closing)
 
     def records(self) -> Records:
         columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
@@ -245,8 +235,7 @@ class DriftDocument:
         return make_records("Every contact and tag", columns, rows)
 
     def json(self) -> JsonObject:
-        locations = [_FORMS.write(report) for report in self.locations]
-        return report_document("drift", {"locations": locations})
+        return report_document("drift", {"locations": [_FORMS.write(report) for report in self.locations]})
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
         return list(map(_drift_charts, self.locations))
@@ -290,8 +279,6 @@ def _drift_charts(report: DriftReport) -> tuple[Chart, ...]:
 
 
 _HOUR_MS = 3_600_000
-
-
 _AGES = (
     ("within an hour", Style.PLAIN, _HOUR_MS),
     ("within a day", Style.ADD, 24 * _HOUR_MS),

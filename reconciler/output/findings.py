@@ -6,18 +6,17 @@ Rule: a mark that would end a command of a workflow, or start another, is percen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.errors import Problem, Severity
-from reconciler.core.model.names import LocationId, Source
+from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
 from reconciler.output.blocks import (
-    Block,
     Cell,
     Column,
     Lines,
@@ -26,6 +25,7 @@ from reconciler.output.blocks import (
     Style,
     View,
     counted,
+    read_columns,
     table,
 )
 from reconciler.output.charts import Chart
@@ -123,14 +123,6 @@ _STYLES = {
 }
 
 
-def doctor_view(examined: Sequence[Examined]) -> View:
-    remarks = [remark for group in examined for remark in group.remarks]
-    bad = sum(remark.verdict is CheckStatus.BAD for remark in remarks)
-    watched = sum(remark.verdict is CheckStatus.WATCH for remark in remarks)
-    summary = f"{counted(len(remarks), 'thing')} looked at: {bad} bad, {watched} to watch. Nothing was changed."
-    return View("Doctor", tuple(map(_remark_section, examined)), (Cell(summary, Style.BAD if bad else Style.STRONG),))
-
-
 def _remark_section(group: Examined) -> Section:
     # the heading of a group is its worst remark
     verdict = max((remark.verdict for remark in group.remarks), key=list(CheckStatus).index, default=CheckStatus.GOOD)
@@ -138,16 +130,11 @@ def _remark_section(group: Examined) -> Section:
         (Cell(remark.verdict, _STYLES[remark.verdict]), Cell(remark.subject), Cell(remark.told))
         for remark in group.remarks
     ]
-    remarks = table("", (Column(""), Column("what"), Column("found")), rows, most=None)
-    blocks: tuple[Block, ...] = (remarks,)
     # remedies are sentences with commands: in a column of the table they would be folded and could not be copied
-    if remedies := tuple(Cell(_remedy_text(remark)) for remark in group.remarks if remark.remedy):
-        blocks += (Lines("What to do", remedies),)
+    remedies = tuple(Cell(f"{remark.subject}: {remark.remedy}") for remark in group.remarks if remark.remedy)
+    remarks = table("", (Column(""), *read_columns("what found")), rows, most=None)
+    blocks = (remarks, Lines("What to do", remedies)) if remedies else (remarks,)
     return Section(group.title, Cell(verdict, _STYLES[verdict]), blocks)
-
-
-def _remedy_text(remark: Remark) -> str:
-    return f"{remark.subject}: {remark.remedy}"
 
 
 _DOCTOR_FORMS = Forms({Remark: JsonSpelling(members="subject verdict found=told remedy")})
@@ -158,10 +145,15 @@ class DoctorDocument:
     examined: Sequence[Examined]
 
     def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
-        return doctor_view(self.examined)
+        remarks = [remark for group in self.examined for remark in group.remarks]
+        bad = sum(remark.verdict is CheckStatus.BAD for remark in remarks)
+        watched = sum(remark.verdict is CheckStatus.WATCH for remark in remarks)
+        summary = f"{counted(len(remarks), 'thing')} looked at: {bad} bad, {watched} to watch. Nothing was changed."
+        closing = Cell(summary, Style.BAD if bad else Style.STRONG)
+        return View("Doctor", tuple(map(_remark_section, self.examined)), (closing,))
 
     def records(self) -> Records:
-        return view_records(doctor_view(self.examined))
+        return view_records(self.view(None))
 
     def json(self) -> JsonObject:
         return report_document("doctor", _DOCTOR_FORMS.write(self))
@@ -179,11 +171,13 @@ def settings_view(settings: Settings, tokens: Mapping[LocationId, bool]) -> View
     rows = [
         (Cell(setting.key), Cell(setting.value), Cell(str(setting.origin), Style.FAINT)) for setting in shown(settings)
     ]
-    values = table("", (Column("setting"), Column("value"), Column("from")), rows, most=None)
+    values = table("", "setting value from", rows, most=None)
     token_rows = [_token_row(settings, location, is_set) for location, is_set in sorted(tokens.items())]
-    columns = (Column("location"), Column("variable"), Column("token"))
     verdict = Cell(f"{counted(len(rows), 'value')}; a flag rules over the environment, the environment over the file.")
-    return View("Settings", (Section("Settings", verdict, (values, table("Tokens", columns, token_rows, most=None))),))
+    return View(
+        "Settings",
+        (Section("Settings", verdict, (values, table("Tokens", "location variable token", token_rows, most=None))),),
+    )
 
 
 def _token_row(settings: Settings, location: LocationId, is_set: bool) -> tuple[Cell, ...]:
@@ -206,28 +200,25 @@ class Shown:
 
 def shown(settings: Settings) -> Iterator[Shown]:
     """Every simple setting, then one line a location; the order is that of the documentation."""
-    simple: list[tuple[str, object]] = [
-        ("state", redacted(settings.state)),
-        ("lineage", settings.lineage),
-        ("timezone", settings.timezone),
-        ("authority", settings.authority),
-    ]
-    sections = (("api", settings.api), ("plan", settings.plan), ("apply", settings.apply), ("guards", settings.guards))
-    for name, section in sections:
-        simple += [(f"{name}.{member.name}", getattr(section, member.name)) for member in fields(section)]
-    # an empty template is shown like any other value that is not set
-    simple += [("history_keep", settings.history_keep), ("contact_url", settings.contact_url or None)]
-    for key, value in simple:
+    for key, value in _list_values(settings):
         yield Shown(key, _value_text(value), settings.origin(key))
     for place in settings.locations.values():
         token = f"command {place.token_command}" if place.token_command else f"variable {place.token_env}"
-        yield Shown(
-            f"locations.{place.location}", f"{place.name or '-'}, token from {token}", _written_at(place.source)
-        )
+        origin = SettingOrigin(OriginKind.FILE, place.source)
+        yield Shown(f"locations.{place.location}", f"{place.name or '-'}, token from {token}", origin)
 
 
-def _written_at(source: Source) -> SettingOrigin:
-    return SettingOrigin(OriginKind.FILE, source)
+def _list_values(settings: Settings) -> Iterator[tuple[str, object]]:
+    """The simple settings by their dotted keys: tables, such as the rules of tags, are left out."""
+    for member in fields(settings):
+        value = getattr(settings, member.name)
+        if is_dataclass(value):
+            yield from ((f"{member.name}.{part.name}", getattr(value, part.name)) for part in fields(value))
+        elif member.name == "state":
+            yield member.name, redacted(value)
+        elif not isinstance(value, tuple | dict):
+            # an empty template is shown like any other value that is not set
+            yield member.name, value if value != "" else None
 
 
 def _value_text(value: object) -> str:

@@ -15,9 +15,7 @@ from reconciler.core.model.journal import (
 from reconciler.core.model.names import LocationId, iso
 from reconciler.core.observing.attribution import Trend
 from reconciler.output.blocks import (
-    ROWS,
     Cell,
-    Column,
     Records,
     Row,
     Section,
@@ -27,6 +25,7 @@ from reconciler.output.blocks import (
     duration,
     iso_or_empty,
     make_records,
+    make_section,
     moment,
     number,
     table,
@@ -42,7 +41,8 @@ class HistoryDocument:
     """Changes and holders over time, as far as rows are kept; only HTML draws them."""
 
     def view(self, most: int | None) -> View:
-        return history_view(self.runs, most=most)
+        """The newest run first."""
+        return View("History", tuple(_location_section(location, runs, most) for location, runs in self.runs.items()))
 
     def records(self) -> Records:
         """The newest first."""
@@ -67,26 +67,11 @@ class HistoryDocument:
         return {"locations": {"type": "array", "items": location}}
 
 
-def history_view(runs: Mapping[LocationId, Sequence[RunRecord]], *, most: int | None = ROWS) -> View:
-    """The newest run first."""
-    return View("History", tuple(_location_section(location, records, most) for location, records in runs.items()))
-
-
 def _location_section(location: LocationId, runs: Sequence[RunRecord], most: int | None) -> Section:
-    columns = (
-        Column("run"),
-        Column("began"),
-        Column("took", right=True),
-        Column("what"),
-        Column("who"),
-        Column("requests", right=True),
-        Column("rows", right=True),
-        Column("ended"),
-        Column("commit"),
-    )
-    rows = [_run_cells(run) for run in reversed(runs)]
+    columns = "run began #took what who #requests #rows ended commit"
     verdict = Cell(f"{counted(len(runs), 'run')}.", Style.STRONG)
-    return Section(f"Location {location}", verdict, (table("", columns, rows, most=most),) if rows else ())
+    rows = [_run_cells(run) for run in reversed(runs)]
+    return make_section(f"Location {location}", verdict, table("", columns, rows, most=most))
 
 
 def _run_cells(run: RunRecord) -> tuple[Cell, ...]:

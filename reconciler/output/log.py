@@ -23,7 +23,6 @@ from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.shortfalls import log_remedies
 from reconciler.output.blocks import (
-    ROWS,
     Block,
     Cell,
     Column,
@@ -38,8 +37,10 @@ from reconciler.output.blocks import (
     counted,
     iso_or_empty,
     make_records,
+    make_section,
     moment,
     number,
+    read_columns,
     table,
 )
 from reconciler.output.charts import Chart, draw_bars
@@ -62,7 +63,7 @@ class LogDocument:
     log: RunLog
 
     def view(self, most: int | None) -> View:
-        return log_view(self.log, most=most)
+        return View("Run", (_log_section(self.log, most),))
 
     def records(self) -> Records:
         """A row for each pair that the run asked for, left unsent, or put under management without a request."""
@@ -102,32 +103,31 @@ class LogDocument:
 
 
 _UNCHANGED = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
-
-
 _CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}
 
 
-def log_view(log: RunLog, *, most: int | None = ROWS) -> View:
+def _log_section(log: RunLog, most: int | None) -> Section:
     """One run: failures first, then its ending, tags, contacts, author, times and approval."""
     run, ending = log.record, log.ending
-    blocks: list[Block | None] = []
+    blocks: list[Block] = []
     if ending is not None:
         blocks += [shortfalls(ending, most), outcomes(ending)]
     blocks.append(_header_lines(log))
-    # without rows the tables below would say that nothing was changed
+    # without rows the tables would say that nothing was changed
     if run.is_pruned:
         text = "Whom it changed is no longer known: the rows of older runs are given up (history_keep)."
         blocks.append(Lines("", (Cell(text, Style.WARN),)))
     elif log.batches:
         blocks += [_tag_table(log), _contact_table(log.batches, most)]
-    if remedies := log_remedies(log):
-        blocks.append(Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in remedies)))
-    if log.adopted:
-        blocks.append(_adopted_table(log))
-    title = f"Run {run.id}, location {run.header.location}"
-    shown = tuple(block for block in blocks if block is not None)
-    sums = () if ending is None else ending_totals(ending, run.requests)
-    return View("Run", (Section(title, _log_verdict(log), shown, sums, run.header.location),))
+    return make_section(
+        f"Run {run.id}, location {run.header.location}",
+        _log_verdict(log),
+        *blocks,
+        Lines("As far as nothing settled it since", tuple(Cell(text, Style.FAINT) for text in log_remedies(log))),
+        _adopted_table(log),
+        totals=() if ending is None else ending_totals(ending, run.requests),
+        location=run.header.location,
+    )
 
 
 def _log_verdict(log: RunLog) -> Cell:
@@ -159,9 +159,8 @@ def _header_lines(log: RunLog) -> Lines:
 
 def _adopted_table(log: RunLog) -> Table:
     counts = Counter(tag for tags in log.adopted.values() for tag in tags)
-    columns = (Column("tag"), Column("contacts", right=True))
     rows = [(Cell(tag), number(counts[tag])) for tag in sorted(counts)]
-    return table("Put under management without a request", columns, rows, most=None)
+    return table("Put under management without a request", "tag #contacts", rows, most=None)
 
 
 def _tag_table(log: RunLog) -> Table:
@@ -228,7 +227,7 @@ def _outcome_word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
 
 
 def _contact_table(batches: Sequence[BatchRecord], most: int | None) -> Table:
-    columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("changed"), Column("the API said"))
+    columns = read_columns("contact asked_for outcome changed the_API_said")
     total = sum(len(batch.answers) for batch in batches)
     ordered = (
         sorted(_entries(batches), key=_by_contact) if most is None else nsmallest(most, _entries(batches), _by_contact)

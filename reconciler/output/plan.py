@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.formats.plan_json import plan_document
@@ -28,6 +28,7 @@ from reconciler.output.blocks import (
     counted,
     duration,
     make_records,
+    make_section,
     moment,
     percent,
     totals,
@@ -58,8 +59,9 @@ class PlanDocument:
     explain: bool = False
     """Whether to show why no plan needs fewer requests."""
 
-    def view(self, most: int | None) -> View:
-        return plan_view(self.plan, notes=self.notes, most=most, explain=self.explain)
+    def view(self, most: int | None = ROWS) -> View:
+        sections = tuple(_location_section(location, most, self.explain) for location in self.plan.locations)
+        return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)))
 
     def records(self) -> Records:
         """A row for each pair that is sent, deferred, held, kept or recorded."""
@@ -74,31 +76,23 @@ class PlanDocument:
         return list(map(_plan_charts, self.plan.locations))
 
 
-def plan_view(
-    plan: Plan,
-    *,
-    notes: Iterable[str] = (),
-    most: int | None = ROWS,
-    explain: bool = False,
-) -> View:
-    """`notes`: sentences such as a set that becomes active. `explain`: show why no plan needs fewer requests."""
-    closing = [Cell(note, Style.WARN) for note in notes]
+def _closing_cells(plan: Plan, notes: Iterable[str]) -> Iterator[Cell]:
+    yield from (Cell(note, Style.WARN) for note in notes)
     # said last, where a terminal ends: above it a long plan scrolls away
     if plan.refused:
-        closing.append(Cell("Refused by guards: apply would send nothing.", Style.BAD))
+        yield Cell("Refused by guards: apply would send nothing.", Style.BAD)
     if plan.valid_until is not None:
-        closing.append(
-            Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
-        )
-    closing.append(Cell(f"Change digest {plan.change_digest}", Style.FAINT))
-    sections = tuple(_location_section(location, most, explain) for location in plan.locations)
-    return View("Plan", sections, tuple(closing))
+        yield Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
+    yield Cell(f"Change digest {plan.change_digest}", Style.FAINT)
 
 
 def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
     # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
-    blocks = [
+    headline = plan_headline(plan, left_out=bool(left_out(plan)))
+    return make_section(
+        f"Location {plan.location}, {since}",
+        headline,
         guard_lines(plan, most),
         tag_table(plan, most),
         removal_table(plan, most),
@@ -115,10 +109,9 @@ def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Se
         held_table("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         aside_lines(plan),
         held_table("Given before, not given again; --again TAG gives it", plan.given, most),
-    ]
-    shown = tuple(block for block in blocks if block is not None)
-    headline = plan_headline(plan, left_out=bool(left_out(plan)))
-    return Section(f"Location {plan.location}, {since}", headline, shown, _plan_totals(plan), plan.location)
+        totals=_plan_totals(plan),
+        location=plan.location,
+    )
 
 
 def _plan_totals(plan: LocationPlan) -> tuple[Total, ...]:

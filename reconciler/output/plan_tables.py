@@ -25,7 +25,6 @@ from reconciler.core.running.shortfalls import plan_remedies
 from reconciler.output.blocks import (
     Block,
     Cell,
-    Column,
     Row,
     Style,
     contact_cell,
@@ -39,11 +38,11 @@ from reconciler.output.blocks import (
 )
 
 
-def aside_lines(plan: LocationPlan) -> Block | None:
+def aside_lines(plan: LocationPlan) -> Block:
     """Rows of a search that were set aside; the commands that settle the pairs left aside."""
     older = [Cell(f"{plan.searched.older_rows}.", Style.WARN)] if plan.searched.older_rows else []
     asides = [*older, *(Cell(text, Style.FAINT) for text in plan_remedies(plan))]
-    return lines("", asides) if asides else None
+    return lines("", asides)
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class _TagRow:
     sources: set[Source] = field(default_factory=set)
 
 
-def tag_table(plan: LocationPlan, most: int | None) -> Block | None:
+def tag_table(plan: LocationPlan, most: int | None) -> Block:
     rows_by_tag: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
     for delta in plan.deltas:
         for change in delta.changes:
@@ -64,23 +63,12 @@ def tag_table(plan: LocationPlan, most: int | None) -> Block | None:
             row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
             row.reasons[change.reason] += len(delta.contacts)
             row.sources.update(change.sources)
-    # a table without rows would be taken for "no tag is concerned" where only the ledger changes
-    if not rows_by_tag:
-        return None
     # tags that start automations first: their changes are mailed
     ordered = sorted(
         rows_by_tag.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
     )
-    columns = (
-        Column("tag"),
-        Column("add", right=True),
-        Column("remove", right=True),
-        Column("why"),
-        Column("asked for at"),
-    )
-    return table(
-        "Tags", columns, [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered], most=most, key=True
-    )
+    rows = [_tag_row(tag, row, tag in plan.triggers) for tag, row in ordered]
+    return table("Tags", "tag #add #remove why asked_for_at", rows, most=most, key=True)
 
 
 def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
@@ -94,36 +82,25 @@ def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
     )
 
 
-def removal_table(plan: LocationPlan, most: int | None) -> Block | None:
+def removal_table(plan: LocationPlan, most: int | None) -> Block:
     contacts_by_change: defaultdict[tuple[Tag, Reason], list[ContactId]] = defaultdict(list)
     for delta in plan.deltas:
         for change in delta.changes:
             if change.action is Action.REMOVE:
                 contacts_by_change[change.tag, change.reason] += delta.contacts
-    if not contacts_by_change:
-        return None
     # the largest removal first: a mistake in a manifest shows by its size
     ordered = sorted(contacts_by_change.items(), key=lambda item: (-len(item[1]), item[0]))
-    columns = (Column("contacts", right=True), Column("tag"), Column("why"), Column("which"))
     rows = [
-        (
-            number(len(contacts), Style.REMOVE),
-            Cell(tag, Style.REMOVE),
-            Cell(reason),
-            sample_cell(sorted(contacts)),
-        )
+        (number(len(contacts), Style.REMOVE), Cell(tag, Style.REMOVE), Cell(reason), sample_cell(sorted(contacts)))
         for (tag, reason), contacts in ordered
     ]
-    return table("Removals", columns, rows, most=most, key=True)
+    return table("Removals", "#contacts tag why which", rows, most=most, key=True)
 
 
-def delta_table(plan: LocationPlan, most: int | None) -> Block | None:
-    if not plan.deltas:
-        return None
+def delta_table(plan: LocationPlan, most: int | None) -> Block:
     # removals stand apart above: here a reader checks that the groups are those that were meant
-    columns = (Column("contacts", right=True), Column("change"), Column("which"))
     rows = [_delta_row(delta) for delta in plan.deltas]
-    return table("Changes, by contacts that need the same", columns, rows, most=most)
+    return table("Changes, by contacts that need the same", "#contacts change which", rows, most=most)
 
 
 def _delta_row(delta: Delta) -> tuple[Cell, ...]:
@@ -140,9 +117,9 @@ def _signed_tag(change: Change) -> str:
     return f"{'+' if change.action is Action.ADD else '-'}{change.tag}"
 
 
-def repeat_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def repeat_lines(plan: LocationPlan, most: int | None) -> Block:
     items = [Cell(_repeat_sentence(repeat)) for repeat in plan.reasserted]
-    return lines("Sent again, since that saves requests", items, most=most) if items else None
+    return lines("Sent again, since that saves requests", items, most=most)
 
 
 def _repeat_sentence(repeat: Reasserted) -> str:
@@ -159,13 +136,13 @@ def certificate_table(proof: Proof, most: int | None) -> Block:
         f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
     )
     rows = [(contact_cell(contact), Cell(tag)) for contact, tag in proof.certificate]
-    return table(title, (Column("contact"), Column("tag")), rows, most=most)
+    return table(title, "contact tag", rows, most=most)
 
 
 _BLIND = (DeferralReason.NEEDS_REFRESH, DeferralReason.EXCLUSIVE, DeferralReason.INCOMPLETE)
 
 
-def deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def deferral_lines(plan: LocationPlan, most: int | None) -> Block:
     items = []
     for deferral in plan.deferrals:
         # an answer may call for every one of the tags on every one of the contacts
@@ -176,7 +153,7 @@ def deferral_lines(plan: LocationPlan, most: int | None) -> Block | None:
         # an exclusive tag that was not searched has no contacts to count, only its name
         who = f"{counted(len(deferral.contacts), 'contact')}{tags}" if deferral.contacts else ", ".join(deferral.tags)
         items.append(Cell(f"{who} ({deferral.reason})", style))
-    return lines("Deferred: not decidable before an observation", items, most=most) if items else None
+    return lines("Deferred: not decidable before an observation", items, most=most)
 
 
 def held_for(plan: LocationPlan, why: str) -> tuple[HeldContacts, ...]:
@@ -194,23 +171,15 @@ def still_refused(plan: LocationPlan) -> tuple[HeldContacts, ...]:
     return tuple(refused for refused in plan.quarantined if refused.why not in {away.why for away in plan.gone})
 
 
-def held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block | None:
-    if not groups:
-        return None
-    columns = (Column("contacts", right=True), Column("why"), Column("tags"), Column("which"))
+def held_table(title: str, groups: tuple[HeldContacts, ...], most: int | None) -> Block:
     rows = [
-        (
-            number(len(held.contacts)),
-            Cell(held.why),
-            Cell(", ".join(held.tags)),
-            sample_cell(held.contacts),
-        )
+        (number(len(held.contacts)), Cell(held.why), Cell(", ".join(held.tags)), sample_cell(held.contacts))
         for held in groups
     ]
-    return table(title, columns, rows, most=most)
+    return table(title, "#contacts why tags which", rows, most=most)
 
 
-def guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
+def guard_lines(plan: LocationPlan, most: int | None) -> Block:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
     # several guards may be lifted by one flag
     lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(measured.lift for measured in plan.refused)]
@@ -219,7 +188,7 @@ def guard_lines(plan: LocationPlan, most: int | None) -> Block | None:
     warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
     # refusals first, then the guess that explains many of them, then the flags that lift them
     sentences = [*refusals, *renames, *lifts, *allowed, *warnings]
-    return lines("Guards", sentences, most=most, key=True) if sentences else None
+    return lines("Guards", sentences, most=most, key=True)
 
 
 def location_rows(plan: LocationPlan) -> Iterator[Row]:

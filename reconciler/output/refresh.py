@@ -15,10 +15,8 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.situation import OlderRows
 from reconciler.output.blocks import (
-    ROWS,
     Block,
     Cell,
-    Column,
     Lines,
     Records,
     Row,
@@ -27,6 +25,7 @@ from reconciler.output.blocks import (
     View,
     counted,
     make_records,
+    make_section,
     moment,
     number,
     sample_cell,
@@ -34,10 +33,6 @@ from reconciler.output.blocks import (
 )
 from reconciler.output.charts import Chart
 from reconciler.output.document import report_document
-
-
-def refresh_view(reports: Sequence[Refreshed], *, most: int | None = ROWS) -> View:
-    return View("Refresh", tuple(_report_section(report, most) for report in reports))
 
 
 def _report_section(report: Refreshed, most: int | None) -> Section:
@@ -50,11 +45,8 @@ def _report_section(report: Refreshed, most: int | None) -> Section:
     if report.older_rows:
         blocks.append(Lines("", (Cell(f"{report.older_rows}.", Style.WARN),)))
     # gone is a statement about the contact, unread one about this reading: they are not mixed
-    if report.gone:
-        blocks.append(_contact_table("Not there", report.gone, most))
-    if report.unread:
-        blocks.append(_contact_table("Not read", report.unread, most))
-    return Section(title, _report_verdict(report), tuple(blocks), location=report.location)
+    blocks += [_contact_table("Not there", report.gone, most), _contact_table("Not read", report.unread, most)]
+    return make_section(title, _report_verdict(report), *blocks, location=report.location)
 
 
 def _report_verdict(report: Refreshed) -> Cell:
@@ -74,12 +66,11 @@ def _contact_table(title: str, reasons: Mapping[ContactId, str], most: int | Non
     groups: defaultdict[str, list[ContactId]] = defaultdict(list)
     for contact, why in sorted(reasons.items()):
         groups[why].append(contact)
-    columns = (Column("contacts", right=True), Column("why"), Column("which"))
     rows = [
         (number(len(contacts)), Cell(why, Style.WARN), sample_cell(contacts))
         for why, contacts in sorted(groups.items())
     ]
-    return table(title, columns, rows, most=most)
+    return table(title, "#contacts why which", rows, most=most)
 
 
 _FORMS = Forms(
@@ -97,7 +88,7 @@ class RefreshDocument:
     locations: Sequence[Refreshed]
 
     def view(self, most: int | None) -> View:
-        return refresh_view(self.locations, most=most)
+        return View("Refresh", tuple(_report_section(report, most) for report in self.locations))
 
     def records(self) -> Records:
         """The contacts that are not there, or were not read."""

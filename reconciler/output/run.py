@@ -26,7 +26,6 @@ from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
-    Column,
     Lines,
     Records,
     Row,
@@ -38,7 +37,9 @@ from reconciler.output.blocks import (
     contact_cell,
     counted,
     make_records,
+    make_section,
     number,
+    read_columns,
     table,
     totals,
 )
@@ -46,22 +47,17 @@ from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import report_document
 
 
-def run_view(reports: Sequence[LocationReport], *, most: int | None = ROWS) -> View:
-    return View("Run", tuple(_report_section(report, most) for report in reports))
-
-
 def _report_section(report: LocationReport, most: int | None) -> Section:
     ending = ending_of(report)
-    blocks = [
+    return make_section(
+        f"Location {report.location}" + (f", run {report.run}" if report.run else ""),
+        _report_verdict(report, ending),
         outcomes(ending),
         shortfalls(ending, most),
         _surprise_table(report.surprises, most),
         _note_lines(report, ending),
-    ]
-    title = f"Location {report.location}" + (f", run {report.run}" if report.run else "")
-    shown = tuple(block for block in blocks if block is not None)
-    return Section(
-        title, _report_verdict(report, ending), shown, ending_totals(ending, report.requests), report.location
+        totals=ending_totals(ending, report.requests),
+        location=report.location,
     )
 
 
@@ -80,9 +76,7 @@ def _report_verdict(report: LocationReport, ending: RunEnding) -> Cell:
     return Cell(f"Done: {done}.", Style.GOOD)
 
 
-def _surprise_table(surprises: Sequence[Surprises], most: int | None) -> Block | None:
-    if not surprises:
-        return None
+def _surprise_table(surprises: Sequence[Surprises], most: int | None) -> Block:
     rows = [
         (
             number(len(surprise.contacts)),
@@ -92,15 +86,15 @@ def _surprise_table(surprises: Sequence[Surprises], most: int | None) -> Block |
         )
         for surprise in surprises
     ]
-    columns = (Column("contacts", right=True), Column("had gained"), Column("had lost"), Column("such as"))
-    return table("Contacts that others had changed since they were last observed", columns, rows, most=most)
+    title = "Contacts that others had changed since they were last observed"
+    return table(title, "#contacts had_gained had_lost such_as", rows, most=most)
 
 
 def _name_first(contacts: Sequence[ContactId]) -> Cell:
     return Cell(", ".join(contacts[:3]) + (", …" if len(contacts) > 3 else ""))
 
 
-def _note_lines(report: LocationReport, ending: RunEnding) -> Block | None:
+def _note_lines(report: LocationReport, ending: RunEnding) -> Block:
     items = [Cell(note, Style.WARN) for note in report.notes]
     if report.outside:
         items.append(Cell(unapproved(ending), Style.WARN))
@@ -108,7 +102,7 @@ def _note_lines(report: LocationReport, ending: RunEnding) -> Block | None:
     items += [Cell(text, Style.FAINT) for text in run_remedies(report) if text not in report.notes]
     if report.hint:
         items.append(Cell(f"hint: {report.hint}"))
-    return Lines("", tuple(items)) if items else None
+    return Lines("", tuple(items))
 
 
 _MEANING = {
@@ -150,7 +144,7 @@ def unapproved(ending: RunEnding) -> str:
     return f"{counted(ending.outside, 'pair')} turned out to be needed and nobody approved them: run plan again."
 
 
-def outcomes(ending: RunEnding) -> Block | None:
+def outcomes(ending: RunEnding) -> Block:
     """The number of pairs by outcome; the pairs that were not sent by reason."""
     rows = [row for outcome, pairs in ending.pairs for row in _outcome_rows(outcome, pairs, ending.shortfalls)]
     # recording costs no request, and is a pair's outcome all the same
@@ -158,9 +152,7 @@ def outcomes(ending: RunEnding) -> Block | None:
         rows.append((number(ending.adopted), Cell("adopted"), Cell("was so already, now under management")))
     if ending.released:
         rows.append((number(ending.released), Cell("released"), Cell("no longer under management")))
-    if not rows:
-        return None
-    return table("Pairs (contact, tag)", (Column("pairs", right=True), Column("outcome"), Column("meaning")), rows)
+    return table("Pairs (contact, tag)", "#pairs outcome meaning", rows)
 
 
 def _outcome_rows(outcome: Outcome, pairs: int, shortfalls: Sequence[Shortfall]) -> Iterator[tuple[Cell, ...]]:
@@ -176,13 +168,11 @@ def _outcome_rows(outcome: Outcome, pairs: int, shortfalls: Sequence[Shortfall])
             yield number(count, STYLES.get(outcome, Style.WARN)), Cell(words(outcome)), Cell(why)
 
 
-def shortfalls(ending: RunEnding, most: int | None) -> Block | None:
+def shortfalls(ending: RunEnding, most: int | None) -> Block:
     """Each contact that did not end well, the worst first."""
     total = sum(len(shortfall.contacts) for shortfall in ending.shortfalls)
-    if not total:
-        return None
-    columns = (Column("contact"), Column("asked for"), Column("outcome"), Column("why"))
     rows = tuple(islice((row for shortfall in ending.shortfalls for row in _shortfall_cells(shortfall)), most))
+    columns = read_columns("contact asked_for outcome why")
     return Table("Contacts that did not end well, or were not sent to", columns, rows, total - len(rows), key=True)
 
 
@@ -215,8 +205,8 @@ class RunDocument:
 
     locations: Sequence[LocationReport]
 
-    def view(self, most: int | None) -> View:
-        return run_view(self.locations, most=most)
+    def view(self, most: int | None = ROWS) -> View:
+        return View("Run", tuple(_report_section(report, most) for report in self.locations))
 
     def records(self) -> Records:
         """First the error and the number of pairs by outcome, then each contact that did not end well."""

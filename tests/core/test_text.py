@@ -23,7 +23,7 @@ from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.output.blocks import ROWS, Cell, Lines, Section, Style, View, name_in_view
 from reconciler.output.drift import DriftDocument
 from reconciler.output.findings import ProblemList
-from reconciler.output.plan import PlanDocument, plan_view
+from reconciler.output.plan import PlanDocument
 from reconciler.output.run import RunDocument
 from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text
@@ -97,7 +97,7 @@ def _is_harmless_line(line: str) -> bool:
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("width", [40, 120])
 def test_no_text_from_outside_acts_on_a_terminal_or_a_runner(text: str, width: int) -> None:
-    view = name_in_view(plan_view(hostile_plan(text), notes=[text]), {LocationId(text): text})
+    view = name_in_view(PlanDocument(hostile_plan(text), notes=[text]).view(), {LocationId(text): text})
     shown = render_text(view, width=width)
     assert is_harmless(shown)
 

@@ -22,7 +22,7 @@ from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.loading import load
 from reconciler.output.blocks import name_in_view
-from reconciler.output.plan import plan_view
+from reconciler.output.plan import PlanDocument
 from reconciler.output.text import render_text
 from tests.build import plan_options, state_of
 
@@ -41,7 +41,9 @@ def text(*, colour: bool) -> str:
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
     snapshot = LocationState(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
     plan = combine_plans([plan_location(desired, snapshot, plan_options())], as_of=NOW, manifests="manifests")
-    return render_text(name_in_view(plan_view(plan), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH)
+    return render_text(
+        name_in_view(PlanDocument(plan).view(), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH
+    )
 
 
 def _world(desired: Desired) -> dict[ContactId, ContactState]:

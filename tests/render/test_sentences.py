@@ -16,8 +16,8 @@ from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, combine_plans
 from reconciler.core.planning.situation import OlderRows
-from reconciler.output.drift import drift_view
-from reconciler.output.plan import plan_view
+from reconciler.output.drift import DriftDocument
+from reconciler.output.plan import PlanDocument
 from reconciler.output.text import render_text
 from tests.build import (
     DAY,
@@ -128,7 +128,7 @@ def told(name: str, text: str) -> str:
 
 
 def test_each_headline_of_drift(bless: bool) -> None:
-    text = "".join(told(name, render_text(drift_view([report]))) for name, report in REPORTS.items())
+    text = "".join(told(name, render_text(DriftDocument([report]).view())) for name, report in REPORTS.items())
     compare(GOLDEN / "headlines-drift.txt", text, bless)
 
 
@@ -137,7 +137,7 @@ def test_each_headline_of_a_plan_without_changes(bless: bool) -> None:
     assert all(plan.is_empty for plan in plans.values())
     compare(
         GOLDEN / "headlines-plan.txt",
-        "".join(told(name, render_text(plan_view(plan))) for name, plan in plans.items()),
+        "".join(told(name, render_text(PlanDocument(plan).view())) for name, plan in plans.items()),
         bless,
     )
 
@@ -147,5 +147,5 @@ def test_each_refusal(bless: bool) -> None:
     text = ""
     for name, guards in {**{name: (each,) for name, each in REFUSALS.items()}, "a new name": NAMED_ANEW}.items():
         plan = combine_plans([replace(BUSY, deltas=(), batches=(), guards=guards)], as_of=NOW, manifests="")
-        text += told(name, render_text(plan_view(plan)))
+        text += told(name, render_text(PlanDocument(plan).view()))
     compare(GOLDEN / "refusals.txt", text, bless)

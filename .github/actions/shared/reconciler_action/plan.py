@@ -9,7 +9,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.planning.plan import Plan
 from reconciler.output.blocks import View, name_in_view
 from reconciler.output.markdown import render_markdown
-from reconciler.output.plan import plan_view
+from reconciler.output.plan import PlanDocument
 from reconciler.planfile import load_plan
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
@@ -88,7 +88,7 @@ def comment(runner: Runner, number: int, plan: Plan) -> None:
 
 def _parts(plan: Plan, names: Mapping[LocationId, str]) -> Iterator[tuple[LocationId, str, bool]]:
     """For each location its part of the preview, and whether there is anything to say."""
-    view = name_in_view(plan_view(plan), names)
+    view = name_in_view(PlanDocument(plan).view(), names)
     for each, section in zip(plan.locations, view.sections, strict=True):
         markdown = render_markdown(View(view.title, (section,), view.closing))
         yield each.location, markdown, not each.is_empty or bool(each.refused)
