@@ -23,8 +23,7 @@ from reconciler.cli.options import FORMATS, OutputFormat
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
-from reconciler.output.document import CommandOutput, Document, spell
-from reconciler.output.findings import FailureDocument
+from reconciler.output.document import CommandOutput, Document, FailureDocument, spell
 from reconciler.planfile import NOT_THROUGH_LINKS
 from reconciler.system import replace_file
 

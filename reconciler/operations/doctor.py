@@ -76,16 +76,11 @@ async def examine(workspace: Workspace, request: DoctorRequest) -> DoctorResult:
     remark, declared = _examine_manifests(workspace)
     locations = [settings.find_location(name) for name in request.locations]
     machine = Examined("This machine", (*_list_versions(), _examine_state_home(workspace, settings)))
-    return DoctorResult(
-        (
-            machine,
-            Examined("Manifests", (remark,)),
-            *[
-                await _examine_location(workspace, settings, location, offline=request.offline)
-                for location in locations or sorted(declared | settings.locations.keys())
-            ],
-        )
-    )
+    examined = [
+        await _examine_location(workspace, settings, location, offline=request.offline)
+        for location in locations or sorted(declared | settings.locations.keys())
+    ]
+    return DoctorResult((machine, Examined("Manifests", (remark,)), *examined))
 
 
 def _list_versions() -> list[Remark]:

@@ -1,31 +1,26 @@
-"""A document in every format: a command's answer, and its spelling. No format changes an exit code.
-
-Rules of CSV (RFC 4180, UTF-8), for a spreadsheet or a script
-1. A record is a line: a character that is not printable is shown as an escape (as `visible` does).
-2. A cell that a spreadsheet would take for a formula begins with an apostrophe, which says "text"; so does a cell that
-   begins with an apostrophe, so that taking one away gives the text again.
-"""
+"""A document in every format: a command's answer, and its spelling. No format changes an exit code."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Protocol
 
+from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.plan_json import FORMAT_VERSION
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.safe_text import Provenance, json_line, visible
+from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.output.blocks import (
     ROWS,
     Block,
+    Cell,
     Lines,
     Records,
     Row,
+    Section,
+    Style,
     View,
     link_contacts,
     make_records,
@@ -33,7 +28,7 @@ from reconciler.output.blocks import (
 )
 from reconciler.output.charts import Chart
 from reconciler.output.markdown import render_markdown
-from reconciler.output.text import render_text
+from reconciler.output.text import csv_chunks, render_text
 
 HTML_ROWS = 10_000
 """Of the one long table of a web page, which has all rows under --all."""
@@ -162,32 +157,40 @@ def _block_texts(block: Block) -> Iterator[str]:
     return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)
 
 
-_FORMULA = tuple("=+-@'|%＝＋－＠")
-_LINES = 5_000
+@dataclass(frozen=True, slots=True)
+class FailureDocument:
+    """The error that ended a command, after the answer that was ready by then."""
+
+    error: str
+    hint: str
+    exit_code: Count
+    lines: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    until_then: Document | None = None
+
+    def view(self, most: int | None) -> View:
+        if self.until_then is None:
+            return View("Error", (self._error_section(),))
+        # an apply that was stopped has sent requests: its answer stands before the error
+        view = self.until_then.view(most)
+        return View(view.title, (*view.sections, self._error_section()), view.closing)
+
+    def _error_section(self) -> Section:
+        lines = (*(Cell(line, Style.BAD) for line in self.lines), *(Cell(f"hint: {hint}") for hint in self.hints))
+        return Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", lines),))
+
+    def records(self) -> Records:
+        return view_records(View("Error", (self._error_section(),)))
+
+    def json(self) -> JsonObject:
+        return report_document("error", _FAILURE.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FAILURE.members(FailureDocument)
 
 
-def csv_chunks(records: Records) -> Iterator[str]:
-    """The text in pieces, so that a million rows need no memory."""
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\r\n")
-    writer.writerow([column.name.replace(" ", "_") for column in records.columns])
-    for number, row in enumerate(records.rows()):
-        writer.writerow(_safe_row(row))
-        # the text leaves in pieces: a million rows never stand in memory at once
-        if number % _LINES == _LINES - 1:
-            yield sink.getvalue()
-            sink.seek(0)
-            sink.truncate()
-    yield sink.getvalue()
-
-
-def _safe_row(row: Iterable[str]) -> list[str]:
-    return [_safe_cell(text) for text in row]
-
-
-@lru_cache(maxsize=4_096)
-def _safe_cell(text: str) -> str:
-    """Most texts of a report come again and again: locations, tags, reasons."""
-    # blanks before the mark do not keep a spreadsheet from taking the cell for a formula
-    shown = visible(text)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+_FAILURE = Forms({FailureDocument: JsonSpelling(members="error hint exit_code")})

@@ -16,20 +16,9 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
-from reconciler.output.blocks import (
-    Cell,
-    Column,
-    Lines,
-    Records,
-    Section,
-    Style,
-    View,
-    counted,
-    read_columns,
-    table,
-)
+from reconciler.output.blocks import Cell, Column, Lines, Records, Section, Style, View, counted, read_columns, table
 from reconciler.output.charts import Chart
-from reconciler.output.document import Document, report_document, view_records
+from reconciler.output.document import report_document, view_records
 
 _FORMS = Forms(
     {
@@ -53,42 +42,6 @@ class ProblemList:
     @staticmethod
     def schema() -> Schema:
         return _FORMS.members(ProblemList)
-
-
-@dataclass(frozen=True, slots=True)
-class FailureDocument:
-    """The error that ended a command, after the answer that was ready by then."""
-
-    error: str
-    hint: str
-    exit_code: Count
-    lines: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    until_then: Document | None = None
-
-    def view(self, most: int | None) -> View:
-        if self.until_then is None:
-            return View("Error", (self._error_section(),))
-        # an apply that was stopped has sent requests: its answer stands before the error
-        view = self.until_then.view(most)
-        return View(view.title, (*view.sections, self._error_section()), view.closing)
-
-    def _error_section(self) -> Section:
-        lines = (*(Cell(line, Style.BAD) for line in self.lines), *(Cell(f"hint: {hint}") for hint in self.hints))
-        return Section("Error", Cell("The command ended with an error.", Style.BAD), (Lines("", lines),))
-
-    def records(self) -> Records:
-        return view_records(View("Error", (self._error_section(),)))
-
-    def json(self) -> JsonObject:
-        return report_document("error", {"error": self.error, "hint": self.hint, "exit_code": self.exit_code})
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
-
-    @staticmethod
-    def schema() -> Schema:
-        return {name: _FORMS.schema(kind) for name, kind in (("error", str), ("hint", str), ("exit_code", Count))}
 
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}

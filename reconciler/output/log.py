@@ -12,13 +12,7 @@ from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS, adopted_d
 from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model import JsonObject
-from reconciler.core.model.journal import (
-    Answer,
-    BatchRecord,
-    RunEnding,
-    RunLog,
-    RunRecord,
-)
+from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.shortfalls import log_remedies

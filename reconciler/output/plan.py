@@ -10,12 +10,7 @@ from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.changes import (
-    FLAPPING,
-    IN_DOUBT,
-    UNCONFIRMED,
-    DeferralReason,
-)
+from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, DeferralReason
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.output.blocks import (
     ROWS,

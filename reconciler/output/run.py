@@ -12,13 +12,7 @@ from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
-from reconciler.core.model.journal import (
-    FailedChange,
-    LocationReport,
-    RunEnding,
-    Shortfall,
-    Surprises,
-)
+from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.running.shortfalls import ending_of, run_remedies

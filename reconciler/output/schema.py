@@ -18,9 +18,9 @@ from reconciler.core.formats.plan_json import plan_schema as plan_members
 from reconciler.core.model.safe_text import Provenance
 from reconciler.output.contact import ContactDocument
 from reconciler.output.diff import DiffDocument
-from reconciler.output.document import PROVENANCE
+from reconciler.output.document import PROVENANCE, FailureDocument
 from reconciler.output.drift import DriftDocument
-from reconciler.output.findings import DoctorDocument, FailureDocument, ProblemList
+from reconciler.output.findings import DoctorDocument, ProblemList
 from reconciler.output.history import HistoryDocument
 from reconciler.output.log import LogDocument
 from reconciler.output.refresh import RefreshDocument

@@ -1,4 +1,4 @@
-"""A view as text for a terminal or a log: aligned, coloured where asked, the same words without colour.
+"""A view as text for a terminal or a log: aligned, coloured where asked, the same words without colour; rows as CSV.
 
 Rules
 1. Outside text cannot change the structure: a character that is not printable, or turns the direction of
@@ -6,13 +6,20 @@ Rules
 2. Colour never carries meaning alone.
 3. No word is broken: where a table is too wide its last columns are left out, and named. A command to copy
    stays on one line, be it longer than the line.
+
+Rules of CSV (RFC 4180, UTF-8), for a spreadsheet or a script
+4. A record is a line: a character that is not printable is shown as an escape (as `visible` does).
+5. A cell that a spreadsheet would take for a formula begins with an apostrophe, which says "text"; so does a cell that
+   begins with an apostrophe, so that taking one away gives the text again.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,7 +28,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reconciler.core.model.safe_text import visible
-from reconciler.output.blocks import Block, Cell, Lines, Section, Style, Table, View
+from reconciler.output.blocks import Block, Cell, Lines, Records, Section, Style, Table, View
 
 _COLOURS = {
     Style.PLAIN: "",
@@ -144,3 +151,34 @@ def _make_grid(block: Table, rows: Sequence[Sequence[Text]], widths: Sequence[in
     for row in rows:
         grid.add_row(*row[: len(widths)])
     return grid
+
+
+_FORMULA = tuple("=+-@'|%＝＋－＠")
+_LINES = 5_000
+
+
+def csv_chunks(records: Records) -> Iterator[str]:
+    """The text in pieces, so that a million rows need no memory."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\r\n")
+    writer.writerow([column.name.replace(" ", "_") for column in records.columns])
+    for number, row in enumerate(records.rows()):
+        writer.writerow(_safe_row(row))
+        # the text leaves in pieces: a million rows never stand in memory at once
+        if number % _LINES == _LINES - 1:
+            yield sink.getvalue()
+            sink.seek(0)
+            sink.truncate()
+    yield sink.getvalue()
+
+
+def _safe_row(row: Iterable[str]) -> list[str]:
+    return [_safe_cell(text) for text in row]
+
+
+@lru_cache(maxsize=4_096)
+def _safe_cell(text: str) -> str:
+    """Most texts of a report come again and again: locations, tags, reasons."""
+    # blanks before the mark do not keep a spreadsheet from taking the cell for a formula
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
