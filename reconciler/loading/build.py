@@ -13,7 +13,8 @@ from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts,
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
-from reconciler.loading.contact_ids import FileRequest, RowFilter, id_fault, repetition_message
+from reconciler.loading.contact_ids import FileRequest, RowFilter
+from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel

@@ -14,13 +14,13 @@ from difflib import get_close_matches
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
+from reconciler.loading.fields import id_fault, repetition_message
 
 LISTED = 5
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
 """The second is the vendor's, in its exports."""
 
 _PARTED = re.compile("[,;]")
-_NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,26 +188,6 @@ class IdCollector:
             line, contact = self._double
             message = repetition_message(self._double_count, contact)
             yield Problem(Source(self._faults.request.path, line), message, "duplicate-id", Severity.INFO)
-
-
-def id_fault(contact: str) -> tuple[str, str] | None:
-    """The fault of a text that cannot be an id, and its remedy; None where it may be one."""
-    # an address is personal data, and not repeated: the line tells where it stands
-    if "@" in contact:
-        hint = "export the contacts from HighLevel with their Contact Id, and name that column"
-        return "an e-mail address where a contact id is needed", hint
-    if _NUMBER_OF_A_SPREADSHEET.fullmatch(contact):
-        hint = "format the column as text in the spreadsheet, fill the ids in again, and export it once more"
-        return f"{contact!r} is what a spreadsheet made of an id that it took for a number", hint
-    if not contact.isprintable():
-        return f"an id with characters that cannot be seen: {contact[:80]!r}", ""
-    return None
-
-
-def repetition_message(count: int, example: str) -> str:
-    """The message about ids that are in the list already."""
-    many = f"{count:,} ids are" if count > 1 else "an id is"
-    return f"{many} given again and counted once, for example {example!r}"
 
 
 def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
 )
+_NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 _YEARS = range(1970, 9999)
 
 
@@ -95,6 +96,26 @@ def _parse_iso(text: str) -> datetime:
         return datetime.combine(date.fromisoformat(text), time())
     day, clock = text[:10], text[11:].replace(" ", "").upper()
     return datetime.fromisoformat(f"{day}T{clock}")
+
+
+def id_fault(contact: str) -> tuple[str, str] | None:
+    """The fault of a text that cannot be an id, and its remedy; None where it may be one."""
+    # an address is personal data, and not repeated: the line tells where it stands
+    if "@" in contact:
+        hint = "export the contacts from HighLevel with their Contact Id, and name that column"
+        return "an e-mail address where a contact id is needed", hint
+    if _NUMBER_OF_A_SPREADSHEET.fullmatch(contact):
+        hint = "format the column as text in the spreadsheet, fill the ids in again, and export it once more"
+        return f"{contact!r} is what a spreadsheet made of an id that it took for a number", hint
+    if not contact.isprintable():
+        return f"an id with characters that cannot be seen: {contact[:80]!r}", ""
+    return None
+
+
+def repetition_message(count: int, example: str) -> str:
+    """The message about ids that are in the list already."""
+    many = f"{count:,} ids are" if count > 1 else "an id is"
+    return f"{many} given again and counted once, for example {example!r}"
 
 
 def _check_tag(value: str) -> str:

@@ -162,7 +162,7 @@ def _tag_table(log: RunLog) -> Table:
     # a pair in doubt may have been sent again, or read: only its last answer counts
     outcomes: defaultdict[Tag, Counter[str]] = defaultdict(Counter)
     # a contact in doubt is counted by its last word: an early answer was overtaken
-    doubted = {contact for _, (contact, answer) in _list_answers(log) if _is_open(answer)}
+    doubted = {contact for contact, _, answer in _entries(log.batches) if _is_open(answer)}
     for batch in log.batches:
         # a batch has few distinct answers: equal ones are counted together, since there may be a million rows
         plain = (answer for contact, answer in batch.answers.items() if contact not in doubted)
@@ -171,21 +171,17 @@ def _tag_table(log: RunLog) -> Table:
                 outcomes[tag][_outcome_word(batch, answer, tag)] += contacts
     for (_, tag), word in _last_words(log, doubted).items():
         outcomes[tag][word] += 1
-    words = [
+    columns = [
         *_CHANGED.values(),
         "was so already",
         Outcome.SEEN,
-        *(outcome.replace("_", " ") for outcome in _UNCHANGED),
+        *map(words, _UNCHANGED),
         "no answer",
     ]
     # a column for each outcome there is; all of them would not fit
-    shown = [word for word in words if any(counts[word] for counts in outcomes.values())]
+    shown = [word for word in columns if any(counts[word] for counts in outcomes.values())]
     rows = [(Cell(tag), *(number(outcomes[tag][word]) for word in shown)) for tag in sorted(outcomes)]
     return table("Tags, in contacts", (Column("tag"), *(Column(word, right=True) for word in shown)), rows, most=None)
-
-
-def _list_answers(log: RunLog) -> Iterator[tuple[BatchRecord, tuple[ContactId, Answer]]]:
-    return ((batch, item) for batch in log.batches for item in batch.answers.items())
 
 
 def _is_open(answer: Answer) -> bool:
@@ -197,7 +193,7 @@ def _last_words(log: RunLog, doubted: Collection[ContactId]) -> dict[tuple[Conta
     last: dict[tuple[ContactId, Tag], str] = {}
     # without a report no doubt counts as settled
     still_open = None if log.ending is None else _open_pairs(log.ending)
-    for batch, (contact, answer) in _list_answers(log):
+    for contact, batch, answer in _entries(log.batches):
         for tag in batch.tags if contact in doubted else ():
             # the report settled a doubt that is not among its shortfalls: a reading found the pair as asked
             seen = still_open is not None and (contact, tag) not in still_open and _is_open(answer)
@@ -216,7 +212,7 @@ def _outcome_word(batch: BatchRecord, answer: Answer, tag: Tag) -> str:
     if verdict is None:
         return "no answer"
     if verdict.outcome in _UNCHANGED:
-        return verdict.outcome.replace("_", " ")
+        return words(verdict.outcome)
     return _CHANGED[batch.action] if tag in verdict.added | verdict.removed else "was so already"
 
 
@@ -252,7 +248,7 @@ def _contact_row(contact: ContactId, batch: BatchRecord, answer: Answer) -> tupl
     return (
         contact_cell(contact),
         Cell(f"{batch.action} {', '.join(batch.tags)}"),
-        Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
+        Cell("no answer" if verdict is None else words(verdict.outcome)),
         Cell(" ".join(sorted(changed)), Style.ADD if batch.action is Action.ADD else Style.REMOVE),
         Cell("" if verdict is None else verdict.message),
     )

@@ -244,7 +244,7 @@ _OPEN = (Outcome.HELD, Outcome.IN_DOUBT, Outcome.DEFERRED, Outcome.NOT_SENT)
 
 
 def outcome_charts(pairs: Iterable[tuple[Outcome, int]]) -> tuple[Chart, ...]:
-    bars = {outcome.replace("_", " "): _count_ended(outcome, number) for outcome, number in pairs}
+    bars = {words(outcome): _count_ended(outcome, number) for outcome, number in pairs}
     return draw_bars("Pairs by outcome", _ENDS, bars)
 
 
