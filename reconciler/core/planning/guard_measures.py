@@ -26,12 +26,7 @@ class _Case:
 
 
 def measure_guards(
-    counts: Counts,
-    before: Before,
-    desired: Desired,
-    *,
-    limits: GuardLimits,
-    allowances: Iterable[Allowance],
+    counts: Counts, before: Before, desired: Desired, *, limits: GuardLimits, allowances: Iterable[Allowance]
 ) -> tuple[Measured, ...]:
     """Every guard that has a limit and a measure, the refusing ones first."""
     case = _Case(counts, before, desired, limits)
