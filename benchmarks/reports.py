@@ -16,11 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reconciler.cli.options import FORMATS
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, PlanOptions, combine_plans
 from reconciler.cover import solve
-from reconciler.output.document import CommandOutput, spell
+from reconciler.output.document import FORMATS, CommandOutput, spell
 from reconciler.output.plan import PlanDocument
 from tests.browser.chromium import chromium, find_chromium
 from tests.build import HERE, NOW, a_set, declare, many

@@ -24,7 +24,7 @@ from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.loading.settings import flag_name, setting_keys
 from reconciler.operations.workspace import MANIFESTS, Workspace
-from reconciler.output.document import Document, count_rows, spell
+from reconciler.output.document import FORMATS, Document, count_rows, spell
 
 if TYPE_CHECKING:
     from reconciler.cli.report_file import Report
@@ -36,9 +36,6 @@ class Decorator(Protocol):
     """Adds to a command, and leaves its type."""
 
     def __call__(self, function: F, /) -> F: ...
-
-
-FORMATS = ("text", "markdown", "json", "csv", "html")
 
 
 def group_options(

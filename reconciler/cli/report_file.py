@@ -9,7 +9,7 @@ Rules
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -19,19 +19,15 @@ import click
 
 from reconciler.cli.command_record import find_record
 from reconciler.cli.console import make_output
-from reconciler.cli.options import FORMATS, OutputFormat
+from reconciler.cli.options import OutputFormat
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
-from reconciler.output.document import CommandOutput, Document, FailureDocument, spell
+from reconciler.output.document import FORMATS, SUFFIXES, CommandOutput, Document, FailureDocument, spell
 from reconciler.planfile import NOT_THROUGH_LINKS
 from reconciler.system import replace_file
 
 F = TypeVar("F", bound=Callable[..., int])
-
-
-SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text", ".csv": "csv", ".html": "html"}
-"""The formats, by the suffix of the file."""
 
 
 class Report:

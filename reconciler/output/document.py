@@ -137,6 +137,9 @@ _SPELLED: Mapping[str, Callable[[CommandOutput, bool], Iterable[str]]] = {
     "csv": _spell_csv,
     "html": _spell_html,
 }
+FORMATS = tuple(_SPELLED)
+SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text", ".csv": "csv", ".html": "html"}
+"""The formats, by the suffix of a file."""
 
 
 def view_records(view: View) -> Records:

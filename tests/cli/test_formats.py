@@ -12,8 +12,7 @@ import click
 import pytest
 
 from reconciler.cli import COMMANDS, cli
-from reconciler.cli.options import FORMATS
-from reconciler.cli.report_file import SUFFIXES
+from reconciler.output.document import FORMATS, SUFFIXES
 from tests.cli.conftest import Command
 
 Manifest = Callable[..., None]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.options import FORMATS
-from reconciler.output.document import spell
+from reconciler.output.document import FORMATS, spell
 from reconciler.output.schema import SCHEMAS, published
 from reconciler.output.text import render_text
 from tests.render.documents import ANSWERS
