@@ -21,6 +21,8 @@ DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
 """The second is the vendor's, in its exports."""
 
 _PARTED = re.compile("[,;]")
+_NUMBER = re.compile(r"'?[+＋]?[\d\s().\-/]{5,}")
+"""A phone number, or another one that is long enough to tell a person by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +199,10 @@ def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tupl
     columns = request.people or tuple(filter(None, (request.column or default,)))
     missing = [name for name in request.named_columns if name not in names]
     # a file without a header has people in its first line: none of its cells is repeated
-    if (missing or not columns) and any("@" in name for name in names):
+    if (missing or not columns) and any("@" in name or _NUMBER.fullmatch(name) for name in names):
         hint = "begin the file with a line that names its columns"
-        raise faults.fatal_error("column", line, "the first line has an e-mail address and names no columns", hint)
+        message = "the first line has an e-mail address or a number, and names no columns"
+        raise faults.fatal_error("column", line, message, hint)
     if missing or not columns:
         absent = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
         of_ids = not columns or (not request.people and columns[0] in missing)

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def test_rows_that_are_read_again_meet_the_same_filters() -> None:
         ("p.csv", b"mail,a\nanna@example.com\n", "p.csv:2: a row of 1 fields under a header of 2"),
         ("p.csv", b"mail,a\nanna@example.com,\xff\n", "p.csv:2: not UTF-8: byte 0xff"),
         ("p.csv", b'mail,a\n"anna@example.com,x\n', "p.csv:2: not a table"),
-        ("p.csv", b"Anna,anna@example.com\nBea,b@x\n", "p.csv:1: the first line has an e-mail address and names no"),
+        ("p.csv", b"Anna,anna@example.com\nBea,b@x\n", "p.csv:1: the first line has an e-mail address or a number"),
         ("p.jsonl", b'{"mail": "anna@example.com"\n', "p.jsonl:1: not JSON"),
         ("p.jsonl", b'["anna@example.com"]\n', "p.jsonl:1: not a JSON object"),
         ("p.jsonl", b'{"mail": "anna@example.com", "mail": "b@x"}\n', "p.jsonl:1: not JSON: a key stands twice"),
@@ -186,6 +187,31 @@ def test_no_value_is_shown(cells: list[list[str]], noise: bytes, name: str, head
     except InvalidInput as error:
         shown += [str(error), repr(error), error.hint]
     assert "secret7" not in "".join(shown)
+
+
+def test_a_first_line_of_numbers_is_not_repeated() -> None:
+    for cell in ("+49 171 2345678", "'+491712345678", "0171/2345678", "10007"):
+        (problem,) = problems("p.csv", f"{cell},Anna Berg\n".encode())
+        assert problem == (
+            "p.csv:1: the first line has an e-mail address or a number, and names no columns\n"
+            "  hint: begin the file with a line that names its columns"
+        )
+
+
+def test_a_row_costs_its_line_and_its_fingerprints() -> None:
+    data, count = b"mail,number\n" + b"anna@example.com,7\n" * 20_000, 20_000
+    file = people_file("p.csv", MAIL, NUMBER)
+    tracemalloc.start()
+    try:
+        rows = read_people(io.BytesIO(data), file)
+        read = tracemalloc.get_traced_memory()[0]
+        result = match_rows(rows, PeopleIndex(), None)
+        matched = tracemalloc.get_traced_memory()[0] - read
+    finally:
+        tracemalloc.stop()
+    assert len(rows) == result.counts.not_found == count
+    assert read < 48 * count
+    assert matched < 12 * count
 
 
 def test_a_phone_key_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
