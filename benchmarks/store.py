@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.core.model.contact_changes import record_answer, record_intent
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import ContactState, Ledger, Observation, ObservationOrigin
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
@@ -80,10 +80,12 @@ def patterns(number: int) -> list[ContactState]:
     tags = [Tag(f"tag-{nth}") for nth in range(60)]
     return [
         ContactState(
-            observed=frozenset(chance.sample(tags, chance.randrange(8))),
-            observed_at=Instant(NOW - chance.randrange(100)),
-            origin=ObservationOrigin.SEARCH,
-            ledger=frozenset(chance.sample(tags, chance.randrange(3))),
+            Observation(
+                frozenset(chance.sample(tags, chance.randrange(8))),
+                Instant(NOW - chance.randrange(100)),
+                ObservationOrigin.SEARCH,
+            ),
+            Ledger(frozenset(chance.sample(tags, chance.randrange(3)))),
         )
         for _ in range(min(3_000, number * ALIKE // ROWS // ALIKE * ALIKE))
     ]

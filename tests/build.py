@@ -24,6 +24,7 @@ from reconciler.core.model.manifest import (
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
+from reconciler.core.model.state_fields import build_state, state_fields, written_fields
 from reconciler.core.planning.batches import Solver
 from reconciler.core.planning.changes import Diff, Selection
 from reconciler.core.planning.plan import LocationState, PlanOptions
@@ -159,6 +160,28 @@ def declare(
     return resolve([a_manifest(*sets, rule=rule, location=location)], now=Instant(now), shared_rules=rules(*shared))
 
 
+def contact_state(
+    observed: TagSet | None = None,
+    observed_at: Instant | None = None,
+    origin: ObservationOrigin = ObservationOrigin.NEVER,
+    **fields: object,
+) -> ContactState:
+    """A contact's state by the fields that formats write: a short way to name parts."""
+    if observed is not None and observed_at is None:
+        observed_at, origin = Instant(NOW - DAY), ObservationOrigin.WRITE
+    return build_state({"observed": observed, "observed_at": observed_at, "origin": origin, **fields})
+
+
+def fields_of(state: ContactState) -> dict[str, Any]:
+    """Every field of the state by its name."""
+    return {field.name: value for field, value in state_fields(state)}
+
+
+def changed_state(state: ContactState, **fields: object) -> ContactState:
+    """The state with other values of some fields."""
+    return build_state(written_fields(state) | fields)
+
+
 def carries(
     text: str = "",
     *,
@@ -169,7 +192,7 @@ def carries(
     at: int = NOW - DAY,
 ) -> ContactState:
     """A contact observed with exactly these tags."""
-    return ContactState(
+    return contact_state(
         observed=tags(text),
         observed_at=Instant(at),
         origin=ObservationOrigin.WRITE,
@@ -184,7 +207,7 @@ def carries(
 
 def unseen(*, ledger: str = "", kept: str = "", doubt: str = "", quarantine: Rejection | None = None) -> ContactState:
     """A contact that was never observed."""
-    return ContactState(
+    return contact_state(
         ledger=tags(ledger),
         kept=tags(kept),
         doubt=tags(doubt),

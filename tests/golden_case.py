@@ -24,7 +24,7 @@ from reconciler.core.planning.situation import NOT_SEARCHED, Searched
 from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.loading import load
 from reconciler.store import open_store
-from tests.build import HERE, LINEAGE, contact, ids, plan_options, state_of, tags
+from tests.build import HERE, LINEAGE, contact, contact_state, ids, plan_options, state_of, tags
 from tests.fakes import FakeClock, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
@@ -125,7 +125,7 @@ def carried(scene: Scene) -> dict[str, list[str]]:
 
 def _contact(item: dict[str, Any], now: Instant) -> ContactState:
     observed, doubt = item.get("observed"), tags(item.get("doubt", ()))
-    return ContactState(
+    return contact_state(
         observed=None if observed is None else tags(observed),
         observed_at=None if observed is None else now,
         origin=ObservationOrigin.NEVER if observed is None else ObservationOrigin.WRITE,

@@ -263,7 +263,7 @@ class Scene:
         with open_reader(self.url) as reader:
             state = reader.at(location).load_state()
         tags = state.spelling.read(frozenset(sent.tags))
-        return all(state.observed[contact].doubt >= tags for contact in sent.contacts)
+        return all(state.observed[contact].doubtful >= tags for contact in sent.contacts)
 
     def listen(self, event: Event) -> None:
         self.events.append(event)
@@ -427,7 +427,7 @@ class Scene:
 
     def _under_management(self, location: LocationId) -> dict[ContactId, TagSet]:
         with open_reader(self.url) as reader:
-            return {contact: known.ledger for contact, known in reader.at(location).load_state().observed.items()}
+            return {contact: known.ledger.tags for contact, known in reader.at(location).load_state().observed.items()}
 
     def tags(self, text: str, location: LocationId = HERE) -> set[str]:
         return set(self.places[location].crm.tags_of(name(text)))

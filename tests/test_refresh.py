@@ -37,7 +37,7 @@ from reconciler.sandbox.app import DEMO_TOKEN, Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
-from tests.build import HERE, Words, contact, tags
+from tests.build import HERE, Words, contact, contact_state, tags
 from tests.fakes import START, FakeClock, a_gate, read_contacts
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
@@ -236,8 +236,8 @@ def test_a_contact_on_two_pages_counts_once() -> None:
 
 def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
     library = Library(numbered(1, "a"), numbered(2, "a"))
-    written = ContactState(frozenset({Tag("b")}), START, ObservationOrigin.WRITE)
-    older = ContactState(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), ObservationOrigin.WRITE)
+    written = contact_state(frozenset({Tag("b")}), START, ObservationOrigin.WRITE)
+    older = contact_state(frozenset({Tag("b")}), Instant(START - INDEX_LAG_MS - 1), ObservationOrigin.WRITE)
     observed = ContactStates()
     observed.update({nth_id(1): written, nth_id(2): older})
     for each in asyncio.run(scan(library.reading)).seen:
@@ -251,7 +251,7 @@ def test_a_lagging_row_never_replaces_a_newer_observation() -> None:
 def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int, lifted: bool) -> None:
     library = Library(numbered(1, "a"))
     observed = ContactStates()
-    rejected = ContactState(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
+    rejected = contact_state(quarantine=Rejection.DELETED, quarantined_at=Instant(START - age_ms))
     observed.update({nth_id(1): rejected})
     for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
@@ -262,11 +262,11 @@ def test_a_lagging_row_does_not_bring_back_a_contact_rejected_since(age_ms: int,
 def test_a_lagging_row_does_not_settle_a_doubt() -> None:
     library = Library(numbered(1, "a"))
     observed = ContactStates()
-    observed.update({nth_id(1): ContactState().in_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
+    observed.update({nth_id(1): ContactState().with_doubt(frozenset({Tag("a")}), Instant(START - INDEX_LAG_MS))})
     for each in asyncio.run(scan(library.reading)).seen:
         observed.update(dict(each.apply_to(observed)))
 
-    assert observed[nth_id(1)].doubt == {"a"}
+    assert observed[nth_id(1)].doubtful == {"a"}
 
 
 Ask = Callable[[Library], dict[ContactId, ObservedContacts]]
@@ -507,7 +507,7 @@ def test_an_error_ends_all_that_was_read_at_once() -> None:
 
 def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
     """The first so many contacts carry another tag, as a write told since."""
-    since = ContactState(tags("b"), START, ObservationOrigin.WRITE)
+    since = contact_state(tags("b"), START, ObservationOrigin.WRITE)
     observed = ContactStates()
     observed.update({nth_id(nth): since for nth in range(number)})
     return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))

@@ -247,7 +247,7 @@ def _still_held(run: Run) -> list[HeldContacts]:
 
     def is_open(contact: ContactId, tags: Iterable[Tag]) -> bool:
         state = run.state_of(contact)
-        return not (state.doubt | state.unconfirmed).isdisjoint(tags)
+        return not (state.doubtful | state.ledger.unconfirmed).isdisjoint(tags)
 
     open_ones = (
         replace(held, contacts=tuple(contact for contact in held.contacts if is_open(contact, held.tags)))

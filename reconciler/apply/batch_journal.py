@@ -78,7 +78,7 @@ def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[
     batch, tags, now = journalled.batch, frozenset(journalled.batch.tags), run.now()
     doubted = replace(batch, contacts=tuple(contact for contact in batch.contacts if contact in contacts))
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
-    doubtful = {contact: journalled.intended[contact].in_doubt(tags, journalled.sent) for contact in doubted.contacts}
+    doubtful = {contact: journalled.intended[contact].with_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
     _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
     run.observed.update(doubtful)

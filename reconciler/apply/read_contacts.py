@@ -174,13 +174,14 @@ def _why_forbidden(run: Run, why: str) -> str:
 
 async def settle_by_search(run: Run, doubts: Mapping[ContactId, ContactState]) -> None:
     """Settles adds that rows of searches show, now or once the index can no longer be behind."""
-    adds = {contact: run.adds_in_doubt(contact, state.doubt) for contact, state in doubts.items()}
+    adds = {contact: run.adds_in_doubt(contact, state.doubtful) for contact, state in doubts.items()}
     # a contact with a removal in doubt is read by id anyway, and need not be searched for
-    open_adds = {contact: tags for contact, tags in adds.items() if tags == doubts[contact].doubt}
+    open_adds = {contact: tags for contact, tags in adds.items() if tags == doubts[contact].doubtful}
     total = len(open_adds)
     try:
         await _search(run, open_adds, _choose_searches(run, _provable(run, open_adds, run.now())), total)
-        wait = max((doubts[contact].doubt_at or 0 for contact in open_adds), default=0) + INDEX_LAG_MS - run.now()
+        last = max((doubt.sent for contact in open_adds if (doubt := doubts[contact].doubt)), default=0)
+        wait = last + INDEX_LAG_MS - run.now()
         again = _choose_searches(run, open_adds)
         if wait > 0 and again.tags and _pays(run, len(open_adds), wait, again):
             await run.gate.pause(wait, f"the search shows what is in doubt on {len(open_adds):,} contacts")
@@ -202,7 +203,7 @@ def _provable(run: Run, contacts: Iterable[ContactId], asked: Instant) -> Adds:
 
 def _provable_on(run: Run, contact: ContactId, asked: Instant) -> TagSet:
     state = run.state_of(contact)
-    return provable_adds(state, run.adds_in_doubt(contact, state.doubt), state.observed or NONE, asked)
+    return provable_adds(state, run.adds_in_doubt(contact, state.doubtful), state.observed or NONE, asked)
 
 
 def _choose_searches(run: Run, adds: Adds) -> Searches:
@@ -246,7 +247,7 @@ def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_add
         changed[row.id] = record_search_row(run.state_of(row.id), seen, row.tags, asked, settle_ms=settle_ms)
         run.outcomes.set_outcome(row.id, seen, Outcome.SEEN)
         # a row settles no removal, nor an add that it does not show: such a contact is still read by id
-        if not changed[row.id].doubt:
+        if not changed[row.id].doubtful:
             del open_adds[row.id]
             run.doubts.remove(row.id)
     run.save_states(changed)

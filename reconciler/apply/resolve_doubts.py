@@ -16,6 +16,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from reconciler.apply.examine_refused import learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
+from reconciler.core.model.contact_changes import quarantine
 from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, TagSet
@@ -33,7 +34,6 @@ from reconciler.core.running.doubt import (
     is_untouched,
     kept_reading,
     open_doubts,
-    record_absence,
     sent_to_add,
     settle_doubt,
 )
@@ -52,12 +52,12 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     unread = {contact: state for contact, state in doubts.items() if not is_decidable(state, run.facts)}
     if not run.can_read or not unread:
         return again
-    last = max(state.doubt_at or run.now() for state in unread.values())
+    last = max(run.now() if state.doubt is None else state.doubt.sent for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
         await run.gate.pause(wait, f"what is in doubt settles: then {len(unread):,} contacts are read")
     await settle_by_search(run, unread)
     readings = Readings()
-    contacts = sorted(contact for contact in unread if run.state_of(contact).doubt)
+    contacts = sorted(contact for contact in unread if run.state_of(contact).doubtful)
     done = len(unread) - len(contacts)
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
@@ -91,7 +91,7 @@ async def _settle_by_readings(run: Run, readings: dict[ContactId, ContactReading
 
 async def _settle_one(run: Run, contact: ContactId, reading: ContactReading, again: Again) -> ContactState:
     state = run.state_of(contact)
-    adds = run.adds_in_doubt(contact, state.doubt)
+    adds = run.adds_in_doubt(contact, state.doubtful)
     tried = run.doubts.tags_tried(contact)
     untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
     # a run that was told to stop asks nothing more: the reading is kept, and the next run decides by it
@@ -151,10 +151,10 @@ _WHY_HELD = {
 def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
     for contact, why in missing.items():
         before = run.state_of(contact)
-        _record_failure(run, contact, before.doubt, Outcome.REJECTED, f"not found when it was read: {why}")
+        _record_failure(run, contact, before.doubtful, Outcome.REJECTED, f"not found when it was read: {why}")
         run.progress.add_rejected({contact: before})
         # in memory only: the quarantine is durable at the end of the run, once the absences are believed
-        after = record_absence(before, why, run.now(), membership=run.desired.membership(contact))
+        after = quarantine(before, why, run.now(), run.desired.membership(contact))
         run.observed.update({contact: after})
         run.doubts.remove(contact)
 
@@ -166,7 +166,7 @@ def hold_unsettled(run: Run) -> None:
             for contact in run.doubts.sought.intersection(listed.contacts) - run.outcomes.rejected:
                 # the earlier run may have been killed before it reported the doubt
                 reported = run.outcomes.tags_with(contact, *Outcome)
-                doubt = run.state_of(contact).doubt.intersection(listed.tags) - reported
+                doubt = run.state_of(contact).doubtful.intersection(listed.tags) - reported
                 _record_failure(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
 
 
@@ -174,7 +174,7 @@ def disbelieve_absences(run: Run) -> None:
     """Reports doubts on contacts that were refused, or said not to be there, as doubts again."""
     why = "the contact is said not to be there, which is not believed"
     for contact, before in run.progress.rejected.items():
-        doubt = before.doubt & run.outcomes.tags_with(contact, Outcome.REJECTED)
+        doubt = before.doubtful & run.outcomes.tags_with(contact, Outcome.REJECTED)
         _record_failure(run, contact, doubt, Outcome.IN_DOUBT, why)
 
 
@@ -235,9 +235,10 @@ def _hold_tried(run: Run, sent: Iterable[BatchRecord], *, unread: Container[Cont
 
 def _hold_unproven(run: Run, contact: ContactId, tried: TagSet) -> None:
     state = run.state_of(contact)
-    absent = tried - ((state.observed or NONE) - state.doubt)
+    absent = tried - ((state.observed or NONE) - state.doubtful)
     # a confirmed pair of the ledger was seen there; unless it is a restored one, only that run can have added it
-    consumed = absent & (state.ledger - state.unconfirmed - state.doubt) - {tag for tag, _ in state.restored}
+    put_back = {tag for tag, _ in state.past_adds.restored}
+    consumed = absent & (state.ledger.tags - state.ledger.unconfirmed - state.doubtful) - put_back
     run.outcomes.set_outcome(contact, (tried - absent) | consumed, Outcome.NOOP)
     if held := absent - consumed:
         run.outcomes.record_failure(contact, Action.ADD, held, Outcome.HELD, _WHY_TRIED)

@@ -220,7 +220,7 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
         for contact in change.contacts:
             state = adopt_pairs(run.state_of(contact), adopted, keep=NONE)
             state = release_pairs(state, released, once=once, at=now)
-            changed[contact] = replace(state, kept=frozenset(change.kept))
+            changed[contact] = replace(state, ledger=replace(state.ledger, kept=frozenset(change.kept)))
     if changed:
         run.store.save_adoptions(run.lease, run.journal.id, changed)
         run.observed.update(changed)

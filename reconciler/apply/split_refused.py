@@ -94,7 +94,7 @@ def hold_unseen(run: Run) -> None:
         for contact in unseen.batch.contacts:
             if tags := run.outcomes.tags_with(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
                 run.outcomes.record_failure(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
-                changed[contact] = changed.get(contact, run.state_of(contact)).in_doubt(tags, unseen.sent)
+                changed[contact] = changed.get(contact, run.state_of(contact)).with_doubt(tags, unseen.sent)
     run.save_states(changed)
 
 

@@ -83,7 +83,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
         forgotten,
         tuple(contact for contact in request.contacts if contact in people),
         tuple(contact for contact in request.contacts if contact not in known),
-        {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger)},
+        {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger.tags)},
     )
 
 

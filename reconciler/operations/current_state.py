@@ -206,7 +206,7 @@ def _refuse_unknown_tags(session: Session, states: Collection[LocationState], ta
     tags_there |= {tag for state in states for tag in state.spelling.names}
     # exact authority removes tags that only contacts have
     for pattern in (pattern for state in states for pattern in state.observed.patterns):
-        tags_there |= pattern.ledger | pattern.doubt | (pattern.observed or frozenset())
+        tags_there |= pattern.ledger.tags | pattern.doubtful | (pattern.observed or frozenset())
     if unknown := sorted(tags - tags_there):
         near = did_you_mean(unknown[0], sorted(tags_there))
         raise UsageError(f"no manifest, no ledger and no observation has the tag {unknown[0]!r}", hint=near)
@@ -217,7 +217,9 @@ def list_concerned(desired: Desired, state: LocationState, selection: Selection)
     declared = set(select_contacts(desired, selection))
     if selection.sets:
         return sorted(declared)
-    return sorted(declared | {contact for contact, contact_state in state.observed.items() if contact_state.ledger})
+    return sorted(
+        declared | {contact for contact, contact_state in state.observed.items() if contact_state.ledger.tags}
+    )
 
 
 def take_in_reading(

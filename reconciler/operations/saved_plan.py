@@ -212,7 +212,7 @@ def _list_to_read(
         contact
         for observation in proposed.observations
         for contact in observation.contacts
-        if not observed[contact].doubt and ((at := observed[contact].observed_at) is None or at < observation.at)
+        if not observed[contact].doubtful and ((at := observed[contact].observed_at) is None or at < observation.at)
     }
     news |= {contact for unreachable in proposed.gone for contact in unreachable.contacts}
     if not news:

@@ -48,7 +48,7 @@ class StateFilter:
         return replace(state, observed=ContactStates(contacts, observed.patterns))
 
     def _takes_state(self, contact: ContactState) -> bool:
-        if self.tags and self.tags.isdisjoint((contact.observed or frozenset()) | contact.ledger):
+        if self.tags and self.tags.isdisjoint((contact.observed or frozenset()) | contact.ledger.tags):
             return False
         if self.before is not None and contact.observed_at is not None and contact.observed_at >= self.before:
             return False
@@ -60,9 +60,9 @@ def find_statuses(contact: ContactState) -> frozenset[Status]:
     holding = {
         Status.OBSERVED: contact.observed is not None,
         Status.UNOBSERVED: contact.observed is None,
-        Status.MANAGED: bool(contact.ledger),
-        Status.IN_DOUBT: bool(contact.doubt),
-        Status.UNCONFIRMED: bool(contact.unconfirmed - contact.doubt),
+        Status.MANAGED: bool(contact.ledger.tags),
+        Status.IN_DOUBT: bool(contact.doubtful),
+        Status.UNCONFIRMED: bool(contact.ledger.unconfirmed - contact.doubtful),
         Status.QUARANTINED: contact.quarantine is not None,
     }
     return frozenset(status for status, holds in holding.items() if holds)

@@ -84,15 +84,15 @@ def _story_section(story: ContactStory, most: int | None) -> Section:
 def _tag_table(story: ContactStory, most: int | None) -> Block | None:
     state, want = story.known, story.want
     present, absent = (want.present, want.absent) if want else ({}, {})
-    every = sorted({*(state.observed or ()), *state.ledger, *state.doubt, *present, *absent})
+    every = sorted({*(state.observed or ()), *state.ledger.tags, *state.doubtful, *present, *absent})
     if not every:
         return None
     columns = [Column("tag"), Column("observed"), Column("managed"), *([Column("manifests")] if want else [])]
     rows = [
         (
             Cell(tag),
-            Cell(_show_observed(state, tag), Style.WARN if tag in state.doubt else Style.PLAIN),
-            Cell("yes, stays on leaving" if tag in state.kept else "yes" if tag in state.ledger else ""),
+            Cell(_show_observed(state, tag), Style.WARN if tag in state.doubtful else Style.PLAIN),
+            Cell("yes, stays on leaving" if tag in state.ledger.kept else "yes" if tag in state.ledger.tags else ""),
             *([_declared_cell(want, tag)] if want else []),
         )
         for tag in every
@@ -102,7 +102,7 @@ def _tag_table(story: ContactStory, most: int | None) -> Block | None:
 
 def _show_observed(state: ContactState, tag: Tag) -> str:
     there = "unknown" if state.observed is None else "there" if tag in state.observed else "not there"
-    return f"{there}, in doubt" if tag in state.doubt else there
+    return f"{there}, in doubt" if tag in state.doubtful else there
 
 
 def _declared_cell(want: Want, tag: Tag) -> Cell:
@@ -116,23 +116,23 @@ def _declared_cell(want: Want, tag: Tag) -> Cell:
 
 def _status_lines(state: ContactState) -> Block | None:
     lines = []
-    if state.quarantine is not None:
-        since = moment(state.quarantined_since or state.quarantined_at)
-        again = state.quarantined_since not in (None, state.quarantined_at)
-        last = f", refused last {moment(state.quarantined_at)}" if again else ""
-        lines.append(Cell(f"quarantined since {since}{last}: {state.quarantine}", Style.WARN))
-    if state.doubt:
-        lines.append(Cell(f"in doubt since a request of {moment(state.doubt_at)}", Style.WARN))
+    refused, doubt = state.quarantine, state.doubt
+    if refused is not None:
+        since = refused.since or refused.at
+        last = f", refused last {moment(refused.at)}" if since != refused.at else ""
+        lines.append(Cell(f"quarantined since {moment(since)}{last}: {refused.reason}", Style.WARN))
+    if doubt is not None:
+        lines.append(Cell(f"in doubt since a request of {moment(doubt.sent)}", Style.WARN))
     # a tag in doubt is told above: it was not seen either
-    unseen = sorted(state.unconfirmed - state.doubt)
+    unseen = sorted(state.ledger.unconfirmed - state.doubtful)
     lines += [Cell(f"{tag!r} was to be added, and nobody saw it there", Style.WARN) for tag in unseen]
-    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in state.restored]
-    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in state.spent]
+    lines += [Cell(f"{tag!r} was put back {moment(at)}", Style.FAINT) for tag, at in state.past_adds.restored]
+    lines += [Cell(f"{tag!r}, once: given {moment(at)}", Style.FAINT) for tag, at in state.past_adds.spent]
     lines += [Cell(text, Style.FAINT) for text in known_remedies([state])]
-    if state.reading is not None:
-        lines.append(Cell(f"read {moment(state.reading.answered)}, which did not settle the doubt", Style.FAINT))
-    if state.attempted_at is not None:
-        lines.append(Cell(f"last tried {moment(state.attempted_at)}", Style.FAINT))
+    if doubt is not None and doubt.reading is not None:
+        lines.append(Cell(f"read {moment(doubt.reading.answered)}, which did not settle the doubt", Style.FAINT))
+    if state.past_adds.attempted_at is not None:
+        lines.append(Cell(f"last tried {moment(state.past_adds.attempted_at)}", Style.FAINT))
     return Lines("", tuple(lines)) if lines else None
 
 

@@ -64,7 +64,7 @@ def _state_row(contact: ContactId, state: ContactState) -> tuple[Cell, ...]:
     return (
         contact_cell(contact),
         Cell("unobserved" if state.observed is None else ", ".join(sorted(state.observed))),
-        Cell(", ".join(sorted(state.ledger))),
+        Cell(", ".join(sorted(state.ledger.tags))),
         Cell(moment(state.observed_at), Style.FAINT),
         _status_cell(state),
     )
@@ -73,9 +73,9 @@ def _state_row(contact: ContactId, state: ContactState) -> tuple[Cell, ...]:
 def _status_cell(state: ContactState) -> Cell:
     # the quarantine rules over a doubt: nothing is sent to the contact until it ends
     if state.quarantine:
-        return Cell(f"quarantined: {state.quarantine}", Style.WARN)
+        return Cell(f"quarantined: {state.quarantine.reason}", Style.WARN)
     if state.doubt:
-        return Cell(f"in doubt: {', '.join(sorted(state.doubt))}", Style.WARN)
+        return Cell(f"in doubt: {', '.join(sorted(state.doubt.tags))}", Style.WARN)
     return Cell("")
 
 
@@ -214,12 +214,12 @@ def _state_rows(state: LocationState) -> Iterator[Row]:
 def _contact_row(state: ContactState) -> Row:
     return (
         "" if state.observed is None else _join_tags(state.observed),
-        _join_tags(state.ledger),
-        _join_tags(state.kept),
-        _join_tags(state.doubt),
+        _join_tags(state.ledger.tags),
+        _join_tags(state.ledger.kept),
+        _join_tags(state.doubtful),
         iso_or_empty(state.observed_at),
-        state.origin if state.observed is not None else "",
-        state.quarantine or "",
+        state.origin,
+        state.quarantine.reason if state.quarantine else "",
     )
 
 

@@ -11,7 +11,7 @@ from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId
 from reconciler.store import people_tables, sql_journal
 from reconciler.store.database import Database, Given, first
-from reconciler.store.pattern_table import Interning
+from reconciler.store.pattern_table import Interning, find_contradictions
 from reconciler.store.sql_journal import put_ending
 
 _BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
@@ -165,3 +165,4 @@ def find_faults(database: Database) -> Iterator[str]:
         if count:
             yield f"{count} {fault}"
     yield from people_tables.find_faults(database)
+    yield from find_contradictions(database)

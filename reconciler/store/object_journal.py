@@ -18,8 +18,9 @@ from reconciler.core.model.contact_state import ContactState, ObservationOrigin,
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import Holder, Lease
-from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.state_fields import build_state, written_fields
 from reconciler.core.planning.batches import Batch
 from reconciler.store.database import Undecodable, decoding
 
@@ -129,27 +130,36 @@ class _Writer:
     def _write_fields(self, value: Any) -> Any:
         if isinstance(value, frozenset):
             return {"set": sorted(value)}
-        fields = {
-            field.name: self.write(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            # left out, so that a later version may add a field without a new format
-            if getattr(value, field.name) != field.default
-        }
+        fields = {name: self.write(each) for name, each in _fields_of(value).items()}
         return {"class": NAMES[type(value)], "fields": fields}
+
+
+def _fields_of(value: Any) -> dict[str, object]:
+    if isinstance(value, ContactState):
+        return written_fields(value)
+    return {
+        field.name: getattr(value, field.name)
+        for field in dataclasses.fields(value)
+        # left out, so that a later version may add a field without a new format
+        if getattr(value, field.name) != field.default
+    }
 
 
 def _make_value(written: Any, values: list[Any]) -> Any:
     if "set" in written:
         return frozenset(written["set"])
     fields = {name: _read_value(field, values) for name, field in written["fields"].items()}
-    return CLASSES[written["class"]](**fields)
+    made = CLASSES[written["class"]]
+    return build_state(fields) if made is ContactState else made(**fields)
 
 
 def _carry_value(value: Any) -> Any:
     """A value of an older format, which did not say whether a tag in doubt was ever observed."""
-    return (
-        dataclasses.replace(value, unconfirmed=value.doubt & value.ledger) if isinstance(value, ContactState) else value
-    )
+    return _with_unconfirmed(value, value.doubtful) if isinstance(value, ContactState) else value
+
+
+def _with_unconfirmed(state: ContactState, tags: TagSet) -> ContactState:
+    return dataclasses.replace(state, ledger=dataclasses.replace(state.ledger, unconfirmed=tags & state.ledger.tags))
 
 
 def _carry_intent(
@@ -158,10 +168,7 @@ def _carry_intent(
     """An intent of an older format: the tags that it adds are in doubt from here on, until its answer is recorded."""
     if batch.action is Action.ADD:
         added = frozenset(batch.tags)
-        changed = {
-            contact: dataclasses.replace(known, unconfirmed=(known.doubt | added) & known.ledger)
-            for contact, known in changed.items()
-        }
+        changed = {contact: _with_unconfirmed(state, state.doubtful | added) for contact, state in changed.items()}
     return lease, run, batch, changed, now
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, DatedTags, UndecidedReading
 from reconciler.core.model.names import Instant, SetName, Tag, TagSet
-from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.state_fields import (
+    FIELDS,
+    ContradictoryState,
+    StateField,
+    build_state,
+    name_faults,
+    state_fields,
+)
 from reconciler.store.database import Database, decoding, first
 
-_COLUMNS = (
-    "observed, observed_at, origin, ledger, kept, doubt, doubt_at, quarantine, quarantined_at,"
-    " quarantined_since, membership, restored, unconfirmed, spent, reading, attempted_at"
-)
+_COLUMNS = ", ".join(field.name for field in FIELDS)
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 _ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
 
@@ -59,28 +64,17 @@ class Interning:
         return number
 
     def _insert(self, location: int, known: ContactState) -> int:
-        row = (
-            location,
-            self.optional(known.observed),
-            known.observed_at,
-            known.origin,
-            self.tagset(known.ledger),
-            self.tagset(known.kept),
-            self.tagset(known.doubt),
-            known.doubt_at,
-            known.quarantine,
-            known.quarantined_at,
-            known.quarantined_since,
-            None if known.membership is None else json.dumps(sorted(known.membership)),
-            json.dumps(known.restored),
-            self.tagset(known.unconfirmed),
-            json.dumps(known.spent),
-            _reading_text(known.reading),
-            known.attempted_at,
-        )
+        row = (location, *(self._column(field, value) for field, value in state_fields(known)))
         marks = ", ".join((self._database.next_known, *"?" * len(row)))
         insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
         return int(first(self._database.execute(insert, row))[0])
+
+    def _column(self, field: StateField, value: Any) -> Any:
+        if value is None:
+            return None
+        if field.kind == TagSet:
+            return self.tagset(value)
+        return _WRITERS[field.kind](value) if field.kind in _WRITERS else value
 
     def read(self, location: int) -> tuple[dict[int, int], list[ContactState]]:
         """The location's patterns, UNKNOWN first, and the place of each stored number among them."""
@@ -90,9 +84,9 @@ class Interning:
 
     @decoding()
     def _stored(self, location: int) -> list[tuple[int, ContactState]]:
-        tagsets = {number: tags_of(text) for number, text in self._database.execute("SELECT n, tags FROM tagsets")}
+        tagsets = read_tagsets(self._database)
         stored = self._database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
-        return [(number, _known(tuple(row), tagsets)) for number, *row in stored]
+        return [(number, _state(row, tagsets)) for number, *row in stored]
 
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
@@ -108,41 +102,60 @@ def tags_of(text: str) -> TagSet:
     return frozenset(Tag(tag) for tag in json.loads(text))
 
 
-def _known(row: tuple[Any, ...], tagsets: dict[int, TagSet]) -> ContactState:
-    observed, observed_at, origin, ledger, kept, doubt, doubt_at, *refused = row[:11]
-    quarantine, quarantined_at, quarantined_since, membership = refused
-    restored, unconfirmed, spent, reading, attempted_at = row[11:]
-    return ContactState(
-        observed=None if observed is None else tagsets[observed],
-        observed_at=observed_at,
-        origin=ObservationOrigin(origin),
-        ledger=tagsets[ledger],
-        kept=tagsets[kept],
-        doubt=tagsets[doubt],
-        doubt_at=doubt_at,
-        quarantine=None if quarantine is None else Rejection(quarantine),
-        quarantined_at=quarantined_at,
-        quarantined_since=quarantined_since,
-        membership=None if membership is None else frozenset(map(SetName, json.loads(membership))),
-        restored=_dated(restored),
-        # before schema version 4 states did not say whether a tag in doubt was ever observed
-        unconfirmed=tagsets[doubt] & tagsets[ledger] if unconfirmed is None else tagsets[unconfirmed],
-        spent=_dated(spent),
-        reading=None if reading is None else _reading(json.loads(reading)),
-        attempted_at=attempted_at,
+def find_contradictions(database: Database) -> Iterator[str]:
+    """A line for each stored pattern whose columns make no state."""
+    tagsets = read_tagsets(database)
+    stored = (
+        f"SELECT known.n, id, {_COLUMNS} FROM known JOIN locations ON known.location = locations.n ORDER BY known.n"
     )
+    for number, location, *row in database.execute(stored).fetchall():
+        try:
+            _state(row, tagsets)
+        except ContradictoryState as error:
+            contacts = [
+                contact for (contact,) in database.execute("SELECT id FROM contacts WHERE known = ?", (number,))
+            ]
+            yield from (f"location {location}: {line}" for line in name_faults(contacts, error.faults))
 
 
-def _dated(text: str) -> tuple[tuple[Tag, Instant], ...]:
-    return tuple((Tag(tag), Instant(at)) for tag, at in json.loads(text))
+def read_tagsets(database: Database) -> dict[int, TagSet]:
+    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
 
 
-def _reading_text(reading: UndecidedReading | None) -> str | None:
-    if reading is None:
-        return None
+def _state(row: Sequence[Any], tagsets: dict[int, TagSet]) -> ContactState:
+    stored = zip(FIELDS, row, strict=True)
+    values: dict[str, Any] = {
+        field.name: None if value is None else _value(field.kind, value, tagsets) for field, value in stored
+    }
+    if values["unconfirmed"] is None:
+        # before schema version 4 states did not say whether a tag in doubt was ever observed
+        values["unconfirmed"] = values["doubt"] & values["ledger"]
+    return build_state(values)
+
+
+def _value(kind: Any, stored: Any, tagsets: dict[int, TagSet]) -> Any:
+    # the types without a reader of their own are made of the value that the column holds
+    return tagsets[stored] if kind == TagSet else _READERS.get(kind, kind)(stored)
+
+
+def _reading_text(reading: UndecidedReading) -> str:
     return json.dumps([reading.asked, reading.answered, reading.served, reading.updated, sorted(reading.tags)])
 
 
-def _reading(stored: Any) -> UndecidedReading:
-    asked, answered, served, updated, tags = stored
+def _read_reading(text: str) -> UndecidedReading:
+    asked, answered, served, updated, tags = json.loads(text)
     return UndecidedReading(asked, answered, served, updated, frozenset(map(Tag, tags)))
+
+
+_WRITERS: Mapping[object, Callable[[Any], str]] = {
+    DatedTags: json.dumps,
+    frozenset[SetName]: lambda names: json.dumps(sorted(names)),
+    UndecidedReading: _reading_text,
+}
+"""How a column holds the values of a type, where it does not hold them as they are; tag sets are numbers."""
+
+_READERS: Mapping[object, Callable[[str], Any]] = {
+    DatedTags: lambda text: tuple((Tag(tag), Instant(at)) for tag, at in json.loads(text)),
+    frozenset[SetName]: lambda text: frozenset(map(SetName, json.loads(text))),
+    UndecidedReading: _read_reading,
+}

@@ -52,8 +52,9 @@ class StatePerLocation(Generic[Port_co]):
         return self._ports[location]
 
     def find_faults(self) -> Sequence[str]:
+        faults = ((place, fault) for place in self.list_locations() for fault in self.at(place).find_faults())
+        # a fault of contacts names its location itself
         return tuple(
-            f"location {location}: {fault}"
-            for location in self.list_locations()
-            for fault in self.at(location).find_faults()
+            fault if fault.startswith(f"location {place}: ") else f"location {place}: {fault}"
+            for place, fault in faults
         )

@@ -149,7 +149,8 @@ def entering(
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
     return {
-        contact: spelling.missing_from(known.ledger, before.get(contact, NONE)) for contact, known in changed.items()
+        contact: spelling.missing_from(known.ledger.tags, before.get(contact, NONE))
+        for contact, known in changed.items()
     }
 
 
@@ -181,7 +182,7 @@ def answered(
         lost = (
             NONE
             if after is None or verdict.outcome is Outcome.REJECTED
-            else spelling.missing_from(ledger, after.ledger)
+            else spelling.missing_from(ledger, after.ledger.tags)
         )
         yield contact, Answer(verdict, gone | lost)
 

@@ -15,7 +15,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling, make_spelling
 from reconciler.store.database import Database, decoding, first
-from reconciler.store.pattern_table import Interning, tags_of
+from reconciler.store.pattern_table import Interning, read_tagsets, tags_of
 
 _UNANSWERED = """
 SELECT contacts.id, tagsets.tags, batches.intended, batches.action = 'add' AND known.unconfirmed IS NULL
@@ -104,8 +104,10 @@ def read_doubts(database: Database, location: int, observed: ContactStates) -> d
     for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
         tags, known = tags_of(text), doubted.get(contact) or observed[contact]
         # an intent of before schema version 4 did not store them: its adds are unconfirmed until answered
-        asked = known.unconfirmed | (tags & known.ledger) if unwritten else known.unconfirmed
-        doubted[contact] = replace(known.in_doubt(tags, intended), unconfirmed=asked)
+        if unwritten:
+            asked = known.ledger.unconfirmed | (tags & known.ledger.tags)
+            known = replace(known, ledger=replace(known.ledger, unconfirmed=asked))
+        doubted[contact] = known.with_doubt(tags, intended)
     return doubted
 
 
@@ -138,7 +140,7 @@ def read_facts(database: Database, location: int) -> Facts:
 @decoding()
 def read_batches(database: Database, run: str) -> Sequence[BatchRecord]:
     """The batches of a run; contacts that were answered alike share one Answer."""
-    tagsets = _tagsets(database)
+    tagsets = read_tagsets(database)
     # a run of a million rows has a few hundred different answers
     alike: dict[tuple[Any, ...], Answer] = {}
 
@@ -155,12 +157,8 @@ def read_batches(database: Database, run: str) -> Sequence[BatchRecord]:
 def read_trail(database: Database, location: LocationId, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
     """The batches with a row of the contact, each with that row alone, and the id of its run."""
     rows = database.execute(_TRAIL, (location, contact)).fetchall()
-    tagsets = _tagsets(database)
+    tagsets = read_tagsets(database)
     return tuple((run, _batch(row[:5], {contact: _answer(tuple(row[5:]), tagsets)})) for run, *row in rows)
-
-
-def _tagsets(database: Database) -> dict[int, TagSet]:
-    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
 
 
 def _batch(asked: Sequence[Any], answers: dict[ContactId, Answer]) -> BatchRecord:

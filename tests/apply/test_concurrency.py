@@ -130,5 +130,5 @@ def test_locations_run_side_by_side_and_fail_alone(tmp_path: Path) -> None:
     }
     assert scene.places[THERE].sent[0].began == scene.here.sent[0].began == START
     assert scene.tags("c0003", THERE) == {"b"}
-    assert scene.known("c0003").ledger == {"a"}  # type: ignore[attr-defined]
+    assert scene.known("c0003").ledger.tags == {"a"}  # type: ignore[attr-defined]
     assert name("dora") not in scene.here.crm.contacts

@@ -21,7 +21,7 @@ from reconciler.core.planning.changes import GIVEN, Selection
 from reconciler.core.running.doubt import ContactReading, settle_doubt
 from reconciler.store import open_store
 from tests.apply.test_daily import look_again
-from tests.build import DAY, HERE, a_rule, a_set, declare, tags, who
+from tests.build import DAY, HERE, a_rule, a_set, changed_state, declare, fields_of, tags, who
 from tests.fakes import START, a_holder
 from tests.scene import Scene, one_by_one
 
@@ -85,7 +85,7 @@ def given(scene: Scene, desired: Desired) -> dict[str, str]:
 
 def test_a_contact_that_is_missing_from_one_days_file_gets_no_second_welcome(scene: Scene) -> None:
     scene.run(WITHOUT)
-    assert scene.known("anna").ledger == frozenset()
+    assert scene.known("anna").ledger.tags == frozenset()
     tomorrow(scene)
     assert given(scene, TODAY) == {"anna": f"{GIVEN}, on {iso(START)[:10]}"}
     report = scene.run(TODAY)
@@ -128,7 +128,7 @@ def blind(scene: Scene) -> None:
 @pytest.mark.parametrize("leave", [pruned, unwanted, reverted, kept, for_a_day_not_once, blind])
 def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, leave: Callable[[Scene], None]) -> None:
     leave(scene)
-    assert scene.known("anna").ledger & tags("welcome") == frozenset()
+    assert scene.known("anna").ledger.tags & tags("welcome") == frozenset()
     if "welcome" in scene.tags("anna"):
         scene.edit("anna", remove="welcome")
     tomorrow(scene)
@@ -163,7 +163,7 @@ def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     scene.run(WITHOUT)
     tomorrow(scene)
     scene.run(WITHOUT)
-    assert scene.known("anna").ledger == frozenset()
+    assert scene.known("anna").ledger.tags == frozenset()
     scene.run(TODAY)
     assert (set(given(scene, TODAY)), welcomes(scene)) == ({"anna"}, 1)
 
@@ -196,7 +196,7 @@ def test_what_is_there_after_all_is_adopted(scene: Scene) -> None:
     tomorrow(scene)
     assert given(scene, TODAY) == {}
     scene.run(TODAY)
-    assert (scene.known("anna").ledger, welcomes(scene)) == (tags("welcome"), 1)
+    assert (scene.known("anna").ledger.tags, welcomes(scene)) == (tags("welcome"), 1)
 
 
 def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) -> None:
@@ -233,7 +233,10 @@ def test_a_refused_add_gave_nothing(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, {"anna": ""})
     scene.here.crm.delete(who("anna"), now=scene.clock.now())
     scene.run(of("anna"))
-    assert (scene.known("anna").spent, scene.known("anna").quarantine) == ((), Rejection.DELETED)
+    assert (scene.known("anna").past_adds.spent, fields_of(scene.known("anna"))["quarantine"]) == (
+        (),
+        Rejection.DELETED,
+    )
 
 
 def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
@@ -245,21 +248,24 @@ def test_what_was_tried_before_and_is_refused_now_may_have_been_given() -> None:
         record_answer(known, refused, Action.ADD, WELCOME, sent=sent, answered=at(2), once=WELCOME)
         for known, sent in ((first, at(0)), (retried, at(1)))
     ]
-    assert [(known.ledger, known.given_before) for known in told] == [(NONE, ()), (NONE, ((Tag("welcome"), at(0)),))]
+    assert [(known.ledger.tags, known.given_before) for known in told] == [
+        (NONE, ()),
+        (NONE, ((Tag("welcome"), at(0)),)),
+    ]
 
 
 def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
-    lost = record_intent(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).in_doubt(
+    lost = record_intent(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).with_doubt(
         WELCOME, at(0)
     )
     reading = ContactReading(NONE, at(-9), at(100), at(100), at(100))
     for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
         found = settle_doubt(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
-        assert found.known.spent == spent
+        assert found.known.past_adds.spent == spent
 
 
 def test_an_intent_that_was_withdrawn_gave_nothing() -> None:
-    before = replace(NEVER_OBSERVED, spent=((Tag("welcome"), at(-9)),))
+    before = changed_state(NEVER_OBSERVED, spent=((Tag("welcome"), at(-9)),))
     intended = record_intent(before, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME)
-    assert intended.spent == ((Tag("welcome"), at(0)),)
+    assert intended.past_adds.spent == ((Tag("welcome"), at(0)),)
     assert withdraw_intent(intended, before) == before

@@ -11,7 +11,7 @@ from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Merged
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
-from tests.build import a_set, contact, name
+from tests.build import a_set, contact, fields_of, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import Scene
 
@@ -26,7 +26,7 @@ def after_a_lost_write(
 
 
 def quarantined(scene: Scene, crowd: list[str]) -> list[str]:
-    return [each for each in crowd if known(scene, each).quarantine]
+    return [each for each in crowd if fields_of(known(scene, each))["quarantine"]]
 
 
 def known(scene: Scene, who: str) -> ContactState:
@@ -73,7 +73,7 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
     scene.want(a_set("s", "anna bert", "a"))
     report = scene.apply()
 
-    assert (pairs(report), known(scene, "anna").doubt, known(scene, "bert").doubt) == (
+    assert (pairs(report), known(scene, "anna").doubtful, known(scene, "bert").doubtful) == (
         {"seen": 1, "in_doubt": 1},
         {"a"},
         set(),
@@ -119,7 +119,7 @@ def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Pat
     # nobody is rejected whom the same report does not believe to be gone
     assert pairs(report) == {"seen": 75, "in_doubt": 25}
     assert {each.message for each in report.findings} == {"the contact is said not to be there, which is not believed"}
-    assert [each for each in crowd if known(scene, each).doubt] == gone
+    assert [each for each in crowd if known(scene, each).doubtful] == gone
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -133,7 +133,7 @@ def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tri
 
     assert (pairs(report), report.requests, report.exit_code) == ({"held": 40}, 0, ExitCode.PARTIAL)
     assert "could not be read" in report.findings[0].message
-    assert all(known(scene, each).doubt == {"a"} for each in CROWD)
+    assert all(known(scene, each).doubtful == {"a"} for each in CROWD)
     scene.here.network.plan = FaultPlan()
     assert pairs(scene.apply()) == {"seen" if when == "after" else "held": 40}
     # what was read and stays held is told once by the exit code, and by every plan
@@ -191,7 +191,7 @@ def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> 
     merged(scene, "anna", "bert")
     report = scene.apply()
 
-    assert (pairs(report), report.reads, known(scene, "anna").doubt) == ({"in_doubt": 1}, 1, {"own"})
+    assert (pairs(report), report.reads, known(scene, "anna").doubtful) == ({"in_doubt": 1}, 1, {"own"})
     assert f"answered as {name('bert')}: merged?" in " ".join(report.notes)
     assert known(scene, "bert") == ContactState()
 

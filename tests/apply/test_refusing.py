@@ -171,7 +171,7 @@ def test_a_tag_that_is_refused_is_found_and_left_out(tmp_path: Path) -> None:
     assert {(each.tags, each.outcome) for each in report.findings} == {(("much too long",), "not_sent")}
     assert "shorter than or equal to 5" in report.findings[0].message
     assert status(scene) == [RunStatus.COMPLETE]
-    assert scene.known("c0").ledger == {"a", "b", "c"}  # type: ignore[attr-defined]
+    assert scene.known("c0").ledger.tags == {"a", "b", "c"}  # type: ignore[attr-defined]
 
 
 def test_what_goes_stays_where_what_comes_was_refused(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from reconciler.core.planning.plan import Plan, combine_plans
 from reconciler.highlevel.client import HighLevel
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
-from tests.build import HERE, a_rule, a_set, contact, name, plan_options
+from tests.build import HERE, a_rule, a_set, contact, contact_state, name, plan_options
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene, without_limits
@@ -334,7 +334,7 @@ def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path:
     early = refreshed(scene, observed_by_hand(scene, "anna"))
     assert early.is_empty
     scene.apply(early)
-    assert scene.known("anna").doubt == {"vip"}  # type: ignore[attr-defined]
+    assert scene.known("anna").doubtful == {"vip"}  # type: ignore[attr-defined]
     scene.clock.ms += 90_000
     report = scene.apply(refreshed(scene, observed_by_hand(scene, "anna")))
 
@@ -374,7 +374,7 @@ def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> N
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("other"), START)
-        store.save_states(lease, {name("zzz"): ContactState(observed=frozenset())})
+        store.save_states(lease, {name("zzz"): contact_state(observed=frozenset())})
         store.release_lease(lease)
     report = scene.apply(plan)
 
@@ -408,7 +408,7 @@ def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tm
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("other"), START)
-        known = ContactState(frozenset({Tag("vip")}), Instant(START - 1), ObservationOrigin.GET)
+        known = contact_state(frozenset({Tag("vip")}), Instant(START - 1), ObservationOrigin.GET)
         store.save_states(lease, {name("bert"): known})
         store.release_lease(lease)
     report = scene.apply(plan)
@@ -524,8 +524,8 @@ def test_a_plan_that_the_state_has_outrun_sends_what_was_approved(tmp_path: Path
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("other"), START)
-        seen = ContactState(frozenset({Tag("vip")}), START, ObservationOrigin.GET)
-        pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
+        seen = contact_state(frozenset({Tag("vip")}), START, ObservationOrigin.GET)
+        pruned = contact_state(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.save_states(lease, {name("anna"): seen, name("cara"): pruned})
         store.release_lease(lease)
     scene.here.crm.add(name("anna"), ["vip"], now=START, by="human")
@@ -545,7 +545,7 @@ def test_guards_look_at_what_is_sent_not_at_what_is_left_out(tmp_path: Path) -> 
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("other"), START)
-        pruned = ContactState(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
+        pruned = contact_state(frozenset({Tag("x")}), START, ObservationOrigin.GET, ledger=frozenset({Tag("x")}))
         store.save_states(lease, dict.fromkeys(map(name, crowd), pruned))
         store.release_lease(lease)
     report = scene.apply(plan)

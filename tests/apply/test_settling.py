@@ -16,7 +16,7 @@ from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_reader
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
-from tests.build import HERE, a_rule, a_set, contact, name
+from tests.build import HERE, a_rule, a_set, contact, fields_of, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
 
@@ -50,7 +50,7 @@ def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> Non
 
     assert (pairs(report), report.reads, report.exit_code) == ({"seen": 1}, 1, ExitCode.DONE)
     assert report.findings == ()
-    assert (len(scene.here.sent), known(scene, "anna").doubt) == (1, set())
+    assert (len(scene.here.sent), known(scene, "anna").doubtful) == (1, set())
     converged(scene)
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
     assert (pairs(report), report.requests, report.exit_code) == ({"applied": 1, "held": 1}, 2, ExitCode.PARTIAL)
     assert facts(scene) is False
     assert "nothing proves" in report.findings[0].message
-    assert known(scene, "bert").doubt == {"b"}
+    assert known(scene, "bert").doubtful == {"b"}
     converged(scene)
 
 
@@ -113,7 +113,7 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
     # its answer ends the doubt, and does not show the tag
     assert pairs(scene.apply())["applied"] == 1
     (plan,) = scene.plan().locations
-    assert (known(scene, "anna").doubt, [(each.why, each.tags) for each in plan.held]) == (
+    assert (known(scene, "anna").doubtful, [(each.why, each.tags) for each in plan.held]) == (
         set(),
         [(UNCONFIRMED, ("hello",))],
     )
@@ -229,7 +229,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"rejected": 1, "held": 1}, ExitCode.PARTIAL)
-    assert known(scene, "anna").quarantine == "deleted"
+    assert fields_of(known(scene, "anna"))["quarantine"] == "deleted"
     converged(scene)
 
 
@@ -243,7 +243,7 @@ def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Pat
     assert "stays in doubt" in report.notes[0]
     scene.clock.ms += 90_000
     # the next run reads it
-    assert (pairs(scene.apply()), known(scene, "anna").doubt) == ({"held": 1}, {"a"})
+    assert (pairs(scene.apply()), known(scene, "anna").doubtful) == ({"held": 1}, {"a"})
 
 
 def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) -> None:
@@ -302,7 +302,10 @@ def test_a_contact_of_another_location_is_told_by_its_reading(tmp_path: Path) ->
     scene.want(a_set("s", "anna away", "a"))
     report = scene.apply()
 
-    assert (pairs(report), known(scene, "away").quarantine) == ({"seen": 1, "rejected": 1}, "other location")
+    assert (pairs(report), fields_of(known(scene, "away"))["quarantine"]) == (
+        {"seen": 1, "rejected": 1},
+        "other location",
+    )
     converged(scene)
 
 
@@ -404,7 +407,7 @@ def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_pat
     assert report.exit_code == ExitCode.QUOTA
     assert "let no request through for" in report.error
     assert pairs(report) == {"seen": 1, "in_doubt": 1}
-    assert sorted(map(len, (known(scene, "anna").doubt, known(scene, "bert").doubt))) == [0, 1]
+    assert sorted(map(len, (known(scene, "anna").doubtful, known(scene, "bert").doubtful))) == [0, 1]
     scene.here.network.plan = FaultPlan()
     assert scene.apply().exit_code == ExitCode.DONE
     converged(scene)

@@ -138,7 +138,7 @@ def test_the_journal_tells_what_was_sent_and_the_state_what_is_there(tmp_path: P
     known = state.observed[name("anna")]
 
     assert batch.tags == (SENT,)
-    assert (known.ledger, known.observed, state.facts.aliases) == ({KEPT}, {KEPT}, ((SENT, KEPT),))
+    assert (known.ledger.tags, known.observed, state.facts.aliases) == ({KEPT}, {KEPT}, ((SENT, KEPT),))
 
 
 def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_ended(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
 from tests.apply.test_scenarios import FREE, converged, pairs, status
-from tests.build import a_set, contact, name
+from tests.build import a_set, contact, fields_of, name
 from tests.fakes import a_holder
 from tests.scene import THERE, Scene
 
@@ -41,7 +41,7 @@ def test_where_many_are_refused_nobody_is_quarantined(tmp_path: Path) -> None:
     assert "20 of 120 rows were refused" in report.error
     assert "probably wrong" in report.error
     known = [scene.known(each) for each in strangers(20)]
-    assert {(each.quarantine, each.ledger) for each in known} == {(None, frozenset())}  # type: ignore[attr-defined]
+    assert {(each.quarantine, each.ledger.tags) for each in known} == {(None, frozenset())}  # type: ignore[attr-defined]
     # nothing was concluded: they are planned again
     assert scene.plan().locations[0].summary.adds == 20
 
@@ -52,7 +52,7 @@ def test_few_that_are_refused_are_quarantined(tmp_path: Path, good: int, bad: in
     report = scene.apply()
 
     assert (pairs(report), report.error) == ({"applied": good, "rejected": bad}, "")
-    assert scene.known("x000").quarantine == "other location"  # type: ignore[attr-defined]
+    assert fields_of(scene.known("x000"))["quarantine"] == "other location"  # type: ignore[attr-defined]
     converged(scene)
 
 
@@ -61,7 +61,7 @@ def test_deleted_contacts_are_no_sign_of_a_wrong_token(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), *gone, options=FREE)
     scene.want(a_set("s", ["anna", *strangers(50)], "vip"))
 
-    assert (pairs(scene.apply()), scene.known("x000").quarantine) == (  # type: ignore[attr-defined]
+    assert (pairs(scene.apply()), fields_of(scene.known("x000"))["quarantine"]) == (  # type: ignore[attr-defined]
         {"applied": 1, "rejected": 50},
         "deleted",
     )
@@ -75,7 +75,7 @@ def test_a_run_killed_before_its_end_has_quarantined_nobody(tmp_path: Path) -> N
     assert all(scene.known(each).quarantine is None for each in strangers(3))  # type: ignore[attr-defined]
     report = scene.apply()
     assert report.pairs["rejected"] >= 2
-    assert scene.known("x000").quarantine == "other location"  # type: ignore[attr-defined]
+    assert fields_of(scene.known("x000"))["quarantine"] == "other location"  # type: ignore[attr-defined]
 
 
 def surprised(tmp_path: Path, number: int, **more: object) -> Scene:

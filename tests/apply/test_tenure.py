@@ -106,7 +106,7 @@ def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None
     assert "was taken over" in report.error
     with open_reader(scene.url) as reader:
         # the answer of the one request was refused: what is left of it is a doubt
-        assert [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubt] == [
+        assert [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubtful] == [
             who("anna")
         ]
 
@@ -146,7 +146,7 @@ def test_a_process_paused_just_before_a_request_leaves_no_doubt(tmp_path: Path) 
 
     assert (report.status, len(scene.updates)) == (RunStatus.STOPPED, 1)
     with open_reader(scene.url) as reader:
-        assert not any(known.doubt for _, known in reader.at(HERE).load_state().observed.items())
+        assert not any(known.doubtful for _, known in reader.at(HERE).load_state().observed.items())
 
 
 def test_a_paused_process_that_wakes_in_time_goes_on(scene: Scene) -> None:

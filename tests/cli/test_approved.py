@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.planning.plan import Plan
 from reconciler.planfile import load_plan, write_plan
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import SystemClock
+from tests.build import contact_state
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.fakes import a_holder
 
@@ -113,7 +114,7 @@ def test_a_plan_file_is_no_witness_of_an_approval(reconciler: Command, world: Wo
 def held(tried: int) -> None:
     """What a run leaves that was killed before the answer to its add of 0 came, and a reading that told nothing."""
     tags, now = frozenset({Tag("customer")}), SystemClock().now()
-    known = ContactState(
+    known = contact_state(
         observed=frozenset(),
         observed_at=Instant(now - 1_000),
         origin=ObservationOrigin.GET,

@@ -26,6 +26,7 @@ from reconciler.sandbox.app import READ_CONTACTS, SCOPES, Access, App
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock
+from tests.build import contact_state
 from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.listening import Listening
 from tests.fakes import a_holder
@@ -306,7 +307,7 @@ def doubtful(reconciler: Command, manifest: Manifest, project: Path) -> None:
     manifest(customers=([0, 1], ["customer"], []))
     assert reconciler("apply", "--auto-approve").code == 0
     now, tag = SystemClock().now(), frozenset({Tag("customer")})
-    known = ContactState(
+    known = contact_state(
         observed=frozenset(),
         observed_at=Instant(now - HOUR),
         origin=ObservationOrigin.GET,
@@ -338,7 +339,7 @@ def test_a_file_settles_no_doubt_and_retries_nothing(
     ended = reconciler("apply", "plan.json", "--auto-approve")
     assert (ended.code, sent(world)[before:]) == (3, [ANOTHER])
     assert "made with --retry-held, and a file gives no leave" in ended.err
-    assert observed(2).doubt == {"customer"}
+    assert observed(2).doubtful == {"customer"}
 
 
 @pytest.mark.usefixtures("doubtful")

@@ -37,7 +37,7 @@ def lost(tmp_path: Path) -> tuple[Scene, Path]:
 
 def in_doubt(scene: Scene) -> list[str]:
     with open_reader(scene.url) as reader:
-        return [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubt]
+        return [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubtful]
 
 
 def test_a_lost_answer_is_recorded_later(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:

@@ -32,7 +32,9 @@ from tests.build import (
     a_rule,
     a_set,
     carries,
+    changed_state,
     declare,
+    fields_of,
     loaded,
     only,
     plan_options,
@@ -100,7 +102,7 @@ def contacts(draw: st.DrawFn) -> tuple[ContactState, ContactState]:
     def known(mask: list[bool]) -> ContactState:
         told = {name: renamed(text, mask[index * 5 :]) for index, (name, text) in enumerate(parts.items())}
         made = unseen(**told) if observed is None else carries(renamed(observed, mask[15:]), **told)
-        return replace(
+        return changed_state(
             made,
             restored=tuple(sorted((Tag(renamed(tag, mask[20:])), at) for tag, at in dated.items())),
             # a pair that is unconfirmed is in the ledger by the same name
@@ -155,7 +157,7 @@ def test_a_drift_report_is_the_same_whatever_a_tag_is_called(
 @pytest.mark.parametrize("called", [SENT, KEPT])
 def test_what_a_person_names_is_the_tag_in_either_spelling(called: str) -> None:
     desired = declare(a_set("s", "anna", f"{SENT} a"), rule=[a_rule(SENT, once=True, max_adds=0)])
-    there = loaded(state(anna=replace(carries(""), spent=((Tag(SENT), Instant(NOW - DAY)),))), aliases=ALIASES)
+    there = loaded(state(anna=changed_state(carries(""), spent=((Tag(SENT), Instant(NOW - DAY)),))), aliases=ALIASES)
     options = plan_options(
         selection=Selection(tags=tags(called), again=tags(called)),
         allowances=(Allowance(Guard.MAX_ADDS, called, "meant"),),
@@ -232,19 +234,20 @@ def test_a_run_goes_on_with_the_spelling_that_was_approved() -> None:
 
 def test_a_doubt_is_in_one_spelling_with_all_that_goes_with_it() -> None:
     reading = UndecidedReading(Instant(1), Instant(2), tags=tags(f"a {SENT}"))
-    known = replace(unseen(ledger=f"{SENT} {KEPT}", doubt=SENT), unconfirmed=tags(SENT), reading=reading)
+    known = changed_state(unseen(ledger=f"{SENT} {KEPT}", doubt=SENT), unconfirmed=tags(SENT), reading=reading)
     read = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_state(known)
-    assert (read.ledger, read.doubt) == ({KEPT}, {KEPT})
+    assert (read.ledger.tags, read.doubtful) == ({KEPT}, {KEPT})
     # it was seen by its other name
-    assert read.unconfirmed == set()
-    assert read.reading == replace(reading, tags=tags(f"a {KEPT}"))
+    assert read.ledger.unconfirmed == set()
+    assert fields_of(read)["reading"] == replace(reading, tags=tags(f"a {KEPT}"))
 
 
 def test_what_stays_and_what_was_put_back_is_known_in_either_spelling() -> None:
     read = make_spelling([(Tag(SENT), Tag(KEPT))])
     dates = ((Tag(SENT), Instant(NOW - DAY)), (Tag(KEPT), Instant(NOW - 9 * DAY)))
-    known = replace(carries("", ledger=f"{SENT} a", kept=SENT), restored=tuple(sorted(dates)))
-    assert (read.spell_state(known).kept, read.spell_state(known).restored) == ({KEPT}, ((KEPT, NOW - DAY),))
+    known = changed_state(carries("", ledger=f"{SENT} a", kept=SENT), restored=tuple(sorted(dates)))
+    spelt = read.spell_state(known)
+    assert (spelt.ledger.kept, spelt.past_adds.restored) == ({KEPT}, ((KEPT, NOW - DAY),))
 
 
 def test_what_is_absent_in_one_spelling_and_present_in_the_other_is_present() -> None:

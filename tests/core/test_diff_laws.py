@@ -15,7 +15,7 @@ from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.changes import EVERYTHING, Diff
 from reconciler.core.planning.diff import diff, owned_in
-from tests.build import DAY, NOW, a_rule, a_set, carries, declare, state_of, unseen
+from tests.build import DAY, NOW, a_rule, a_set, carries, changed_state, declare, fields_of, state_of, unseen
 from tests.core.reference import Case, Expected, expect
 
 TAGS = ("a", "b", "g1", "g2", "wf-1", "z")
@@ -67,12 +67,12 @@ def knowns(draw: st.DrawFn, *, calm: bool = False) -> ContactState:
     told = {"ledger": ledger, "kept": kept, "doubt": doubt, "quarantine": quarantine}
     known = unseen(**told) if draw(st.booleans()) else carries(draw(some(TAGS, 5)), **told)
     restored = {Tag(tag): Instant(NOW - draw(st.sampled_from((DAY, 6 * DAY, 7 * DAY)))) for tag in ledger.split()}
-    known = replace(known, restored=tuple(sorted(restored.items())) if draw(st.booleans()) else ())
+    known = changed_state(known, restored=tuple(sorted(restored.items())) if draw(st.booleans()) else ())
     if quarantine is None:
         return known
     membership = draw(st.none() | st.sets(st.sampled_from(("s0", "s1")).map(SetName)).map(frozenset))
     refused = Instant(NOW - draw(st.sampled_from((DAY, 29 * DAY, 30 * DAY))))
-    return replace(known, quarantined_at=refused, membership=membership)
+    return changed_state(known, quarantined_at=refused, membership=membership)
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,16 @@ class World:
             authority="exact" if Authority.EXACT in strengths else "owned" if Authority.OWNED in strengths else "",
             ignore=tuple(pattern for each in active for pattern in each.ignore),
             observed=known.observed,
-            ledger=known.ledger,
-            keep=known.kept,
-            doubt=known.doubt,
-            quarantined=known.quarantined_at is not None
-            and known.quarantined_at > NOW - 30 * DAY
+            ledger=known.ledger.tags,
+            keep=known.ledger.kept,
+            doubt=known.doubtful,
+            quarantined=fields_of(known)["quarantined_at"] is not None
+            and fields_of(known)["quarantined_at"] > NOW - 30 * DAY
             and not self._moved(known, {each.name for each in own}),
             owned=named | set(self.desired.rules) | {tag for each in self.observed for tag in self._staying(each)},
             protected={tag for tag, rule in self.desired.rules.items() if rule.protected},
             once={tag for tag, rule in self.desired.rules.items() if rule.once},
-            lately={tag for tag, at in known.restored if at > NOW - 7 * DAY},
+            lately={tag for tag, at in known.past_adds.restored if at > NOW - 7 * DAY},
             grouped={Tag(GROUP[tag]) for tag in present if tag in GROUP}
             - {use.tag for each in active for use in each.absent},
             instead={GROUP[tag]: tag for tag in present if tag in GROUP},
@@ -118,14 +118,14 @@ class World:
     def _staying(self, contact: ContactId) -> set[Tag]:
         """The ledger without what leaves it: undesired, and known to be gone or to be kept."""
         known = self.observed[contact]
-        undesired = known.ledger - self._present(contact) - known.doubt
+        undesired = known.ledger.tags - self._present(contact) - known.doubtful
         gone = set() if known.observed is None else undesired - known.observed
-        return set(known.ledger - gone - (undesired & known.kept))
+        return set(known.ledger.tags - gone - (undesired & known.ledger.kept))
 
     def _moved(self, known: ContactState, belongs: set[SetName]) -> bool:
         """Left a set that is still there, or joined one while all that it belonged to are."""
         names = {each.name for each in self.sets}
-        before = belongs if known.membership is None else known.membership
+        before = belongs if fields_of(known)["membership"] is None else fields_of(known)["membership"]
         return bool((before & names) - belongs) or (before <= names and bool(belongs - before))
 
 
@@ -193,7 +193,7 @@ def test_the_order_in_which_contacts_became_known_means_nothing(world: World) ->
 def test_the_state_of_other_contacts_changes_no_plan(world: World, respelt: set[ContactId]) -> None:
     """A location may keep `a` as `A` on some contacts, where no answer has told so yet."""
     observed = {
-        contact: replace(known, observed=frozenset(Tag(tag.upper()) for tag in known.observed))
+        contact: changed_state(known, observed=frozenset(Tag(tag.upper()) for tag in known.observed))
         if contact in respelt and known.observed is not None
         else known
         for contact, known in world.observed.items()
@@ -234,7 +234,7 @@ def _send(found: Diff, desired: Desired, observed: ContactStates, carried: dict[
         for contact in entry.contacts:
             adopted = adopt_pairs(observed[contact], frozenset(entry.adopted), keep=frozenset())
             known = release_pairs(adopted, frozenset(entry.released))
-            observed.update({contact: replace(known, kept=frozenset(entry.kept))})
+            observed.update({contact: changed_state(known, kept=frozenset(entry.kept))})
     for action in (Action.ADD, Action.REMOVE):
         for delta in found.deltas:
             for contact in delta.contacts if delta.tags(action) else ():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority
@@ -12,7 +10,7 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import DriftReport, Evidence, find_drift
 from reconciler.core.planning.situation import Searched
-from tests.build import DAY, NOW, a_rule, a_set, carries, declare, loaded, only, state, tags, unseen
+from tests.build import DAY, NOW, a_rule, a_set, carries, changed_state, declare, loaded, only, state, tags, unseen
 
 VIP = declare(a_set("s", "anna", "vip", absent="trial"))
 
@@ -113,7 +111,7 @@ def test_what_was_observed_too_long_ago_is_stale() -> None:
 
 
 def test_what_others_take_away_again_and_again_is_flapping() -> None:
-    known = replace(carries("", ledger="vip", at=NOW - 1), restored=((Tag("vip"), Instant(NOW - DAY)),))
+    known = changed_state(carries("", ledger="vip", at=NOW - 1), restored=((Tag("vip"), Instant(NOW - DAY)),))
     assert drifted(find_drift(VIP, loaded(state(anna=known)), now=NOW)) == {"flapping vip anna"}
     assert drifted(find_drift(VIP, loaded(state(anna=known)), now=Instant(NOW + 8 * DAY))) == {"missing vip anna"}
 

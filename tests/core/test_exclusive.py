@@ -140,5 +140,7 @@ def test_it_is_taken_from_holders_that_were_shown_and_from_nobody_else(
         and "board" in (each.observed or ())
     }
     assert taken <= shown - {"anna"}
-    left = {each for each in shown - {"anna"} if not contacts[each].doubt and "board" not in contacts[each].ledger}
+    left = {
+        each for each in shown - {"anna"} if not contacts[each].doubtful and "board" not in contacts[each].ledger.tags
+    }
     assert left <= taken

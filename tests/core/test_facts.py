@@ -9,11 +9,13 @@ import pytest
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, accept, read_state, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
+from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.state_fields import ContradictoryState
 from reconciler.core.planning.plan import LocationState
+from tests.build import contact_state
 from tests.fakes import START
 
 HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)
@@ -39,7 +41,7 @@ def test_facts_survive_a_document(facts: Facts) -> None:
 
 
 def test_what_was_given_read_and_tried_before_survives_a_document() -> None:
-    known = ContactState(
+    known = contact_state(
         doubt=frozenset({Tag("a")}),
         doubt_at=START,
         spent=((Tag("a"), START), (Tag("b"), START)),
@@ -97,16 +99,19 @@ def test_a_push_of_other_facts_is_a_change() -> None:
         (ContactState(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
         (ContactState(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
         (ContactState(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),
-        (ContactState(quarantined_since=START), NO_FACTS, "first refused after it was last refused"),
-        (ContactState(membership=frozenset({SetName("s")})), NO_FACTS, "and no quarantine"),
-        (ContactState(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
-        (ContactState(spent=((Tag("a"), START), (Tag("a"), Instant(START + 1)))), NO_FACTS, "at several times"),
-        (ContactState(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
-        (ContactState(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
-        (ContactState(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
+        (
+            contact_state(quarantine=Rejection.INVALID, quarantined_at=START, quarantined_since=Instant(START + 1)),
+            NO_FACTS,
+            "first refused after it was last refused",
+        ),
+        (contact_state(restored=((Tag("a"), START),)), NO_FACTS, "not under management"),
+        (contact_state(spent=((Tag("a"), START), (Tag("a"), Instant(START + 1)))), NO_FACTS, "at several times"),
+        (contact_state(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
+        (contact_state(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
+        (contact_state(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
         (ContactState(), Facts(limits_at=START), "and no limit"),
         (
-            ContactState(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
+            contact_state(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
             NO_FACTS,
             "restored at a time that is yet to come",
         ),
@@ -117,8 +122,43 @@ def test_what_does_not_hang_together_is_told(known: ContactState, facts: Facts, 
     assert line in found
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [
+        ("observed_at", None, "observed tags without a time and an origin, or these without tags"),
+        ("observed", None, "observed tags without a time and an origin, or these without tags"),
+        ("origin", "", "observed by nobody"),
+        ("doubt", [], "a doubt without a time, or a time without a doubt"),
+        ("doubt_at", None, "a doubt without a time, or a time without a doubt"),
+        ("quarantine", None, "a quarantine without a time, or a time without a quarantine"),
+        ("quarantined_at", None, "first refused after it was last refused"),
+    ],
+)
+def test_fields_that_contradict_one_another_make_no_state(field: str, value: object, line: str) -> None:
+    whole = contact_state(
+        frozenset({Tag("a")}),
+        START,
+        ObservationOrigin.GET,
+        doubt=frozenset({Tag("b")}),
+        doubt_at=START,
+        quarantine=Rejection.INVALID,
+        quarantined_at=START,
+        quarantined_since=START,
+    )
+    document = json.loads(json.dumps(state_document([portable(whole)])))
+    document["locations"][0]["known"][0][field] = value
+    with pytest.raises(InvalidInput) as caught:
+        read_state(document, path="x")
+    assert f"x: 1 contacts ({ANNA}): {line}" in [str(problem) for problem in caught.value.problems]
+
+
+def test_sets_of_a_quarantine_that_is_none_make_no_state() -> None:
+    with pytest.raises(ContradictoryState, match="and no quarantine"):
+        contact_state(membership=frozenset({SetName("s")}))
+
+
 def test_what_hangs_together_is_not() -> None:
-    quarantined = ContactState(
+    quarantined = contact_state(
         quarantine=Rejection.INVALID,
         quarantined_at=START,
         quarantined_since=START,

@@ -31,7 +31,7 @@ from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.revert import Reversal, read_reversal, undo_changes
-from tests.build import HERE, NOW, SETTLE, a_rule, a_set, declare, ids, only
+from tests.build import HERE, NOW, SETTLE, a_rule, a_set, changed_state, declare, ids, only
 
 PEOPLE = ids("anna bert")
 TAGS = tuple(map(Tag, "abc"))
@@ -196,7 +196,7 @@ class History:
             for contact in entry.contacts:
                 known = self.observed[contact]
                 self.ours |= {(contact, tag) for tag in entry.adopted if tag in self.carried[contact]}
-                on_purpose = known.kept if self.undoing is None else frozenset(entry.released)
+                on_purpose = known.ledger.kept if self.undoing is None else frozenset(entry.released)
                 let_go = {(contact, tag) for tag in entry.released if tag in on_purpose}
                 self.ours -= let_go
                 if self.undoing is None:
@@ -206,11 +206,11 @@ class History:
                     given = {tag for tag in entry.released if (contact, tag) in self.put}
                     assert not given, f"{contact} {given} was put there by a run of ours, and a revert lets go of it"
                 before = self.adopted[-1].get(contact, NONE)
-                self.adopted[-1][contact] = before | (frozenset(entry.adopted) - known.ledger)
+                self.adopted[-1][contact] = before | (frozenset(entry.adopted) - known.ledger.tags)
                 after = release_pairs(
                     adopt_pairs(known, frozenset(entry.adopted), keep=NONE), frozenset(entry.released)
                 )
-                self.observed.update({contact: replace(after, kept=frozenset(entry.kept))})
+                self.observed.update({contact: changed_state(after, kept=frozenset(entry.kept))})
 
     def send(self, batch: Batch, spent: dict[ContactId, TagSet]) -> set[ContactId]:
         """One request with one of its many ends; the contacts that did not end well."""
@@ -246,9 +246,9 @@ class History:
                 answered=Instant(self.now),
                 settle_ms=SETTLE,
             )
-            ledger = self.observed[contact].ledger
-            gone = (ledger - known.ledger) | (ledger & verdict.removed)
-            answers[contact] = Answer(verdict, gone, ledger - before[contact].ledger)
+            ledger = self.observed[contact].ledger.tags
+            gone = (ledger - known.ledger.tags) | (ledger & verdict.removed)
+            answers[contact] = Answer(verdict, gone, ledger - before[contact].ledger.tags)
             self.observed.update({contact: known})
         self.journal[-1].append(a_record(batch, sent, answers, BatchStatus.ANSWERED))
         bad = {each for each, verdict in verdicts.items() if verdict.outcome not in (Outcome.APPLIED, Outcome.NOOP)}
@@ -259,7 +259,7 @@ class History:
         tags = frozenset(batch.tags)
         unclear = dict.fromkeys(batch.contacts, Answer(ContactOutcome(Outcome.IN_DOUBT)))
         self.journal[-1].append(a_record(batch, sent, unclear, BatchStatus.IN_DOUBT))
-        self.observed.update({each: self.observed[each].in_doubt(tags, sent) for each in batch.contacts})
+        self.observed.update({each: self.observed[each].with_doubt(tags, sent) for each in batch.contacts})
 
     def arrive(self, action: Action, contact: ContactId, tags: TagSet, end: str) -> ContactOutcome:
         """What the API does with one contact of a request, now or later or never, and what it answers."""
@@ -296,11 +296,11 @@ class History:
     def check(self) -> None:
         coming = {(each.contact, tag) for each in self.late if each.action is Action.ADD for tag in each.ours}
         for contact, tag in self.ours | coming:
-            assert tag in self.observed[contact].ledger, f"{contact} {tag} is ours and not in the ledger"
+            assert tag in self.observed[contact].ledger.tags, f"{contact} {tag} is ours and not in the ledger"
         found = diff(self.desired, self.observed)
         for contact in PEOPLE:
             told = self.told(found, contact)
-            for tag in self.observed[contact].ledger:
+            for tag in self.observed[contact].ledger.tags:
                 assert tag in told, f"{contact} {tag} is in the ledger, and no plan says a word of it"
 
     def told(self, found: Diff, contact: ContactId) -> set[str]:

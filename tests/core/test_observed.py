@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -18,11 +17,20 @@ from reconciler.core.model.contact_changes import (
     release_pairs,
     withdraw_intent,
 )
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.contact_state import (
+    NEVER_OBSERVED,
+    ContactState,
+    ContactStates,
+    Doubt,
+    Ledger,
+    Observation,
+    ObservationOrigin,
+    Quarantine,
+)
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.observing.refresh_rules import record_observations
-from tests.build import DAY, NOW, SETTLE, carries, ids, state, tags, unseen
+from tests.build import DAY, NOW, SETTLE, carries, changed_state, fields_of, ids, state, tags, unseen
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
 IN_DOUBT = ContactOutcome(Outcome.IN_DOUBT)
@@ -50,7 +58,7 @@ def test_an_answer_is_the_next_observation() -> None:
 
 def test_an_intended_add_is_under_management_from_here_on() -> None:
     known = record_intent(carries("y"), ADD, tags("x y"), keep=tags("x z"), at=Instant(NOW))
-    assert (known.ledger, known.kept) == (tags("x y"), tags("x"))
+    assert (known.ledger.tags, known.ledger.kept) == (tags("x y"), tags("x"))
 
 
 def test_an_intended_removal_changes_nothing_that_is_known() -> None:
@@ -65,54 +73,64 @@ def test_what_had_no_effect_is_withdrawn_whole() -> None:
 
 def test_a_removed_tag_leaves_the_ledger_and_one_that_stayed_does_not() -> None:
     known = answer(carries("x y", ledger="x y", kept="x"), applied("x y", removed="x"), REMOVE, "x y")
-    assert (known.ledger, known.kept) == (tags("y"), tags(""))
+    assert (known.ledger.tags, known.ledger.kept) == (tags("y"), tags(""))
 
 
 def test_a_rejected_add_leaves_the_ledger_and_quarantines_the_contact() -> None:
     known = answer(record_intent(carries(""), ADD, tags("x"), keep=tags("x"), at=Instant(NOW)), DELETED, ADD, "x")
-    assert (known.ledger, known.kept, known.quarantine, known.quarantined_at) == (tags(""), tags(""), "deleted", NOW)
+    assert (
+        known.ledger.tags,
+        known.ledger.kept,
+        fields_of(known)["quarantine"],
+        fields_of(known)["quarantined_at"],
+    ) == (
+        tags(""),
+        tags(""),
+        "deleted",
+        NOW,
+    )
 
 
 def test_a_rejected_add_in_doubt_from_before_stays_in_the_ledger() -> None:
-    assert answer(unseen(ledger="x", doubt="x"), DELETED, ADD, "x").ledger == tags("x")
+    assert answer(unseen(ledger="x", doubt="x"), DELETED, ADD, "x").ledger.tags == tags("x")
 
 
 def test_a_rejected_removal_stays_in_the_ledger() -> None:
-    assert answer(carries("x", ledger="x"), DELETED, REMOVE, "x").ledger == tags("x")
+    assert answer(carries("x", ledger="x"), DELETED, REMOVE, "x").ledger.tags == tags("x")
 
 
 def test_an_unclear_answer_leaves_a_doubt_as_old_as_its_sending() -> None:
     known = answer(carries("y", ledger="x"), IN_DOUBT, ADD, "x")
-    assert (known.observed, known.doubt, known.doubt_at) == (tags("y"), tags("x"), NOW - 1_000)
+    assert (known.observed, known.doubtful, fields_of(known)["doubt_at"]) == (tags("y"), tags("x"), NOW - 1_000)
 
 
 def test_a_later_doubt_makes_an_earlier_one_no_older() -> None:
-    known = NEVER_OBSERVED.in_doubt(tags("x"), Instant(NOW)).in_doubt(tags("y"), Instant(NOW - DAY))
-    assert (known.doubt, known.doubt_at) == (tags("x y"), NOW)
+    known = NEVER_OBSERVED.with_doubt(tags("x"), Instant(NOW)).with_doubt(tags("y"), Instant(NOW - DAY))
+    assert (known.doubtful, fields_of(known)["doubt_at"]) == (tags("x y"), NOW)
 
 
 def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None:
-    doubtful = NEVER_OBSERVED.in_doubt(tags("x"), Instant(NOW))
-    assert look(doubtful, "", at=NOW + SETTLE - 1).doubt == tags("x")
+    doubtful = NEVER_OBSERVED.with_doubt(tags("x"), Instant(NOW))
+    assert look(doubtful, "", at=NOW + SETTLE - 1).doubtful == tags("x")
     settled = look(doubtful, "", at=NOW + SETTLE)
-    assert (settled.doubt, settled.doubt_at) == (tags(""), None)
+    assert (settled.doubtful, fields_of(settled)["doubt_at"]) == (tags(""), None)
 
 
 def test_the_answer_to_a_hasty_write_does_not_end_a_doubt() -> None:
-    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(
+    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).with_doubt(
         tags("x"), Instant(NOW)
     )
     hasty = answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + 2_000)
-    assert (hasty.observed, hasty.doubt) == (tags("y"), tags("x"))
-    assert answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + SETTLE).doubt == tags("")
+    assert (hasty.observed, hasty.doubtful) == (tags("y"), tags("x"))
+    assert answer(doubtful, applied("", added="y"), ADD, "y", at=NOW + SETTLE).doubtful == tags("")
 
 
 def test_a_hasty_removal_does_not_free_what_may_still_land() -> None:
-    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).in_doubt(
+    doubtful = record_intent(carries(""), ADD, tags("x"), keep=tags(""), at=Instant(NOW)).with_doubt(
         tags("x"), Instant(NOW)
     )
-    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + 2_000).ledger == tags("x")
-    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + SETTLE).ledger == tags("")
+    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + 2_000).ledger.tags == tags("x")
+    assert answer(doubtful, applied(""), REMOVE, "x", at=NOW + SETTLE).ledger.tags == tags("")
 
 
 def test_an_older_observation_changes_nothing() -> None:
@@ -123,18 +141,22 @@ def test_an_older_observation_changes_nothing() -> None:
 
 def test_being_seen_ends_a_quarantine() -> None:
     known = carries("x", quarantine=Rejection.DELETED, at=NOW)
-    assert look(known, "x", at=NOW).quarantine is None
+    assert fields_of(look(known, "x", at=NOW))["quarantine"] is None
 
 
 def test_having_been_seen_before_it_began_does_not_end_a_quarantine() -> None:
-    known = replace(carries("x", at=NOW - DAY), quarantine=Rejection.DELETED, quarantined_at=Instant(NOW))
+    known = changed_state(carries("x", at=NOW - DAY), quarantine=Rejection.DELETED, quarantined_at=Instant(NOW))
     seen = look(known, "x y", at=NOW - 1)
-    assert (seen.observed, seen.quarantine, seen.quarantined_at) == (tags("x y"), "deleted", NOW)
+    assert (seen.observed, fields_of(seen)["quarantine"], fields_of(seen)["quarantined_at"]) == (
+        tags("x y"),
+        "deleted",
+        NOW,
+    )
 
 
 def test_adopting_and_releasing() -> None:
     adopted = adopt_pairs(carries("x y"), tags("x y"), keep=tags("x"))
-    assert (adopted.ledger, adopted.kept) == (tags("x y"), tags("x"))
+    assert (adopted.ledger.tags, adopted.ledger.kept) == (tags("x y"), tags("x"))
     assert release_pairs(adopted, tags("x")) == carries("x y", ledger="y")
 
 
@@ -155,13 +177,10 @@ words = st.frozensets(st.sampled_from(tuple(tags("x y z"))))
 instants = st.integers(NOW - 10, NOW + 10).map(Instant)
 knowns = st.builds(
     ContactState,
-    observed=st.none() | words,
-    observed_at=st.none() | instants,
-    ledger=words,
-    doubt=words,
-    doubt_at=instants,
-    quarantine=st.none() | st.sampled_from(Rejection),
-    quarantined_at=instants,
+    observation=st.none() | st.builds(Observation, words, instants, st.just(ObservationOrigin.GET)),
+    ledger=st.builds(Ledger, words),
+    doubt=st.none() | st.builds(Doubt, words.filter(bool), instants),
+    quarantine=st.none() | st.builds(Quarantine, st.sampled_from(Rejection), instants),
 )
 
 
@@ -172,8 +191,8 @@ def test_an_observation_moves_time_forward_and_never_the_ledger(
     for found, at in seen:
         before = known
         known = record_observation(known, found, at=at, origin=ObservationOrigin.GET, settle_ms=0)  # type: ignore[arg-type]
-        assert known.ledger == before.ledger
-        assert known.doubt in (before.doubt, frozenset())
+        assert known.ledger.tags == before.ledger.tags
+        assert known.doubtful in (before.doubtful, frozenset())
         assert (known.observed_at or 0) >= (before.observed_at or 0)
 
 

@@ -20,7 +20,7 @@ from reconciler.core.running.doubt import (
     record_search_row,
     searching_ms,
 )
-from tests.build import tags
+from tests.build import contact_state, fields_of, tags
 from tests.fakes import START
 
 RATE = Rate(100, 10_000)
@@ -34,7 +34,7 @@ def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -
     """In doubt by a request that was sent at 0."""
     seen = None if observed is None else tags(observed)
     when, origin = (None, ObservationOrigin.NEVER) if observed is None else (at(observed_at), ObservationOrigin.WRITE)
-    return ContactState(
+    return contact_state(
         seen, when, origin, doubt=tags(doubt), doubt_at=at(0), unconfirmed=tags(doubt), ledger=tags(doubt)
     )
 
@@ -60,7 +60,7 @@ def doubtful(observed: str | None, doubt: str, *, observed_at: int = -900_000) -
 def test_a_row_shows_what_was_not_there_before_or_is_younger_than_the_request(
     known: ContactState, asked: int, shown: str
 ) -> None:
-    assert provable_adds(known, known.doubt, known.observed or NONE, at(asked)) == tags(shown)
+    assert provable_adds(known, known.doubtful, known.observed or NONE, at(asked)) == tags(shown)
 
 
 def test_a_row_shows_nothing_of_a_contact_with_a_removal_in_doubt() -> None:
@@ -71,7 +71,7 @@ def test_a_row_shows_nothing_of_a_contact_with_a_removal_in_doubt() -> None:
 def test_what_is_seen_is_confirmed_and_no_longer_in_doubt() -> None:
     found = record_search_row(doubtful("a", "x y"), tags("x"), tags("b x"), at(90_000), settle_ms=50)
 
-    assert (found.doubt, found.doubt_at, found.unconfirmed) == (tags("y"), at(0), tags("y"))
+    assert (found.doubtful, fields_of(found)["doubt_at"], found.ledger.unconfirmed) == (tags("y"), at(0), tags("y"))
     # the row may be five minutes old, and is the newest observation all the same
     assert (found.observed, found.observed_at, found.origin) == (
         tags("b x"),
@@ -84,14 +84,14 @@ def test_a_row_that_may_be_older_than_the_last_observation_adds_what_is_seen_to_
     found = record_search_row(doubtful("a", "x", observed_at=-1), tags("x"), tags("b x"), at(90_000), settle_ms=50)
 
     assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), ObservationOrigin.WRITE)
-    assert (found.doubt, found.doubt_at, found.unconfirmed) == (NONE, None, NONE)
+    assert (found.doubtful, fields_of(found)["doubt_at"], found.ledger.unconfirmed) == (NONE, None, NONE)
 
 
 def located(*groups: tuple[str, int]) -> ContactStates:
     """A location with so many contacts that carry these tags."""
     observed = ContactStates()
     for nth, (carried, number) in enumerate(groups):
-        known = ContactState(tags(carried), at(0), ObservationOrigin.GET)
+        known = contact_state(tags(carried), at(0), ObservationOrigin.GET)
         observed.update({ContactId(f"{nth}-{each}"): known for each in range(number)})
     return observed
 

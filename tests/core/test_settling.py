@@ -27,7 +27,7 @@ from reconciler.core.running.doubt import (
     moves_updated,
     settle_doubt,
 )
-from tests.build import ids, tags
+from tests.build import contact_state, fields_of, ids, tags
 from tests.fakes import START
 
 (ANNA,) = ids("anna")
@@ -106,9 +106,9 @@ def test_a_doubt_begins_with_the_first_request_that_may_have_landed() -> None:
     ("known", "is_so"),
     [
         (ContactState(), False),
-        (ContactState(doubt=tags("x"), doubt_at=at(0)), True),
-        (ContactState(tags(""), at(5), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), True),
-        (ContactState(tags(""), at(10), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), False),
+        (contact_state(doubt=tags("x"), doubt_at=at(0)), True),
+        (contact_state(tags(""), at(5), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), True),
+        (contact_state(tags(""), at(10), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0)), False),
     ],
 )
 def test_a_doubt_is_open_until_it_was_read_after_it_settled(known: ContactState, is_so: bool) -> None:
@@ -125,7 +125,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     adds &= doubt
     undecided &= adds - proven
     since = at(0) if doubt else None
-    before = ContactState(
+    before = contact_state(
         tags("v"), at(-9), ObservationOrigin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt
     )
     reading = ContactReading(carried, None, at(100), at(101), None)
@@ -137,10 +137,10 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     assert found.seen == {tag for tag in doubt if (tag in carried) == (tag in adds)}
     assert not found.again & tried
     assert (found.again & adds) <= proven
-    assert (found.known.observed, found.known.doubt) == (carried, found.held)
-    assert found.known.ledger == doubt - (found.again & adds)
+    assert (found.known.observed, found.known.doubtful) == (carried, found.held)
+    assert found.known.ledger.tags == doubt - (found.again & adds)
     # that it is not there, as is desired now, tells nothing of the addition
-    assert found.known.unconfirmed == found.known.ledger - carried
+    assert found.known.ledger.unconfirmed == found.known.ledger.tags - carried
     # what stays held is not read again
     assert not is_open(found.known, 50)
     # the reading is kept for what it may decide one day
@@ -152,10 +152,15 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
 
 def test_a_kept_reading_ends_with_the_next_doubt_and_the_next_observation() -> None:
     reading = UndecidedReading(at(100), at(101), at(AHEAD), at(-9), tags("a"))
-    held = ContactState(tags("a"), at(100), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
+    held = contact_state(tags("a"), at(100), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
 
-    assert held.in_doubt(tags("y"), at(200)).reading is None
-    assert record_observation(held, tags("a"), at=at(300), origin=ObservationOrigin.WRITE, settle_ms=50).reading is None
+    assert fields_of(held.with_doubt(tags("y"), at(200)))["reading"] is None
+    assert (
+        fields_of(record_observation(held, tags("a"), at=at(300), origin=ObservationOrigin.WRITE, settle_ms=50))[
+            "reading"
+        ]
+        is None
+    )
 
 
 def a_write(sent: int, left: str, *, took: int = 300, outcome: Outcome = Outcome.APPLIED) -> BatchRecord:

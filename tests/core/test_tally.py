@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.contact_state import ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason, Rejection
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta
 from reconciler.core.running.pair_outcomes import PairOutcomes
-from tests.build import ids, tags
+from tests.build import contact_state, ids, tags
 from tests.fakes import START
 
 PEOPLE = ids("anna bert cara")
@@ -78,7 +78,7 @@ def test_a_deferral_is_open_until_an_answer_tells() -> None:
     tally, observed = PairOutcomes(), ContactStates()
     tally.add_deferred([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 4}
-    observed.update({anna: ContactState(tags("x"), START, ObservationOrigin.WRITE)})
+    observed.update({anna: contact_state(tags("x"), START, ObservationOrigin.WRITE)})
     tally.add_planned([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
     assert tally.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
 
@@ -108,7 +108,7 @@ def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
     there = (Change(Action.ADD, Tag("a"), Reason.DECLARED), Change(Action.ADD, Tag("b"), Reason.DECLARED))
     gone = (Change(Action.REMOVE, Tag("x"), Reason.ABSENT), Change(Action.REMOVE, Tag("y"), Reason.ABSENT))
     tally.add_planned([Delta(there + gone, (anna,))])
-    observed.update({anna: ContactState(tags("a x"), START, ObservationOrigin.GET)})
+    observed.update({anna: contact_state(tags("a x"), START, ObservationOrigin.GET)})
     tally.close_unsent(lambda _: tags("a b"), observed)
     assert tally.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
     assert tally.tags_with(anna, Outcome.NOT_SENT) == tags("b x")

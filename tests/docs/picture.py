@@ -24,7 +24,7 @@ from reconciler.loading import load
 from reconciler.output.blocks import name_in_view
 from reconciler.output.plan import PlanDocument
 from reconciler.output.text import render_text
-from tests.build import plan_options, state_of
+from tests.build import contact_state, plan_options, state_of
 
 ROOT = Path(__file__).parents[2]
 NOW = parse_instant("2026-11-25T09:00:00Z")
@@ -59,7 +59,7 @@ def _world(desired: Desired) -> dict[ContactId, ContactState]:
 
 
 def _carries(tags: TagSet, *, managed: TagSet) -> ContactState:
-    return ContactState(observed=tags, observed_at=NOW, origin=ObservationOrigin.WRITE, ledger=managed)
+    return contact_state(observed=tags, observed_at=NOW, origin=ObservationOrigin.WRITE, ledger=managed)
 
 
 def picture() -> str:

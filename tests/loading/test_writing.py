@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from reconciler.core.manifests.checks.tags import can_be_declared
 from reconciler.core.manifests.export_sets import LONGEST_SLUG, RESERVED, ExportedSet, GroupBy, export_sets, make_slug
-from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, LocationId, Tag, normalise_tag
@@ -18,7 +17,7 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.loading import FileTree
 from reconciler.loading.export_files import contacts_text, manifest_text, write_files
 from reconciler.loading.manifests import load
-from tests.build import HERE, carries, ids, state, state_of, tags, unseen
+from tests.build import HERE, carries, contact_state, ids, state, state_of, tags, unseen
 
 TAGS = st.text(min_size=1, max_size=30).map(normalise_tag).filter(can_be_declared)
 
@@ -43,7 +42,7 @@ def test_every_tag_that_can_be_declared_comes_back(found: list[Tag]) -> None:
 
 @given(st.lists(st.frozensets(TAGS, min_size=1, max_size=3), min_size=1, max_size=6), st.sampled_from(list(GroupBy)))
 def test_the_sets_declare_what_was_observed(carried: list[frozenset[Tag]], group_by: GroupBy) -> None:
-    known = {ContactId(f"{nth:020}"): ContactState(observed=found) for nth, found in enumerate(carried)}
+    known = {ContactId(f"{nth:020}"): contact_state(observed=found) for nth, found in enumerate(carried)}
     export = export_sets(state_of(known), group_by=group_by, called="acme")
     declared: dict[str, set[str]] = {}
     for sets in export.manifests.values():
@@ -81,7 +80,7 @@ def test_what_no_manifest_can_name_is_left_out_and_told() -> None:
     known = {
         ContactId("anna"): carries(),
         ContactId("bert "): carries("vip"),
-        ContactId("cara"): ContactState(observed=tags("vip") | {Tag("bell\x07")}),
+        ContactId("cara"): contact_state(observed=tags("vip") | {Tag("bell\x07")}),
     }
     export = export_sets(state_of(known), group_by=GroupBy.COMBINATION, called="acme")
     assert (export.undeclarable, export.odd) == (("bell\x07",), 1)

@@ -39,7 +39,7 @@ from reconciler.output.run import RunDocument
 from reconciler.output.state import StateDocument
 from reconciler.output.text import render_text
 from reconciler.planfile import parse_plan, plan_text
-from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, declare, plan_options, state
+from tests.build import HERE, NOW, a_manifest, a_rule, a_set, carries, changed_state, declare, plan_options, state
 from tests.render import judges
 from tests.render.hostile import HOSTILE
 
@@ -76,7 +76,7 @@ def some_drift(text: str) -> CommandOutput:
 
 
 def known(text: str) -> ContactState:
-    return carries(ledger="x", doubt="x") if not text else replace(carries(), observed=frozenset({Tag(text)}))
+    return carries(ledger="x", doubt="x") if not text else changed_state(carries(), observed=frozenset({Tag(text)}))
 
 
 def a_state(text: str) -> CommandOutput:

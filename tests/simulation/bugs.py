@@ -90,8 +90,8 @@ BUGS = (
     Bug(
         "put nothing under management",
         "core/model/contact_changes.py",
-        "ledger=known.ledger | tags,\n        kept=(known.kept",
-        "ledger=known.ledger,\n        kept=(known.kept",
+        "tags=state.ledger.tags | tags,\n        kept=(state.ledger.kept",
+        "tags=state.ledger.tags,\n        kept=(state.ledger.kept",
         "16",
     ),
     Bug(
@@ -132,8 +132,8 @@ BUGS = (
     Bug(
         "prune nothing",
         "core/planning/pattern.py",
-        "for tag in situation.ledger if tag not in situation.kept}",
-        "for tag in situation.ledger if tag in situation.kept}",
+        "for tag in situation.ledger.tags if tag not in situation.ledger.kept}",
+        "for tag in situation.ledger.tags if tag in situation.ledger.kept}",
         "16",
     ),
     Bug(
@@ -195,8 +195,8 @@ BUGS = (
     Bug(
         "take what was asked for once for added",
         "core/planning/pattern.py",
-        "tag in self.situation.ledger - self.situation.unconfirmed or",
-        "tag in self.situation.ledger or",
+        "tag in self.situation.ledger.tags - self.situation.ledger.unconfirmed or",
+        "tag in self.situation.ledger.tags or",
         "15",
     ),
     Bug(
@@ -209,8 +209,8 @@ BUGS = (
     Bug(
         "add once more what may have been consumed",
         "core/planning/pattern.py",
-        "if not self.situation.unconfirmed or self.selection.retry_held:",
-        "if self.situation.unconfirmed or self.selection.retry_held:",
+        "if not self.situation.ledger.unconfirmed or self.selection.retry_held:",
+        "if self.situation.ledger.unconfirmed or self.selection.retry_held:",
         "6 7",
     ),
     Bug(

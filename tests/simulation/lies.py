@@ -120,7 +120,7 @@ LIES = (
     Bug(
         "take by owned authority what is kept",
         "core/planning/pattern.py",
-        "return self.situation.kept & self.owned if self.want.authority is Authority.OWNED else NONE",
+        "return self.situation.ledger.kept & self.owned if self.want.authority is Authority.OWNED else NONE",
         "return NONE",
         "2",
     ),
@@ -155,15 +155,15 @@ LIES = (
     Bug(
         "let an older look overwrite a newer one",
         "core/model/contact_changes.py",
-        "    if known.observed_at is not None and at < known.observed_at:",
-        "    if known.observed_at is not None and at < 0:",
+        "    if state.observation is not None and at < state.observation.at:",
+        "    if state.observation is not None and at < 0:",
         "8",
     ),
     Bug(
         "restore what nobody ever saw",
         "core/model/contact_state.py",
-        "- known.observed - known.doubt - known.unconfirmed\n",
-        "- known.observed - known.doubt\n",
+        "- contact.observed - contact.doubtful - contact.ledger.unconfirmed\n",
+        "- contact.observed - contact.doubtful\n",
         "10",
     ),
     Bug(

@@ -146,7 +146,7 @@ class Program:
     async def plan(self, location: LocationId, proposed: LocationPlan | None) -> LocationPlan:
         """What is to be done now; of a file, what of it is. Whom the file knows better is read, and nobody else."""
         state, desired, options = self.store.at(location).load_state(), self.desired[location], self.options
-        ours = {contact for contact, known in state.observed.items() if known.ledger}
+        ours = {contact for contact, known in state.observed.items() if known.ledger.tags}
         whom, refresh = sorted(ours | desired.contacts.keys()), self.methods()
         if proposed:
             whom = list(whom_to_read(proposed, desired, state, options))

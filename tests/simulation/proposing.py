@@ -24,7 +24,7 @@ def whom_to_read(
         contact
         for seen in proposed.observations
         for contact in seen.contacts
-        if not known[contact].doubt and ((at := known[contact].observed_at) is None or at < seen.at)
+        if not known[contact].doubtful and ((at := known[contact].observed_at) is None or at < seen.at)
     }
     needed = diff(desired, known, selection=options.selection, now=options.now).deltas if news else ()
     return tuple(sorted(news & contacts_that_differ(proposed.deltas, needed)))

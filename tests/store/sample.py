@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ObservationOrigin, UndecidedReading
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
@@ -21,7 +19,7 @@ from reconciler.core.model.people import (
 )
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
-from tests.build import HERE, name, tags
+from tests.build import HERE, changed_state, contact_state, name, tags
 from tests.fakes import START, a_holder
 
 THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
@@ -33,7 +31,7 @@ def at(seconds: int) -> Instant:
 
 
 KNOWN = {
-    ANNA: ContactState(
+    ANNA: contact_state(
         tags("vip grün"),
         at(3),
         ObservationOrigin.WRITE,
@@ -41,7 +39,7 @@ KNOWN = {
         kept=tags("vip"),
         restored=((Tag("vip"), at(2)),),
     ),
-    BERT: ContactState(
+    BERT: contact_state(
         tags("old"),
         at(3),
         ObservationOrigin.SEARCH,
@@ -50,14 +48,14 @@ KNOWN = {
         doubt_at=at(4),
         unconfirmed=tags("x"),
     ),
-    CARA: ContactState(
+    CARA: contact_state(
         quarantine=Rejection.DELETED,
         quarantined_at=at(3),
         quarantined_since=at(-9),
         membership=frozenset({SetName("vips")}),
     ),
     DORA: NEVER_OBSERVED,
-    EMIL: ContactState(
+    EMIL: contact_state(
         doubt=tags("x"),
         doubt_at=at(4),
         spent=((Tag("vip"), at(2)),),
@@ -105,7 +103,7 @@ def fill(state: StateStore) -> None:
     lease = store.acquire_lease(a_holder(), START)
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(1), "sha256:abc", "0123abc"))
     adding = Batch(Action.ADD, (ANNA, BERT, CARA), (Tag("vip"),))
-    number = store.record_intent(lease, run, adding, {ANNA: ContactState(ledger=tags("vip"))}, at(2))
+    number = store.record_intent(lease, run, adding, {ANNA: contact_state(ledger=tags("vip"))}, at(2))
     verdicts = {
         ANNA: ContactOutcome(Outcome.APPLIED, "", None, tags("grün"), tags("vip")),
         BERT: ContactOutcome(Outcome.HELD, "what?"),
@@ -116,17 +114,17 @@ def fill(state: StateStore) -> None:
     run = store.begin_run(lease, RunHeader(HERE, "apply", "bert", at(5), "sha256:def"))
     number = store.record_intent(lease, run, Batch(Action.REMOVE, (BERT,), (Tag("old"),)), {}, at(6))
     store.withdraw_batch(lease, number, {}, at(7))
-    store.save_adoptions(lease, run, {CARA: replace(KNOWN[CARA], ledger=tags("grün vip"))})
+    store.save_adoptions(lease, run, {CARA: changed_state(KNOWN[CARA], ledger=tags("grün vip"))})
     store.end_run(lease, run, RunStatus.STOPPED, at(8), set_sizes=None, ending=ENDING)
     store.save_snapshots(lease, SNAPSHOTS)
     store.save_people(lease, PeopleLot(STATUS, {ANNA: frozenset({OLD}), BERT: frozenset({SHARED})}))
     store.save_people(lease, PeopleLot(STATUS, {ANNA: frozenset({SHARED, OWN})}))
     run = store.begin_run(lease, RunHeader(HERE, "apply", "anna", at(9)))
     store.record_intent(
-        lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: ContactState(ledger=tags("vip"))}, at(10)
+        lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: contact_state(ledger=tags("vip"))}, at(10)
     )
     store.save_facts(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10)))
     store = state.at(THERE)
     there = store.acquire_lease(a_holder("two"), START)
-    store.save_states(there, {ANNA: ContactState(tags("z"), at(1), ObservationOrigin.IMPORT)})
+    store.save_states(there, {ANNA: contact_state(tags("z"), at(1), ObservationOrigin.IMPORT)})
     store.release_lease(there)

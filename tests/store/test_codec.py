@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.model.contact_changes import record_intent
-from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactState, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, UndecidedReading
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
@@ -18,6 +17,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
 from reconciler.store.object_journal import CLASSES, ENUMS, FORMAT, UNCONFIRMED, Call, decode, encode
+from tests.build import changed_state, contact_state
 from tests.extras import need
 from tests.fakes import START, a_holder
 
@@ -35,28 +35,28 @@ def as_of_format(number: int, method: str, *arguments: object) -> tuple[object, 
 @pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_the_last_intent_of_an_older_journal_leaves_its_additions_unseen(number: int) -> None:
     after = record_intent(NEVER_OBSERVED, Action.ADD, HELLO, keep=NONE, at=START)
-    old = replace(after, unconfirmed=NONE)
+    old = changed_state(after, unconfirmed=NONE)
     *_, changed, _ = as_of_format(number, "intend", LEASE, "run", BATCH, {ANNA: old}, START)
     assert changed == {ANNA: after}
 
 
 @pytest.mark.parametrize("number", range(1, UNCONFIRMED))
 def test_what_an_older_journal_left_in_doubt_was_not_seen(number: int) -> None:
-    old = ContactState(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    old = contact_state(ledger=HELLO, doubt=HELLO, doubt_at=START)
     _, changed = as_of_format(number, "learn", LEASE, {ANNA: old})
-    assert changed == {ANNA: replace(old, unconfirmed=HELLO)}
-    answered = replace(old, doubt=NONE, doubt_at=None)
+    assert changed == {ANNA: changed_state(old, unconfirmed=HELLO)}
+    answered = changed_state(old, doubt=NONE, doubt_at=None)
     assert as_of_format(number, "learn", LEASE, {ANNA: answered})[1] == {ANNA: answered}
 
 
 @pytest.mark.parametrize("number", range(UNCONFIRMED, FORMAT + 1))
 def test_what_a_later_journal_says_of_a_doubt_stands(number: int) -> None:
-    seen = ContactState(ledger=HELLO, doubt=HELLO, doubt_at=START)
+    seen = contact_state(ledger=HELLO, doubt=HELLO, doubt_at=START)
     assert as_of_format(number, "learn", LEASE, {ANNA: seen})[1] == {ANNA: seen}
 
 
 def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
-    given = ContactState(
+    given = contact_state(
         doubt=HELLO,
         doubt_at=START,
         spent=((Tag("hello"), START),),

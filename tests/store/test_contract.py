@@ -26,7 +26,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
 from reconciler.ports import LocationReader, LocationStore, StateReader
 from reconciler.store.leases import origin_of_this_process
-from tests.build import HERE, name, tags
+from tests.build import HERE, contact_state, name, tags
 from tests.fakes import START, a_holder
 from tests.store import sample
 from tests.store.conftest import Home
@@ -38,7 +38,7 @@ LATER = Instant(START + 1_000)
 
 
 def seen(*names: str, at: int = START) -> ContactState:
-    return ContactState(observed=tags(names), observed_at=Instant(at), origin=ObservationOrigin.GET)
+    return contact_state(observed=tags(names), observed_at=Instant(at), origin=ObservationOrigin.GET)
 
 
 def batch(*contacts: ContactId, names: Iterable[str] = ("x",), action: Action = Action.ADD) -> Batch:
@@ -101,34 +101,34 @@ def test_lineages_differ(home: Home) -> None:
         NEVER_OBSERVED,
         seen(),
         seen("a", "b"),
-        ContactState(ledger=tags("l"), kept=tags("l")),
-        seen("a", at=1).in_doubt(tags("d"), LATER),
-        ContactState(quarantine=Rejection.DELETED, quarantined_at=LATER),
-        ContactState(
+        contact_state(ledger=tags("l"), kept=tags("l")),
+        seen("a", at=1).with_doubt(tags("d"), LATER),
+        contact_state(quarantine=Rejection.DELETED, quarantined_at=LATER),
+        contact_state(
             tags("a"),
             START,
             ObservationOrigin.SEARCH,
-            tags("l k"),
-            tags("k"),
-            tags("d"),
-            LATER,
-            Rejection.FOREIGN,
-            LATER,
+            ledger=tags("l k"),
+            kept=tags("k"),
+            doubt=tags("d"),
+            doubt_at=LATER,
+            quarantine=Rejection.FOREIGN,
+            quarantined_at=LATER,
         ),
-        ContactState(
+        contact_state(
             quarantine=Rejection.INVALID,
             quarantined_at=LATER,
             quarantined_since=START,
             membership=frozenset({SetName("grün, alt"), SetName("b")}),
         ),
-        ContactState(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
-        ContactState(ledger=tags("l grün"), unconfirmed=tags("grün")),
-        ContactState(ledger=tags("a grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
-        ContactState(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
-        ContactState(
+        contact_state(quarantine=Rejection.DELETED, quarantined_at=LATER, membership=frozenset()),
+        contact_state(ledger=tags("l grün"), unconfirmed=tags("grün")),
+        contact_state(ledger=tags("a grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
+        contact_state(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
+        contact_state(
             doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, START, None, tags("grün"))
         ),
-        ContactState(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
+        contact_state(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
     ],
 )
 def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactState) -> None:
@@ -162,7 +162,7 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactS
 )
 def test_any_text_is_a_tag(home: Home, tag: str) -> None:
     store = home.store()
-    known = ContactState(tags((tag, "a")), START, ObservationOrigin.WRITE, ledger=tags((tag,)))
+    known = contact_state(tags((tag, "a")), START, ObservationOrigin.WRITE, ledger=tags((tag,)))
     store.save_states(taken(store), {ANNA: known})
 
     assert home.reader().load_state().observed[ANNA] == known
@@ -224,7 +224,7 @@ def test_the_serial_grows_with_each_change_of_content(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     serials = [store.load_state().serial]
-    for known in (seen("a"), seen("b"), seen("b", at=LATER), ContactState(ledger=tags("b"))):
+    for known in (seen("a"), seen("b"), seen("b", at=LATER), contact_state(ledger=tags("b"))):
         store.save_states(lease, {ANNA: known})
         serials.append(store.load_state().serial)
 
@@ -268,20 +268,20 @@ def test_an_intent_is_durable_before_its_answer(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x")), BERT: seen()}, START)
+    store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: contact_state(ledger=tags("x")), BERT: seen()}, START)
 
     state = home.reader()
-    assert state.load_state().observed[ANNA].ledger == tags("x")
+    assert state.load_state().observed[ANNA].ledger.tags == tags("x")
     assert [(each.requests, each.rows, each.status) for each in state.read_runs()] == [(1, 2, RunStatus.RUNNING)]
 
 
 def test_an_intent_without_an_answer_is_seen_as_a_doubt(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    intended = ContactState(ledger=tags("x"))
+    intended = contact_state(ledger=tags("x"))
     store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA), {ANNA: intended}, LATER)
 
-    assert home.reader().load_state().observed[ANNA] == intended.in_doubt(tags("x"), LATER)
+    assert home.reader().load_state().observed[ANNA] == intended.with_doubt(tags("x"), LATER)
 
 
 def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None:
@@ -295,8 +295,8 @@ def test_an_unanswered_batch_is_a_doubt_from_the_next_run_on(home: Home) -> None
 
     state = home.reader()
     loaded = state.load_state()
-    assert loaded.observed[ANNA] == seen("a").in_doubt(tags("x y"), LATER)
-    assert loaded.observed[BERT] == NEVER_OBSERVED.in_doubt(tags("x y"), LATER)
+    assert loaded.observed[ANNA] == seen("a").with_doubt(tags("x y"), LATER)
+    assert loaded.observed[BERT] == NEVER_OBSERVED.with_doubt(tags("x y"), LATER)
     assert loaded.serial > before
     assert [each.status for each in state.read_runs()] == [RunStatus.INTERRUPTED, RunStatus.RUNNING]
 
@@ -309,7 +309,7 @@ def test_doubts_of_several_unanswered_batches_add_up(home: Home) -> None:
     store.record_intent(lease, run, batch(ANNA, names=["y"], action=Action.REMOVE), {}, LATER)
     store.begin_run(lease, header())
 
-    assert store.load_state().observed[ANNA] == NEVER_OBSERVED.in_doubt(tags("x y"), LATER)
+    assert store.load_state().observed[ANNA] == NEVER_OBSERVED.with_doubt(tags("x y"), LATER)
 
 
 def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
@@ -318,7 +318,7 @@ def test_an_answered_or_withdrawn_batch_is_no_doubt(home: Home) -> None:
     run = store.begin_run(lease, header())
     first = store.record_intent(lease, run, batch(ANNA), {ANNA: NEVER_OBSERVED}, START)
     store.record_answer(lease, first, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
-    second = store.record_intent(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    second = store.record_intent(lease, run, batch(BERT), {BERT: contact_state(ledger=tags("x"))}, START)
     store.withdraw_batch(lease, second, {BERT: NEVER_OBSERVED}, LATER)
     store.begin_run(lease, header())
 
@@ -331,7 +331,7 @@ def test_a_batch_of_contacts_never_heard_of_is_journalled(home: Home) -> None:
     store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
     store.begin_run(lease, header())
 
-    assert store.load_state().observed[ANNA].doubt == tags("x")
+    assert store.load_state().observed[ANNA].doubtful == tags("x")
     assert store.read_runs()[0].rows == 1
 
 
@@ -341,12 +341,12 @@ def test_an_answer_and_its_observations_are_recorded_together(home: Home) -> Non
     number = store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, BERT), {}, START)
     verdicts = {ANNA: applied("x", old=["a"]), BERT: ContactOutcome(Outcome.HELD, "what?")}
     store.record_answer(
-        lease, number, verdicts, {ANNA: seen("a", "x"), BERT: NEVER_OBSERVED.in_doubt(tags("x"), START)}, LATER
+        lease, number, verdicts, {ANNA: seen("a", "x"), BERT: NEVER_OBSERVED.with_doubt(tags("x"), START)}, LATER
     )
 
     observed = home.reader().load_state().observed
     assert observed[ANNA] == seen("a", "x")
-    assert observed[BERT].doubt == tags("x")
+    assert observed[BERT].doubtful == tags("x")
 
 
 def test_set_sizes_are_those_of_the_last_run_that_completed(home: Home) -> None:
@@ -422,13 +422,13 @@ def test_an_answer_remembers_what_was_ours_and_is_gone(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     store.save_states(
-        lease, {ANNA: ContactState(ledger=tags("x y")), BERT: seen("x"), CARA: ContactState(ledger=tags("x"))}
+        lease, {ANNA: contact_state(ledger=tags("x y")), BERT: seen("x"), CARA: contact_state(ledger=tags("x"))}
     )
     run = store.begin_run(lease, header())
     removing = batch(ANNA, BERT, CARA, action=Action.REMOVE)
     number = store.record_intent(lease, run, removing, {}, START)
     gone = ContactOutcome(Outcome.APPLIED, "", old=tags("x"), removed=tags("x"))
-    after = {ANNA: ContactState(ledger=tags("y")), BERT: seen(), CARA: ContactState(ledger=tags("x"))}
+    after = {ANNA: contact_state(ledger=tags("y")), BERT: seen(), CARA: contact_state(ledger=tags("x"))}
     store.record_answer(lease, number, dict.fromkeys((ANNA, BERT, CARA), gone), after, LATER)
 
     (found,) = answers(home.reader(), run)
@@ -452,15 +452,15 @@ def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
 def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.save_states(lease, {ANNA: ContactState(ledger=tags("x"))})
+    store.save_states(lease, {ANNA: contact_state(ledger=tags("x"))})
     run = store.begin_run(lease, header())
-    ours = {ANNA: ContactState(ledger=tags("x y")), BERT: ContactState(ledger=tags("x y"))}
+    ours = {ANNA: contact_state(ledger=tags("x y")), BERT: contact_state(ledger=tags("x y"))}
     number = store.record_intent(lease, run, batch(ANNA, BERT, CARA, names=["x", "y"]), ours, START)
     for state in (store, home.reader()):
         assert [answer.entered for answer in answers(state, run)[0].values()] == [tags("y"), tags("x y"), tags("")]
     store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, ours, LATER)
     number = store.record_intent(lease, run, replace(batch(ANNA, names=["x"]), action=Action.REMOVE), {}, LATER)
-    store.record_answer(lease, number, {ANNA: applied("x")}, {ANNA: ContactState(ledger=tags("y"))}, LATER)
+    store.record_answer(lease, number, {ANNA: applied("x")}, {ANNA: contact_state(ledger=tags("y"))}, LATER)
     for state in (store, home.reader(), home.store()):
         found = [{who: answer.entered for who, answer in each.items()} for each in answers(state, run)]
         assert found == [{ANNA: tags("y"), BERT: tags("x y"), CARA: tags("")}, {ANNA: tags("")}]
@@ -470,11 +470,13 @@ def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> No
 def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
-    store.save_states(lease, {ANNA: ContactState(ledger=tags("x"))})
+    store.save_states(lease, {ANNA: contact_state(ledger=tags("x"))})
     run = store.begin_run(lease, header())
     serial = store.load_state().serial
-    store.save_adoptions(lease, run, {ANNA: ContactState(ledger=tags("x grün")), BERT: seen("a")})
-    store.save_adoptions(lease, run, {ANNA: ContactState(ledger=tags("grün z")), CARA: ContactState(ledger=tags("z"))})
+    store.save_adoptions(lease, run, {ANNA: contact_state(ledger=tags("x grün")), BERT: seen("a")})
+    store.save_adoptions(
+        lease, run, {ANNA: contact_state(ledger=tags("grün z")), CARA: contact_state(ledger=tags("z"))}
+    )
     for state in (store, home.reader(), home.store()):
         assert state.read_adopted(run) == {ANNA: tags("grün z"), CARA: tags("z")}
         assert state.load_state().observed[BERT] == seen("a")
@@ -486,18 +488,18 @@ def test_nothing_is_adopted_or_released_by_its_spelling_alone(home: Home) -> Non
     """The location keeps `New  Lead` as `new lead`; who wrote the ledger first did not know that yet."""
     store = home.store()
     lease = taken(store)
-    store.save_states(lease, {ANNA: ContactState(ledger=tags(("New  Lead", "x")))})
+    store.save_states(lease, {ANNA: contact_state(ledger=tags(("New  Lead", "x")))})
     store.save_facts(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
     run = store.begin_run(lease, header())
-    ours = {ANNA: ContactState(ledger=tags(("new lead", "x", "y")))}
+    ours = {ANNA: contact_state(ledger=tags(("new lead", "x", "y")))}
     store.save_adoptions(lease, run, ours)
     number = store.record_intent(lease, run, batch(ANNA, names=["new lead"]), ours, START)
     store.record_answer(
-        lease, number, {ANNA: applied("new lead")}, {ANNA: ContactState(ledger=tags(("New  Lead", "x")))}, LATER
+        lease, number, {ANNA: applied("new lead")}, {ANNA: contact_state(ledger=tags(("New  Lead", "x")))}, LATER
     )
     number = store.record_intent(lease, run, replace(batch(ANNA, names=["new lead"]), action=Action.REMOVE), {}, LATER)
     gone = replace(applied(), old=tags(("new lead",)), removed=tags(("new lead",)))
-    store.record_answer(lease, number, {ANNA: gone}, {ANNA: ContactState(ledger=tags("x"))}, LATER)
+    store.record_answer(lease, number, {ANNA: gone}, {ANNA: contact_state(ledger=tags("x"))}, LATER)
     for state in (store, home.reader(), home.store()):
         assert state.read_adopted(run) == {ANNA: tags("y")}
         added, removed = answers(state, run)
@@ -509,7 +511,7 @@ def test_a_forgotten_contact_was_adopted_by_nobody(home: Home) -> None:
     store = home.store()
     lease = taken(store)
     run = store.begin_run(lease, header())
-    store.save_adoptions(lease, run, dict.fromkeys((ANNA, BERT), ContactState(ledger=tags("x"))))
+    store.save_adoptions(lease, run, dict.fromkeys((ANNA, BERT), contact_state(ledger=tags("x"))))
     store.forget_contacts(lease, [ANNA])
     assert home.reader().read_adopted(run) == {BERT: tags("x")}
 
@@ -520,7 +522,7 @@ def test_older_runs_give_up_what_they_adopted_and_say_so(home: Home) -> None:
     runs = []
     for index in range(3):
         runs.append(store.begin_run(lease, header()))
-        store.save_adoptions(lease, runs[-1], {ANNA: ContactState(ledger=tags(map(str, range(index + 1))))})
+        store.save_adoptions(lease, runs[-1], {ANNA: contact_state(ledger=tags(map(str, range(index + 1))))})
         store.end_run(lease, runs[-1], RunStatus.COMPLETE, LATER, set_sizes=None)
     store.prune_journal(lease, 2)
     assert [store.read_adopted(run) for run in runs] == [{}, {ANNA: tags("1")}, {ANNA: tags("2")}]
@@ -805,7 +807,7 @@ WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
         lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 9}
     ),
     "manage": lambda store, lease, run, number: store.save_adoptions(
-        lease, run, {ANNA: ContactState(ledger=tags("stolen"))}
+        lease, run, {ANNA: contact_state(ledger=tags("stolen"))}
     ),
     "note": lambda store, lease, run, number: store.save_facts(lease, Facts(moves_updated=True)),
     "learn": lambda store, lease, run, number: store.save_states(lease, {ANNA: seen("stolen")}),
@@ -951,12 +953,12 @@ def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
     run = store.begin_run(lease, header())
     everybody_sees_the_same()
     number = store.record_intent(
-        lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: ContactState(ledger=tags("x"))}, START
+        lease, run, batch(ANNA, CARA), {ANNA: seen("a"), CARA: contact_state(ledger=tags("x"))}, START
     )
     everybody_sees_the_same()
     store.record_answer(lease, number, {ANNA: applied("x"), CARA: applied("x")}, {ANNA: seen("a", "x")}, LATER)
     everybody_sees_the_same()
-    number = store.record_intent(lease, run, batch(BERT), {BERT: ContactState(ledger=tags("x"))}, START)
+    number = store.record_intent(lease, run, batch(BERT), {BERT: contact_state(ledger=tags("x"))}, START)
     store.withdraw_batch(lease, number, {BERT: NEVER_OBSERVED}, LATER)
     everybody_sees_the_same()
     store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 1}, ending=ENDING)

@@ -134,7 +134,7 @@ def sound(scene: Scene) -> None:
         observed = reader.load_state().observed
         for name in NAMES:
             known = observed[who(name)]  # type: ignore[index]
-            assert scene.tags(name) <= known.ledger | known.doubt
+            assert scene.tags(name) <= known.ledger.tags | known.doubtful
 
 
 def recover(scene: Scene, path: Path) -> UnrecordedAnswers:

@@ -20,6 +20,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
+from tests.build import contact_state
 from tests.fakes import START, a_holder
 from tests.store.conftest import HOMES, IN_PROCESS
 
@@ -47,7 +48,7 @@ class Place:
         found = dict(self.contacts)
         for batch, at in self.unanswered.values():
             for contact in batch.contacts:
-                found[contact] = found.get(contact, NEVER_OBSERVED).in_doubt(frozenset(batch.tags), at)
+                found[contact] = found.get(contact, NEVER_OBSERVED).with_doubt(frozenset(batch.tags), at)
         return found
 
     def content(self) -> tuple[dict[ContactId, ContactState], dict[SetName, int], Facts]:
@@ -192,17 +193,17 @@ class Play:
         at = Instant(START + self.chance.randrange(2))
         return (
             NEVER_OBSERVED,
-            ContactState(tags, at, ObservationOrigin.WRITE),
-            ContactState(ledger=tags, kept=tags & {TAGS[0]}),
-            ContactState(tags, at, ObservationOrigin.SEARCH, doubt=tags, doubt_at=at),
-            ContactState(
+            contact_state(tags, at, ObservationOrigin.WRITE),
+            contact_state(ledger=tags, kept=tags & {TAGS[0]}),
+            contact_state(tags, at, ObservationOrigin.SEARCH, doubt=tags, doubt_at=at),
+            contact_state(
                 quarantine=self.chance.choice(list(Rejection)),
                 quarantined_at=at,
                 membership=self.chance.choice((None, frozenset({SetName("s")}))),
             ),
-            ContactState(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
-            ContactState(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
-            ContactState(
+            contact_state(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
+            contact_state(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
+            contact_state(
                 doubt=tags, doubt_at=at, reading=UndecidedReading(at, at, self.chance.choice((None, at)), at, tags)
             ),
         )[kind]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.api_limits import NO_FACTS
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
+from reconciler.core.model.contact_state import NEVER_OBSERVED
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS
@@ -21,7 +21,7 @@ from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import VERSION
 from reconciler.store.sqlite_file import Disk
-from tests.build import HERE, tags
+from tests.build import HERE, contact_state, tags
 from tests.fakes import START
 from tests.store.test_contract import ANNA, BERT, LATER, applied, batch, contents, header, seen, taken
 
@@ -40,7 +40,7 @@ def filled(path: Path, contacts: int = 400) -> Path:
         lease = taken(store)
         store.save_states(lease, {ContactId(f"contact-{nth:04}"): seen(f"tag {nth}") for nth in range(contacts)})
         run = store.begin_run(lease, header())
-        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
+        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: contact_state(ledger=tags("x"))}, START)
         store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         store.end_run(lease, run, RunStatus.COMPLETE, LATER, set_sizes={SetName("s"): 2})
         store.record_intent(lease, store.begin_run(lease, header()), batch(BERT), {BERT: NEVER_OBSERVED}, START)
@@ -328,7 +328,7 @@ def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str)
         done()
         run = store.begin_run(lease, header())
         done()
-        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ContactState(ledger=tags("x"))}, START)
+        number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: contact_state(ledger=tags("x"))}, START)
         done()
         store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {ANNA: seen("x")}, LATER)
         done()

@@ -12,13 +12,13 @@ from itertools import pairwise
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import ContactState, UndecidedReading
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.people import Snapshot
+from reconciler.core.model.state_fields import name_faults, state_fields
 
-SAMPLE = 3
 TOLERANCE_MS = 300_000
 """How far two machines' clocks may be apart."""
 
@@ -38,9 +38,7 @@ def verify(portable: Portable, *, now: Instant) -> tuple[str, ...]:
     for contact, index in state.observed.contacts.items():
         where[index].append(contact)
     for index, contacts in where.items():
-        wrong = tuple(_of_known(state.observed.patterns[index], now))
-        names = ", ".join(sorted(contacts)[:SAMPLE]) + (" …" if len(contacts) > SAMPLE else "")
-        lines += [f"{len(contacts)} contacts ({names}): {text}" for text in wrong]
+        lines += name_faults(contacts, _of_contact(state.observed.patterns[index], now))
     return (*lines, *_of_runs(portable.runs, now))
 
 
@@ -70,48 +68,42 @@ def _of_snapshot(snapshot: Snapshot, now: Instant) -> Iterator[str]:
         yield "rows that its classes do not add up to"
 
 
-def _of_known(known: ContactState, now: Instant) -> Iterator[str]:
+def _of_contact(state: ContactState, now: Instant) -> Iterator[str]:
+    ledger, refused = state.ledger, state.quarantine
+    restored, spent = dict(state.past_adds.restored), dict(state.past_adds.spent)
     # a pair leaves `kept`, `restored` and `unconfirmed` together with the ledger
-    if not known.kept <= known.ledger:
+    if not ledger.kept <= ledger.tags:
         yield "tags to be kept on leaving are not under management"
-    if (known.observed is None) != (known.observed_at is None) or (known.observed is None) != (not known.origin):
-        yield "observed tags without a time and an origin, or these without tags"
-    if bool(known.doubt) != (known.doubt_at is not None):
-        yield "a doubt without a time, or a time without a doubt"
-    if (known.quarantine is None) != (known.quarantined_at is None):
-        yield "a quarantine without a time, or a time without a quarantine"
-    if not dict(known.restored).keys() <= known.ledger:
+    if not restored.keys() <= ledger.tags:
         yield "tags that were put back, and are not under management"
-    if not known.unconfirmed <= known.ledger:
+    if not ledger.unconfirmed <= ledger.tags:
         yield "tags whose adds are unconfirmed, and which are not under management"
-    since = known.quarantined_since
-    if since is not None and (known.quarantined_at is None or since > known.quarantined_at):
+    if refused is not None and refused.since is not None and refused.since > refused.at:
         yield "first refused after it was last refused"
-    if known.quarantine is None and known.membership is not None:
-        yield "sets that it belonged to when it was refused, and no quarantine"
     # the table of pairs is read as a mapping: a tag twice would lose a date
-    if len(dict(known.spent)) < len(known.spent):
+    if len(spent) < len(state.past_adds.spent):
         yield "one tag was given before at several times"
-    for what, moment in _moments(known):
-        if moment is not None and not 0 <= moment <= now + TOLERANCE_MS:
-            yield f"{what} at a time that is yet to come"
-    dated = dict(known.restored).keys() | dict(known.spent).keys()
-    spelt = (known.observed or frozenset()) | known.ledger | known.doubt | dated
+    for event, moment in _moments(state):
+        if not 0 <= moment <= now + TOLERANCE_MS:
+            yield f"{event} at a time that is yet to come"
+    spelt = (state.observed or frozenset()) | ledger.tags | state.doubtful | restored.keys() | spent.keys()
     # two spellings of one tag would be planned as two tags
     odd = sorted(tag for tag in spelt if not _is_normal(tag))
     if odd:
         yield f"tags that are not in their one spelling, such as {odd[0]!r}"
-    if known.origin is ObservationOrigin.NEVER and known.observed is not None:
-        yield "observed by nobody"
 
 
-def _moments(known: ContactState) -> Iterator[tuple[str, Instant | None]]:
-    yield from (("observed", known.observed_at), ("sent", known.doubt_at), ("refused", known.quarantined_at))
-    yield from (("restored", at) for _, at in known.restored)
-    yield from (("given", at) for _, at in known.spent)
-    yield "tried", known.attempted_at
-    if known.reading is not None:
-        yield "read", known.reading.asked
+def _moments(state: ContactState) -> Iterator[tuple[str, Instant]]:
+    """Every time of a state with its event."""
+    for field, value in state_fields(state):
+        event = field.stored.event
+        match value:
+            case int() if event:
+                yield event, Instant(value)
+            case tuple():
+                yield from ((event, at) for _, at in value)
+            case UndecidedReading():
+                yield event, value.asked
 
 
 def _is_normal(tag: Tag) -> bool:

@@ -14,23 +14,31 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NewType
 
 from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
-from reconciler.core.formats.json_forms import Count, Form, Schema, mapping_form, read_list
+from reconciler.core.formats.json_forms import Count, Form, Schema, described, mapping_form, optional_form, read_list
 from reconciler.core.formats.people_json import read_snapshots, snapshots_document
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates, UndecidedReading
+from reconciler.core.model.contact_state import ContactState, ContactStates, DatedTags, UndecidedReading
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
-from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
 from reconciler.core.model.people import Snapshot
+from reconciler.core.model.state_fields import (
+    FIELDS,
+    FIRST_VERSION,
+    ContradictoryState,
+    StateField,
+    build_state,
+    name_faults,
+    state_fields,
+)
 from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.5"
 _SetSizes = NewType("_SetSizes", Mapping[SetName, int])
 _Contacts = NewType("_Contacts", ContactStates)
 _Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
-_DatedTags = NewType("_DatedTags", tuple[tuple[Tag, Instant], ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,8 @@ def read_state(document: object, *, path: str) -> tuple[Portable, ...]:
         raise _refuse(path, f"state format {version[:20]!r} is not known here; {readable}", "upgrade reconciler")
     try:
         return tuple(map(_read_location, read_list(document["locations"])))
+    except ContradictoryState as error:
+        raise InvalidInput([Problem(Source(path), fault, "state") for fault in error.faults]) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _refuse(path, f"the state lacks something: {type(error).__name__} {error}", "pull it again") from error
 
@@ -81,19 +91,25 @@ def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[JsonOb
 
 
 def contact_document(state: ContactState) -> JsonObject:
-    return STATE_FORMS.write(state)
+    return {field.name: _FIELD_FORMS[field].write(value) for field, value in state_fields(state)}
 
 
 def contact_members() -> Schema:
     """The members of a contact's state in their order, each with its schema."""
-    return STATE_FORMS.members(ContactState)
+    return {field.name: form.schema for field, form in _FIELD_FORMS.items()}
 
 
 def read_contacts(groups: object) -> ContactStates:
-    """The inverse of `contacts_document`."""
-    observed = ContactStates()
+    """The inverse of `contacts_document`. Raises ContradictoryState with all that contradicts itself."""
+    observed, faults = ContactStates(), list[str]()
     for group in read_list(groups):
-        observed.update(dict.fromkeys(read_contact_ids(group["contacts"]), _read_contact(group)))
+        contacts = read_contact_ids(group["contacts"])
+        try:
+            observed.update(dict.fromkeys(contacts, _read_contact(group)))
+        except ContradictoryState as error:
+            faults += name_faults(contacts, error.faults)
+    if faults:
+        raise ContradictoryState(tuple(faults))
     return observed
 
 
@@ -101,9 +117,13 @@ def _read_contact(item: Mapping[str, Json]) -> ContactState:
     if item["quarantine"] is None:
         # a person who mends a state by hand ends a quarantine by its first two members, and may leave the others
         item = {**item, "quarantined_since": None, "membership": None}
-    state = STATE_FORMS.form(ContactState).read(item)
+    values = {
+        field.name: form.read(item[field.name])
+        for field, form in _FIELD_FORMS.items()
+        if field.name in item or field.stored.place <= FIRST_VERSION
+    }
     # before version 1.2 no state said whether a tag in doubt was ever seen: none of them counts as seen
-    return state if "unconfirmed" in item else replace(state, unconfirmed=state.doubt & state.ledger)
+    return build_state({"unconfirmed": values["doubt"] & values["ledger"]} | values)
 
 
 def _sorted_table(key: Form[Any], value: Form[Any]) -> Form[Any]:
@@ -125,29 +145,6 @@ STATE_FORMS = Forms(
             # version 1.0 did not have them
             later="facts",
         ),
-        ContactState: JsonSpelling(
-            members="observed observed_at origin ledger kept doubt doubt_at quarantine quarantined_at "
-            "quarantined_since membership restored unconfirmed spent reading attempted_at",
-            types={
-                "observed": Annotated[TagSet | None, "The tags when the API last told; null: it never did."],
-                "ledger": Annotated[TagSet, "The tags under management."],
-                "kept": Annotated[TagSet, "Of the ledger, what stays when nobody declares it any more."],
-                "doubt": Annotated[TagSet, "Tags for which the effect of a request is unknown."],
-                "membership": Annotated[
-                    frozenset[SetName] | None, "The sets it belonged to when it was quarantined; null: not known."
-                ],
-                "restored": Annotated[
-                    _DatedTags, "Tags that we put back after others had removed them, and when we last did."
-                ],
-                "unconfirmed": Annotated[TagSet, "Tags under management whose adds nobody ever saw there."],
-                "spent": Annotated[
-                    _DatedTags, "Tags of the rule `once` that were given, and when; not forgotten with the ledger."
-                ],
-                "attempted_at": Annotated[Instant | None, "When a request last tried pairs in doubt or never seen."],
-            },
-            # versions 1.1, 1.2 and 1.3 added them
-            later="quarantined_since membership restored unconfirmed spent reading attempted_at",
-        ),
         Facts: JsonSpelling(
             about="What the location's API taught us; null: not known so far.",
             types={
@@ -164,9 +161,18 @@ STATE_FORMS = Forms(
         _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),
         _Contacts: Form(lambda states: contacts_document(dict(states.items())), read_contacts, {"type": "array"}),
         _Aliases: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Tag)),
-        _DatedTags: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Instant)),
+        DatedTags: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Instant)),
     },
 )
+
+
+def _field_form(field: StateField) -> Form[Any]:
+    form = STATE_FORMS.form_of(field.kind)
+    form = optional_form(form) if field.empty is None else form
+    return replace(form, schema=described(form.schema, field.stored.about)) if field.stored.about else form
+
+
+_FIELD_FORMS: Mapping[StateField, Form[Any]] = {field: _field_form(field) for field in FIELDS}
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:

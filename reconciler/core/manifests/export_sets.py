@@ -93,7 +93,7 @@ def export_sets(
 
 def _settled_tags(state: ContactState) -> TagSet:
     """The tags that it carries for sure; none of a contact that the API refuses."""
-    return frozenset() if state.quarantine is not None else (state.observed or frozenset()) - state.doubt
+    return frozenset() if state.quarantine is not None else (state.observed or frozenset()) - state.doubtful
 
 
 def _matches_any(tag: Tag, patterns: tuple[str, ...]) -> bool:

@@ -12,65 +12,65 @@ from reconciler.core.model.contact_state import (
     UNTIMED,
     ContactState,
     ContactStates,
+    DatedTag,
+    Doubt,
+    Ledger,
+    Observation,
     ObservationOrigin,
+    PastAdds,
+    Quarantine,
     removed_by_others,
 )
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet, fold_spelling
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.names import ContactId, Instant, SetName, TagSet, fold_spelling
+from reconciler.core.model.outcome import Action, ContactOutcome, Rejection
 
 
 def record_intent(
-    known: ContactState, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE
+    state: ContactState, action: Action, tags: TagSet, *, keep: TagSet, at: Instant, once: TagSet = NONE
 ) -> ContactState:
-    """What is known once the intent to send is durable: added pairs are under management from here on.
+    """The state once the intent to send is durable at `at`: added pairs are under management from here on.
 
-    `at`: now; what is put back is remembered with it, and what is given of the tags that are `once`.
+    `once`: the tags of that rule, whose date is remembered.
     """
     if action is Action.REMOVE:
-        return known
-    return replace(
-        known,
-        ledger=known.ledger | tags,
-        kept=(known.kept - tags) | (keep & tags),
-        restored=_put_back(known, removed_by_others(known, tags), at),
-        unconfirmed=known.unconfirmed | (tags - known.ledger),
-        attempted_at=at,
-        # what is tried once more was given when it was tried first, for all anybody knows
-        spent=_given(known, tags & once, at, anew=(tags & once) - known.ledger),
+        return state
+    ledger = Ledger(
+        tags=state.ledger.tags | tags,
+        kept=(state.ledger.kept - tags) | (keep & tags),
+        unconfirmed=state.ledger.unconfirmed | (tags - state.ledger.tags),
     )
+    past_adds = PastAdds(
+        restored=_put_back(state, removed_by_others(state, tags), at),
+        # a pair of the ledger that is tried once more may have been given when it was tried first
+        spent=_given(state, tags & once, at, anew=(tags & once) - state.ledger.tags),
+        attempted_at=at,
+    )
+    return replace(state, ledger=ledger, past_adds=past_adds)
 
 
-def _given(known: ContactState, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> tuple[tuple[Tag, Instant], ...]:
-    """The memory of what was given, with these tags. `anew`: whose date is `at`, whatever was remembered of them."""
+def _given(state: ContactState, tags: TagSet, at: Instant, *, anew: TagSet = NONE) -> tuple[DatedTag, ...]:
+    """The memory of the tags given, with these. `anew`: those whose date is `at`, whatever was remembered of them."""
     if not tags:
-        return known.spent
-    before = {tag: then for tag, then in known.spent if tag not in anew}
+        return state.past_adds.spent
+    before = {tag: then for tag, then in state.past_adds.spent if tag not in anew}
     return tuple(sorted((dict.fromkeys(tags, at) | before).items()))
 
 
-def _put_back(known: ContactState, tags: TagSet, at: Instant) -> tuple[tuple[Tag, Instant], ...]:
-    if not tags and not known.restored:
+def _put_back(state: ContactState, tags: TagSet, at: Instant) -> tuple[DatedTag, ...]:
+    if not tags and not state.past_adds.restored:
         return ()
-    lately = {tag: then for tag, then in known.restored if at - then < RESTORE_MS}
+    lately = {tag: then for tag, then in state.past_adds.restored if at - then < RESTORE_MS}
     return tuple(sorted((lately | dict.fromkeys(tags, at)).items()))
 
 
-def withdraw_intent(known: ContactState, before: ContactState) -> ContactState:
-    """Undoes `record_intent`: the request is known to have had no effect. `before` is what was known before it."""
-    return replace(
-        known,
-        ledger=before.ledger,
-        kept=before.kept,
-        restored=before.restored,
-        unconfirmed=before.unconfirmed,
-        spent=before.spent,
-        attempted_at=before.attempted_at,
-    )
+def withdraw_intent(state: ContactState, before: ContactState) -> ContactState:
+    """Undoes `record_intent`: the request is known to have had no effect. `before`: the state before it."""
+    return replace(state, ledger=before.ledger, past_adds=before.past_adds)
 
 
 def record_answer(
-    known: ContactState,
-    verdict: ContactOutcome,
+    state: ContactState,
+    outcome: ContactOutcome,
     action: Action,
     tags: TagSet,
     *,
@@ -80,101 +80,106 @@ def record_answer(
     membership: frozenset[SetName] | None = None,
     once: TagSet = NONE,
 ) -> ContactState:
-    """What is known after the answer: `verdict` on the contact, for a request sent and answered at those instants.
+    """The state after the answer to a request that was sent and answered at those instants.
 
-    `membership`: the sets that it belongs to now. `once`: the tags of that rule.
+    `membership`: the sets that the contact belongs to now. `once`: the tags of that rule.
     """
-    if verdict.outcome is Outcome.REJECTED:
-        rejected = replace(
-            known,
-            quarantine=verdict.rejection,
-            quarantined_at=answered,
-            quarantined_since=known.quarantined_since or known.quarantined_at or answered,
-            membership=membership,
-        )
-        return disown_adds(rejected, tags - known.doubt, since=sent) if action is Action.ADD else rejected
-    if verdict.observed is None:
-        return known.in_doubt(tags, sent)
-    seen = record_observation(known, verdict.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
+    if outcome.rejection is not None:
+        refused = quarantine(state, outcome.rejection, answered, membership)
+        # a tag in doubt may be there for an earlier request
+        return disown_adds(refused, tags - state.doubtful, since=sent) if action is Action.ADD else refused
+    if outcome.observed is None:
+        return state.with_doubt(tags, sent)
+    seen = record_observation(state, outcome.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
     if action is Action.ADD:
         return confirm_adds(seen, tags)
-    return release_pairs(seen, tags - verdict.observed - seen.doubt, once=once, at=answered)
+    return release_pairs(seen, tags - outcome.observed - seen.doubtful, once=once, at=answered)
+
+
+def quarantine(
+    state: ContactState, reason: Rejection, at: Instant, membership: frozenset[SetName] | None
+) -> ContactState:
+    """The state of a contact that the API refuses for good, while it belongs to the sets `membership`."""
+    before = state.quarantine
+    since = at if before is None else before.at if before.since is None else before.since
+    return replace(state, quarantine=Quarantine(reason, at, since, membership))
 
 
 def record_observation(
-    known: ContactState, tags: TagSet, *, at: Instant, origin: ObservationOrigin, settle_ms: int
+    state: ContactState, tags: TagSet, *, at: Instant, origin: ObservationOrigin, settle_ms: int
 ) -> ContactState:
-    """What is known after an observation of the contact's `tags` at `at`; an older one changes nothing.
+    """The state after an observation of the contact's `tags` at `at`; an older one changes nothing.
 
-    A doubt is settled when the observation was made `settle_ms` after the doubtful request was sent; what is there once
-    it was sent is confirmed. Being seen after it began ends a quarantine.
+    It settles a doubt when it was made `settle_ms` after the doubtful request was sent, and ends a quarantine when it
+    was made after the refusal.
     """
-    if known.observed_at is not None and at < known.observed_at:
-        return known
-    settled = known.doubt_at is not None and at >= known.doubt_at + settle_ms
-    back = known.quarantined_at is not None and at >= known.quarantined_at
-    later = known.doubt_at is None or at >= known.doubt_at
+    if state.observation is not None and at < state.observation.at:
+        return state
+    doubt, ledger = state.doubt, state.ledger
+    if doubt is None or at >= doubt.sent:
+        # the tag is there once its request was sent; before that it may have been there for another reason
+        ledger = replace(ledger, unconfirmed=not_among(ledger.unconfirmed, tags))
+    if doubt is not None:
+        doubt = None if at >= doubt.sent + settle_ms else Doubt(doubt.tags, doubt.sent)
+    is_back = state.quarantine is not None and at >= state.quarantine.at
     seen = replace(
-        known,
-        observed=tags,
-        observed_at=at,
-        origin=origin,
-        doubt=frozenset() if settled else known.doubt,
-        doubt_at=None if settled else known.doubt_at,
-        quarantine=None if back else known.quarantine,
-        quarantined_at=None if back else known.quarantined_at,
-        quarantined_since=None if back else known.quarantined_since,
-        membership=None if back else known.membership,
-        unconfirmed=not_among(known.unconfirmed, tags) if later else known.unconfirmed,
-        reading=None,
+        state,
+        observation=Observation(tags, at, origin),
+        ledger=ledger,
+        doubt=doubt,
+        quarantine=None if is_back else state.quarantine,
     )
-    # what was in doubt and is not there may have been, and been consumed
-    return _without_attempt(seen) if known.doubt <= tags else seen
+    # a tag that was in doubt and is not there may have been added, and been consumed by a workflow
+    return _without_attempt(seen) if state.doubtful <= tags else seen
 
 
-def _without_attempt(known: ContactState) -> ContactState:
-    """Where every addition that was tried is known to have come to be, or not to have, when that was says nothing."""
-    if known.attempted_at is None or known.doubt or known.unconfirmed:
-        return known
-    return replace(known, attempted_at=None)
+def _without_attempt(state: ContactState) -> ContactState:
+    """The state without the time of its last additions, where each is known to have come to be, or not to have."""
+    if state.past_adds.attempted_at is None or state.doubt is not None or state.ledger.unconfirmed:
+        return state
+    return replace(state, past_adds=replace(state.past_adds, attempted_at=None))
 
 
 def not_among(some: TagSet, tags: TagSet) -> TagSet:
-    """Those of `some` that are not there in any spelling: one that nobody learnt yet may stand for a tag, too."""
+    """Those of `some` that are not among `tags` in any spelling."""
     if not some:
         return some
+    # the location may keep a tag in a spelling that no answer has told yet
     there = set(map(fold_spelling, tags))
     return frozenset(tag for tag in some if fold_spelling(tag) not in there)
 
 
-def confirm_adds(known: ContactState, tags: TagSet) -> ContactState:
-    """The adds of these tags came to be, whatever became of them since."""
-    confirmed = replace(known, unconfirmed=known.unconfirmed - tags) if known.unconfirmed & tags else known
-    return _without_attempt(confirmed)
+def confirm_adds(state: ContactState, tags: TagSet) -> ContactState:
+    """The state once the adds of these tags are known to have come to be, whatever became of them since."""
+    if state.ledger.unconfirmed & tags:
+        state = replace(state, ledger=replace(state.ledger, unconfirmed=state.ledger.unconfirmed - tags))
+    return _without_attempt(state)
 
 
-def adopt_pairs(known: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
-    """Desired and observed there: under management without a request."""
-    return replace(known, ledger=known.ledger | tags, kept=known.kept | (keep & tags))
+def adopt_pairs(state: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
+    """The state with tags, desired and observed there, under management without a request."""
+    ledger = replace(state.ledger, tags=state.ledger.tags | tags, kept=state.ledger.kept | (keep & tags))
+    return replace(state, ledger=ledger)
 
 
-def release_pairs(known: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
-    """No longer under management, now, which is `at`; that a tag of `once` was given is remembered."""
-    return replace(
-        known,
-        ledger=known.ledger - tags,
-        kept=known.kept - tags,
-        restored=tuple(each for each in known.restored if each[0] not in tags),
-        unconfirmed=known.unconfirmed - tags,
-        spent=_given(known, tags & once & known.ledger, at),
+def release_pairs(state: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
+    """The state with tags no longer under management; that a tag of `once` was given is remembered, with now, `at`."""
+    before = state.ledger
+    past_adds = replace(
+        state.past_adds,
+        restored=tuple(dated for dated in state.past_adds.restored if dated[0] not in tags),
+        spent=_given(state, tags & once & before.tags, at),
     )
+    ledger = Ledger(before.tags - tags, before.kept - tags, before.unconfirmed - tags)
+    return replace(state, ledger=ledger, past_adds=past_adds)
 
 
-def disown_adds(known: ContactState, tags: TagSet, *, since: Instant = UNTIMED) -> ContactState:
-    """No longer under management: their adds, sent at `since` or later, are known never to have come to be."""
-    never = tags & known.unconfirmed
-    spent = tuple((tag, at) for tag, at in known.spent if tag not in never or at < since)
-    return _without_attempt(replace(release_pairs(known, tags), spent=spent))
+def disown_adds(state: ContactState, tags: TagSet, *, since: Instant = UNTIMED) -> ContactState:
+    """The state with tags no longer under management: their adds, sent at `since` or later, never came to be."""
+    never = tags & state.ledger.unconfirmed
+    spent = tuple((tag, at) for tag, at in state.past_adds.spent if tag not in never or at < since)
+    released = release_pairs(state, tags)
+    return _without_attempt(replace(released, past_adds=replace(released.past_adds, spent=spent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +194,7 @@ class ObservedContacts:
     def apply_to(
         self, observed: ContactStates, *, settle_ms: int = SETTLE_MS
     ) -> Iterator[tuple[ContactId, ContactState]]:
-        """What becomes known of each of the contacts."""
+        """The state of each of the contacts once they were observed."""
         for contact in self.contacts:
-            yield (
-                contact,
-                record_observation(observed[contact], self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms),
-            )
+            before = observed[contact]
+            yield contact, record_observation(before, self.tags, at=self.at, origin=self.origin, settle_ms=settle_ms)

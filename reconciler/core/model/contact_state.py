@@ -16,14 +16,15 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
 
 NONE: TagSet = frozenset()
+DatedTag = tuple[Tag, Instant]
 DAY_MS = 86_400_000
 RESTORE_MS = 7 * DAY_MS
 """A pair of ours that others removed is put back at most once in this time."""
@@ -49,90 +50,197 @@ class ObservationOrigin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class UndecidedReading:
-    """The last reading of a contact that could not decide its doubt, to be judged again once more is known.
+class Stored:
+    """How columns and formats have a field of a part; `state_fields.py` derives their writers and readers from this."""
 
-    `asked`, `answered`: when, by our clock. `served`: by the server's, None where the answer did not say. `updated`:
-    the contact's `dateUpdated`. `tags`: the tags that it carried.
-    """
+    name: str
+
+    place: int
+    """Its place among the members of a document. A new field takes the next: those before it keep their bytes."""
+
+    about: str = ""
+    """Its description in the published schema."""
+
+    event: str = ""
+    """The event that its time dates, for the message about a time that is yet to come; empty where none is told."""
+
+    may_be_null: bool = False
+    """Whether tags are null, and not an empty list, where the part is not there."""
+
+
+DatedTags = tuple[DatedTag, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The tags that a contact carried when the API last told them."""
+
+    tags: Annotated[
+        TagSet, Stored("observed", 1, "The tags when the API last told; null: it never did.", may_be_null=True)
+    ]
+    at: Annotated[Instant, Stored("observed_at", 2, event="observed")]
+    # left out of the hash: that of an enum is a call in Python, and each contact's state is hashed when it is interned
+    origin: Annotated[ObservationOrigin, Stored("origin", 3)] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The pairs of a contact that are under this repository's management."""
+
+    tags: Annotated[TagSet, Stored("ledger", 4, "The tags under management.")] = NONE
+
+    kept: Annotated[TagSet, Stored("kept", 5, "Of the ledger, what stays when nobody declares it any more.")] = NONE
+    """Those that stay on the contact when no set declares them any more."""
+
+    unconfirmed: Annotated[
+        TagSet, Stored("unconfirmed", 13, "Tags under management whose adds nobody ever saw there.")
+    ] = NONE
+    """Those that were asked for, and that no answer or observation has shown since."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndecidedReading:
+    """The last reading of a contact that could not decide its doubt, to be judged again once more is known."""
 
     asked: Instant
+    """When the reading was asked for, by our clock."""
+
     answered: Instant
+    """When it was answered, by our clock."""
+
     served: Instant | None = None
+    """When it was answered, by the server's clock; None where the answer did not say."""
+
     updated: Instant | None = None
-    tags: TagSet = frozenset()
+    """The contact's `dateUpdated`."""
+
+    tags: TagSet = NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The tags that requests of unknown effect tried to change."""
+
+    tags: Annotated[TagSet, Stored("doubt", 6, "Tags for which the effect of a request is unknown.")]
+
+    sent: Annotated[Instant, Stored("doubt_at", 7, event="sent")]
+    """When the last of these requests was sent."""
+
+    reading: Annotated[UndecidedReading | None, Stored("reading", 15, event="read")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A contact that the API refuses for good."""
+
+    reason: Annotated[Rejection, Stored("quarantine", 8)]
+
+    at: Annotated[Instant, Stored("quarantined_at", 9, event="refused")]
+    """When the API last refused the contact."""
+
+    since: Annotated[Instant | None, Stored("quarantined_since", 10)] = None
+    """When it first did; None where only the last time is known."""
+
+    membership: Annotated[
+        frozenset[SetName] | None,
+        Stored("membership", 11, "The sets it belonged to when it was quarantined; null: not known."),
+    ] = None
+    """The sets that the contact belonged to then; None where they are not known."""
+
+    def holds(self, membership: frozenset[SetName], sets: frozenset[SetName], now: Instant) -> bool:
+        """Whether it is still refused: it was lately, and belongs to the same sets. `sets`: all that there are now."""
+        return now < self.at + QUARANTINE_MS and not self._has_moved(membership, sets)
+
+    def _has_moved(self, membership: frozenset[SetName], sets: frozenset[SetName]) -> bool:
+        if self.membership is None:
+            return False
+        left, joined = (self.membership & sets) - membership, membership - self.membership
+        # where a set of then is no more, the one that the contact joined may be that set under another name
+        return bool(left) or (bool(joined) and self.membership <= sets)
+
+
+@dataclass(frozen=True, slots=True)
+class PastAdds:
+    """The dates of additions that later plans must remember, each sorted by tag."""
+
+    restored: Annotated[
+        DatedTags,
+        Stored(
+            "restored", 12, "Tags that we put back after others had removed them, and when we last did.", "restored"
+        ),
+    ] = ()
+    spent: Annotated[
+        DatedTags,
+        Stored(
+            "spent", 14, "Tags of the rule `once` that were given, and when; not forgotten with the ledger.", "given"
+        ),
+    ] = ()
+    attempted_at: Annotated[
+        Instant | None, Stored("attempted_at", 16, "When a request last tried pairs in doubt or never seen.", "tried")
+    ] = None
+    """When a request last tried additions, as long as one of them is not known to have come to be."""
+
+
+EMPTY_LEDGER, NO_PAST_ADDS = Ledger(), PastAdds()
 
 
 @dataclass(frozen=True, slots=True)
 class ContactState:
-    """All that is known of a contact. `observed` is None while nothing ever told (which is not "no tags").
+    """The state of a contact, in parts that each have their own times. `state_fields.py` writes and reads them."""
 
-    `kept`: part of the ledger that stays on the contact when nobody declares it any more. `doubt`: tags that a
-    request of unknown effect tried to change, the last one sent at `doubt_at`. `quarantined_at`: when the API last
-    refused the contact for good; `quarantined_since`: when it first did, None where only the last is known;
-    `membership`: the sets that the contact belonged to then, None where that is not known. `restored`: the tags that
-    we put back after others had removed them, and when we last did, sorted. `unconfirmed`: that part of the ledger that
-    was asked for, and which neither an answer nor an observation has shown since. `spent`: the tags of
-    the rule `once` that were given, and when, sorted; they stay when the pair leaves the ledger. `reading`: the last
-    one that could not decide the doubt. `attempted_at`: when a request last tried additions, as long as
-    one of them is not known to have come to be.
-    """
+    observation: Observation | None = None
+    """None while no answer and no reading ever told the tags, which is not "no tags"."""
 
-    observed: TagSet | None = None
-    observed_at: Instant | None = None
-    origin: ObservationOrigin = ObservationOrigin.NEVER
-    ledger: TagSet = frozenset()
-    kept: TagSet = frozenset()
-    doubt: TagSet = frozenset()
-    doubt_at: Instant | None = None
-    quarantine: Rejection | None = None
-    quarantined_at: Instant | None = None
-    quarantined_since: Instant | None = None
-    membership: frozenset[SetName] | None = None
-    restored: tuple[tuple[Tag, Instant], ...] = ()
-    unconfirmed: TagSet = frozenset()
-    spent: tuple[tuple[Tag, Instant], ...] = ()
-    reading: UndecidedReading | None = None
-    attempted_at: Instant | None = None
-
-    def in_doubt(self, tags: TagSet, sent: Instant) -> ContactState:
-        """A request about `tags`, sent at `sent`, whose effect is unknown."""
-        return replace(self, doubt=self.doubt | tags, doubt_at=max(sent, self.doubt_at or sent), reading=None)
-
-    def is_barred(self, membership: frozenset[SetName], sets: frozenset[SetName], now: Instant) -> bool:
-        """Refused for good, and still so as far as anybody knows: the contact belongs to the same sets as then.
-
-        `sets`: all that there are now.
-        """
-        if self.quarantined_at is None:
-            return False
-        return now < self.quarantined_at + QUARANTINE_MS and not self._has_moved(membership, sets)
-
-    def _has_moved(self, membership: frozenset[SetName], sets: frozenset[SetName]) -> bool:
-        """Whether the contact left a set that is still there, or joined one.
-
-        Where a set that it belonged to is no more, the one that it belongs to now may be that set under another name.
-        """
-        if self.membership is None:
-            return False
-        left, joined = (self.membership & sets) - membership, membership - self.membership
-        return bool(left) or (bool(joined) and self.membership <= sets)
-
-    def last_tried(self, action: Action, tag: Tag) -> Instant | None:
-        """When an earlier request, of which nobody knows that it has nothing to do with this one, tried the same."""
-        times = [self.doubt_at] if tag in self.doubt else []
-        if action is Action.ADD:
-            times += [self.attempted_at, *(at for each, at in self.restored if each == tag)]
-        return max((at for at in times if at is not None), default=None)
+    ledger: Ledger = EMPTY_LEDGER
+    doubt: Doubt | None = None
+    quarantine: Quarantine | None = None
+    past_adds: PastAdds = NO_PAST_ADDS
 
     @property
-    def given_before(self) -> tuple[tuple[Tag, Instant], ...]:
+    def observed(self) -> TagSet | None:
+        return None if self.observation is None else self.observation.tags
+
+    @property
+    def observed_at(self) -> Instant | None:
+        return None if self.observation is None else self.observation.at
+
+    @property
+    def origin(self) -> ObservationOrigin:
+        return ObservationOrigin.NEVER if self.observation is None else self.observation.origin
+
+    @property
+    def doubtful(self) -> TagSet:
+        """The tags in doubt."""
+        return NONE if self.doubt is None else self.doubt.tags
+
+    def with_doubt(self, tags: TagSet, sent: Instant) -> ContactState:
+        """The state after a request about `tags`, sent at `sent`, whose effect is unknown."""
+        if not tags and self.doubt is None:
+            return self
+        # a reading that did not decide the older doubt tells nothing of this request
+        last = sent if self.doubt is None else max(sent, self.doubt.sent)
+        return replace(self, doubt=Doubt(self.doubtful | tags, last))
+
+    def is_barred(self, membership: frozenset[SetName], sets: frozenset[SetName], now: Instant) -> bool:
+        return self.quarantine is not None and self.quarantine.holds(membership, sets, now)
+
+    def last_tried(self, action: Action, tag: Tag) -> Instant | None:
+        """When an earlier request, which may have to do with this one, tried the same."""
+        times = [self.doubt.sent] if self.doubt is not None and tag in self.doubt.tags else []
+        if action is Action.ADD:
+            times += [at for restored, at in self.past_adds.restored if restored == tag]
+            times += [] if self.past_adds.attempted_at is None else [self.past_adds.attempted_at]
+        return max(times, default=None)
+
+    @property
+    def given_before(self) -> tuple[DatedTag, ...]:
         """The pairs of `once` tags that left the ledger, and when they were given."""
-        return tuple(each for each in self.spent if each[0] not in self.ledger) if self.spent else ()
+        return tuple(given for given in self.past_adds.spent if given[0] not in self.ledger.tags)
 
     def flapping(self, now: Instant) -> TagSet:
         """Tags of ours that others removed although they were put back lately."""
-        lately = frozenset(tag for tag, at in self.restored if abs(now - at) < RESTORE_MS)
+        # the clock of the machine that put them back may be ahead
+        lately = frozenset(tag for tag, at in self.past_adds.restored if abs(now - at) < RESTORE_MS)
         return removed_by_others(self, lately) if lately else NONE
 
 
@@ -175,22 +283,19 @@ class ContactStates:
 
 
 class Managed(Protocol):
-    """What tells which tags of a contact are under management, and which of them are there."""
+    """The tags of a contact that are under management, and those of them that are there."""
 
     @property
     def observed(self) -> TagSet | None: ...
     @property
-    def ledger(self) -> TagSet: ...
+    def ledger(self) -> Ledger: ...
     @property
-    def kept(self) -> TagSet: ...
-    @property
-    def doubt(self) -> TagSet: ...
-    @property
-    def unconfirmed(self) -> TagSet: ...
+    def doubtful(self) -> TagSet: ...
 
 
-def removed_by_others(known: Managed, tags: TagSet) -> TagSet:
-    """Those of `tags` that are under management and that others removed; what nobody ever saw there nobody removed."""
-    if known.observed is None:
+def removed_by_others(contact: Managed, tags: TagSet) -> TagSet:
+    """Those of `tags` that are under management and that others removed."""
+    if contact.observed is None:
         return NONE
-    return (tags & known.ledger) - known.observed - known.doubt - known.unconfirmed
+    # a tag that no answer ever showed there was removed by no one
+    return (tags & contact.ledger.tags) - contact.observed - contact.doubtful - contact.ledger.unconfirmed

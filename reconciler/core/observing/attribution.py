@@ -202,7 +202,7 @@ def _attributed(
         for drifted in report.drifted
         if _is_pending_removal(drifted)
         for contact in drifted.contacts
-        if drifted.tag not in observed[contact].ledger
+        if drifted.tag not in observed[contact].ledger.tags
     ]
     others = added_by_others(pairs, runs, batches) if pairs else set()
     if not others:

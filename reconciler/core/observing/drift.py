@@ -208,7 +208,7 @@ def _classified(
         return
     # that the pair is not in the ledger is proof enough: we never gave the tag to the contact
     if change.reason is Reason.EXCLUSIVE:
-        others = {each for each in contacts if change.tag not in observed[each].ledger}
+        others = {each for each in contacts if change.tag not in observed[each].ledger.tags}
     else:
         others = {each for each in earlier.keys() & contacts if _came_since(change.tag, earlier[each], observed[each])}
     yield DriftClass.UNEXPECTED, [each for each in contacts if each in others]
@@ -216,7 +216,7 @@ def _classified(
 
 
 def _came_since(tag: Tag, before: ContactState, now: ContactState) -> bool:
-    return before.observed is not None and tag not in before.observed and tag not in now.ledger
+    return before.observed is not None and tag not in before.observed and tag not in now.ledger.tags
 
 
 def _ages(
@@ -257,5 +257,5 @@ def find_left_alone(
 
 
 def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:
-    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger - known.doubt
+    others = (known.observed or NONE) - want.present.keys() - want.absent.keys() - known.ledger.tags - known.doubtful
     return others - searched.held_by(known.observed) if searched.is_newer_on(known) else others

@@ -158,7 +158,9 @@ def list_outdated(contacts: Iterable[ContactId], observed: ContactStates, before
     if before is None:
         return list(contacts)
     # asked once a state: a million contacts share a few thousand
-    old = [known.observed_at is None or known.observed_at < before or bool(known.doubt) for known in observed.patterns]
+    old = [
+        known.observed_at is None or known.observed_at < before or bool(known.doubtful) for known in observed.patterns
+    ]
     return [contact for contact in contacts if old[observed.contacts.get(contact, 0)]]
 
 

@@ -217,7 +217,7 @@ def keep_called_for(
     """Those changes that a plan by these manifests may have had: additions of desired tags, removals of tags that are
     not desired and are owned, or were `removed` by an earlier run of the file. `unread`: contacts that could not be
     read, of which nothing is believed."""
-    owned = desired.owned.union(*(observed.patterns[index].ledger for index in set(observed.contacts.values())))
+    owned = desired.owned.union(*(observed.patterns[index].ledger.tags for index in set(observed.contacts.values())))
 
     def is_called_for(contact: ContactId, change: Change) -> bool:
         if contact in unread:
@@ -235,7 +235,7 @@ def keep_unmet(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Delta,
 
     def is_unmet(contact: ContactId, change: Change) -> bool:
         state = observed[contact]
-        if state.observed is None or change.tag in state.doubt:
+        if state.observed is None or change.tag in state.doubtful:
             return True
         return (change.action is Action.ADD) != (change.tag in state.observed)
 

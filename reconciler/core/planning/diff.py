@@ -183,7 +183,7 @@ def _contacts_by_case(
     # a million look-ups hash a small number each, and not a situation
     first: dict[Situation, int] = {}
     alike = [first.setdefault(situation, index) for index, situation in enumerate(situations)]
-    refused = {index for index, state in enumerate(observed.patterns) if state.quarantined_at is not None}
+    refused = {index for index, state in enumerate(observed.patterns) if state.quarantine is not None}
     # quarantines have times of their own, which `situation_of` leaves out: only these contacts are looked at singly
     wants, states = desired.contacts, observed.contacts
     groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)

@@ -186,7 +186,7 @@ def count_holders(observed: ContactStates) -> Counter[Tag]:
 
 def count_managed(observed: ContactStates) -> Counter[Tag]:
     """The pairs of the ledger per tag."""
-    return _count_tags(observed, lambda contact: contact.ledger)
+    return _count_tags(observed, lambda contact: contact.ledger.tags)
 
 
 def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:

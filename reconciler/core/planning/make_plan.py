@@ -150,7 +150,9 @@ def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried,
     """The pairs that earlier requests tried, sorted."""
     # most states carry no trace of an attempt: their contacts need not be looked at
     suspects = {
-        index for index, state in enumerate(observed.patterns) if state.doubt or state.restored or state.attempted_at
+        index
+        for index, state in enumerate(observed.patterns)
+        if state.doubtful or state.past_adds.restored or state.past_adds.attempted_at
     }
     if not suspects:
         return ()

@@ -89,7 +89,7 @@ class Decision:
         )
         changes = [*sent, *removes]
         # a plan that retries held pairs lists those that it does not send
-        doubtful = self._select(self.situation.doubt) - {change.tag for change in changes}
+        doubtful = self._select(self.situation.doubtful) - {change.tag for change in changes}
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
         return PatternChanges(
             changes=tuple(sorted(changes)),
@@ -116,11 +116,11 @@ class Decision:
 
     def _spared_tags(self) -> Iterator[tuple[str, TagSet]]:
         """The tags that stay on purpose, and why."""
-        yield SAFE, frozenset(filter(self._is_spared, self.situation.ledger | self.want.absent.keys()))
+        yield SAFE, frozenset(filter(self._is_spared, self.situation.ledger.tags | self.want.absent.keys()))
         there = (
-            self.situation.ledger
+            self.situation.ledger.tags
             if self.situation.observed is None
-            else self.situation.ledger & self.situation.observed
+            else self.situation.ledger.tags & self.situation.observed
         )
         stays = self._kept_though_owned() & there
         yield KEPT, self._select(stays - self.want.present.keys() - self.want.absent.keys())
@@ -128,21 +128,21 @@ class Decision:
     def _is_spared(self, tag: Tag) -> bool:
         """Whether the tag would be removed, were it not protected or ignored."""
         there = self.situation.observed is None or tag in self.situation.observed
-        asked = tag in self.want.absent or (tag in self.situation.ledger and tag not in self.situation.kept)
+        asked = tag in self.want.absent or (tag in self.situation.ledger.tags and tag not in self.situation.ledger.kept)
         return asked and there and tag not in self.want.present and self.selection.takes(tag) and self._is_safe(tag)
 
     def _held_tags(self) -> TagSet:
         """The pairs in doubt; asked to retry them, those that this run brought into doubt once more."""
-        doubt = self.situation.doubt & self.spent if self.selection.retry_held else self.situation.doubt
+        doubt = self.situation.doubtful & self.spent if self.selection.retry_held else self.situation.doubtful
         return self._select(doubt)
 
     def _unconfirmed_tags(self) -> TagSet:
         """The `once` tags that were asked for and are not there: whether they ever were is for a person to say."""
-        if not self.situation.unconfirmed or self.selection.retry_held:
+        if not self.situation.ledger.unconfirmed or self.selection.retry_held:
             return NONE
         return (
             self._select(tag for tag in self._missing_tags() if self._is_once(tag))
-            & self.situation.unconfirmed - self.situation.doubt
+            & self.situation.ledger.unconfirmed - self.situation.doubtful
         )
 
     def _flapping_tags(self) -> TagSet:
@@ -158,7 +158,7 @@ class Decision:
     def _missing_tags(self) -> list[Tag]:
         """The desired tags that are not observed there."""
         # a tag in doubt counts as missing although it was observed: the doubtful request may have removed it
-        there = (self.situation.observed or NONE) - self.situation.doubt
+        there = (self.situation.observed or NONE) - self.situation.doubtful
         return [tag for tag in self.want.present if tag not in there and not self._is_satisfied(tag)]
 
     def _make_add(self, tag: Tag) -> Change:
@@ -172,7 +172,7 @@ class Decision:
             return False
         given = self._was_given(tag) and tag not in self.selection.again
         # an add in doubt does not satisfy: such a pair is held, and not forgotten
-        return tag in self.situation.ledger - self.situation.unconfirmed or given
+        return tag in self.situation.ledger.tags - self.situation.ledger.unconfirmed or given
 
     def _was_given(self, tag: Tag) -> bool:
         return self._is_once(tag) and any(tag == given for given, _ in self.situation.given_before)
@@ -209,7 +209,7 @@ class Decision:
             causes |= dict.fromkeys(self.owned - self._kept_though_owned(), Cause(Reason.OWNED))
         if situation.is_searched:
             causes |= {tag: self._exclusive_cause(tag) for tag in self.searched.held_by(situation.observed)}
-        causes |= {tag: self._pruned_cause(tag) for tag in situation.ledger if tag not in situation.kept}
+        causes |= {tag: self._pruned_cause(tag) for tag in situation.ledger.tags if tag not in situation.ledger.kept}
         causes |= want.absent
         return {
             tag: Change(Action.REMOVE, tag, cause.reason, cause.sources)
@@ -236,7 +236,7 @@ class Decision:
 
     def _kept_though_owned(self) -> TagSet:
         """The tags that stay on leaving, though the contact is of a set that owns its tags."""
-        return self.situation.kept & self.owned if self.want.authority is Authority.OWNED else NONE
+        return self.situation.ledger.kept & self.owned if self.want.authority is Authority.OWNED else NONE
 
     def _is_safe(self, tag: Tag) -> bool:
         rule = self.desired.rules.get(tag)
@@ -247,7 +247,7 @@ class Decision:
         observed = self.situation.observed
         if observed is None:
             return {tag: change for tag, change in removals.items() if self._is_blind(change)}
-        return {tag: change for tag, change in removals.items() if tag in observed or tag in self.situation.doubt}
+        return {tag: change for tag, change in removals.items() if tag in observed or tag in self.situation.doubtful}
 
     def _is_blind(self, change: Change) -> bool:
         """Whether the removal is sent though the contact was never observed."""
@@ -283,15 +283,15 @@ class Decision:
     def _ledger_change(self) -> tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None:
         situation, present = self.situation, frozenset(self.want.present)
         there, selected = situation.observed or NONE, self._select(present)
-        settled = self._select(situation.ledger | present) - situation.doubt
-        adopted = (present & there & settled) - situation.ledger
-        unseen = situation.ledger if situation.observed is None else there
+        settled = self._select(situation.ledger.tags | present) - situation.doubtful
+        adopted = (present & there & settled) - situation.ledger.tags
+        unseen = situation.ledger.tags if situation.observed is None else there
         # a kept pair of a set that owns its tags leaves the ledger only once the contact lost it: else it would be
         # removed as owned (rule 1 of `diff`)
         released = self._select(leaving_pairs(situation, present)) - (self._kept_though_owned() & unseen)
-        ledger = (situation.ledger | adopted) - released
-        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in selected else situation.kept))
-        if not adopted and not released and kept == situation.kept:
+        ledger = (situation.ledger.tags | adopted) - released
+        kept = frozenset(tag for tag in ledger if tag in (self.want.keep if tag in selected else situation.ledger.kept))
+        if not adopted and not released and kept == situation.ledger.kept:
             return None
         return tuple(sorted(adopted)), tuple(sorted(released)), tuple(sorted(kept))
 

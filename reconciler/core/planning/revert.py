@@ -176,10 +176,10 @@ def undo_changes(
             case = _Case(desired.want(contact), observed[contact], net, since, done, owned)
             undone = reversals[key] = case.reverse_changes()
         if undone.released:
-            kept = observed[contact].kept.difference(undone.released)
+            kept = observed[contact].ledger.kept.difference(undone.released)
             released[undone.released, tuple(sorted(kept))].append(contact)
-        if undone.changes and (why := away.get(contact) or observed[contact].quarantine) is not None:
-            refused[str(why), ()].append(contact)
+        if undone.changes and (why := away.get(contact) or _refusal(observed[contact])):
+            refused[why, ()].append(contact)
         elif undone.changes:
             deltas[undone.changes].append(contact)
         for why, tags in undone.omitted:
@@ -188,17 +188,21 @@ def undo_changes(
     return _make_diff(deltas, ledger, omitted, refused)
 
 
+def _refusal(state: ContactState) -> str:
+    return "" if state.quarantine is None else state.quarantine.reason
+
+
 def _owned_tags(reversal: Reversal, desired: Desired, observed: ContactStates) -> TagSet:
     """The tags that the manifests name, and those of the ledger without the pairs that leave it by this revert."""
     leaving: dict[ContactId, TagSet] = {}
     for contact, net in reversal.changed.items():
         want, state, since = desired.want(contact), observed[contact], reversal.since.get(contact, NONE)
         case = _Case(want, state, net, since, NONE, NONE)
-        if state.ledger and (gone := case.released | case.taken_away):
+        if state.ledger.tags and (gone := case.released | case.taken_away):
             leaving[contact] = gone
     staying = {index for contact, index in observed.contacts.items() if contact not in leaving}
-    owned = desired.owned.union(*(observed.patterns[index].ledger for index in staying))
-    return owned.union(*(observed[contact].ledger - gone for contact, gone in leaving.items()))
+    owned = desired.owned.union(*(observed.patterns[index].ledger.tags for index in staying))
+    return owned.union(*(observed[contact].ledger.tags - gone for contact, gone in leaving.items()))
 
 
 def _make_diff(
@@ -247,7 +251,7 @@ class _Case:
         # a tag that is not as the run left it was changed since, be it by a hand that no answer showed
         moved = ((take - there) | (give & there) | self.since) & (take | give)
         take, give = take - moved, give - moved
-        doubt = (take | give) & self.state.doubt
+        doubt = (take | give) & self.state.doubtful
         take, give = take - doubt, give - doubt
         demanded = (take & self._present) | frozenset(filter(self._is_forbidden, give))
         changes = (
@@ -272,12 +276,12 @@ class _Case:
         # a tag that came back in another spelling was changed too
         changed = set(map(fold_spelling, self.net.added))
         entered = frozenset(tag for tag in self.net.entered - self.net.unclear if fold_spelling(tag) not in changed)
-        return (entered & self.state.ledger) - self.since - self.state.doubt
+        return (entered & self.state.ledger.tags) - self.since - self.state.doubtful
 
     @property
     def taken_away(self) -> TagSet:
         """The tags that the run added, and that its revert removes."""
-        there = (self.state.observed or NONE) - self.state.doubt
+        there = (self.state.observed or NONE) - self.state.doubtful
         return (self.net.added & there) - self._present - self.since
 
     def _is_forbidden(self, tag: Tag) -> bool:
@@ -292,5 +296,5 @@ class _Case:
         if want.authority is Authority.EXACT or (want.authority is Authority.OWNED and tag in self.owned):
             return True
         # given back, it enters the ledger again (rule 4), and the next plan would prune it
-        ours = self.net.released | self.state.ledger
-        return tag in ours and tag not in self.state.kept
+        ours = self.net.released | self.state.ledger.tags
+        return tag in ours and tag not in self.state.ledger.kept

@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import not_among
-from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, Managed
+from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, ContactState, ContactStates, Ledger, Managed
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action
@@ -49,17 +49,10 @@ class Situation:
     observed: TagSet | None = None
     """The tags that it carries, as far as they matter to the plan; None where no answer ever told them."""
 
-    ledger: TagSet = NONE
-    """The tags that are under our management."""
+    ledger: Ledger = EMPTY_LEDGER
 
-    kept: TagSet = NONE
-    """That part of the ledger that stays when no set declares it any more."""
-
-    doubt: TagSet = NONE
+    doubtful: TagSet = NONE
     """The tags that a request of unknown effect tried to change."""
-
-    unconfirmed: TagSet = NONE
-    """That part of the ledger that was asked for, and that no answer or observation has shown since."""
 
     given_before: tuple[tuple[Tag, Instant], ...] = ()
     """The `once` tags that left the ledger, with the date when they were given, which the plan prints."""
@@ -95,12 +88,10 @@ class Context:
         return Situation(
             observed=state.observed if self.exact else self._relevant_tags(state),
             ledger=state.ledger,
-            kept=state.kept,
-            doubt=state.doubt,
-            unconfirmed=state.unconfirmed,
+            doubtful=state.doubtful,
             given_before=state.given_before,
             flapping=state.flapping(self.now),
-            refusal=state.quarantine.value if state.quarantine else "",
+            refusal=state.quarantine.reason.value if state.quarantine else "",
             is_fresh=self.reassertion.is_fresh(state),
             is_searched=self.searched.is_newer_on(state),
         )
@@ -108,9 +99,9 @@ class Context:
     def _relevant_tags(self, state: ContactState) -> TagSet | None:
         if state.observed is None:
             return None
-        relevant = state.observed & (self.relevant | state.ledger)
+        relevant = state.observed & (self.relevant | state.ledger.tags)
         # a tag of the ledger that is missing may be there in a spelling that no answer has told yet
-        if missing := set(map(fold_spelling, state.ledger - state.observed)):
+        if missing := set(map(fold_spelling, state.ledger.tags - state.observed)):
             relevant |= {tag for tag in state.observed if fold_spelling(tag) in missing}
         return relevant
 
@@ -201,13 +192,13 @@ class Reassertion:
         """The tags of `present` that may be added again to a contact that was observed recently enough."""
         if contact.observed is None:
             return NONE
-        return self.repeatable_tags(Action.ADD, contact.observed.intersection(present) - contact.doubt, rules)
+        return self.repeatable_tags(Action.ADD, contact.observed.intersection(present) - contact.doubtful, rules)
 
     def repeatable_removes(self, removable: Collection[Tag], contact: Managed, rules: Mapping[Tag, TagRule]) -> TagSet:
         """The tags of `removable`, absent as observed, whose removal may be sent again."""
         if contact.observed is None:
             return NONE
-        return self.repeatable_tags(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubt, rules)
+        return self.repeatable_tags(Action.REMOVE, frozenset(removable) - contact.observed - contact.doubtful, rules)
 
 
 NO_REASSERTION = Reassertion(Reassert.NEVER)
@@ -216,9 +207,9 @@ NO_REASSERTION = Reassertion(Reassert.NEVER)
 def leaving_pairs(contact: Managed, present: TagSet) -> TagSet:
     """The pairs of a contact that leave the ledger where `present` is desired: observed to be gone, or to be kept."""
     # a pair in doubt stays: a request may have put it there, or may still
-    undesired = contact.ledger - present - contact.doubt
+    undesired = contact.ledger.tags - present - contact.doubtful
     gone = NONE if contact.observed is None else not_among(undesired - contact.observed, contact.observed)
-    return gone | (undesired & contact.kept)
+    return gone | (undesired & contact.ledger.kept)
 
 
 def owned_tags(
@@ -231,7 +222,7 @@ def owned_tags(
     used = set(observed.contacts.values())
     # most patterns lose nothing for any desired tags: their contacts need not be looked at
     losing = {index for index in used if leaving_pairs(observed.patterns[index], NONE)}
-    owned = set(desired.owned).union(*(observed.patterns[index].ledger for index in used - losing))
+    owned = set(desired.owned).union(*(observed.patterns[index].ledger.tags for index in used - losing))
     cases = {
         (desired.contacts.get(contact, -1) if contacts is None or contact in contacts else None, index)
         for contact, index in observed.contacts.items()
@@ -242,5 +233,5 @@ def owned_tags(
         present = frozenset(desired.wants[want].present) if want is not None and want >= 0 else NONE
         # a contact that the selection leaves out loses nothing by this plan
         leaving = NONE if want is None else leaving_pairs(state, present)
-        owned |= state.ledger - (leaving & tags if tags else leaving)
+        owned |= state.ledger.tags - (leaving & tags if tags else leaving)
     return frozenset(owned)

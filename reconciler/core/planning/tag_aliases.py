@@ -24,8 +24,9 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
-from reconciler.core.model.names import Instant, Tag, TagSet, fold_spelling
+from reconciler.core.model.names import Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import ContactOutcome
+from reconciler.core.model.state_fields import respell_state
 from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Searched
@@ -87,18 +88,9 @@ class Spelling:
 
     def spell_state(self, state: ContactState) -> ContactState:
         # where one spelling of the pair was confirmed, the tag is there
-        confirmed = self.read(state.ledger - state.unconfirmed)
-        return replace(
-            state,
-            observed=None if state.observed is None else self.read(state.observed),
-            ledger=self.read(state.ledger),
-            kept=self.read(state.kept),
-            doubt=self.read(state.doubt),
-            restored=self._dated(state.restored),
-            unconfirmed=self.read(state.unconfirmed) - confirmed,
-            spent=self._dated(state.spent),
-            reading=state.reading and replace(state.reading, tags=self.read(state.reading.tags)),
-        )
+        confirmed = self.read(state.ledger.tags - state.ledger.unconfirmed)
+        respelt = respell_state(state, self.read)
+        return replace(respelt, ledger=replace(respelt.ledger, unconfirmed=respelt.ledger.unconfirmed - confirmed))
 
     def spell_states(self, observed: ContactStates) -> ContactStates:
         return ContactStates(observed.contacts, map(self.spell_state, observed.patterns)) if self.names else observed
@@ -146,11 +138,6 @@ class Spelling:
         verdict = None if answer.verdict is None else self.spell_outcome(answer.verdict)
         released, entered = self.read(answer.released), self.read(answer.entered)
         return replace(answer, verdict=verdict, released=released, entered=entered)
-
-    def _dated(self, dated: tuple[tuple[Tag, Instant], ...]) -> tuple[tuple[Tag, Instant], ...]:
-        # sorted by date: of two spellings the later date stays
-        ordered = sorted(dated, key=lambda entry: entry[1])
-        return tuple(sorted({self.of(tag): at for tag, at in ordered}.items()))
 
     def _want(self, want: Want) -> Want:
         present = {

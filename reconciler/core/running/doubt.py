@@ -26,10 +26,17 @@ from dataclasses import dataclass, replace
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts, Rate, duration
 from reconciler.core.model.contact_changes import confirm_adds, disown_adds, not_among, record_observation
-from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import (
+    NONE,
+    ContactState,
+    ContactStates,
+    Doubt,
+    ObservationOrigin,
+    UndecidedReading,
+)
 from reconciler.core.model.journal import Answer, BatchRecord
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
-from reconciler.core.model.outcome import Action, Outcome, Rejection
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, count_pages, estimate_cost
 
 SLACK_MS = 2_000
@@ -43,14 +50,14 @@ _UNCLEAR = (Outcome.IN_DOUBT, Outcome.HELD)
 
 def is_open(known: ContactState, settle_ms: int) -> bool:
     """Whether a reading could settle the doubt: none was made since its request could take effect."""
-    if not known.doubt:
+    if known.doubt is None:
         return False
-    return known.observed_at is None or known.doubt_at is None or known.observed_at < known.doubt_at + settle_ms
+    return known.observation is None or known.observation.at < known.doubt.sent + settle_ms
 
 
 def is_decidable(known: ContactState, facts: Facts) -> bool:
     """Whether the reading that did not decide the doubt does so by the location's habits, as they are known now."""
-    return bool(known.doubt) and known.reading is not None and facts.moves_updated is True
+    return known.doubt is not None and known.doubt.reading is not None and facts.moves_updated is True
 
 
 def open_doubts(
@@ -100,7 +107,7 @@ class ContactReading:
 
 def kept_reading(known: ContactState) -> ContactReading | None:
     """The reading that is kept with the doubt; None where there is none."""
-    kept = known.reading
+    kept = None if known.doubt is None else known.doubt.reading
     return None if kept is None else ContactReading(kept.tags, kept.updated, kept.asked, kept.answered, kept.served)
 
 
@@ -166,7 +173,7 @@ def settle_doubt(
 ) -> Settled:
     """`adds`: the tags that are to be there, of those in doubt. `proven`: that may be added once more; `undecided`:
     that may be, should tag writes turn out to move the date; `tried`: that were sent once more already."""
-    doubt = known.doubt
+    doubt = known.doubtful
     # the location may keep it in a spelling that nobody learnt yet: it is not known to be gone
     seen = (doubt & adds & reading.tags) | not_among(doubt - adds, reading.tags)
     again = ((doubt - adds) | proven) - seen - tried
@@ -174,15 +181,9 @@ def settle_doubt(
     read = record_observation(known, reading.tags, at=reading.asked, origin=ObservationOrigin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
     after = confirm_adds(disown_adds(read, again & adds), seen & adds)
-    since, kept = (known.doubt_at, reading.undecided()) if held else (None, None)
-    after = replace(after, doubt=held, doubt_at=since, reading=kept if held & undecided else None)
-    return Settled(seen, again, held, after)
-
-
-def record_absence(known: ContactState, why: Rejection, at: Instant, *, membership: frozenset[SetName]) -> ContactState:
-    """The state of a contact that is not there to be read; its doubts stay. `membership`: its sets."""
-    since = known.quarantined_since or known.quarantined_at or at
-    return replace(known, quarantine=why, quarantined_at=at, quarantined_since=since, membership=membership)
+    kept = reading.undecided() if held & undecided else None
+    unsettled = Doubt(held, known.doubt.sent, kept) if known.doubt is not None and held else None
+    return Settled(seen, again, held, replace(after, doubt=unsettled))
 
 
 def first_doubt(contact: ContactId, tag: Tag, trail: Iterable[BatchRecord]) -> Instant | None:
@@ -222,13 +223,13 @@ def provable_adds(known: ContactState, adds: TagSet, before: TagSet, asked: Inst
 
     `before`: its tags by the observation before, spelt as we send them.
     """
-    if known.doubt != adds or known.doubt_at is None:
+    if known.doubt is None or known.doubt.tags != adds:
         return NONE
     oldest = asked - INDEX_LAG_MS
     # even an index that lags as far as it may has seen the request by then
-    if oldest >= known.doubt_at:
+    if oldest >= known.doubt.sent:
         return adds
-    if known.observed is None or known.observed_at is None or known.observed_at > oldest:
+    if known.observation is None or known.observation.at > oldest:
         return NONE
     # a tag that was there before may be shown from before: it proves nothing
     return adds - before
@@ -239,13 +240,15 @@ def record_search_row(
 ) -> ContactState:
     """The state once a row with these `tags` showed the adds `seen`; the others stay in doubt."""
     at = Instant(asked - INDEX_LAG_MS)
-    if known.observed_at is None or at >= known.observed_at:
+    if known.observation is None or at >= known.observation.at:
         after = record_observation(known, tags, at=at, origin=ObservationOrigin.SEARCH, settle_ms=settle_ms)
     else:
         # of all else the row may tell what was before
-        after = replace(known, observed=(known.observed or NONE) | seen)
-    doubt = known.doubt - seen
-    return replace(confirm_adds(after, seen), doubt=doubt, doubt_at=known.doubt_at if doubt else None)
+        after = replace(known, observation=replace(known.observation, tags=known.observation.tags | seen))
+    doubt = None
+    if known.doubt is not None and (unsettled := known.doubt.tags - seen):
+        doubt = Doubt(unsettled, known.doubt.sent, None if after.doubt is None else after.doubt.reading)
+    return replace(confirm_adds(after, seen), doubt=doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +293,7 @@ def _holders(observed: ContactStates, tags: TagSet) -> dict[Tag, int]:
     alike = Counter(observed.contacts.values())
     holders = dict.fromkeys(tags, 0)
     for index, known in enumerate(observed.patterns):
-        for tag in ((known.observed or NONE) | known.doubt) & tags:
+        for tag in ((known.observed or NONE) | known.doubtful) & tags:
             holders[tag] += alike[index]
     return holders
 

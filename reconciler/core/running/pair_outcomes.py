@@ -131,7 +131,7 @@ class PairOutcomes:
             known = observed[contact]
             if known.observed is not None:
                 # of a tag in doubt the observation may be older than the request
-                unsent = self.tags_with(contact, Outcome.NOT_SENT) - known.doubt
+                unsent = self.tags_with(contact, Outcome.NOT_SENT) - known.doubtful
                 to_add = unsent & present(contact)
                 self.set_outcome(contact, (to_add & known.observed) | (unsent - to_add - known.observed), Outcome.NOOP)
 
@@ -174,7 +174,7 @@ class PairOutcomes:
         for contact in self._with(Outcome.DEFERRED):
             known, deferred = observed[contact], self.tags_with(contact, Outcome.DEFERRED)
             # once observed, its deferred pairs are planned, but for removals that wait for an add that failed
-            if known.observed is not None and not known.doubt:
+            if known.observed is not None and known.doubt is None:
                 deferred = deferred & known.observed if contact in self.failed else NONE
             if deferred:
                 yield contact, deferred

@@ -141,7 +141,7 @@ def _why_not_sent(
         return STOPPED
     if contact in end.besides:
         return BESIDES
-    return DeferralReason.UNTIL_SETTLED if known.doubt else NEXT_PLAN
+    return DeferralReason.UNTIL_SETTLED if known.doubtful else NEXT_PLAN
 
 
 def _why_deferred(
@@ -156,7 +156,7 @@ def _why_deferred(
         return told
     if contact in outcomes.failed:
         return _waits_for(outcomes.failed[contact], "did not end well")
-    if known.doubt:
+    if known.doubt is not None:
         return DeferralReason.UNTIL_SETTLED
     if unsent := outcomes.tags_with(contact, Outcome.NOT_SENT) & end.present(contact):
         return _waits_for(unsent, "was not sent")
@@ -164,7 +164,7 @@ def _why_deferred(
 
 
 def _refused(contact: ContactId, known: ContactState, refused: Mapping[ContactId, str]) -> str:
-    said = refused.get(contact) or known.quarantine
+    said = refused.get(contact) or (known.quarantine and known.quarantine.reason)
     return f"the API refuses the contact: {said}" if said else ""
 
 
@@ -244,7 +244,7 @@ def log_remedies(log: RunLog) -> list[str]:
 def known_remedies(contacts: Iterable[ContactState]) -> list[str]:
     every = list(contacts)
     return list_remedies(
-        held=any(known.doubt or known.unconfirmed for known in every),
+        held=any(known.doubtful or known.ledger.unconfirmed for known in every),
         unreachable=any(known.quarantine is not None for known in every),
     )
 

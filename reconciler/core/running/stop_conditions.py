@@ -47,8 +47,8 @@ def find_surprise(known: ContactState, verdict: ContactOutcome) -> Surprise | No
     if known.observed is None or verdict.old is None:
         return None
     # of a tag in doubt no observation told: it cannot surprise
-    appeared = verdict.old - known.observed - known.doubt
-    vanished = known.observed - verdict.old - known.doubt
+    appeared = verdict.old - known.observed - known.doubtful
+    vanished = known.observed - verdict.old - known.doubtful
     return Surprise(appeared, vanished) if appeared or vanished else None
 
 
