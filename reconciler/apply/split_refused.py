@@ -9,7 +9,7 @@ Rules
    pair show whether any request is taken at all: if not, the run stops.
 4. A smaller size is learnt where all parts of a refused batch are taken. Where one of them is, the culprit is looked
    for in the other; the run goes on without it.
-5. A size that was learnt is tried out again, by one larger request (`core.running.batch_split.with_trial`).
+5. A size that was learnt is tried out again, by one larger request (`core.running.batch_split.add_trial`).
 6. At most `MOST_EXTRA` requests a run are spent on all that.
 7. Parts that share contacts leave some seconds apart: a contact's date shall tell one from the other.
 8. Removals of unknown effect that no part brought to an end are in doubt when the run ends.

@@ -1,7 +1,7 @@
 """Tags that a location keeps otherwise than they were sent: answers tell, and from then both spellings are one tag.
 
 Rules
-1. Two spellings are of one tag where nothing but the spelling sets them apart (`names.folded`), and an answer to an add
+1. Two spellings are of one tag where only the spelling sets them apart (`fold_spelling`), and an answer to an add
    of the one showed the other.
 2. All values are read in one spelling, the one that the location keeps: state where it is loaded, desired tags and
    those that a person names where they meet the state. Nothing but this module knows of others.
