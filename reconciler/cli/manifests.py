@@ -90,9 +90,12 @@ def diff_command(base: str, detailed_exitcode: bool, invocation: Invocation) -> 
     """Say what a change to manifests means: who gains and loses what.
 
     Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below
-    MANIFESTS as they are now with those at REV.
+    MANIFESTS as they are now with those at REV. Only matched sets with their snapshots in the state are looked up
+    there; where it cannot be read they are compared without their contacts.
     """
     result = compare_with(invocation.workspace, base)
     find_record().set_links(result.settings.contact_url)
+    for note in result.notes:
+        invocation.console.note(note)
     invocation.print_document(DiffDocument(result.comparisons, result.moves, base))
     return ExitCode.CHANGES if detailed_exitcode and not result.is_empty else ExitCode.DONE

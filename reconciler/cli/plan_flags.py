@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import click
 
 from reconciler.cli.options import Decorator, group_options, locations_option
 from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import read_age
 from reconciler.core.model.rectangles import EFFORT
 from reconciler.core.observing.refresh_rules import Method
 from reconciler.operations.plan_options import PlanRequest, Reading, Scope
 from reconciler.operations.workspace import Workspace
 
 REFRESHES = tuple(method.value for method in (Method.AUTO, Method.GET, Method.SEARCH))
-_AGE = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 
 _OPTIONS = {
     "locations": locations_option,
@@ -75,10 +73,10 @@ def parse_age(name: str, age: str | None) -> int | None:
     """The milliseconds of an age such as 90s, 24h, 30d; None for none."""
     if not age:
         return None
-    match = _AGE.fullmatch(age)
-    if match is None:
+    milliseconds = read_age(age)
+    if milliseconds is None:
         raise UsageError(f"--{name} {age!r} is no age", hint="write a number and s, m, h, d or w, such as 30d")
-    return int(match[1]) * _UNITS[match[2]]
+    return milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def refresh_command(
     contact. Whatever was read is kept when it is interrupted: with --max-age the next one goes on from there.
     """
     console = invocation.console
-    session = open_session(invocation.workspace, flags.locations)
+    session = open_session(invocation.workspace, flags.locations, unpulled=True)
     console.warn_of_problems(session)
     request = RefreshStateRequest(flags.scope, flags.reading, lock_timeout_ms, flags.create_state)
     result = asyncio.run(end_by_signals(refresh_state(session, request)))

@@ -60,7 +60,7 @@ def make(data: Path, location: str | None, seed: int, extra: int, invocation: In
 
 def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int) -> World:
     """A location in which the contacts of the manifests live."""
-    desired = open_session(workspace, [location] if location else []).desired
+    desired = open_session(workspace, [location] if location else [], unpulled=True).desired
     if len(desired) != 1:
         raise UsageError(f"the manifests have {len(desired)} locations", hint="choose one with --location")
     only = next(iter(desired.values()))

@@ -11,16 +11,19 @@ from zoneinfo import ZoneInfo
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
+from reconciler.core.model.people import Snapshot
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
-from reconciler.loading.contact_ids import FileRequest, RowFilter
+from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, ListFilter, TagRuleModel
+from reconciler.loading.match_files import list_match_faults, read_match, row_filters
+from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 
 Report = Callable[[Problem], None]
+FindSnapshot = Callable[[SetName], Snapshot | None]
 
 
 def read_instant(moment: datetime | None, zone: str) -> Instant | None:
@@ -53,15 +56,16 @@ def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report
 class SetBuilder:
     """Builds the contact sets of one manifest file."""
 
-    def __init__(self, files: Files, name: str, zone: str, report: Report) -> None:
+    def __init__(self, files: Files, name: str, zone: str, report: Report, find_snapshot: FindSnapshot) -> None:
         self._files = files
         self._name = name
         self._zone = zone
         self._report = report
+        self._find_snapshot = find_snapshot
 
     def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
         """The set, or None where its contacts have errors, which are reported."""
-        contacts = self._build_contacts(model.contacts, node)
+        contacts = self._build_contacts(SetName(name), model.contacts, node)
         if contacts is None:
             return None
         return ContactSet(
@@ -78,13 +82,13 @@ class SetBuilder:
             allow_empty=model.allow_empty,
         )
 
-    def _build_contacts(self, model: Any, node: Mapping) -> ListedContacts | Combined | None:
+    def _build_contacts(self, name: SetName, model: Any, node: Mapping) -> ListedContacts | Combined | None:
         place = node.items["contacts"][0].source
         if isinstance(model, CombinedContacts):
             written = node.get("contacts")
             return Combined(_set_uses(written, "sets"), _set_uses(written, "except"), _set_uses(written, "only"), place)
         if isinstance(model, FileContacts):
-            return self._read_file(model, node)
+            return self._read_file(name, model, node)
         return self._list_contacts(model, place)
 
     def _list_contacts(self, ids: Sequence, place: Source) -> ListedContacts | None:
@@ -114,13 +118,23 @@ class SetBuilder:
             return None
         return ListedContacts(tuple(map(ContactId, seen)), place, "", lines, columns)
 
-    def _read_file(self, model: FileContacts, node: Mapping) -> ListedContacts | None:
+    def _read_file(self, set_name: SetName, model: FileContacts, node: Mapping) -> ListedContacts | None:
         written = mistakes.locate_value(node, ("contacts", "file"))
+        faults = list(list_match_faults(model, node))
+        if faults:
+            for fault in faults:
+                self._report(fault)
+            return None
         try:
             name = name_inside(self._name, model.file)
             path = display_path(self._files, name)
+            request = FileRequest(path, written, model.column, row_filters(model))
             with self._files.open(name) as stream:
-                table = read_table(stream, FileRequest(path, written, model.column, _row_filters(model)))
+                if model.match is not None:
+                    match = read_match(stream, name, request, model, node, self._find_snapshot(set_name))
+                    ids = () if match.snapshot is None else match.snapshot.contacts
+                    return ListedContacts(ids, written, path, match=match)
+                table = read_table(stream, request)
         except (CannotRead, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {reason}", "contact-file"))
@@ -132,15 +146,6 @@ class SetBuilder:
         for problem in table.problems:
             self._report(problem)
         return ListedContacts(table.ids, written, path, table.lines)
-
-
-def _row_filters(model: FileContacts) -> tuple[RowFilter, ...]:
-    return tuple(
-        RowFilter(column, condition.contains, contains=True)
-        if isinstance(condition, ListFilter)
-        else RowFilter(column, condition)
-        for column, condition in model.where.items()
-    )
 
 
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:

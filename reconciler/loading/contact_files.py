@@ -125,7 +125,7 @@ def read_rows(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Itera
 
 def _read_delimited(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Iterator[Row]:
     table = read_rows(lines, faults, delimiter)
-    header = _read_header(table, faults, delimiter)
+    header = read_header(table, faults, delimiter)
     places = [header.index(column) for column in find_columns(header, faults)]
     if faults.request.every_column:
         places = list(range(len(header)))
@@ -140,7 +140,7 @@ def _read_delimited(lines: Iterable[str], faults: FileFaults, delimiter: str) ->
             yield line, [row[at] for at in places]
 
 
-def _read_header(table: Iterator[tuple[int, list[str]]], faults: FileFaults, delimiter: str) -> list[str]:
+def read_header(table: Iterator[tuple[int, list[str]]], faults: FileFaults, delimiter: str) -> list[str]:
     """The names of the columns: the first row of a table."""
     header = [name.strip() for name in next(table, (1, []))[1]]
     if not header:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from reconciler.core.model.names import read_age
 from reconciler.core.model.safe_text import is_contact_url
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -28,6 +29,7 @@ _TIME = re.compile(
     r" ?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
 _LOCATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_REGION = re.compile(r"[A-Za-z]{2}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VERSION = re.compile(r"[A-Za-z0-9.-]{1,32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -197,6 +199,25 @@ def _check_timezone(value: str) -> str:
         raise _wrong_value(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
 
 
+def _check_folder(value: str) -> str:
+    if not value.isprintable():
+        raise _wrong_value("expected the path of a directory")
+    return value
+
+
+def _parse_age(value: object) -> int:
+    age = read_age(value) if isinstance(value, str) else None
+    if not age:
+        raise _unexpected_value("an age such as 90m, 24h or 7d", value)
+    return age
+
+
+def _check_region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise _wrong_value(f"expected a country as two letters, such as DE, found {value[:80]!r}")
+    return value.upper()
+
+
 def _check_line(value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise _wrong_value("expected one line of text")
@@ -210,7 +231,12 @@ _MOMENT_SCHEMA = {
     "pattern": r"^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)? ?([Zz]|[+-]\d{2}:\d{2}))?$",
 }
 
+_AGE_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$"}
+
 Text = Annotated[str, _TEXT_SCALAR]
+Folder = Annotated[str, AfterValidator(_check_folder), _TEXT_SCALAR]
+Age = Annotated[int, PlainValidator(_parse_age), WithJsonSchema(_AGE_SCHEMA)]
+Region = Annotated[str, AfterValidator(_check_region), WithJsonSchema({**_ANY_SCALAR, "pattern": "^[A-Za-z]{2}$"})]
 Line = Annotated[str, AfterValidator(_check_line), _TEXT_SCALAR]
 TagText = Annotated[str, AfterValidator(_check_tag), _TEXT_SCALAR]
 Name = Annotated[str, AfterValidator(_check_name), _TEXT_SCALAR]

@@ -24,6 +24,7 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
 
 OUTSIDE = "leaves the manifests directory"
 CIRCLE = "a link that leads in a circle"
+NO_FILE = "no such file"
 NOTHING = "a link that leads to nothing"
 
 
@@ -162,6 +163,8 @@ class FileTree:
     """The folders that cannot be read, each with the reason."""
     top: str = ""
     """The path of the tree in its repository."""
+    place: str = ""
+    """The directory that the tree is of, as a person would type it; empty: the working directory."""
 
     def names(self) -> list[str]:
         return manifest_names(_FolderTree(self))
@@ -225,7 +228,7 @@ class _FolderTree:
                 raise CannotRead(CIRCLE)
         elif real not in self._tree.content and real not in self._tree.opaque:
             is_link = posixpath.join(lies_in, posixpath.basename(name)) in self._tree.links
-            raise CannotRead(NOTHING if is_link else "no such file")
+            raise CannotRead(NOTHING if is_link else NO_FILE)
         return real, self._kind_of_entry(real)
 
     def kind_beyond(self, name: str) -> EntryKind | None:

@@ -28,14 +28,17 @@ from typing import BinaryIO, Protocol
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
-from reconciler.loading.file_tree import CIRCLE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
+from reconciler.loading.file_tree import CIRCLE, NO_FILE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
 
 
 class Files(Protocol):
-    """A tree of files. `label`: how a person names its top."""
+    """A tree of files. `label`: how a person names its top; `place`: the directory that it is, or was, of."""
 
     @property
     def label(self) -> str: ...
+
+    @property
+    def place(self) -> str: ...
 
     def names(self) -> list[str]:
         """All files that end like a manifest, and links that cannot be followed, sorted.
@@ -78,6 +81,10 @@ class Directory:
     @property
     def label(self) -> str:
         return self.root.as_posix()
+
+    @property
+    def place(self) -> str:
+        return self.label
 
     def names(self) -> list[str]:
         if not self.root.is_dir():
@@ -147,7 +154,7 @@ def _as_cannot_read() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise CannotRead("no such file") from None
+        raise CannotRead(NO_FILE) from None
     except RuntimeError:
         # how pathlib reports a circle up to Python 3.12
         raise CannotRead(CIRCLE) from None

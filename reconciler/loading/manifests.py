@@ -12,6 +12,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping
 from reconciler.loading.settings import Overrides, read_settings
+from reconciler.loading.snapshot_files import FindSnapshots, SnapshotFinder
 from reconciler.system import without_cyclic_gc
 
 MAX_ALIKE = 100
@@ -56,17 +58,21 @@ def load(
     flags: Mapping[str, str] = _NO_OVERRIDES,
     now: Instant | None = None,
     strict: bool = False,
+    find_snapshots: FindSnapshots | None = None,
 ) -> Loaded:
     """The settings and manifests of a directory, or of any other tree of files.
 
     `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
-    `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors.
+    `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors;
+    `find_snapshots`: asked once for each location with matched sets whose snapshots are in the state; without it
+    nothing is said of these.
     Raises InvalidInput with every problem.
     """
     with without_cyclic_gc():
         loader = _Loader(_files_at(place))
         settings = loader.load_settings(Overrides(environment, flags))
-        manifests = loader.load_manifests(settings)
+        snapshots = SnapshotFinder(loader.files, settings, find_snapshots, loader.problems.append)
+        manifests = loader.load_manifests(settings, snapshots)
         merged = Manifests(
             files=manifests,
             shared=settings.rules,
@@ -74,6 +80,7 @@ def load(
             broken=frozenset(loader.broken),
             complete=loader.complete,
             settled={named.location: named.source for named in settings.locations.values()},
+            snapshots_known=snapshots.known,
         )
         problems = _sort_problems([*loader.problems, *check_manifests(merged)], strict)
     return Loaded(settings, manifests, problems)
@@ -138,34 +145,34 @@ class _Loader:
         self.broken: set[tuple[LocationId, SetName]] = set()
         # false where a file could not be used: a set that seems to be missing may be in it
         self.complete = True
-        self._files = files
+        self.files = files
 
     def load_settings(self, overrides: Overrides) -> Settings:
-        path = display_path(self._files, SETTINGS_NAME)
+        path = display_path(self.files, SETTINGS_NAME)
         names = self._list_names()
         root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
         return read_settings(root, path, overrides, self.problems.append)
 
-    def load_manifests(self, settings: Settings) -> tuple[Manifest, ...]:
+    def load_manifests(self, settings: Settings, snapshots: SnapshotFinder) -> tuple[Manifest, ...]:
         manifests = []
         names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:
-            manifest = self._load_manifest(name, settings)
+            manifest = self._load_manifest(name, settings, snapshots)
             if manifest is None:
                 self.complete = False
             else:
                 manifests.append(manifest)
         if not names and self.complete:
             hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
-            self._add_problem(Source(self._files.label), "no manifest in this directory", "directory", hint)
+            self._add_problem(Source(self.files.label), "no manifest in this directory", "directory", hint)
         return tuple(manifests)
 
     def _list_names(self) -> list[str]:
         try:
-            return self._files.names()
+            return self.files.names()
         except CannotRead as error:
             if self.complete:
-                self._add_problem(Source(self._files.label), str(error), "directory", directory_hint(self._files.label))
+                self._add_problem(Source(self.files.label), str(error), "directory", directory_hint(self.files.label))
             self.complete = False
             return []
 
@@ -177,7 +184,7 @@ class _Loader:
         if posixpath.basename(name) in (SETTINGS_NAME, "reconciler.yml"):
             hint = f"settings stand in {SETTINGS_NAME} at the top of the manifests directory"
             self._add_problem(
-                Source(display_path(self._files, name)), "settings that nobody reads", "settings-place", hint
+                Source(display_path(self.files, name)), "settings that nobody reads", "settings-place", hint
             )
             return False
         return True
@@ -187,14 +194,14 @@ class _Loader:
 
     def _read_root(self, name: str) -> Node | None:
         """A file's document; None where it has none, or none that can be used."""
-        path = display_path(self._files, name)
+        path = display_path(self.files, name)
         # printed as it is, such a name could change what a terminal shows
         if not name.isprintable():
             self._add_problem(Source(ascii(path)[1:-1]), "a file name with characters that cannot be shown", "path")
             self.complete = False
             return None
         try:
-            with self._files.open(name) as stream:
+            with self.files.open(name) as stream:
                 # a byte more than allowed, so that a file that is too large is noticed and not cut
                 parsed = parse_nodes(decode_text(stream.read(MAX_BYTES + 1), path), path)
         except CannotRead as error:
@@ -209,10 +216,10 @@ class _Loader:
         self.complete = False
         return None
 
-    def _load_manifest(self, name: str, settings: Settings) -> Manifest | None:
+    def _load_manifest(self, name: str, settings: Settings, snapshots: SnapshotFinder) -> Manifest | None:
         before = len(self.problems)
         root = self._read_root(name)
-        path = display_path(self._files, name)
+        path = display_path(self.files, name)
         if root is None or (isinstance(root, Scalar) and root.nothing):
             if len(self.problems) == before:
                 self._add_problem(
@@ -226,7 +233,8 @@ class _Loader:
         if model is None:
             return None
         location = LocationId(model.location)
-        builder = SetBuilder(self._files, name, settings.timezone, self.problems.append)
+        find_snapshot = partial(snapshots.find, None if location == _UNKNOWN else location)
+        builder = SetBuilder(self.files, name, settings.timezone, self.problems.append, find_snapshot)
         sets = self._build_sets(model, root, builder, broken)
         rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
         written = root.get("location")

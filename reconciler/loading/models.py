@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator
 
 from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.loading import nodes
-from reconciler.loading.fields import Count, Flag, Line, LocationText, Moment, Name, TagText, Text
+from reconciler.loading.fields import Age, Count, Flag, Line, LocationText, Moment, Name, Region, TagText, Text
 
 
 class Strict(BaseModel):
@@ -67,8 +67,32 @@ Filter = Annotated[
 ]
 
 
+class MatchModel(Strict):
+    """The columns of the file that hold people's values: a row's keys are tried in the order written."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "dependentRequired": {"field": ["column"], "column": ["field"]}}
+    )
+
+    email: Text | None = Field(None, examples=["mail"])
+    """The column with e-mail addresses."""
+    phone: Text | None = Field(None, examples=["mobile"])
+    """The column with phone numbers."""
+    field: Text | None = Field(None, examples=["customer_no"])
+    """A custom field of the location, by key or id."""
+    column: Text | None = Field(None, examples=["number"])
+    """The column with values of the custom field."""
+
+
 class FileContacts(Strict):
-    """Contacts from a file."""
+    """Contacts from a file: by their ids, or matched by what else is known of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"region": ["match"], "max_age": ["match"]},
+            "not": {"required": ["match", "column"]},
+        }
+    )
 
     file: Text = Field(examples=["contacts/customers.csv"])
     """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
@@ -76,6 +100,12 @@ class FileContacts(Strict):
     """The column of the ids; by default contact_id, else Contact Id (as HighLevel exports it), else id."""
     where: dict[Text, Filter] = Field(default_factory=dict, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}])
     """Only rows in which each of these columns has exactly this text, or a list that contains it."""
+    match: MatchModel | None = None
+    """The file has no ids: `reconciler pull` finds the contacts by these columns, and plans go by what it found."""
+    region: Region | None = Field(None, examples=["DE"])
+    """The country of phone numbers that are written without one."""
+    max_age: Age | None = Field(None, examples=["24h"])
+    """How old a pull may be when tags are planned by it: a number and s, m, h, d or w."""
 
 
 class CombinedContacts(Strict):

@@ -37,8 +37,8 @@ from reconciler.loading.settings_models import SettingsModel
 
 PREFIX = "RECONCILER_"
 SECTIONS = ("api", "plan", "apply", "guards")
-OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY"})
-"""Variables of the actions and of the examples for CI, which are no settings."""
+OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY", f"{PREFIX}KEY"})
+"""Variables that are no settings: of the actions and of the examples for CI, and the key of fingerprints."""
 _FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
 
 
@@ -149,6 +149,7 @@ def _build_settings(
 ) -> Settings:
     return Settings(
         state=model.state,
+        snapshots=model.snapshots,
         lineage=model.lineage,
         timezone=model.timezone,
         authority=model.authority,

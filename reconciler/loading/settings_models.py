@@ -31,6 +31,7 @@ from reconciler.loading.fields import (
     ContactUrl,
     Count,
     Flag,
+    Folder,
     Line,
     Lineage,
     LocationText,
@@ -140,9 +141,15 @@ class GuardsModel(Strict):
     max_requests: Count | None = _GUARDS.max_requests
     """The most requests of one run."""
     shrink_pct: Share | None = _GUARDS.shrink_pct
-    """How much a set of 10 contacts and more may shrink since the last apply, in percent."""
+    """How much a set of 10 contacts and more may shrink since the last apply or pull, in percent."""
     grow_pct: Percent | None = _GUARDS.grow_pct
-    """How much a set of 10 contacts and more may grow since the last apply, in percent."""
+    """How much a set of 10 contacts and more may grow since the last apply or pull, in percent."""
+    max_unmatched_pct: Share | None = _GUARDS.max_unmatched_pct
+    """The most rows of a matched set that no contact, or several, or no sound value are found for when it is pulled, in
+    percent; counts from 6 rows on."""
+    max_rematched_pct: Share | None = _GUARDS.max_rematched_pct
+    """The most matched rows of a set that are of another contact than when it was last pulled, in percent; counts from
+    6 rows on."""
 
 
 class AllowModel(Strict):
@@ -153,7 +160,7 @@ class AllowModel(Strict):
     tag: TagText | None = Field(None, examples=["vip"])
     """For this tag only."""
     set: Name | None = Field(None, examples=["churned"])
-    """For this set only (shrink_pct and grow_pct)."""
+    """For this set only (shrink_pct, grow_pct, max_unmatched_pct and max_rematched_pct)."""
     location: LocationText | None = None
     """In this location only."""
     reason: Line = Field(examples=["the trial ended, all of them leave"])
@@ -184,6 +191,8 @@ class SettingsModel(Strict):
 
     state: Line = Field(DEFAULT_STATE, examples=["postgresql://crm@db/reconciler", "s3://bucket/{location}"])
     """Where state lives; `{location}` stands for the location's id."""
+    snapshots: Folder = Field("", examples=["manifests/.resolved/"])
+    """The directory, inside that of the manifests, where snapshots of matched sets are files. Empty: in the state."""
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
     """The lineage that the state of every location must have, where the location names none of its own."""
     timezone: TimeZone = Field("UTC", examples=["Europe/Berlin"])

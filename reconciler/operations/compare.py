@@ -1,4 +1,7 @@
-"""Comparing the manifests with those of another revision. Law: needs no token, no state and no environment."""
+"""Comparing the manifests with those of another revision. Law: needs no token and no environment.
+
+Where matched sets have their snapshots in the state, it is read; where it cannot be, they are compared without.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
-from reconciler.core.model.errors import UsageError
-from reconciler.core.model.manifest import ContactSet, Manifest, TagRule
-from reconciler.core.model.names import iso
+from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
+from reconciler.core.model.names import LocationId, SetName, iso
+from reconciler.core.model.people import Snapshot
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
@@ -27,6 +31,8 @@ class CompareResult:
     moves: tuple[SettingMove, ...]
     settings: Settings
     """The settings as the files have them now."""
+    notes: tuple[str, ...] = ()
+    """Parts that could not be compared."""
 
     @property
     def is_empty(self) -> bool:
@@ -43,10 +49,11 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
     workspace.listener.on_manifests(directory)
     then = read_files_at(base, directory)
     # no environment: the files alone are compared
-    before = load(then, now=now) if then.names() else NO_FILES
+    snapshots = _StoredSnapshots(workspace)
+    before = load(then, now=now, find_snapshots=snapshots) if then.names() else NO_FILES
     present = Directory(directory)
     # a directory that is new or removed is compared with nothing
-    after = load(present, now=now) if directory.is_dir() and present.names() else NO_FILES
+    after = load(present, now=now, find_snapshots=snapshots) if directory.is_dir() and present.names() else NO_FILES
     if not before.manifests and not after.manifests:
         raise UsageError(f"there is no manifest below {directory}, neither now nor at {base}")
     old, new = (resolve_all(group_manifests(loaded.manifests), loaded.settings, now) for loaded in (before, after))
@@ -57,7 +64,32 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
         ),
         tuple(compare_settings(_flatten(before), _flatten(after))),
         after.settings,
+        tuple(snapshots.notes.values()),
     )
+
+
+class _StoredSnapshots:
+    """The snapshots of the state as they are now, for both sides; without them where the state cannot be read."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.notes: dict[LocationId, str] = {}
+        self._workspace = workspace
+        self._known: dict[LocationId, Mapping[SetName, Snapshot]] = {}
+
+    def __call__(self, _: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
+        if location not in self._known:
+            self._known[location] = self._find(location)
+        return self._known[location]
+
+    def _find(self, location: LocationId) -> Mapping[SetName, Snapshot]:
+        try:
+            # where the state is, a variable or a flag may say
+            settings = self._workspace.load_settings(begins=True)
+            return self._workspace.find_snapshots(settings, location)
+        except ReconcilerError as error:
+            left_out = "its matched sets are compared without their contacts"
+            self.notes[location] = f"location {location}: {left_out}: {error.lines[0]}"
+            return {}
 
 
 def _flatten(loaded: Loaded) -> dict[str, object]:
@@ -81,6 +113,25 @@ def _flatten_set(declared: ContactSet, manifest: Manifest) -> Mapping[str, objec
         "on_leave": str(declared.on_leave),
         "from": None if declared.start is None else iso(declared.start),
         "until": None if declared.until is None else iso(declared.until),
+        **_flatten_match(declared.contacts),
+    }
+
+
+def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
+    """How people are matched: nothing else tells of it, since both sides have the contacts of a pull."""
+    match = contacts.match if isinstance(contacts, ListedContacts) else None
+    if match is None:
+        return {}
+    keys = [f"{key.custom_field or key.kind}: {key.column}" for key in match.keys]
+    where = [
+        f"{condition.column} {'contains' if condition.contains else '='} {condition.text}" for condition in match.where
+    ]
+    return {
+        "file": match.file,
+        "match": ", ".join(keys),
+        "where": ", ".join(where) or None,
+        "region": match.region or None,
+        "max_age": None if match.max_age_ms is None else f"{match.max_age_ms // 1000:,} s",
     }
 
 

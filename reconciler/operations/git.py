@@ -178,7 +178,7 @@ def read_files_at(revision: str, directory: Path) -> FileTree:
     below = directory.resolve().relative_to(repository.top).as_posix()
     tree = commit if below == "." else _find_tree(repository, commit, below)
     if tree is None:
-        return FileTree({}, label=f"{revision}:{directory}")
+        return FileTree({}, label=f"{revision}:{directory}", place=directory.as_posix())
     entries = list(_list_entries(repository, "-r", tree))
     blobs = [entry for entry in entries if entry.mode != _SUBMODULE]
     content = dict(zip(blobs, _read_contents(repository, blobs), strict=True))
@@ -190,6 +190,7 @@ def read_files_at(revision: str, directory: Path) -> FileTree:
         beyond=_find_link_targets(repository, commit, below, links),
         opaque={entry.name: _SUBMODULES for entry in entries if entry.mode == _SUBMODULE},
         top="" if below == "." else below,
+        place=directory.as_posix(),
     )
 
 

@@ -135,7 +135,14 @@ def _refuse_stale(proposed: Plan, session: Session) -> None:
     if proposed.valid_until is not None and session.now >= proposed.valid_until:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
     for planned in proposed.locations:
-        if session.desired[planned.location].digest != planned.manifests_digest:
+        desired = session.desired[planned.location]
+        if desired.digest != planned.manifests_digest:
+            pulled = [part.name for part in desired.sets if (part.pulled_at or proposed.as_of) > proposed.as_of]
+            if pulled:
+                raise StalePlan(
+                    f"the plan is stale: contact set {pulled[0]!r} of location {planned.location} was pulled since",
+                    hint="plan again",
+                )
             raise StalePlan(
                 f"the plan is stale: the manifests of location {planned.location} have changed since",
                 hint="plan again, or apply with the manifests that were planned (--manifests DIR)",

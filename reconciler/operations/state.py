@@ -124,7 +124,7 @@ def _find_want(workspace: Workspace, location: LocationId, contact: ContactId, n
     if not workspace.directory.is_dir():
         return None
     try:
-        session = open_session(workspace)
+        session = open_session(workspace, unpulled=True)
     except ReconcilerError as error:
         notes.append(f"the manifests cannot be asked: {error.lines[0]}")
         return None

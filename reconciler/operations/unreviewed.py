@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, Source
@@ -21,9 +22,12 @@ from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import load_settings
 from reconciler.loading.settings import flag_name, variable_name
 from reconciler.operations.git import GitRefused, find_repository, read_files_at
-from reconciler.operations.identity import Environment
-from reconciler.operations.workspace import Session
 from reconciler.store import is_remote
+
+if TYPE_CHECKING:
+    # the session asks this module before it reads a state
+    from reconciler.operations.identity import Environment
+    from reconciler.operations.workspace import Session
 
 _LINKED = "the manifests lie in a submodule or a linked worktree, whose branches may be those of another repository"
 
@@ -33,14 +37,22 @@ def refuse_unreviewed(session: Session, *, reads: bool) -> None:
 
     `reads`: whether contacts are read.
     """
-    locations = list(session.desired) if reads else []
-    environment = session.workspace.environment
-    settings = list(_list_daring(session.settings, locations, environment))
-    target = find_target_branch(environment) if settings else None
+    workspace = session.workspace
+    _refuse_daring(session.settings, list(session.desired) if reads else [], workspace.environment, workspace.directory)
+
+
+def refuse_unreviewed_state(settings: Settings, environment: Environment, directory: Path) -> None:
+    """Raises InvalidInput where only a pull request's files name the state; does nothing in another job."""
+    _refuse_daring(settings, [], environment, directory)
+
+
+def _refuse_daring(settings: Settings, read: list[LocationId], environment: Environment, directory: Path) -> None:
+    daring = list(_list_daring(settings, read, environment))
+    target = find_target_branch(environment) if daring else None
     if target is None:
         return
-    base, why = _load_base_settings(target, session.workspace.directory)
-    problems = [setting.problem(why) for setting in settings if base is None or not setting.stands_in(base)]
+    base, why = _load_base_settings(target, directory)
+    problems = [setting.problem(why) for setting in daring if base is None or not setting.stands_in(base)]
     if problems:
         raise InvalidInput(problems)
 

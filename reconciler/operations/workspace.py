@@ -18,19 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
-from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, StateError, UsageError
+from reconciler.core.model.errors import InvalidInput, NeedsPull, Problem, ReconcilerError, StateError, UsageError
 from reconciler.core.model.events import Event
 from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.manifest import Manifest
-from reconciler.core.model.names import Instant, LocationId, closest_name
+from reconciler.core.model.names import Instant, LocationId, SetName, closest_name
+from reconciler.core.model.people import Snapshot
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
-from reconciler.loading import Loaded, load, load_settings
+from reconciler.loading import FindSnapshots, Loaded, load, load_settings
+from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, StateReader
 from reconciler.store import LOCATION, open_reader
@@ -99,17 +102,38 @@ class Workspace:
         self.listener.on_settings(settings)
         return settings
 
-    def load_manifests(self, *, now: Instant, strict: bool = False) -> Loaded:
-        """The settings and manifests as they are at `now`; raises InvalidInput with every problem."""
+    def load_manifests(
+        self, *, now: Instant, strict: bool = False, find_snapshots: FindSnapshots | None = None
+    ) -> Loaded:
+        """The settings and manifests as they are at `now`; raises InvalidInput with every problem.
+
+        `find_snapshots`: finds those of matched sets that are in the state; without it no state is asked.
+        """
         self.listener.on_manifests(self.directory)
         try:
-            loaded = load(self.directory, environment=self.environment, flags=self.overrides, now=now, strict=strict)
+            loaded = load(
+                self.directory,
+                environment=self.environment,
+                flags=self.overrides,
+                now=now,
+                strict=strict,
+                find_snapshots=find_snapshots,
+            )
         except InvalidInput:
             # the problems speak of locations, whose names stand in settings that may well be valid
             self.find_names()
             raise
         self.listener.on_settings(loaded.settings)
         return loaded
+
+    def find_snapshots(self, settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
+        """The snapshots of a location's matched sets, from the state that the settings name.
+
+        Raises StateError, and InvalidInput where only the files of a pull request name that state.
+        """
+        refuse_unreviewed_state(settings, self.environment, self.directory)
+        with open_reader(settings.state) as reader:
+            return reader.at(location).read_snapshots()
 
     def find_names(self) -> None:
         """Lets the listener hear of the settings where they can be loaded, and does without them elsewhere."""
@@ -160,21 +184,25 @@ def _describe_interval(start: Instant | None, until: Instant | None, now: Instan
     return f"expired {moment(until)}"
 
 
-def open_session(workspace: Workspace, locations: Sequence[str] = ()) -> Session:
+def open_session(workspace: Workspace, locations: Sequence[str] = (), *, unpulled: bool = False) -> Session:
     """The manifests, loaded and resolved; raises InvalidInput with every problem.
 
-    `locations`: the ids or names of those to work with; empty: all that have manifests.
+    `locations`: the ids or names of those to work with; empty: all that have manifests. `unpulled`: whether matched
+    sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old.
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
-    loaded = workspace.load_manifests(now=now)
+    loaded = workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots)
     settings = loaded.settings
     chosen = [settings.find_location(location) for location in locations]
+    groups = _choose_manifests(loaded.manifests, chosen, settings)
+    if not unpulled and (refused := list_unplannable((each for group in groups.values() for each in group), now)):
+        raise NeedsPull(refused)
     return Session(
         workspace,
         now,
         settings,
-        resolve_all(_choose_manifests(loaded.manifests, chosen, settings), settings, now),
+        resolve_all(groups, settings, now),
         loaded.problems,
         is_part=bool(chosen),
     )

@@ -21,7 +21,6 @@ OTHER_WORDS = {
     r"contact (?:lists?|groups?|segments?)": "contact set",
     r"blast radius": "guard",
     r"tombstones?": "released",
-    r"(?:state )?snapshots?": "state, or observation",
     r"blacklisted|banned": "quarantined",
     r"mutex": "lease",
 }

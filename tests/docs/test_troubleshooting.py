@@ -20,6 +20,7 @@ TEXTS = list(texts())
 
 WRITTEN_ELSEWHERE = {
     "InvalidInput": "loading/mistakes.py",
+    "NeedsPull": "core/manifests/checks/snapshots.py",
     "LockHeld": "core/model/lease.py",
     "GuardRefused": "core/planning/guard_sentences.py",
     "Interrupted": "core/model/errors.py",

@@ -28,6 +28,7 @@ EXAMPLES = [
 A, B = "qFSqySFkVvNzOSqgGqFi", "Bb2bhnV7j3n3a9r2moDx"
 FILES = {
     "contacts/customers.csv": f'contact_id,plan,Tags\n{A},gold,"vip,lead"\n{B},silver,lead\n',
+    "contacts/people.csv": "mail,mobile,number,consent\nann@example.com,0170 1,7,yes\n",
     "contacts/churned.txt": f"{A}\n",
     "contacts/concierge.jsonl": f'{{"id": "{A}", "plan": "gold"}}\n',
 }

@@ -116,6 +116,8 @@ REFUSALS = {
     "a set grew": Measured(Guard.GROW_PCT, "churned", 100, 166.7, True, 40, 24),
     "ids that cannot be": Measured(Guard.ODD_IDS, "spring", 0, 2, True, 2, 40),
     "protected": Measured(Guard.PROTECTED, "spring", 0, 3, True, 3),
+    "people are not matched": Measured(Guard.MAX_UNMATCHED_PCT, "churned", 10, 30, True, 6, 20),
+    "people are others": Measured(Guard.MAX_REMATCHED_PCT, "churned", 10, 30, True, 6, 20),
 }
 NAMED_ANEW = (
     Measured(Guard.SHRINK_PCT, "best", 50, 100, True, 24, 24),

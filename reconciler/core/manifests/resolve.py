@@ -27,6 +27,7 @@ from reconciler.core.model.manifest import (
 )
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Cause, Reason
+from reconciler.core.model.people import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class ResolvedSet:
     active: bool
     start: Instant | None
     until: Instant | None
+    pulled_at: Instant | None = None
+    """When the snapshot was made that a matched set has its members by; None for other sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Desired:
     rules: Mapping[Tag, TagRule]
     # tags named in the location's manifests, their groups and their old names
     owned: TagSet
-    # the next `from` or `until`, when all this may change
+    # the next `from` or `until`, when all this may change, or the end of a `max_age`, when it is too old
     valid_until: Instant | None
     # identifies tags and rules: comments, order, file names and contacts without a wish do not move it
     digest: str
@@ -150,7 +153,15 @@ def is_active(contact_set: ContactSet, now: Instant) -> bool:
 
 def _resolve_set(contact_set: ContactSet, members: Sequence[ContactId], now: Instant) -> ResolvedSet:
     active = is_active(contact_set, now)
-    return ResolvedSet(contact_set.name, contact_set.source, members, active, contact_set.start, contact_set.until)
+    match = _match_of(contact_set)
+    pulled_at = None if match is None or match.snapshot is None else match.snapshot.as_of
+    return ResolvedSet(
+        contact_set.name, contact_set.source, members, active, contact_set.start, contact_set.until, pulled_at
+    )
+
+
+def _match_of(contact_set: ContactSet) -> Match | None:
+    return contact_set.contacts.match if isinstance(contact_set.contacts, ListedContacts) else None
 
 
 def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]:
@@ -261,8 +272,13 @@ def _owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], ren
 
 
 def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:
-    edges = [edge for entry in sets for edge in (entry.start, entry.until) if edge is not None and edge > now]
-    return min(edges, default=None)
+    edges = (edge for entry in sets for edge in (entry.start, entry.until, _end_of_snapshot(entry)))
+    return min((edge for edge in edges if edge is not None and edge > now), default=None)
+
+
+def _end_of_snapshot(contact_set: ContactSet) -> Instant | None:
+    match = _match_of(contact_set)
+    return None if match is None else match.expires_at
 
 
 def _digest_desired(

@@ -2,6 +2,7 @@
 
     ReconcilerError            1
       InvalidInput             1   manifests, settings or files with problems, all of them at once
+        NeedsPull              1   contact sets whose people were not matched yet, or too long ago
       UsageError              64   a command line that makes no sense
       StateError               1   the state cannot be used
         StateCorrupted         1
@@ -137,6 +138,10 @@ class InvalidInput(ReconcilerError):
     @property
     def lines(self) -> tuple[str, ...]:
         return tuple(line for problem in self.problems for line in problem.lines)
+
+
+class NeedsPull(InvalidInput):
+    """Contact sets whose people were not matched yet, or too long ago, so that nothing can be planned by them."""
 
 
 class UsageError(ReconcilerError):

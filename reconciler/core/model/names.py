@@ -25,6 +25,8 @@ Instant = NewType("Instant", int)
 TagSet = frozenset[Tag]
 
 _CHOICES = 500
+_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 7 * 86_400_000}
 _FIREBASE_ID = re.compile(r"[A-Za-z0-9]{20}")
 _LOCATION_IN_PROSE = re.compile(r"(?<![-\w])([Ll]ocation(?:(?:'s)? than)? )([\w-]+)")
 """Not the option `--location ID` of a command: there a name would not be the id to type."""
@@ -86,6 +88,12 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """A hint with the name that was probably meant; empty where none is close."""
     close = closest_name(name, known)
     return f"did you mean {close!r}?" if close else ""
+
+
+def read_age(text: str) -> int | None:
+    """The milliseconds of an age such as 90s, 24h or 30d; None where the text is none."""
+    match = _AGE.fullmatch(text)
+    return None if match is None else int(match[1]) * _UNITS[match[2]]
 
 
 def iso(instant: Instant) -> str:

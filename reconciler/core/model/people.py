@@ -87,6 +87,13 @@ class Match:
     snapshot: Snapshot | None = None
     """None: the set was never pulled."""
 
+    @property
+    def expires_at(self) -> Instant | None:
+        """When the snapshot is too old to plan by; None where it never is, or there is none."""
+        if self.snapshot is None or self.max_age_ms is None:
+            return None
+        return Instant(self.snapshot.as_of + self.max_age_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class MatchCounts:

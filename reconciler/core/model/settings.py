@@ -43,6 +43,8 @@ class Guard(StrEnum):
     MAX_REQUESTS = "max_requests"
     SHRINK_PCT = "shrink_pct"
     GROW_PCT = "grow_pct"
+    MAX_UNMATCHED_PCT = "max_unmatched_pct"
+    MAX_REMATCHED_PCT = "max_rematched_pct"
     PROTECTED = "protected"
 
     @property
@@ -61,6 +63,8 @@ _SCOPES = {
     Guard.PROTECTED: ("tag",),
     Guard.SHRINK_PCT: ("set",),
     Guard.GROW_PCT: ("set",),
+    Guard.MAX_UNMATCHED_PCT: ("set",),
+    Guard.MAX_REMATCHED_PCT: ("set",),
 }
 
 
@@ -80,6 +84,8 @@ class GuardLimits:
     max_requests: int | None = None
     shrink_pct: float | None = 50.0
     grow_pct: float | None = 100.0
+    max_unmatched_pct: float | None = 10.0
+    max_rematched_pct: float | None = 10.0
 
 
 class DriftClass(StrEnum):
@@ -203,10 +209,12 @@ class ExpectedDrift:
 class Settings:
     """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`.
 
+    `snapshots`: the directory of the snapshots of matched sets, empty where they are in the state.
     `contact_url`: where the CRM shows a contact, as `safe_text.contact_page`; empty where it is not set.
     """
 
     state: str = DEFAULT_STATE
+    snapshots: str = ""
     lineage: str | None = None
     timezone: str = "UTC"
     authority: Authority = Authority.ADDITIVE

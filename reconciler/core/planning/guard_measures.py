@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.names import Tag
+from reconciler.core.model.names import SetName, Tag
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.core.model.settings import PCT_FLOOR, Guard, GuardLimits
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured
@@ -23,6 +24,18 @@ class _Case:
     before: Before
     desired: Desired
     limits: GuardLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull of a set came to."""
+
+    set: SetName
+    counts: MatchCounts
+    contacts: int
+    """The contacts that the set has by it."""
+    rematched: int = 0
+    """Rows whose value was of another contact at the last pull."""
 
 
 def measure_guards(
@@ -39,6 +52,43 @@ def measure_guards(
         if guard.measure > 0 or guard.refused or guard.warned
     ]
     return tuple(sorted(guards, key=lambda guard: (not guard.refused, -guard.measure, guard.guard, guard.scope)))
+
+
+def measure_pull(
+    pulled: Pulled,
+    before: Snapshot | None,
+    *,
+    limits: GuardLimits,
+    allowances: Iterable[Allowance] = (),
+) -> tuple[Measured, ...]:
+    """Every guard of a set that is pulled which has a limit and a measure, the refusing ones first.
+
+    `before`: the set's snapshot, None where it is pulled for the first time.
+    """
+    lifted = {(allowance.guard, allowance.scope): allowance.reason for allowance in allowances}
+    guards = [_lift_refusal(guard, lifted) for guard in _measure_pulled(pulled, before, limits) if guard.measure > 0]
+    return tuple(sorted(guards, key=lambda guard: (not guard.refused, -guard.measure, guard.guard)))
+
+
+def _measure_pulled(pulled: Pulled, before: Snapshot | None, limits: GuardLimits) -> Iterator[Measured]:
+    counts, size = pulled.counts, pulled.contacts
+    unmatched = counts.not_found + counts.ambiguous + counts.malformed
+    for guard, rows, total, limit in (
+        (Guard.MAX_UNMATCHED_PCT, unmatched, counts.rows, limits.max_unmatched_pct),
+        (Guard.MAX_REMATCHED_PCT, pulled.rematched, counts.matched, limits.max_rematched_pct),
+    ):
+        if limit is not None:
+            yield _measure_percent(guard, pulled.set, rows, total, limit, floor=PCT_FLOOR)
+    if before is not None:
+        yield from _measure_size(pulled.set, size - len(before.contacts), len(before.contacts), limits)
+
+
+def _measure_size(name: SetName, moved: int, before: int, limits: GuardLimits) -> Iterator[Measured]:
+    """The members that a set gained or lost, in percent of `before`."""
+    guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
+    limit = limits.grow_pct if moved > 0 else limits.shrink_pct
+    if before >= SIZE_FLOOR and limit is not None and moved:
+        yield _measure_percent(guard, name, abs(moved), before, limit, floor=0)
 
 
 def _lift_refusal(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
@@ -135,10 +185,7 @@ def _measure_sizes(case: _Case) -> Iterator[Measured]:
     for name in sorted(now.keys() | sizes.keys()):
         before = sizes.get(name, sum(sizes.values()))
         moved = now.get(name, 0) - (before if name in sizes else 0)
-        guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
-        limit = case.limits.grow_pct if moved > 0 else case.limits.shrink_pct
-        if before >= SIZE_FLOOR and limit is not None and moved:
-            yield _measure_percent(guard, name, abs(moved), before, limit, floor=0)
+        yield from _measure_size(name, moved, before, case.limits)
 
 
 def _measure_protected(case: _Case) -> Iterator[Measured]:

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import filterfalse
 
 from reconciler.core.model.errors import GuardRefused
-from reconciler.core.model.names import ContactId, Tag, looks_like_contact_id
+from reconciler.core.model.names import ContactId, LocationId, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.guards import BY_NAME, CREATE_STATE, Measured
@@ -33,6 +33,20 @@ def explain_refusals(locations: Iterable[LocationPlan]) -> tuple[str, ...]:
         for plan in locations
         for measured in plan.refused
     )
+
+
+def explain_pull_refusals(location: LocationId, guards: Iterable[Measured]) -> tuple[str, ...]:
+    """A sentence a refusal of a set that was pulled in this location."""
+    return tuple(
+        f"guard {measured.guard} refuses a pull of location {location}: {explain_pulled(measured)}"
+        for measured in guards
+        if measured.refused
+    )
+
+
+def explain_pulled(measured: Measured) -> str:
+    """The sentence of a guard that was held against a pull."""
+    return _grow_by_pull(measured) if measured.guard is Guard.GROW_PCT else _sentence_of(measured)
 
 
 def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
@@ -180,6 +194,22 @@ def _grow_pct(measured: Measured) -> str:
     )
 
 
+def _grow_by_pull(measured: Measured) -> str:
+    joined, before = _contacts(measured.numerator), f"{measured.denominator:,}"
+    return f"contact set {measured.scope!r} gains {joined}, where the last pull had {before}: {_in_percent(measured)}"
+
+
+def _max_unmatched_pct(measured: Measured) -> str:
+    rows = f"{measured.numerator:,} of {measured.denominator:,} rows"
+    why = "not found, ambiguous or malformed"
+    return f"contact set {measured.scope!r}: {rows} are not matched ({why}): {_in_percent(measured)}"
+
+
+def _max_rematched_pct(measured: Measured) -> str:
+    rows = f"{measured.numerator:,} of {measured.denominator:,} matched rows"
+    return f"contact set {measured.scope!r}: {rows} are of another contact than before: {_in_percent(measured)}"
+
+
 def _explain_protected(measured: Measured) -> str:
     return f"it would remove {measured.scope!r}, which is protected, from {_contacts(measured.numerator)}"
 
@@ -198,7 +228,10 @@ _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
     Guard.SHRINK_PCT: _shrink_pct,
     Guard.GROW_PCT: _grow_pct,
     Guard.PROTECTED: _explain_protected,
+    Guard.MAX_UNMATCHED_PCT: _max_unmatched_pct,
+    Guard.MAX_REMATCHED_PCT: _max_rematched_pct,
 }
+
 
 _ABOUT = {
     Guard.MAX_ADDS: Action.ADD,
@@ -264,8 +297,12 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def _ways_out(plan: Plan) -> list[str]:
-    options = dict.fromkeys(measured.option for measured in plan.refused)
+    return [*(hint for location in plan.locations for hint in guess_renames(location)), explain_lifting(plan.refused)]
+
+
+def explain_lifting(refused: Iterable[Measured]) -> str:
+    """How a person lifts these refusals."""
+    options = dict.fromkeys(measured.option for measured in refused)
     # a first run states its reason by its option
     reason = ' --reason "…"' if options.keys() - {CREATE_STATE} else ""
-    lifting = f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"
-    return [*(hint for location in plan.locations for hint in guess_renames(location)), lifting]
+    return f"if this is meant: {' '.join(options)}{reason}, or an `allow` entry in reconciler.yaml"

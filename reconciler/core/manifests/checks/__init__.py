@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import filterfalse
 
-from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.manifests.checks import conflicts, tags
+from reconciler.core.manifests import CheckFinding, Location, Manifests, list_references
+from reconciler.core.manifests.checks import conflicts, snapshots, tags
+from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
-from reconciler.core.model.names import ContactId, did_you_mean, iso, looks_like_contact_id
+from reconciler.core.model.names import ContactId, SetName, did_you_mean, iso, looks_like_contact_id
 
-__all__ = ["CHECKS", "Check", "Manifests", "check_manifests"]
+__all__ = ["CHECKS", "Check", "Manifests", "check_manifests", "list_unplannable", "pull_command"]
 
 _ERROR, _WARNING, _INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
@@ -82,17 +83,31 @@ def combined_sizes(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def empty_sets(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Sets without contacts; of combined ones only where nothing of the location is missing."""
+    """Sets without contacts; of combined ones only where nothing of the location is missing.
+
+    Matched sets have checks of their own: they may wait for a pull, which reads these manifests.
+    """
     for location in manifests.locations:
+        waiting = _names_of_waiting(location)
         in_cycle = {name for names in location.cycles for name in names}
         sound = location.complete and manifests.complete and location.resolvable and not in_cycle
         for contact_set in location.sets.values():
-            if contact_set.allow_empty:
+            if contact_set.allow_empty or contact_set.name in waiting:
                 continue
             is_listed = isinstance(contact_set.contacts, ListedContacts)
             if _is_empty(location, contact_set) and (is_listed or (sound and _all_known(location, contact_set))):
                 hint = "if that is meant, say so: allow_empty: true"
                 yield CheckFinding(contact_set.source, f"contact set {contact_set.name!r} has no contacts", hint)
+
+
+def _names_of_waiting(location: Location) -> set[SetName]:
+    """The matched sets without contacts, and the sets that are made of one."""
+    waiting = {contact_set.name for contact_set, _ in snapshots.matched_sets(location.sets.values())}
+    waiting -= {name for name in waiting if not _is_empty(location, location.sets[name])}
+    for name in location.order if waiting else ():
+        if waiting & set(list_references(location.sets[name])):
+            waiting.add(name)
+    return waiting
 
 
 def _is_empty(location: Location, contact_set: ContactSet) -> bool:
@@ -197,6 +212,10 @@ CHECKS = (
     Check("set-cycle", _ERROR, set_cycles),
     Check("set-size", _ERROR, combined_sizes),
     Check("empty-set", _ERROR, empty_sets),
+    Check("snapshot-missing", _INFO, snapshots.missing_snapshots),
+    Check("snapshot-empty", _WARNING, snapshots.empty_snapshots),
+    Check("snapshot-outdated", _WARNING, snapshots.outdated_snapshots),
+    Check("snapshot-expired", _WARNING, snapshots.expired_snapshots),
     Check("idle-set", _WARNING, idle_sets),
     Check("odd-id", _WARNING, contact_ids),
     Check("shared-contacts", _INFO, shared_contacts),

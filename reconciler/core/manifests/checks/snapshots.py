@@ -1,0 +1,103 @@
+"""Checks of matched sets, which have the contacts of their last pull; `list_unplannable` for who plans by them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+
+from reconciler.core.manifests import CheckFinding, Manifests
+from reconciler.core.model.errors import Problem
+from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
+from reconciler.core.model.names import Instant, SetName, iso
+from reconciler.core.model.people import Match
+
+
+def pull_command(name: SetName) -> str:
+    """The command that makes a set's snapshot anew."""
+    return f"reconciler pull --set {shlex.quote(name)}"
+
+
+def matched_sets(sets: Iterable[ContactSet]) -> Iterator[tuple[ContactSet, Match]]:
+    """The sets whose people are matched."""
+    for contact_set in sets:
+        if isinstance(contact_set.contacts, ListedContacts) and contact_set.contacts.match is not None:
+            yield contact_set, contact_set.contacts.match
+
+
+def missing_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sets that were never pulled; says nothing where the snapshots are in a state that was not asked."""
+    if manifests.snapshots_known:
+        yield from _find_all(manifests, _find_missing)
+
+
+def empty_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
+    yield from _find_all(manifests, _find_empty)
+
+
+def expired_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
+    yield from _find_all(manifests, _find_expired)
+
+
+def outdated_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Snapshots of a file, or of a match, that has changed since."""
+    yield from _find_all(manifests, _find_outdated)
+
+
+_Find = Callable[[ContactSet, Match, Instant | None], Iterator[CheckFinding]]
+
+
+def _find_all(manifests: Manifests, find: _Find) -> Iterator[CheckFinding]:
+    for location in manifests.locations:
+        for contact_set, match in matched_sets(location.all_sets()):
+            yield from find(contact_set, match, manifests.now)
+
+
+def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+    if match.snapshot is None:
+        message = f"contact set {contact_set.name!r} has no snapshot: which contacts its file names is not known"
+        yield _finding(contact_set, message, pull_command(contact_set.name))
+
+
+def _find_empty(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+    if match.snapshot is not None and not match.snapshot.contacts and not contact_set.allow_empty:
+        pulled = f"none was matched when it was pulled, at {iso(match.snapshot.as_of)}"
+        message = f"contact set {contact_set.name!r} has no contacts: {pulled}"
+        yield _finding(contact_set, message, "if that is meant, say so: allow_empty: true")
+
+
+def _find_expired(contact_set: ContactSet, match: Match, now: Instant | None) -> Iterator[CheckFinding]:
+    ends = match.expires_at
+    if match.snapshot is not None and ends is not None and now is not None and ends <= now:
+        name, at = contact_set.name, iso(match.snapshot.as_of)
+        message = f"contact set {name!r} was pulled at {at}, and is too old since {iso(ends)}, by its max_age"
+        yield _finding(contact_set, message, pull_command(name))
+
+
+def _find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+    if match.snapshot is not None and match.snapshot.source_digest != match.source_digest:
+        name, at = contact_set.name, iso(match.snapshot.as_of)
+        message = f"contact set {name!r} was pulled at {at}, and its file or its match has changed since"
+        yield _finding(contact_set, message, pull_command(name))
+
+
+def _finding(contact_set: ContactSet, message: str, hint: str) -> CheckFinding:
+    assert isinstance(contact_set.contacts, ListedContacts)
+    return CheckFinding(contact_set.contacts.source, message, hint)
+
+
+_REFUSED: tuple[tuple[str, _Find], ...] = (
+    ("snapshot-missing", _find_missing),
+    ("snapshot-empty", _find_empty),
+    ("snapshot-expired", _find_expired),
+)
+
+
+def list_unplannable(manifests: Iterable[Manifest], now: Instant) -> tuple[Problem, ...]:
+    """The sets whose contacts are not known well enough to plan by, an error each."""
+    return tuple(
+        Problem(finding.source, finding.message, check, hint=finding.hint)
+        for manifest in manifests
+        for contact_set, match in matched_sets(manifest.sets)
+        for check, find in _REFUSED
+        for finding in find(contact_set, match, now)
+    )

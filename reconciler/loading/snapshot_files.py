@@ -1,0 +1,191 @@
+"""Snapshots of matched sets as files: for each set its sorted ids, which a review shows, and their facts beside them.
+
+Rules
+1. The same snapshot has the same bytes, and each file is replaced in one step.
+2. The facts name the ids by their digest: files that do not belong together are damaged, and no snapshot.
+3. A snapshot is read as any file of the tree is, of another revision too: nothing outside is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from urllib.parse import quote
+
+from reconciler.core.manifests.checks import pull_command
+from reconciler.core.model.errors import Problem, Severity, StateError
+from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
+from reconciler.core.model.people import MatchCounts, Snapshot
+from reconciler.core.model.settings import Settings
+from reconciler.loading.file_tree import NO_FILE, OUTSIDE, CannotRead
+from reconciler.loading.files import Files, display_path
+from reconciler.system import replace_file
+
+FORMAT_VERSION = "1.0"
+LONGEST_NAME = 200
+"""File systems take 255 bytes; a longer name ends in its digest."""
+MOST_BYTES = 512 * 1024 * 1024
+
+
+FindSnapshots = Callable[[Settings, LocationId], Mapping[SetName, Snapshot]]
+"""The snapshots that a location's state has."""
+
+
+class DamagedSnapshot(Exception):
+    """Files of a snapshot that cannot be used; `name`: the one that is at fault."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(reason)
+        self.name = name
+
+
+def locate_folder(setting: str, directory: str) -> str:
+    """The name of the snapshots' directory in the tree of manifests at `directory`; raises CannotRead outside of it."""
+    # both are relative to the working directory, as a state's file is
+    relative = Path(os.path.relpath(setting, directory or ".")).as_posix()
+    if relative == ".." or relative.startswith("../"):
+        raise CannotRead(f"the directory {OUTSIDE}")
+    return "" if relative == "." else relative
+
+
+def snapshot_names(location: LocationId, name: SetName) -> tuple[str, str]:
+    """The names of the two files of a set's snapshot, below the directory of all."""
+    quoted = quote(name, safe="")
+    if len(quoted) > LONGEST_NAME:
+        quoted = f"{quoted[: LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return f"{location}/{quoted}.txt", f"{location}/{quoted}.json"
+
+
+def read_snapshot(files: Files, folder: str, location: LocationId, name: SetName) -> Snapshot | None:
+    """The snapshot of a set; None where it has none. Raises DamagedSnapshot."""
+    listed, described = (posixpath.join(folder, each) for each in snapshot_names(location, name))
+    ids, facts = _read_file(files, listed), _read_file(files, described)
+    if ids is None and facts is None:
+        return None
+    if ids is None or facts is None:
+        raise DamagedSnapshot(listed if ids is None else described, "it is missing beside the other file")
+    # a checkout may have written other line ends
+    return _parse_snapshot(ids.replace(b"\r\n", b"\n"), facts, (listed, described), (location, name))
+
+
+def _read_file(files: Files, name: str) -> bytes | None:
+    try:
+        with files.open(name) as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except CannotRead as error:
+        if str(error) == NO_FILE:
+            return None
+        raise DamagedSnapshot(name, str(error)) from None
+    except OSError as error:
+        raise DamagedSnapshot(name, f"it cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise DamagedSnapshot(name, "it is too large")
+    return content
+
+
+def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[LocationId, SetName]) -> Snapshot:
+    try:
+        document = json.loads(facts)
+        version, digest, counts = document["format_version"], document["contacts_digest"], document["counts"]
+        if str(version).partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+            raise DamagedSnapshot(names[1], f"its format {str(version)[:20]!r} is not known here")
+        if (document["location"], document["set"]) != of:
+            raise DamagedSnapshot(names[1], "it is of another set")
+        if digest != _digest(ids):
+            raise DamagedSnapshot(names[0], "it was changed, or is of another pull than the facts beside it")
+        return Snapshot(
+            tuple(map(ContactId, ids.decode("ascii").split())),
+            parse_instant(document["as_of"]),
+            str(document["source_digest"]),
+            _read_counts(counts),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise DamagedSnapshot(names[1], "it is not as a pull writes it") from None
+
+
+def _read_counts(document: Mapping[str, object]) -> MatchCounts:
+    return MatchCounts(**{entry.name: int(str(document.get(entry.name, 0))) for entry in fields(MatchCounts)})
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def write_snapshot(directory: Path, location: LocationId, name: SetName, snapshot: Snapshot) -> tuple[Path, Path]:
+    """Writes the two files of a set's snapshot below the directory of all; returns their paths. Raises StateError."""
+    paths = (directory / snapshot_names(location, name)[0], directory / snapshot_names(location, name)[1])
+    ids = "".join(f"{contact}\n" for contact in snapshot.contacts).encode("ascii")
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "location": location,
+        "set": name,
+        "as_of": iso(snapshot.as_of),
+        "source_digest": snapshot.source_digest,
+        "counts": asdict(snapshot.counts),
+        "contacts_digest": _digest(ids),
+    }
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
+        if directory.is_symlink() or paths[0].parent.is_symlink():
+            raise StateError(f"snapshots are not written through a link: {paths[0].parent}", hint="remove the link")
+        # the ids first: until the facts follow, the pair is damaged, and no plan goes by it
+        replace_file(paths[0], ids)
+        replace_file(paths[1], (json.dumps(facts, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+    except OSError as error:
+        raise StateError(f"the snapshot {paths[0]} cannot be written: {error.strerror}") from error
+    return paths
+
+
+class SnapshotFinder:
+    """Where the snapshots of matched sets are: files of the tree, or the state."""
+
+    def __init__(
+        self, files: Files, settings: Settings, find: FindSnapshots | None, report: Callable[[Problem], None]
+    ) -> None:
+        self.known = bool(settings.snapshots) or find is not None
+        """Whether a set without a snapshot was never pulled."""
+        self._files = files
+        self._settings = settings
+        self._find = find
+        self._report = report
+        self._found: dict[LocationId, Mapping[SetName, Snapshot]] = {}
+        self._folder = self._locate_folder() if settings.snapshots else None
+
+    def _locate_folder(self) -> str | None:
+        setting = self._settings.snapshots
+        try:
+            return locate_folder(setting, self._files.place)
+        except CannotRead as error:
+            self.known = False
+            source = self._settings.origin("snapshots").source or Source(self._files.label)
+            hint = f"such as {posixpath.join(self._files.place, '.resolved')}"
+            self._report(Problem(source, f"snapshots: {setting[:200]!r}: {error}", "snapshots", hint=hint))
+            return None
+
+    def find(self, location: LocationId | None, name: SetName) -> Snapshot | None:
+        """The snapshot of a set; None where there is none, it cannot be used, or nothing is known of it."""
+        if location is None:
+            return None
+        if self._folder is not None:
+            return self._read(self._folder, location, name)
+        if self._settings.snapshots or self._find is None:
+            return None
+        if location not in self._found:
+            self._found[location] = self._find(self._settings, location)
+        return self._found[location].get(name)
+
+    def _read(self, folder: str, location: LocationId, name: SetName) -> Snapshot | None:
+        try:
+            return read_snapshot(self._files, folder, location, name)
+        except DamagedSnapshot as error:
+            place = Source(display_path(self._files, error.name))
+            message, hint = f"the snapshot of contact set {name!r} cannot be used: {error}", pull_command(name)
+            # no error: a pull, which mends it, loads the manifests too
+            self._report(Problem(place, message, "snapshot-damaged", Severity.WARNING, hint))
+            return None
