@@ -90,8 +90,8 @@ def diff_command(base: str, detailed_exitcode: bool, invocation: Invocation) -> 
     """Say what a change to manifests means: who gains and loses what.
 
     Needs no token, no API and no state, so that it works on a pull request from a fork. Compares the files below
-    MANIFESTS as they are now with those at REV. Only matched sets with their snapshots in the state are looked up
-    there; where it cannot be read they are compared without their contacts.
+    MANIFESTS as they are now with those at REV. Only snapshots of matched sets are read from a state on this machine;
+    those in another one are not asked for.
     """
     result = compare_with(invocation.workspace, base)
     find_record().set_links(result.settings.contact_url)

@@ -17,6 +17,7 @@ from reconciler.core.model.names import ContactId, Source
 from reconciler.loading.fields import id_fault, repetition_message
 
 LISTED = 5
+_OF_ADDRESSES = ("email", "e_mail", "mail", "email_address", "e_mail_address", "mail_address")
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
 """The second is the vendor's, in its exports."""
 
@@ -226,6 +227,10 @@ def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> st
         return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs"
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
     close = [plain[near] for name in wanted for near in get_close_matches(name.lower(), list(plain), n=1, cutoff=0.8)]
+    if of_ids and not close:
+        mail = next((plain[name] for name in _OF_ADDRESSES if name in plain), None)
+        # the first minute of who has a list of addresses, and no ids
+        return "" if mail is None else f"to find people by their addresses: match: {{email: {mail}}}"
     if not close:
         return ""
     return f"name it in the manifest: column: {close[0]}" if of_ids else f"did you mean {close[0]!r}?"

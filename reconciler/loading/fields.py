@@ -104,7 +104,7 @@ def id_fault(contact: str) -> tuple[str, str] | None:
     """The fault of a text that cannot be an id, and its remedy; None where it may be one."""
     # an address is personal data, and not repeated: the line tells where it stands
     if "@" in contact:
-        hint = "export the contacts from HighLevel with their Contact Id, and name that column"
+        hint = "addresses stand in a file: {file: people.csv, match: {email: mail}}; or export the Contact Id too"
         return "an e-mail address where a contact id is needed", hint
     if _NUMBER_OF_A_SPREADSHEET.fullmatch(contact):
         hint = "format the column as text in the spreadsheet, fill the ids in again, and export it once more"

@@ -1,6 +1,6 @@
 """Comparing the manifests with those of another revision. Law: needs no token and no environment.
 
-Where matched sets have their snapshots in the state, it is read; where it cannot be, they are compared without.
+Where matched sets have their snapshots in a state on this machine, it is read; else they are compared without.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import LocationId, SetName, iso
 from reconciler.core.model.people import Snapshot
+from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git import read_files_at
 from reconciler.operations.workspace import Workspace, group_manifests, resolve_all
 from reconciler.output.findings import shown
+from reconciler.store import is_remote
 
 NO_FILES = Loaded(Settings(), (), ())
 
@@ -69,7 +71,7 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
 
 
 class _StoredSnapshots:
-    """The snapshots of the state as they are now, for both sides; without them where the state cannot be read."""
+    """The snapshots of a state on this machine as they are now, for both sides; none where it cannot be read."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.notes: dict[LocationId, str] = {}
@@ -85,11 +87,13 @@ class _StoredSnapshots:
         try:
             # where the state is, a variable or a flag may say
             settings = self._workspace.load_settings(begins=True)
-            return self._workspace.find_snapshots(settings, location)
+            if not is_remote(settings.state):
+                return self._workspace.find_snapshots(settings, location)
+            reason = f"they are in the state {redacted(settings.state)}, and diff asks no host"
         except ReconcilerError as error:
-            left_out = "its matched sets are compared without their contacts"
-            self.notes[location] = f"location {location}: {left_out}: {error.lines[0]}"
-            return {}
+            reason = error.lines[0]
+        self.notes[location] = f"location {location}: matched sets are compared without their contacts: {reason}"
+        return {}
 
 
 def _flatten(loaded: Loaded) -> dict[str, object]:

@@ -198,7 +198,7 @@ def test_diff_compares_both_sides_by_the_state_of_now(reconciler: Command, proje
     (project / ".reconciler" / "state.db").write_bytes(b"not a state")
     blind = reconciler("diff")
     assert blind.code == 0
-    assert "its matched sets are compared without their contacts" in blind.err
+    assert "matched sets are compared without their contacts: " in blind.err
 
 
 @pytest.mark.usefixtures("matched")
@@ -216,7 +216,7 @@ def test_a_state_that_only_a_pull_request_names_is_not_asked(
         (project / "manifests" / "reconciler.yaml").write_text(f"state: {state}\n")
         for command in ("plan", "drift", "diff"):
             ended = reconciler(command)
-            assert "stands only here" in ended.err
+            assert ("diff asks no host" if command == "diff" else "stands only here") in ended.err
             assert ended.code == (0 if command == "diff" else 1)
         nobody.setblocking(False)
         with pytest.raises(BlockingIOError):
