@@ -6,8 +6,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, DatedTags, UndecidedReading
+from reconciler.core.model.contact_state import (
+    NEVER_OBSERVED,
+    ContactState,
+    DatedTags,
+    ObservationOrigin,
+    UndecidedReading,
+)
 from reconciler.core.model.names import Instant, SetName, Tag, TagSet
+from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.state_fields import (
     FIELDS,
     ContradictoryState,
@@ -77,16 +84,16 @@ class Interning:
         return _WRITERS[field.kind](value) if field.kind in _WRITERS else value
 
     def read(self, location: int) -> tuple[dict[int, int], list[ContactState]]:
-        """The location's patterns, UNKNOWN first, and the place of each stored number among them."""
+        """The location's patterns, NEVER_OBSERVED first, and the place of each stored number among them."""
         places = {NEVER_OBSERVED: 0}
         indices = {number: places.setdefault(known, len(places)) for number, known in self._stored(location)}
         return indices, list(places)
 
     @decoding()
     def _stored(self, location: int) -> list[tuple[int, ContactState]]:
-        tagsets = read_tagsets(self._database)
+        readers = _field_readers(self._database)
         stored = self._database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
-        return [(number, _state(row, tagsets)) for number, *row in stored]
+        return [(number, _state(row, readers)) for number, *row in stored]
 
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
@@ -104,13 +111,13 @@ def tags_of(text: str) -> TagSet:
 
 def find_contradictions(database: Database) -> Iterator[str]:
     """A line for each stored pattern whose columns make no state."""
-    tagsets = read_tagsets(database)
+    readers = _field_readers(database)
     stored = (
         f"SELECT known.n, id, {_COLUMNS} FROM known JOIN locations ON known.location = locations.n ORDER BY known.n"
     )
     for number, location, *row in database.execute(stored).fetchall():
         try:
-            _state(row, tagsets)
+            _state(row, readers)
         except ContradictoryState as error:
             contacts = [
                 contact for (contact,) in database.execute("SELECT id FROM contacts WHERE known = ?", (number,))
@@ -122,20 +129,25 @@ def read_tagsets(database: Database) -> dict[int, TagSet]:
     return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
 
 
-def _state(row: Sequence[Any], tagsets: dict[int, TagSet]) -> ContactState:
-    stored = zip(FIELDS, row, strict=True)
+Readers = tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+
+def _field_readers(database: Database) -> Readers:
+    """How to read the column of each field; None where it holds the value as it is."""
+    tagsets = read_tagsets(database)
+    readers = {**_READERS, TagSet: tagsets.__getitem__}
+    return tuple((field.name, readers.get(field.kind)) for field in FIELDS)
+
+
+def _state(row: Sequence[Any], readers: Readers) -> ContactState:
     values: dict[str, Any] = {
-        field.name: None if value is None else _value(field.kind, value, tagsets) for field, value in stored
+        name: value if value is None or read is None else read(value)
+        for (name, read), value in zip(readers, row, strict=True)
     }
     if values["unconfirmed"] is None:
         # before schema version 4 states did not say whether a tag in doubt was ever observed
         values["unconfirmed"] = values["doubt"] & values["ledger"]
     return build_state(values)
-
-
-def _value(kind: Any, stored: Any, tagsets: dict[int, TagSet]) -> Any:
-    # the types without a reader of their own are made of the value that the column holds
-    return tagsets[stored] if kind == TagSet else _READERS.get(kind, kind)(stored)
 
 
 def _reading_text(reading: UndecidedReading) -> str:
@@ -154,7 +166,9 @@ _WRITERS: Mapping[object, Callable[[Any], str]] = {
 }
 """How a column holds the values of a type, where it does not hold them as they are; tag sets are numbers."""
 
-_READERS: Mapping[object, Callable[[str], Any]] = {
+_READERS: Mapping[object, Callable[[Any], Any]] = {
+    ObservationOrigin: ObservationOrigin,
+    Rejection: Rejection,
     DatedTags: lambda text: tuple((Tag(tag), Instant(at)) for tag, at in json.loads(text)),
     frozenset[SetName]: lambda text: frozenset(map(SetName, json.loads(text))),
     UndecidedReading: _read_reading,

@@ -91,12 +91,12 @@ def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[JsonOb
 
 
 def contact_document(state: ContactState) -> JsonObject:
-    return {field.name: _FIELD_FORMS[field].write(value) for field, value in state_fields(state)}
+    return {field.name: _FIELD_FORMS[field.name].write(value) for field, value in state_fields(state)}
 
 
 def contact_members() -> Schema:
     """The members of a contact's state in their order, each with its schema."""
-    return {field.name: form.schema for field, form in _FIELD_FORMS.items()}
+    return {name: form.schema for name, form in _FIELD_FORMS.items()}
 
 
 def read_contacts(groups: object) -> ContactStates:
@@ -118,8 +118,8 @@ def _read_contact(item: Mapping[str, Json]) -> ContactState:
         # a person who mends a state by hand ends a quarantine by its first two members, and may leave the others
         item = {**item, "quarantined_since": None, "membership": None}
     values = {
-        field.name: form.read(item[field.name])
-        for field, form in _FIELD_FORMS.items()
+        field.name: _FIELD_FORMS[field.name].read(item[field.name])
+        for field in FIELDS
         if field.name in item or field.stored.place <= FIRST_VERSION
     }
     # before version 1.2 no state said whether a tag in doubt was ever seen: none of them counts as seen
@@ -172,7 +172,7 @@ def _field_form(field: StateField) -> Form[Any]:
     return replace(form, schema=described(form.schema, field.stored.about)) if field.stored.about else form
 
 
-_FIELD_FORMS: Mapping[StateField, Form[Any]] = {field: _field_form(field) for field in FIELDS}
+_FIELD_FORMS: Mapping[str, Form[Any]] = {field.name: _field_form(field) for field in FIELDS}
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:

@@ -253,7 +253,7 @@ class ContactStates:
     __slots__ = ("_index", "contacts", "patterns")
 
     def __init__(self, contacts: dict[ContactId, int] | None = None, patterns: Iterable[ContactState] = ()) -> None:
-        """`contacts` maps a contact to an index of `patterns`; index 0 is always UNKNOWN."""
+        """`contacts` maps a contact to an index of `patterns`; index 0 is always NEVER_OBSERVED."""
         self.contacts: dict[ContactId, int] = contacts if contacts is not None else {}
         self.patterns: list[ContactState] = list(patterns) or [NEVER_OBSERVED]
         self._index = {known: index for index, known in enumerate(self.patterns)}
