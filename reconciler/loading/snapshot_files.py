@@ -14,6 +14,7 @@ import os
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -98,8 +99,12 @@ def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[
             raise DamagedSnapshot(names[1], "it is of another set")
         if digest != _digest(ids):
             raise DamagedSnapshot(names[0], "it was changed, or is of another pull than the facts beside it")
+        contacts = tuple(map(ContactId, ids.decode("ascii").split()))
+        # whoever wrote both files may have given a contact twice, which no plan expects
+        if any(first >= second for first, second in pairwise(contacts)):
+            raise DamagedSnapshot(names[0], "its ids are not sorted, or one is there twice")
         return Snapshot(
-            tuple(map(ContactId, ids.decode("ascii").split())),
+            contacts,
             parse_instant(document["as_of"]),
             str(document["source_digest"]),
             _read_counts(counts),

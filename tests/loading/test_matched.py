@@ -170,6 +170,13 @@ def test_the_files_of_another_revision_are_read(tmp_path: Path) -> None:
     assert contacts_of(there).ids == (ANN,)
 
 
+@pytest.mark.parametrize("ids", [(ANN, BERT), (BERT, BERT)], ids=["not sorted", "twice"])
+def test_files_that_no_pull_wrote_are_no_snapshot(tmp_path: Path, ids: tuple[ContactId, ...]) -> None:
+    home = in_files(tmp_path, Snapshot(ids, NOW, ""))
+    assert contacts_of(home).ids == ()
+    assert "snapshot-damaged" in {problem.check for problem in load(home, now=NOW).problems}
+
+
 def test_files_win_over_a_state(tmp_path: Path) -> None:
     home = in_files(tmp_path, pulled(ANN))
     assert contacts_of(home, find_snapshots=lambda *_: {VIP: pulled(BERT)}).ids == (ANN,)
