@@ -73,6 +73,10 @@ _LOOSE = {
     "rows of what entered, which is missing": (
         "SELECT count(*) FROM rows WHERE entered NOT IN (SELECT n FROM tagsets)"
     ),
+    "contacts of the index of people whose fingerprints are cut off": (
+        "SELECT count(*) FROM people WHERE length(present) / 16 * 16 <> length(present)"
+        " OR length(past) / 16 * 16 <> length(past)"
+    ),
     "rows of a contact of another location than their run's": (
         "SELECT count(*) FROM rows JOIN contacts ON rows.contact = contacts.n JOIN batches ON rows.batch = batches.n"
         " JOIN runs ON batches.run = runs.n WHERE contacts.location <> runs.location"

@@ -13,6 +13,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from reconciler.core.formats.people_json import counts_text, read_counts, read_status, status_text
 from reconciler.core.model.names import ContactId, LocationId, SetName
@@ -22,6 +23,9 @@ from reconciler.store.database import Database, Given, Undecodable, decoding, fi
 WIDTH = 16
 """Bytes of a fingerprint."""
 
+PIECE = 50_000
+"""Rows of people that are read at once: a server sends a whole answer before its first row is seen."""
+
 _SNAPSHOTS = "SELECT name, as_of, source_digest, counts, contacts FROM snapshots WHERE location = ? ORDER BY name"
 _PUT_SNAPSHOT = """
 INSERT INTO snapshots (location, name, as_of, source_digest, counts, contacts) VALUES (?, ?, ?, ?, ?, ?)
@@ -29,7 +33,7 @@ ON CONFLICT (location, name) DO UPDATE SET as_of = excluded.as_of, source_digest
     counts = excluded.counts, contacts = excluded.contacts
 """
 _DROP_SNAPSHOT = "DELETE FROM snapshots WHERE location = ? AND name = ?"
-_PEOPLE = "SELECT contact, present, past FROM people WHERE location = ? ORDER BY contact"
+_PEOPLE = "SELECT contact, present, past FROM people WHERE location = ? AND contact >= ? ORDER BY contact LIMIT ?"
 _PEOPLE_OF_LOT = f"""
 SELECT people.contact, present, past FROM {Given.CONTACTS} AS given JOIN people ON people.contact = given.id
 WHERE people.location = ?
@@ -42,10 +46,6 @@ _ERASE_PEOPLE = f"DELETE FROM people WHERE location = ? AND contact IN (SELECT i
 _PUT_STATUS = """
 INSERT INTO people_status (location, status, revision) VALUES (?, ?, 1)
 ON CONFLICT (location) DO UPDATE SET status = excluded.status, revision = people_status.revision + 1
-"""
-_LOOSE_PEOPLE = f"""
-SELECT count(*) FROM people WHERE length(present) / {WIDTH} * {WIDTH} <> length(present)
-    OR length(past) / {WIDTH} * {WIDTH} <> length(past)
 """
 
 
@@ -95,22 +95,30 @@ def read_people(database: Database, location: LocationId) -> PeopleIndex:
     """The index; contacts that are alone with a fingerprint share no object but their own id and tuple."""
     number = _number_of(database, location)
     status = None if number is None else _status(database, number)
-    if status is None:
+    if number is None or status is None:
         return PeopleIndex()
     current: dict[Fingerprint, tuple[ContactId, ...]] = {}
     former: dict[Fingerprint, tuple[ContactId, ...]] = {}
-    for contact, present, past in database.execute(_PEOPLE, (number,)):
+    for contact, present, past in _rows(database, number):
         alone = (contact,)
         # most contacts have one value and never had another: nothing is cut for them
         for fingerprint in (present,) if len(present) == WIDTH else _cut(present):
-            others = current.setdefault(fingerprint, alone)
-            if others is not alone:
+            if (others := current.setdefault(fingerprint, alone)) is not alone:
                 current[fingerprint] = others + alone
         for fingerprint in _cut(past) if past else ():
-            others = former.setdefault(fingerprint, alone)
-            if others is not alone:
+            if (others := former.setdefault(fingerprint, alone)) is not alone:
                 former[fingerprint] = others + alone
     return PeopleIndex(status, current, former)
+
+
+def _rows(database: Database, number: int) -> Iterator[tuple[ContactId, Any, Any]]:
+    """The rows of people in the order of their contacts."""
+    # the last row of a piece is read again, as the first of the next one: no text comes right after another one
+    rows = database.execute(_PEOPLE, (number, "", PIECE)).fetchall()
+    yield from rows
+    while len(rows) == PIECE:
+        rows = database.execute(_PEOPLE, (number, rows[-1][0], PIECE)).fetchall()
+        yield from rows[1:]
 
 
 @decoding()
@@ -174,22 +182,15 @@ def forget(database: Database, number: int) -> frozenset[ContactId]:
 
 def forget_in_snapshots(database: Database, number: int, contacts: frozenset[ContactId]) -> frozenset[ContactId]:
     """Contacts leave the snapshots; those that one had."""
-    erased: set[ContactId] = set()
-    without: dict[SetName, Snapshot] = {}
-    for name, snapshot in _snapshots(database, number).items():
-        leaving = contacts.intersection(snapshot.contacts)
-        if leaving:
-            without[name] = replace(snapshot, contacts=tuple(each for each in snapshot.contacts if each not in leaving))
-            erased |= leaving
-    put_snapshots(database, number, without)
-    return frozenset(erased)
+    stored = _snapshots(database, number)
+    erased = {name: found for name, each in stored.items() if (found := contacts.intersection(each.contacts))}
+    left = {name: tuple(each for each in stored[name].contacts if each not in found) for name, found in erased.items()}
+    put_snapshots(database, number, {name: replace(stored[name], contacts=left[name]) for name in left})
+    return frozenset().union(*erased.values())
 
 
 def find_faults(database: Database) -> Iterator[str]:
-    """Fingerprints and snapshots that cannot be read, a line each."""
-    count = first(database.execute(_LOOSE_PEOPLE))[0]
-    if count:
-        yield f"{count} contacts of the index of people whose fingerprints are cut off"
+    """Snapshots, and the status of an index, that cannot be read, a line each."""
     for number, location in database.execute("SELECT n, id FROM locations ORDER BY id").fetchall():
         try:
             _snapshots(database, number)

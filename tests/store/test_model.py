@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.batches import Batch
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
@@ -29,6 +30,17 @@ CONTACTS = [ContactId(f"contact-{nth}") for nth in range(6)]
 T = TypeVar("T")
 TAGS = [Tag(text) for text in ("a", "b", "grün", "x,y")]
 
+SETS = [SetName(text) for text in ("vip", "grün", "fans")]
+VALUES = [Fingerprint(bytes([nth]) * 16) for nth in range(4)]
+
+
+def _by_fingerprint(values: Mapping[ContactId, Iterable[Fingerprint]]) -> dict[Fingerprint, tuple[ContactId, ...]]:
+    found: dict[Fingerprint, tuple[ContactId, ...]] = {}
+    for who in sorted(values):
+        for each in values[who]:
+            found[each] = (*found.get(each, ()), who)
+    return found
+
 
 @dataclass
 class Place:
@@ -37,6 +49,10 @@ class Place:
     contacts: dict[ContactId, ContactState] = field(default_factory=dict)
     sizes: dict[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
+    snapshots: dict[SetName, Snapshot] = field(default_factory=dict)
+    people: dict[ContactId, tuple[frozenset[Fingerprint], frozenset[Fingerprint]]] = field(default_factory=dict)
+    """The fingerprints that a contact has, and those that it had."""
+    status: IndexStatus = IndexStatus()
     runs: dict[str, tuple[RunStatus, int, int]] = field(default_factory=dict)
     unanswered: dict[int, tuple[Batch, Instant]] = field(default_factory=dict)
     lease: Lease | None = None
@@ -51,8 +67,13 @@ class Place:
                 found[contact] = found.get(contact, NEVER_OBSERVED).with_doubt(frozenset(batch.tags), at)
         return found
 
-    def content(self) -> tuple[dict[ContactId, ContactState], dict[SetName, int], Facts]:
-        return dict(self.contacts), dict(self.sizes), self.facts
+    def content(self) -> tuple[object, ...]:
+        pulled = {name: each.contacts for name, each in self.snapshots.items()}
+        return dict(self.contacts), dict(self.sizes), self.facts, pulled
+
+    def index(self) -> PeopleIndex:
+        present, past = ({who: each[nth] for who, each in self.people.items()} for nth in (0, 1))
+        return PeopleIndex(self.status, _by_fingerprint(present), _by_fingerprint(past))
 
 
 class Play:
@@ -82,6 +103,7 @@ class Play:
         operations: list[Callable[[LocationStore, LocationId, Place], None]] = [
             self.acquire, self.renew, self.release, self.begin, self.end, self.learn, self.intend, self.answer,
             self.learn, self.intend, self.answer, self.answer, self.note, self.stale,
+            self.pull, self.drop, self.index, self.index, self.forget,
         ]  # fmt: skip
         before, serial, held = place.content(), self._serial(location), place.lease
         operation = self.acquire if nth != place.by else self.chance.choice(operations)
@@ -162,6 +184,48 @@ class Play:
             place.facts = Facts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
             store.save_facts(place.lease, place.facts)
 
+    def pull(self, store: LocationStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            pulled = {
+                name: Snapshot(tuple(sorted(self.some(CONTACTS))), Instant(self.now), "digest", MatchCounts(9, 9))
+                for name in self.some(SETS)
+            }
+            store.save_snapshots(place.lease, pulled)
+            place.snapshots |= pulled
+
+    def drop(self, store: LocationStore, location: LocationId, place: Place) -> None:
+        if place.lease is not None:
+            names = self.some(SETS)
+            store.drop_snapshots(place.lease, names)
+            place.snapshots = {name: each for name, each in place.snapshots.items() if name not in names}
+
+    def index(self, store: LocationStore, location: LocationId, place: Place) -> None:
+        if place.lease is None:
+            return
+        gone = frozenset(self.some(CONTACTS)) if self.chance.random() < 0.3 else frozenset()
+        people = {who: frozenset(self.some(VALUES)) for who in self.some(CONTACTS)}
+        anew, status = self.chance.random() < 0.2, IndexStatus(str(self.now), secret=bytes([self.chance.randrange(9)]))
+        store.save_people(place.lease, PeopleLot(status, people, gone, anew))
+        kept = {who: each for who, each in place.people.items() if who not in gone and not anew}
+        for who, values in people.items():
+            before, past = kept.get(who, (frozenset(), frozenset()))
+            kept[who] = values, (before | past) - values
+        place.people, place.status = kept, status
+
+    def forget(self, store: LocationStore, location: LocationId, place: Place) -> None:
+        # rows of the journal would go as well
+        if place.lease is None or place.runs:
+            return
+        gone = frozenset(self.some(CONTACTS))
+        listed = {who for each in place.snapshots.values() for who in each.contacts}
+        assert store.forget_contacts(place.lease, gone) == gone & (listed | place.people.keys())
+        place.contacts = {who: each for who, each in place.contacts.items() if who not in gone}
+        place.people = {who: each for who, each in place.people.items() if who not in gone}
+        place.snapshots = {
+            name: replace(each, contacts=tuple(who for who in each.contacts if who not in gone))
+            for name, each in place.snapshots.items()
+        }
+
     def intend(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is None or not place.run:
             return
@@ -219,6 +283,8 @@ class Play:
                     assert dict(loaded.observed.items()) == place.shown()
                     assert dict(loaded.set_sizes) == place.sizes
                     assert loaded.facts == place.facts
+                    assert state.at(location).read_snapshots() == place.snapshots
+                    assert state.at(location).read_people() == place.index()
                     runs = {each.id: (each.status, each.requests, each.rows) for each in state.at(location).read_runs()}
                     assert list(runs.items()) == list(place.runs.items())
 

@@ -20,18 +20,23 @@ pytest.importorskip("obstore", reason="not installed: the extra reconciler[objec
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.journal import RunRecord, RunStatus
-from reconciler.core.model.lease import TTL_MS
-from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.lease import TTL_MS, Lease
+from reconciler.core.model.names import ContactId, LocationId, SetName
+from reconciler.core.model.people import IndexStatus, PeopleLot
 from reconciler.core.planning.plan import LocationState
+from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, StoredObject, open_bucket, probe
 from reconciler.store.object import ObjectLocation
+from reconciler.store.object_journal import decode
+from reconciler.store.object_replica import METHODS
 from reconciler.store.per_location import StatePerLocation
 from tests.build import HERE
 from tests.fakes import START
 from tests.store import servers
 from tests.store.conftest import in_memory
-from tests.store.test_contract import ANNA, BERT, CARA, LATER, applied, batch, contents, header, seen, taken
+from tests.store.sample import OLD, PEOPLE, SNAPSHOTS
+from tests.store.test_contract import ANNA, BERT, CARA, LATER, applied, batch, contents, header, seen, snapshot, taken
 from tests.store.test_migration import GOLDEN, VERSIONS, copied, document
 
 pytestmark = pytest.mark.extras
@@ -479,3 +484,36 @@ def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: P
             with ObjectLocation(bucket, HERE) as reader:
                 known = reader.load_state().observed[ANNA]
             assert acknowledged <= (known.observed_at or 0) <= tried
+
+
+PEOPLE_CALLS: dict[str, Callable[[LocationStore, Lease], None]] = {
+    "save_snapshots": lambda store, lease: store.save_snapshots(lease, SNAPSHOTS),
+    "drop_snapshots": lambda store, lease: store.drop_snapshots(lease, [SetName("none"), SetName("vip")]),
+    "save_people": lambda store, lease: store.save_people(
+        lease, PeopleLot(PEOPLE.status, {ANNA: frozenset(PEOPLE.current)}, frozenset({BERT}), anew=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("method", sorted(PEOPLE_CALLS))
+def test_a_call_of_format_6_is_written_as_ever_and_does_what_it_did(
+    bucket: Bucket, tmp_path: Path, method: str, bless: bool
+) -> None:
+    """Buckets hold objects for ever, and the tables behind them are those of a file."""
+    golden = GOLDEN / f"journal-6-{method}.json"
+    with ObjectLocation(bucket, HERE) as store, open_store(f"sqlite:///{tmp_path / 'state.db'}") as state:
+        tables = state.at(HERE)
+        for each in (store, tables):
+            lease = taken(each)
+            each.save_snapshots(lease, {SetName("vip"): snapshot(CARA)})
+            each.save_people(lease, PeopleLot(IndexStatus("before"), {BERT: frozenset({OLD})}))
+        PEOPLE_CALLS[method](store, lease)
+        stored = bucket.get(bucket.keys(f"{HERE}/journal")[-1])
+        assert stored is not None
+        written = json.loads(stored.content) | {"id": "1"}
+        if bless:
+            golden.write_text(json.dumps(written, indent=1) + "\n")
+        assert written == json.loads(golden.read_text())
+        call = decode(golden.read_bytes())
+        METHODS[call.method](tables, *call.arguments)
+        assert (tables.read_snapshots(), tables.read_people()) == (store.read_snapshots(), store.read_people())

@@ -19,6 +19,7 @@ from reconciler.core.model.names import ContactId, Instant, SetName
 from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
+from reconciler.store.people_tables import PIECE
 from tests.build import HERE
 from tests.fakes import START
 from tests.store.conftest import Home
@@ -302,3 +303,12 @@ def test_damage_is_found_and_told(tmp_path: Path, damage: str) -> None:
         assert len(reader.find_faults()) == 1
         with pytest.raises(StateCorrupted):
             (reader.at(HERE).read_snapshots(), reader.at(HERE).read_people())
+
+
+@pytest.mark.parametrize("more", [0, 1, PIECE])
+def test_an_index_of_more_rows_than_are_read_at_once_is_read_whole(tmp_path: Path, more: int) -> None:
+    people = {ContactId(f"{nth:06}"): frozenset({Fingerprint(nth.to_bytes(16, "big"))}) for nth in range(PIECE + more)}
+    with open_store(url(tmp_path / "state.db")) as state:
+        store = state.at(HERE)
+        store.save_people(taken(store), PeopleLot(STATUS, people))
+        assert store.read_people().current == {value: (contact,) for contact, (value,) in people.items()}
