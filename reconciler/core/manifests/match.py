@@ -26,7 +26,7 @@ from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, 
 CLASSES = tuple(RowClass)
 _CODES = {row_class: code for code, row_class in enumerate(CLASSES)}
 _NONE = frozenset[ContactId]()
-_UNMATCHED = frozenset({RowClass.NOT_FOUND, RowClass.AMBIGUOUS, RowClass.MALFORMED})
+UNMATCHED = frozenset({RowClass.NOT_FOUND, RowClass.AMBIGUOUS, RowClass.MALFORMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class MatchResult:
     def unmatched_rows(self) -> Iterator[UnmatchedRow]:
         """The rows that are not found, ambiguous or malformed, in the order of the file."""
         for line, code in zip(self.lines, self.classes, strict=True):
-            if CLASSES[code] in _UNMATCHED:
+            if CLASSES[code] in UNMATCHED:
                 yield UnmatchedRow(line, CLASSES[code], self.ambiguous.get(line, ()))
 
 

@@ -124,13 +124,12 @@ class Snapshot:
 class LookUp(StrEnum):
     """The request by which a location finds a single person by a value."""
 
-    UNTRIED = "untried"
     SEARCH = "search"
     """A search with a filter: it shows every contact that has the value."""
     DUPLICATE = "duplicate"
     """The vendor's search for duplicates: it shows one contact, also where several have the value."""
     NONE = "none"
-    """Neither finds a contact that is known to be there."""
+    """Neither finds a contact that the location has shown."""
 
 
 @dataclass(frozen=True, slots=True)

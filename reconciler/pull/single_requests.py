@@ -1,0 +1,136 @@
+"""Single requests of a pull: values that are looked up one by one, and contacts that are read by id.
+
+Rules
+1. A kind of value is looked up by the request that finds a contact by a value which the location has shown of it.
+2. A reading that fails proves nothing of its contact; ten in a row that are not there end the reading, and are not
+   believed: then the cause is not the contacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from reconciler.core.model.errors import InDoubt, RequestRefused, Unread
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.people import Fingerprint, LookUp, PeopleLot, PersonValue, ValueKind
+from reconciler.ports import PeopleReader
+from reconciler.request_gate import RequestGate, run_jobs
+from reconciler.wire_people import PersonRead, can_look_up
+
+AT_ONCE = 20
+MOST_IN_A_ROW = 10
+
+Values = frozenset[Fingerprint]
+
+
+@dataclass(frozen=True, slots=True)
+class PullServices:
+    """The parts of the outside world that a pull uses, for one location."""
+
+    reader: PeopleReader
+    gate: RequestGate
+    fingerprint: Callable[[PersonValue], Fingerprint | None]
+    """None for a value that cannot be one of a person."""
+    keep: Callable[[PeopleLot], None]
+    """Takes each lot, before the next request."""
+
+    @property
+    def location(self) -> LocationId:
+        return self.gate.location
+
+    def fingerprints(self, person: PersonRead) -> Values:
+        values = map(self.fingerprint, person.values)
+        return frozenset(value for value in values if value is not None)
+
+    def is_here(self, person: PersonRead) -> bool:
+        """Whether a contact is of the location; an answer that does not name one is to a request about this one."""
+        return person.location in (self.location, "")
+
+
+@dataclass(slots=True)
+class Readings:
+    """Contacts that were read one by one."""
+
+    people: dict[ContactId, Values] = field(default_factory=dict)
+    gone: dict[ContactId, None] = field(default_factory=dict)
+    """Contacts that are not there, by the API's word."""
+    missed: list[PersonValue] = field(default_factory=list)
+    """Values that no contact was found by."""
+    absent_in_a_row: int = 0
+
+    @property
+    def is_believed(self) -> bool:
+        return self.absent_in_a_row < MOST_IN_A_ROW
+
+
+async def read_by_id(services: PullServices, contacts: Iterable[ContactId]) -> Readings:
+    readings = Readings()
+    await run_jobs((partial(_read_one, services, contact, readings) for contact in contacts), AT_ONCE)
+    return readings
+
+
+async def _read_one(services: PullServices, contact: ContactId, readings: Readings) -> None:
+    if not readings.is_believed:
+        return
+    try:
+        _, person = await services.gate.read_with_retries(partial(services.reader.get_person, contact))
+    except (Unread, InDoubt, RequestRefused):
+        return
+    if isinstance(person, PersonRead) and services.is_here(person):
+        readings.absent_in_a_row = 0
+        readings.people[contact] = services.fingerprints(person)
+    else:
+        readings.absent_in_a_row += 1
+        readings.gone[contact] = None
+
+
+async def look_up(
+    services: PullServices, values: Iterable[PersonValue], methods: Mapping[ValueKind, LookUp]
+) -> Readings:
+    readings = Readings()
+    await run_jobs((partial(_look_up_one, services, value, methods, readings) for value in values), AT_ONCE)
+    return readings
+
+
+async def _look_up_one(
+    services: PullServices, value: PersonValue, methods: Mapping[ValueKind, LookUp], readings: Readings
+) -> None:
+    people = await _find(services, value, methods[value.kind])
+    readings.people |= {person.id: services.fingerprints(person) for person in people}
+    if not people:
+        readings.missed.append(value)
+
+
+async def _find(services: PullServices, value: PersonValue, method: LookUp) -> Sequence[PersonRead]:
+    """The contacts of the location that have the value."""
+    gate, reader, people = services.gate, services.reader, list[PersonRead]()
+    if method is LookUp.DUPLICATE:
+        _, person = await gate.read_with_retries(partial(reader.find_duplicate, gate.location, value))
+        people += [] if person is None else [person]
+    else:
+        _, page = await gate.read_with_retries(partial(reader.find_people, gate.location, value))
+        people += page.people
+    # a filter may match more than the same value: a contact without it is none that was sought
+    sought = services.fingerprint(value)
+    return [person for person in people if services.is_here(person) and sought in services.fingerprints(person)]
+
+
+async def find_method(services: PullServices, person: PersonRead, value: PersonValue) -> LookUp:
+    """The request that finds a contact by a value that the location has shown of it."""
+    # the filter shows every contact that has the value, the search for duplicates one: it is tried second
+    methods = [LookUp.SEARCH] if value.kind is ValueKind.FIELD else [LookUp.SEARCH, LookUp.DUPLICATE]
+    for method in methods:
+        try:
+            if any(other.id == person.id for other in await _find(services, value, method)):
+                return method
+        except RequestRefused:
+            continue
+    return LookUp.NONE
+
+
+def choose_sample(kind: ValueKind, people: Iterable[PersonRead]) -> tuple[PersonRead, PersonValue] | None:
+    """A contact with a value of the kind that can be looked up."""
+    pairs = ((person, value) for person in people for value in person.values if value.kind is kind)
+    return next((pair for pair in pairs if can_look_up(pair[1].text)), None)
