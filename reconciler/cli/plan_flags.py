@@ -130,4 +130,5 @@ plan_flags = _take_flags(*_OPTIONS)
 drift_flags = _take_flags("locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "max_age")
 revert_flags = _take_flags("refresh", "max_age", "allow", "reason")
 refresh_flags = _take_flags("locations", "sets", "tags")
+pull_flags = _take_flags("locations", "sets", "allow", "reason")
 age_option = _OPTIONS["max_age"]

@@ -103,8 +103,7 @@ def make_plan_options(session: Session, location: LocationId, request: PlanReque
         limits=session.settings.guards,
         allowances=(
             *_allow_first_adds(session, location, request),
-            *_find_reviewed(session, location),
-            *_parse_allowances(request),
+            *find_allowances(session, location, request.allow, request.reason),
         ),
         selection=selection,
         reassertion=_make_reassertion(session),
@@ -129,19 +128,18 @@ def _allow_first_adds(session: Session, location: LocationId, request: PlanReque
     return [Allowance(Guard.MAX_FIRST_ADDS, tag, f"{CREATE_STATE} was given") for tag in sorted(rules)]
 
 
-def _find_reviewed(session: Session, location: LocationId) -> list[Allowance]:
-    """The `allow` entries of the settings that hold now."""
-    return [
+def find_allowances(
+    session: Session, location: LocationId, allow: tuple[str, ...], reason: str
+) -> tuple[Allowance, ...]:
+    """The `allow` entries of the settings that hold now, and the guards that `allow` lifts for `reason`."""
+    if allow and not reason:
+        raise UsageError("--allow needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
+    reviewed = [
         Allowance(allowed.guard, allowed.tag or allowed.set or "", allowed.reason)
         for allowed in session.settings.allow
         if session.now < allowed.until and allowed.location in (None, location)
     ]
-
-
-def _parse_allowances(request: PlanRequest) -> list[Allowance]:
-    if request.allow and not request.reason:
-        raise UsageError("--allow needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
-    return [_parse_allowance(text, request.reason) for text in request.allow]
+    return (*reviewed, *(_parse_allowance(text, reason) for text in allow))
 
 
 def _parse_allowance(text: str, reason: str) -> Allowance:

@@ -24,7 +24,7 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.errors import InvalidInput, NeedsPull, Problem, ReconcilerError, StateError, UsageError
 from reconciler.core.model.events import Event
 from reconciler.core.model.lease import Lease, describe_lease
-from reconciler.core.model.manifest import Manifest
+from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, closest_name
 from reconciler.core.model.people import Snapshot
 from reconciler.core.model.safe_text import redacted
@@ -153,6 +153,8 @@ class Session:
     """Warnings and infos of manifests, settings and variables."""
     is_part: bool = False
     """Whether locations were chosen, and others left out."""
+    matched: Mapping[LocationId, tuple[ContactSet, ...]] = field(default_factory=dict)
+    """The sets whose people are matched, of each location that has some."""
     paces: dict[LocationId, Pace] = field(default_factory=dict)
     """Of the locations that were asked so far: all requests to a location go by one."""
 
@@ -205,6 +207,16 @@ def open_session(workspace: Workspace, locations: Sequence[str] = (), *, unpulle
         resolve_all(groups, settings, now),
         loaded.problems,
         is_part=bool(chosen),
+        matched={location: sets for location, group in groups.items() if (sets := _find_matched(group))},
+    )
+
+
+def _find_matched(manifests: Iterable[Manifest]) -> tuple[ContactSet, ...]:
+    return tuple(
+        contact_set
+        for manifest in manifests
+        for contact_set in manifest.sets
+        if isinstance(contact_set.contacts, ListedContacts) and contact_set.contacts.match is not None
     )
 
 

@@ -23,6 +23,7 @@ from reconciler.output.drift import DriftDocument
 from reconciler.output.findings import DoctorDocument, ProblemList
 from reconciler.output.history import HistoryDocument
 from reconciler.output.log import LogDocument
+from reconciler.output.pull import PullDocument, ResolveDocument
 from reconciler.output.refresh import RefreshDocument
 from reconciler.output.run import RunDocument
 from reconciler.output.state import FactsDocument, StateDocument
@@ -32,6 +33,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REPORTS: Mapping[str, tuple[str, Callable[[], Schema]]] = {
     "run": ("What `apply` and `revert` did.", RunDocument.schema),
     "drift": ("What `drift` found.", DriftDocument.schema),
+    "pull": ("What `pull` resolved: who joined and left each matched set.", PullDocument.schema),
+    "resolve": ("What `resolve` made of a file of people.", ResolveDocument.schema),
     "refresh": ("What `refresh` read.", RefreshDocument.schema),
     "facts": ("Each location as a whole, of `state show` without a contact.", FactsDocument.schema),
     "doctor": ("What `doctor` found.", DoctorDocument.schema),

@@ -50,7 +50,7 @@ class PullServices:
 
 
 @dataclass(slots=True)
-class Readings:
+class SingleReadings:
     """Contacts that were read one by one."""
 
     people: dict[ContactId, Values] = field(default_factory=dict)
@@ -65,13 +65,13 @@ class Readings:
         return self.absent_in_a_row < MOST_IN_A_ROW
 
 
-async def read_by_id(services: PullServices, contacts: Iterable[ContactId]) -> Readings:
-    readings = Readings()
+async def read_by_id(services: PullServices, contacts: Iterable[ContactId]) -> SingleReadings:
+    readings = SingleReadings()
     await run_jobs((partial(_read_one, services, contact, readings) for contact in contacts), AT_ONCE)
     return readings
 
 
-async def _read_one(services: PullServices, contact: ContactId, readings: Readings) -> None:
+async def _read_one(services: PullServices, contact: ContactId, readings: SingleReadings) -> None:
     if not readings.is_believed:
         return
     try:
@@ -88,14 +88,14 @@ async def _read_one(services: PullServices, contact: ContactId, readings: Readin
 
 async def look_up(
     services: PullServices, values: Iterable[PersonValue], methods: Mapping[ValueKind, LookUp]
-) -> Readings:
-    readings = Readings()
+) -> SingleReadings:
+    readings = SingleReadings()
     await run_jobs((partial(_look_up_one, services, value, methods, readings) for value in values), AT_ONCE)
     return readings
 
 
 async def _look_up_one(
-    services: PullServices, value: PersonValue, methods: Mapping[ValueKind, LookUp], readings: Readings
+    services: PullServices, value: PersonValue, methods: Mapping[ValueKind, LookUp], readings: SingleReadings
 ) -> None:
     people = await _find(services, value, methods[value.kind])
     readings.people |= {person.id: services.fingerprints(person) for person in people}

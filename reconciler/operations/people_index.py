@@ -1,0 +1,278 @@
+"""The people of a location, read for the files that name them: what pull and resolve have in common.
+
+Law: holds no writer, and keeps nothing itself. Rules
+1. A file that fails, or names a custom field that the location does not have, does not stop the others.
+2. The key of the fingerprints is RECONCILER_KEY, or a secret that is kept with the state; another key than the
+   index's has the people read anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from io import StringIO
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from reconciler.core.manifests.match import find_unknown
+from reconciler.core.manifests.people_values import Fingerprinter, Normaliser, PeopleRows, ReadPhone
+from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
+from reconciler.core.model.names import ContactId, Source, did_you_mean
+from reconciler.core.model.people import (
+    Fingerprint,
+    IndexStatus,
+    Match,
+    MatchKey,
+    PeopleIndex,
+    PeopleLot,
+    PersonValue,
+    ValueKind,
+)
+from reconciler.core.observing.people_book import PeopleBook
+from reconciler.highlevel.people_reader import connect_people
+from reconciler.loading.file_tree import CannotRead
+from reconciler.loading.people_files import PeopleFile, find_values, make_normaliser, phone_reader, read_people
+from reconciler.operations.api import LocationApi
+from reconciler.output.blocks import counted
+from reconciler.ports import Heartbeat, PeopleReader
+from reconciler.pull import IndexRequest, IndexUpdate, PullServices, update_index
+from reconciler.request_gate import NoLease, RequestGate
+from reconciler.system import replace_file
+from reconciler.wire_people import CustomField
+
+KEY_VARIABLE = "RECONCILER_KEY"
+SHORTEST_KEY = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleKey:
+    """The key of fingerprints."""
+
+    key: bytes = field(repr=False)
+    secret: bytes = field(default=b"", repr=False)
+    """The key, where it is kept with the state; empty where the environment has it."""
+
+    @property
+    def is_with_state(self) -> bool:
+        """Whether who has the state can try addresses: the fingerprints are pseudonymous only."""
+        return bool(self.secret)
+
+
+def find_people_key(environment: Mapping[str, str], status: IndexStatus) -> PeopleKey:
+    """The key of the environment, or the one that is kept with the state, made up where there is none yet."""
+    given = environment.get(KEY_VARIABLE, "")
+    if given and len(given) < SHORTEST_KEY:
+        raise UsageError(
+            f"{KEY_VARIABLE} has {len(given)} characters, and a key at least {SHORTEST_KEY}",
+            hint="make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    if given:
+        return PeopleKey(given.encode(errors="surrogateescape"))
+    secret = status.secret or secrets.token_bytes(32)
+    return PeopleKey(secret, secret)
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleSource:
+    """A file that names people; `open` reads it from its start, as often as it is called."""
+
+    name: str
+    """Tells it from the others."""
+    path: str
+    """The file as a person names it."""
+    place: Source
+    """The place in the manifest that names it."""
+    match: Match
+    open: Callable[[], BinaryIO] = field(repr=False)
+    may_be_empty: bool = False
+
+
+@dataclass(slots=True, repr=False)
+class ReadPeople:
+    """The rows of the files, and the index that they are matched with."""
+
+    book: PeopleBook
+    key: PeopleKey
+    files: dict[str, PeopleFile] = field(default_factory=dict)
+    """By the names of the sources, those that could be read."""
+    rows: dict[str, PeopleRows] = field(default_factory=dict)
+    failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why a file could not be read, in lines."""
+    update: IndexUpdate = field(default_factory=IndexUpdate)
+    requests: int = 0
+
+    def list_remarks(self) -> tuple[str, ...]:
+        """Sentences that a person should know of the reading."""
+        update, remarks = self.update, list[str]()
+        if update.incomplete:
+            remarks.append(f"The search was not complete: {update.incomplete}. A row that is not found may be there.")
+        if update.one_only:
+            remarks.append(
+                "The location answers no search by these values: each look-up shows one contact, also where several "
+                "have the value."
+            )
+        if update.unproven:
+            remarks.append(
+                f"{counted(update.unproven, 'contact')} of the snapshots before were not shown, and are not proven "
+                "gone: their rows keep them."
+            )
+        if self.key.is_with_state:
+            remarks.append(
+                f"{KEY_VARIABLE} is not set: the key of the fingerprints is kept with the state, and who has the state "
+                "can try addresses."
+            )
+        return tuple(remarks)
+
+
+def keep_nothing(_: PeopleLot) -> None:
+    """For a reading that is not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleReading:
+    """One reading of a location's people."""
+
+    api: LocationApi
+    sources: tuple[PeopleSource, ...]
+    contacts: frozenset[ContactId] = frozenset()
+    """The contacts of the snapshots before."""
+    full: bool = False
+    """Whether all contacts are read, however fresh the index is."""
+    heartbeat: Heartbeat | None = None
+    """Of the lease, where the reading is stored."""
+    keep: Callable[[PeopleLot], None] = keep_nothing
+
+    async def read(self, index: PeopleIndex) -> ReadPeople:
+        """Reads the files, and brings the index up to date for them; raises the errors of the API."""
+        workspace, location = self.api.workspace, self.api.location
+        read = ReadPeople(PeopleBook(index), find_people_key(workspace.environment, index.status))
+        async with connect_people(self.api.settings.api.base_url, **self.api.make_arguments()) as api:
+            clock = workspace.clock
+            gate = RequestGate(location, self.api.pace, clock, workspace.listener, self.heartbeat or NoLease(clock))
+            await self._read_files(read, api, gate)
+            if read.rows:
+                services = PullServices(api, gate, _make_fingerprint(read), self.keep)
+                read.update = await update_index(read.book, self._make_request(read), services)
+            read.requests = gate.reads
+        return read
+
+    async def _read_files(self, read: ReadPeople, api: PeopleReader, gate: RequestGate) -> None:
+        keys = list(chain.from_iterable(source.match.keys for source in self.sources))
+        fields: Sequence[CustomField] = ()
+        if any(key.kind is ValueKind.FIELD for key in keys):
+            _, fields = await gate.read_with_retries(partial(api.list_custom_fields, gate.location))
+        fingerprinter = Fingerprinter(read.key.key)
+        for source in self.sources:
+            try:
+                match = _with_field_ids(source, fields)
+                normaliser = make_normaliser(match, source.place)
+                file = PeopleFile(source.path, source.place, match, normaliser, fingerprinter)
+                read.rows[source.name] = _read_rows(source, file)
+                read.files[source.name] = file
+            except InvalidInput as error:
+                read.failures[source.name] = error.lines
+
+    def _make_request(self, read: ReadPeople) -> IndexRequest:
+        return IndexRequest(
+            key_check=Fingerprinter(read.key.key).key_check,
+            secret=read.key.secret,
+            covers=tuple(sorted(_covers(read))),
+            count_unknown=lambda index: sum(
+                len(values) for rows in read.rows.values() for values in find_unknown(rows, index)
+            ),
+            read_unknown=lambda index: self._read_unknown(read, index),
+            contacts=self.contacts,
+            full=self.full,
+        )
+
+    def _read_unknown(self, read: ReadPeople, index: PeopleIndex) -> list[PersonValue]:
+        """The values of the files that the index does not have: the files are read again, fingerprints tell none."""
+        values: dict[PersonValue, None] = {}
+        for source in self.sources:
+            if source.name in read.rows:
+                unknown = frozenset[Fingerprint]().union(*find_unknown(read.rows[source.name], index))
+                with source.open() as stream:
+                    values |= dict.fromkeys(find_values(stream, read.files[source.name], unknown))
+        return list(values)
+
+
+def _read_rows(source: PeopleSource, file: PeopleFile) -> PeopleRows:
+    try:
+        with source.open() as stream:
+            rows = read_people(stream, file)
+    except (CannotRead, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput([Problem(source.place, f"contact file {source.path!r}: {reason}", "contact-file")]) from None
+    if not rows and not source.may_be_empty:
+        hint = "if that is meant, say so: allow_empty: true"
+        raise InvalidInput([Problem(source.place, f"{source.path} has no rows to match", "contact-file", hint=hint)])
+    return rows
+
+
+def _with_field_ids(source: PeopleSource, fields: Sequence[CustomField]) -> Match:
+    """The match with the ids of its custom fields; raises InvalidInput for one that the location does not have."""
+    return replace(source.match, keys=tuple(_with_field_id(key, source, fields) for key in source.match.keys))
+
+
+def _with_field_id(key: MatchKey, source: PeopleSource, fields: Sequence[CustomField]) -> MatchKey:
+    if key.kind is not ValueKind.FIELD:
+        return key
+    named = [entry.id for entry in fields if entry.is_called(key.custom_field)]
+    if len(named) == 1:
+        return replace(key, custom_field=named[0])
+    if named:
+        message = f"{len(named)} custom fields of the location are called {key.custom_field!r}"
+        raise InvalidInput([Problem(source.place, message, "custom-field", hint="name it by its id or key")])
+    message = f"the location has no custom field {key.custom_field!r}"
+    near = did_you_mean(key.custom_field, [entry.key.removeprefix("contact.") for entry in fields])
+    raise InvalidInput([Problem(source.place, message, "custom-field", hint=near)])
+
+
+def _covers(read: ReadPeople) -> frozenset[str]:
+    """The values that the index has by now, and those that the files ask for."""
+    asked = {key.custom_field or key.kind.value for file in read.files.values() for key in file.match.keys}
+    status, check = read.book.status, Fingerprinter(read.key.key).key_check
+    return frozenset(asked | set(status.covers if status.key_check == check else ()))
+
+
+def _find_phone_reader(read: ReadPeople, covers: frozenset[str]) -> ReadPhone | None:
+    readers = (file.normaliser.read_phone for file in read.files.values())
+    of_files = next((reader for reader in readers if reader is not None), None)
+    return of_files or (phone_reader(Source("index")) if ValueKind.PHONE.value in covers else None)
+
+
+def _make_fingerprint(read: ReadPeople) -> Callable[[PersonValue], Fingerprint | None]:
+    """The fingerprint of a value as the CRM has it; None where it is none that a match could name."""
+    covers, fingerprinter = _covers(read), Fingerprinter(read.key.key)
+    # numbers of the CRM are written with their country
+    normaliser = Normaliser(_find_phone_reader(read, covers))
+
+    def make(value: PersonValue) -> Fingerprint | None:
+        if (value.custom_field or value.kind.value) not in covers:
+            return None
+        text = normaliser.normalise(value.kind, value.text)
+        return None if text is None else fingerprinter.of(value.kind, text, value.custom_field)
+
+    return make
+
+
+def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, replaces: bool = False) -> None:
+    """Writes a table of people, whole or not at all, readable by its owner alone.
+
+    Raises UsageError where there is something already that it does not replace.
+    """
+    # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
+    if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
+        raise UsageError(f"{target} is there already", hint="name another file, or remove it")
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    try:
+        replace_file(target, text.getvalue().encode())
+    except OSError as error:
+        raise ReconcilerError(f"{target} cannot be written: {error.strerror}") from None

@@ -1,0 +1,351 @@
+"""Pulls: the people of matched sets resolved into snapshots: `pull_people(session, request, show) -> PullResult`.
+
+Law: holds no writer of tags. Rules
+1. All sets of all locations are matched, and shown, before the first snapshot is written.
+2. A source that fails or has no rows keeps its snapshot, and so does a set that a guard refuses; the others go on.
+3. The index of people is saved as it is read: a pull that is ended goes on from there.
+4. Values of people are in memory only: the index has fingerprints, the report lines of files and ids of contacts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
+from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, UsageError, worst_code
+from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.manifest import ContactSet, ListedContacts
+from reconciler.core.model.names import Instant, LocationId, SetName
+from reconciler.core.model.people import Snapshot
+from reconciler.core.observing.pull_report import (
+    ChangedRow,
+    PulledLocation,
+    PulledSet,
+    list_ambiguous,
+    list_rows_aside,
+)
+from reconciler.core.planning.guard_measures import Pulled, measure_pull
+from reconciler.core.planning.guard_sentences import explain_lifting, explain_pull_refusals
+from reconciler.core.planning.guards import Allowance
+from reconciler.journalled_run import HeldLease, journalled_run
+from reconciler.loading.files import Directory
+from reconciler.loading.people_files import PeopleFile, read_full_rows
+from reconciler.loading.snapshot_files import write_snapshot
+from reconciler.operations.api import find_api
+from reconciler.operations.current_state import run_side_by_side
+from reconciler.operations.identity import find_commit
+from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, write_rows
+from reconciler.operations.plan_options import find_allowances
+from reconciler.operations.refresh import hold_location
+from reconciler.operations.workspace import Session, refuse_missing_state
+from reconciler.ports import LocationReader, StateReader, StateStore
+from reconciler.store import open_reader, open_store
+
+Show = Callable[["PullResult"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A request to resolve the people of matched sets."""
+
+    sets: tuple[str, ...] = ()
+    """Only these sets; empty: all."""
+    full: bool = False
+    """Whether all contacts are read, however fresh the index is."""
+    dry_run: bool = False
+    """Whether nothing is kept."""
+    allow: tuple[str, ...] = ()
+    """Guards to lift, as GUARD:set=S; each needs `reason`."""
+    reason: str = ""
+    """Why guards are lifted; the journal keeps it."""
+    unmatched: Path | None = None
+    """A file to be written with the rows of the one chosen set that are of no contact."""
+    lock_timeout_ms: int = 0
+    """How long to wait for a location that another run holds."""
+    create_state: bool = False
+    """Whether this is meant to be the first run of all."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PullResult:
+    """How each location ended: one that fails does not stop the others."""
+
+    locations: tuple[PulledLocation, ...]
+    errors: tuple[ReconcilerError, ...]
+
+    @property
+    def refusals(self) -> tuple[GuardRefused, ...]:
+        """An error for each location with a set that a guard refuses."""
+        refused = {
+            pulled.location: [guard for entry in pulled.sets for guard in entry.refused] for pulled in self.locations
+        }
+        return tuple(
+            GuardRefused(explain_pull_refusals(location, guards), hints=[explain_lifting(guards)])
+            for location, guards in refused.items()
+            if guards
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `reconciler pull`."""
+        failed = [ExitCode.ERROR for pulled in self.locations for entry in pulled.sets if entry.failure]
+        ends = [error.exit_code for error in (*self.errors, *self.refusals)]
+        return worst_code([ExitCode.DONE, *failed, *ends])
+
+
+async def pull_people(session: Session, request: PullRequest, show: Show) -> PullResult:
+    """Resolves the matched sets of a session; `show` is called once, before the first snapshot is kept.
+
+    Cancelled, it keeps what was read into the index. Raises StateError and UsageError where nothing could begin.
+    """
+    matched = _choose_sets(session, request)
+    refuse_missing_state(session, create_state=request.create_state or request.dry_run)
+    meeting = _Meeting(len(matched), show)
+    state = session.settings.state
+    if request.dry_run:
+        with open_reader(state) as reader:
+            await run_side_by_side(
+                _LocationPull(session, request, location, sets, meeting).preview(reader)
+                for location, sets in matched.items()
+            )
+    else:
+        with open_store(state) as store:
+            await run_side_by_side(
+                _LocationPull(session, request, location, sets, meeting).carry_out(store)
+                for location, sets in matched.items()
+            )
+    if not matched:
+        show(meeting.result)
+    return meeting.result
+
+
+def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, tuple[ContactSet, ...]]:
+    """The matched sets by location; raises UsageError for a set that is none."""
+    there = sorted({entry.name for sets in session.matched.values() for entry in sets})
+    if missing := sorted(set(request.sets) - set(there)):
+        hint = f"matched sets are: {', '.join(there)}" if there else "no set of the manifests has a `match`"
+        raise UsageError(f"no set {missing[0]!r} is matched by its people", hint=hint)
+    chosen = {
+        location: tuple(entry for entry in sets if not request.sets or entry.name in request.sets)
+        for location, sets in session.matched.items()
+    }
+    chosen = {location: sets for location, sets in chosen.items() if sets}
+    if request.unmatched is not None and sum(map(len, chosen.values())) != 1:
+        raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
+    return chosen
+
+
+@dataclass(slots=True)
+class _Meeting:
+    """Where all locations wait for the last one to be matched: then the result is shown, and each goes on."""
+
+    expected: int
+    show: Show
+    reports: dict[LocationId, PulledLocation] = field(default_factory=dict)
+    errors: dict[LocationId, ReconcilerError] = field(default_factory=dict)
+    shown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def result(self) -> PullResult:
+        return PullResult(
+            tuple(self.reports[location] for location in sorted(self.reports)),
+            tuple(self.errors[location] for location in sorted(self.errors)),
+        )
+
+    async def arrive(self, report: PulledLocation) -> None:
+        self.reports[report.location] = report
+        self._show_if_all()
+        await self.shown.wait()
+
+    def fail(self, location: LocationId, error: ReconcilerError) -> None:
+        # an error after the meeting leaves the report: it was shown
+        self.errors[location] = error
+        self._show_if_all()
+
+    def _show_if_all(self) -> None:
+        if not self.shown.is_set() and len(self.reports.keys() | self.errors.keys()) == self.expected:
+            self.show(self.result)
+            self.shown.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _LocationPull:
+    """The pull of one location."""
+
+    session: Session
+    request: PullRequest
+    location: LocationId
+    sets: tuple[ContactSet, ...]
+    meeting: _Meeting
+
+    async def preview(self, reader: StateReader) -> None:
+        """Matches, and keeps nothing."""
+        try:
+            pulled = await self._match(reader.at(self.location), self._make_reading())
+            await self.meeting.arrive(replace(pulled.report, is_kept=False))
+        except ReconcilerError as error:
+            self._fail(error)
+
+    async def carry_out(self, store: StateStore) -> None:
+        """Matches under the lease, and keeps the snapshots once all locations are shown."""
+        workspace = self.session.workspace
+        try:
+            timeout_ms = self.request.lock_timeout_ms
+            with await hold_location(workspace, store, self.location, "pull", timeout_ms) as held:
+                await self._carry_out(held)
+        except ReconcilerError as error:
+            self._fail(error)
+
+    async def _carry_out(self, held: HeldLease) -> None:
+        workspace = self.session.workspace
+        header = RunHeader(
+            self.location,
+            "pull",
+            held.lease.holder.who,
+            held.clock.now(),
+            commit=find_commit(workspace.directory),
+            allowed=tuple(map(str, self._allowances)),
+        )
+        with journalled_run(held, header) as run:
+            reading = replace(
+                self._make_reading(), heartbeat=held, keep=lambda lot: held.store.save_people(held.lease, lot)
+            )
+            pulled = await self._match(held.store, reading)
+            await held.during(self.meeting.arrive(replace(pulled.report, run=run.id)))
+            held.renew()
+            self._keep(held, pulled.snapshots)
+
+    def _fail(self, error: ReconcilerError) -> None:
+        if len(self.session.matched) > 1:
+            error.reword(f"location {self.location}: {error.message}")
+        self.meeting.fail(self.location, error)
+
+    def _make_reading(self) -> PeopleReading:
+        session = self.session
+        files = Directory(session.workspace.directory)
+        return PeopleReading(
+            find_api(session, self.location),
+            tuple(_make_source(entry, files) for entry in self.sets),
+            contacts=frozenset(contact for entry in self.sets for contact in _listed(entry).ids),
+            full=self.request.full,
+        )
+
+    @property
+    def _allowances(self) -> tuple[Allowance, ...]:
+        return find_allowances(self.session, self.location, self.request.allow, self.request.reason)
+
+    async def _match(self, reader: LocationReader, reading: PeopleReading) -> _Pulled:
+        as_of = self.session.workspace.clock.now()
+        reading.api.assume_sent_today(reader)
+        self.session.workspace.listener.on_reading(reading.heartbeat is not None)
+        before = self._find_snapshots(reader)
+        contacts = frozenset(contact for snapshot in before.values() for contact in snapshot.contacts)
+        read = await replace(reading, contacts=contacts).read(reader.read_people())
+        entries, snapshots = [], {}
+        for contact_set in self.sets:
+            entry, snapshot = self._match_set(contact_set, before.get(contact_set.name), read, as_of)
+            entries.append(entry)
+            if snapshot is not None and entry.is_new:
+                snapshots[contact_set.name] = snapshot
+        update = read.update
+        report = PulledLocation(
+            location=self.location,
+            as_of=as_of,
+            sets=tuple(entries),
+            requests=read.requests,
+            scanned=update.scanned,
+            looked_up=update.looked_up,
+            gone=update.gone,
+            remarks=read.list_remarks(),
+        )
+        return _Pulled(report, snapshots)
+
+    def _find_snapshots(self, reader: LocationReader) -> Mapping[SetName, Snapshot]:
+        """The snapshots before; those of the state as they are under the lease."""
+        if not self.session.settings.snapshots:
+            return reader.read_snapshots()
+        matches = {entry.name: _listed(entry).match for entry in self.sets}
+        return {name: match.snapshot for name, match in matches.items() if match is not None and match.snapshot}
+
+    def _match_set(
+        self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople, as_of: Instant
+    ) -> tuple[PulledSet, Snapshot | None]:
+        contacts, name = _listed(contact_set), contact_set.name
+        size_before = None if before is None else len(before.contacts)
+        entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
+        if failure := read.failures.get(name):
+            return replace(entry, failure=failure), None
+        assert contacts.match is not None
+        result = match_rows(read.rows[name], read.book.index, before)
+        if self.request.unmatched is not None:
+            self._copy_unmatched(self.request.unmatched, result, read.files[name])
+        guards = measure_pull(
+            Pulled(name, result.counts, len(result.contacts), len(result.rematched)),
+            before,
+            limits=self.session.settings.guards,
+            allowances=self._allowances,
+        )
+        earlier = frozenset(() if before is None else before.contacts)
+        entry = replace(
+            entry,
+            counts=result.counts,
+            joined=tuple(sorted(set(result.contacts) - earlier)),
+            left=tuple(sorted(earlier - set(result.contacts))),
+            aside=list_rows_aside(result),
+            ambiguous=list_ambiguous(result),
+            changed=tuple(ChangedRow(row.line, row.former, row.current) for row in result.rematched),
+            guards=guards,
+        )
+        if entry.is_new:
+            entry = replace(entry, size=len(result.contacts))
+        return entry, Snapshot(result.contacts, as_of, contacts.match.source_digest, result.counts)
+
+    def _copy_unmatched(self, target: Path, result: MatchResult, file: PeopleFile) -> None:
+        with Directory(self.session.workspace.directory).open(file.match.file) as stream:
+            full = read_full_rows(stream, file)
+            # the file is read in the order in which it was matched
+            rows = (cells for row, (_, cells) in enumerate(full.rows) if result.class_of(row) in UNMATCHED)
+            write_rows(target, full.columns, rows)
+
+    def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
+        place = self.session.settings.snapshots
+        if place:
+            for name, snapshot in snapshots.items():
+                write_snapshot(Path(place), self.location, name, snapshot)
+            return
+        if snapshots:
+            held.store.save_snapshots(held.lease, snapshots)
+        # a set that is not matched any more: by hand, or gone
+        matched = {entry.name for entry in self.session.matched[self.location]}
+        if gone := held.store.read_snapshots().keys() - matched:
+            held.store.drop_snapshots(held.lease, sorted(gone))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulled:
+    """A location as it was matched, and the snapshots to be kept."""
+
+    report: PulledLocation
+    snapshots: Mapping[SetName, Snapshot]
+
+
+def _listed(contact_set: ContactSet) -> ListedContacts:
+    assert isinstance(contact_set.contacts, ListedContacts)
+    return contact_set.contacts
+
+
+def _make_source(contact_set: ContactSet, files: Directory) -> PeopleSource:
+    contacts = _listed(contact_set)
+    assert contacts.match is not None
+    return PeopleSource(
+        contact_set.name,
+        contacts.path,
+        contacts.source,
+        contacts.match,
+        partial(files.open, contacts.match.file),
+        may_be_empty=contact_set.allow_empty,
+    )

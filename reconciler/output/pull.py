@@ -1,0 +1,244 @@
+"""The results of a pull: who joined and left each matched set, rows of no contact, guards that refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.formats.json_forms import Schema
+from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
+from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.model import JsonObject
+from reconciler.core.model.people import RowClass
+from reconciler.core.observing.pull_report import PulledLocation, PulledSet, ResolvedFile, RowsAside
+from reconciler.core.planning.guard_sentences import explain_pull_refusals
+from reconciler.core.planning.guards import Measured
+from reconciler.output.blocks import (
+    ROWS,
+    Block,
+    Cell,
+    Column,
+    Records,
+    Row,
+    Section,
+    Style,
+    View,
+    counted,
+    lines,
+    make_records,
+    moment,
+    number,
+    sample_cell,
+    table,
+    totals,
+)
+from reconciler.output.charts import Chart
+from reconciler.output.document import report_document
+
+_CLASSES = {
+    RowClass.NOT_FOUND: ("not found", "no contact has its values"),
+    RowClass.AMBIGUOUS: ("ambiguous", "several contacts have its value"),
+    RowClass.DUPLICATE: ("duplicate", "an earlier row is of the same contact"),
+    RowClass.MALFORMED: ("malformed", "it has no value that can be one of a person"),
+}
+_PLACES = 5
+"""Rows of a class that text names; JSON and CSV have all."""
+
+
+def pull_view(locations: Sequence[PulledLocation], *, most: int | None = ROWS) -> View:
+    return View("Pull", tuple(_location_section(pulled, most) for pulled in locations))
+
+
+def _location_section(pulled: PulledLocation, most: int | None) -> Section:
+    title = f"Location {pulled.location}, run {pulled.run}" if pulled.run else f"Location {pulled.location}"
+    blocks: list[Block] = []
+    if pulled.remarks:
+        blocks.append(lines("", [Cell(remark, Style.WARN) for remark in pulled.remarks], most=None))
+    refused = [guard for entry in pulled.sets for guard in entry.refused]
+    refusals = [Cell(sentence, Style.BAD) for sentence in explain_pull_refusals(pulled.location, refused)]
+    failures = [Cell(text, Style.BAD) for entry in pulled.sets for text in entry.failure]
+    for name, cells in (("Refused", refusals), ("Failed: the snapshots before are kept", failures)):
+        if cells:
+            blocks.append(lines(name, cells, most=None, key=True))
+    blocks += [_sets_table(pulled, most), *_detail_blocks(pulled, most)]
+    joined, left = _count(pulled, "joined"), _count(pulled, "left")
+    numbers = totals(
+        ("joined", joined, Style.ADD), ("left", left, Style.REMOVE), ("requests", pulled.requests, Style.PLAIN)
+    )
+    return Section(title, _verdict(pulled), tuple(blocks), numbers, location=pulled.location)
+
+
+def _count(pulled: PulledLocation, name: str) -> int:
+    return sum(len(getattr(entry, name)) for entry in pulled.sets if entry.is_new)
+
+
+def _verdict(pulled: PulledLocation) -> Cell:
+    failed = [entry for entry in pulled.sets if not entry.is_new]
+    if failed:
+        kept = counted(len(failed), "set")
+        return Cell(f"{kept} of {len(pulled.sets):,} stay as they were: see below.", Style.BAD)
+    if not pulled.sets:
+        return Cell("No set is matched by its people: nothing to pull.", Style.GOOD)
+    written = "" if pulled.is_kept else " Nothing is kept: this is a dry run."
+    if all(entry.is_unchanged for entry in pulled.sets):
+        return Cell(f"Nobody joined or left.{written}", Style.GOOD)
+    joined, left = _count(pulled, "joined"), _count(pulled, "left")
+    return Cell(f"{counted(joined, 'contact')} joined, {left:,} left.{written}", Style.STRONG)
+
+
+def _sets_table(pulled: PulledLocation, most: int | None) -> Block:
+    columns = (
+        Column("set"),
+        Column("file"),
+        *(Column(name, right=True) for name in ("rows", "matched", "kept", "not found", "ambiguous", "duplicate")),
+        *(Column(name, right=True) for name in ("malformed", "joined", "left", "contacts")),
+        Column("pulled before"),
+    )
+    return table("Sets", columns, [_set_row(entry) for entry in pulled.sets], most=most, key=True)
+
+
+def _set_row(entry: PulledSet) -> tuple[Cell, ...]:
+    counts = entry.counts
+    return (
+        Cell(entry.name, Style.STRONG if entry.is_new else Style.BAD),
+        Cell(entry.file),
+        number(counts.rows),
+        number(counts.matched),
+        number(counts.kept),
+        number(counts.not_found, Style.WARN if counts.not_found else Style.PLAIN),
+        number(counts.ambiguous, Style.WARN if counts.ambiguous else Style.PLAIN),
+        number(counts.duplicate),
+        number(counts.malformed, Style.WARN if counts.malformed else Style.PLAIN),
+        number(len(entry.joined), Style.ADD),
+        number(len(entry.left), Style.REMOVE),
+        number(entry.size),
+        Cell("never" if entry.pulled_before is None else moment(entry.pulled_before)),
+    )
+
+
+def _detail_blocks(pulled: PulledLocation, most: int | None) -> Iterator[Block]:
+    members = [
+        (Cell(entry.name), Cell(verb, style), number(len(contacts)), sample_cell(contacts))
+        for entry in pulled.sets
+        for verb, style, contacts in (("joined", Style.ADD, entry.joined), ("left", Style.REMOVE, entry.left))
+        if contacts
+    ]
+    if members:
+        did = (Column("set"), Column("did"), Column("contacts", right=True), Column("which"))
+        yield table("Who joined and left", did, members, most=most)
+    aside = [(entry.name, entry.file, rows) for entry in pulled.sets for rows in entry.aside]
+    if aside:
+        yield _aside_table("set", aside, most)
+    changed = [
+        (Cell(f"{entry.file}:{row.line}"), sample_cell((row.before,)), sample_cell((row.after,)))
+        for entry in pulled.sets
+        for row in entry.changed
+    ]
+    if changed:
+        were = (Column("row"), Column("contact before"), Column("contact now"))
+        yield table("Rows whose contact changed", were, changed, most=most)
+
+
+def _aside_table(of: str, aside: Sequence[tuple[str, str, RowsAside]], most: int | None) -> Block:
+    """The rows that give no contact, by the set or file that they are of, each with the file's name."""
+    columns = (Column(of), Column("class"), Column("rows", right=True), Column("why"), Column("where"))
+    rows = [
+        (Cell(name), Cell(label, Style.WARN), number(len(entry.lines)), Cell(meaning), Cell(_places(file, entry.lines)))
+        for name, file, entry in aside
+        for label, meaning in (_CLASSES[entry.row_class],)
+    ]
+    return table("Rows of no contact", columns, rows, most=most)
+
+
+def _places(file: str, rows: Sequence[int]) -> str:
+    named = ", ".join(f"{file}:{line}" if line else file for line in rows[:_PLACES])
+    return f"{named} and {len(rows) - _PLACES:,} more" if len(rows) > _PLACES else named
+
+
+def resolve_view(resolved: ResolvedFile, *, most: int | None = ROWS) -> View:
+    counts = resolved.counts
+    matched = counted(counts.matched + counts.duplicate, "row")
+    style = Style.GOOD if resolved.is_complete else Style.WARN
+    verdict = Cell(f"{matched} of {counts.rows:,} matched; their contacts are in {resolved.out}.", style)
+    blocks: list[Block] = []
+    if resolved.remarks:
+        blocks.append(lines("", [Cell(remark, Style.WARN) for remark in resolved.remarks], most=None))
+    names = ("rows", "matched", "not found", "ambiguous", "duplicate", "malformed")
+    numbers = (counts.rows, counts.matched, counts.not_found, counts.ambiguous, counts.duplicate, counts.malformed)
+    columns = tuple(Column(name, right=True) for name in names)
+    blocks.append(table("Rows", columns, [tuple(map(number, numbers))], most=None, key=True))
+    if resolved.aside:
+        blocks.append(_aside_table("file", [(resolved.file, resolved.file, rows) for rows in resolved.aside], most))
+    section = Section(f"Location {resolved.location}", verdict, tuple(blocks), location=resolved.location)
+    return View("Resolve", (section,))
+
+
+_FORMS = Forms(
+    {
+        PulledLocation: JsonSpelling(about="What a pull resolved in a location."),
+        PulledSet: JsonSpelling(
+            about="One matched set. `counts`: rows by class; `joined`, `left`: contacts against the snapshot before."
+        ),
+        ResolvedFile: JsonSpelling(about="A file of people that was resolved into a file of contact ids."),
+        Measured: PLAN_SPELLINGS[Measured],
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PullDocument:
+    locations: Sequence[PulledLocation]
+
+    def view(self, most: int | None) -> View:
+        return pull_view(self.locations, most=most)
+
+    def records(self) -> Records:
+        """A row for each contact that joined or left, and for each row of a file that is of no contact."""
+        return make_records("What was pulled", "location set did contact file line", self._make_rows)
+
+    def _make_rows(self) -> Iterator[Row]:
+        for pulled in self.locations:
+            for entry in pulled.sets:
+                for verb, contacts in (("joined", entry.joined), ("left", entry.left)):
+                    for contact in contacts:
+                        yield pulled.location, entry.name, verb, contact, "", ""
+                for aside in entry.aside:
+                    for line in aside.lines:
+                        yield pulled.location, entry.name, aside.row_class, "", entry.file, str(line)
+
+    def json(self) -> JsonObject:
+        return report_document("pull", _FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(PullDocument)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveDocument:
+    resolved: ResolvedFile
+
+    def view(self, most: int | None) -> View:
+        return resolve_view(self.resolved, most=most)
+
+    def records(self) -> Records:
+        """A row for each row of the file that is of no contact."""
+        return make_records("Rows of no contact", "location class file line", self._make_rows)
+
+    def _make_rows(self) -> Iterator[Row]:
+        for aside in self.resolved.aside:
+            for line in aside.lines:
+                yield self.resolved.location, aside.row_class, self.resolved.file, str(line)
+
+    def json(self) -> JsonObject:
+        return report_document("resolve", _FORMS.write(self))
+
+    def charts(self) -> Sequence[tuple[Chart, ...]]:
+        return ()
+
+    @staticmethod
+    def schema() -> Schema:
+        return _FORMS.members(ResolveDocument)

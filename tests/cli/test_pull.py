@@ -1,0 +1,196 @@
+"""`reconciler pull` as a user runs it: a file of e-mail addresses, and a location that has these people.
+
+The world tells what the outside does: which contact has which address by now. No address may come back in an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.model.names import Instant
+from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.people import LocationField, Person
+from reconciler.sandbox.world import Contact, World
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+NUMBER = LocationField("field0000000000000001", "Customer number", "contact.customer_no")
+PEOPLE = 40
+
+
+def person(number: int) -> Person:
+    return Person(
+        email=f"person{number}@example.com",
+        phone=f"+44770090{number:04d}",
+        custom_fields={NUMBER.id: f"C-{number:04d}"},
+    )
+
+
+@pytest.fixture
+def world() -> World:
+    contacts = [Contact(contact_id(number), LOCATION, person=person(number)) for number in range(PEOPLE)]
+    # the search shows a change at once: what lags is another test's
+    return World(LOCATION, contacts, custom_fields=[NUMBER], assumptions=Assumptions(search_lag_ms=0))
+
+
+@pytest.fixture
+def people(project: Path) -> Callable[..., None]:
+    """Writes manifests/people.csv, and a manifest that matches it."""
+
+    def write(numbers: range | list[int], *, match: str = "{email: mail}", more: str = "", extra: str = "") -> None:
+        rows = [f"Person{number}@Example.com,+44 7700 90{number:04d},c-{number:04d}" for number in numbers]
+        (project / "manifests" / "people.csv").write_text(
+            "\n".join(["mail,mobile,number", *rows, *extra.split()]) + "\n"
+        )
+        (project / "manifests" / "acme.yaml").write_text(
+            f"location: {LOCATION}\n"
+            "contact_sets:\n"
+            "  vip:\n"
+            f"    contacts: {{file: people.csv, match: {match}{more}}}\n"
+            "    tags: [vip]\n"
+        )
+
+    return write
+
+
+def test_people_are_pulled_and_planned(reconciler: Command, people: Callable[..., None]) -> None:
+    people(range(12))
+    before = reconciler("plan")
+    assert before.code == 1
+    assert "reconciler pull --set vip" in before.err
+
+    pulled = reconciler("pull", "--format", "json")
+
+    assert pulled.code == 0, pulled.err
+    (location,) = json.loads(pulled.out)["locations"]
+    (vip,) = location["sets"]
+    assert vip["counts"] == {
+        "rows": 12, "matched": 12, "not_found": 0, "ambiguous": 0, "duplicate": 0, "malformed": 0, "kept": 0,
+    }  # fmt: skip
+    assert vip["joined"] == [contact_id(number) for number in range(12)]
+    planned = json.loads(reconciler("plan", "--format", "json").out)
+    assert planned["locations"][0]["summary"]["adds"] == 12
+
+
+@pytest.mark.parametrize("match", ["{phone: mobile}", "{field: customer_no, column: number}"])
+def test_phones_and_custom_fields_match_too(reconciler: Command, people: Callable[..., None], match: str) -> None:
+    people(range(12), match=match, more=", region: GB" if "phone" in match else "")
+    pulled = reconciler("pull", "--format", "json")
+    assert pulled.code == 0, pulled.err
+    assert json.loads(pulled.out)["locations"][0]["sets"][0]["counts"]["matched"] == 12
+
+
+def test_a_second_pull_changes_nothing(reconciler: Command, people: Callable[..., None]) -> None:
+    people(range(12))
+    assert reconciler("pull").code == 0
+    again = reconciler("pull")
+    assert again.code == 0
+    assert "Nobody joined or left." in again.out
+
+
+def test_a_dry_run_keeps_nothing(reconciler: Command, people: Callable[..., None]) -> None:
+    people(range(12))
+    assert reconciler("pull", "--dry-run").code == 0
+    assert reconciler("plan").code == 1
+
+
+def test_too_many_unmatched_rows_are_refused(reconciler: Command, people: Callable[..., None], project: Path) -> None:
+    people(range(30, 48))
+
+    refused = reconciler("pull", "--unmatched", "left.csv")
+
+    assert refused.code == 5
+    assert "max_unmatched_pct" in refused.err
+    # the rows for the vendor's own import are a file of the caller's, as they were written
+    assert (project / "left.csv").read_text().splitlines() == [
+        "mail,mobile,number",
+        *(f"Person{number}@Example.com,+44 7700 90{number:04d},c-{number:04d}" for number in range(40, 48)),
+    ]
+    lifted = reconciler("pull", "--allow", "max_unmatched_pct:set=vip", "--reason", "new people come tomorrow")
+    assert lifted.code == 0, lifted.err
+    assert "@" not in refused.out + refused.err + lifted.out + lifted.err
+
+
+def test_every_row_ends_in_one_class(reconciler: Command, people: Callable[..., None], world: World) -> None:
+    # two contacts have the address of person 3, as in a location that allows duplicates
+    world.change_person(contact_id(4), replace(person(4), email="person3@example.com"), now=Instant(1))
+    people([*range(24), 5], extra="nobody@example.com,, no-address,,")
+    pulled = reconciler("pull", "--format", "json")
+    assert pulled.code == 0, pulled.err
+    vip = json.loads(pulled.out)["locations"][0]["sets"][0]
+    assert vip["counts"] == {
+        "rows": 27, "matched": 22, "not_found": 2, "ambiguous": 1, "duplicate": 1, "malformed": 1, "kept": 0,
+    }  # fmt: skip
+    assert {aside["row_class"]: aside["lines"] for aside in vip["aside"]} == {
+        "not_found": [6, 27],
+        "ambiguous": [5],
+        "duplicate": [26],
+        "malformed": [28],
+    }
+    assert vip["ambiguous"] == [{"line": 5, "contacts": [contact_id(3), contact_id(4)]}]
+
+
+def test_not_found_is_not_left(reconciler: Command, people: Callable[..., None], world: World) -> None:
+    people(range(12))
+    assert reconciler("pull").code == 0
+    # the address is another one by now; that the contact is gone is not said by anybody
+    world.change_person(contact_id(2), replace(person(2), email="new2@example.com"), now=Instant(1))
+    pulled = reconciler("pull", "--full", "--format", "json")
+    vip = json.loads(pulled.out)["locations"][0]["sets"][0]
+    assert (vip["left"], vip["counts"]["kept"], vip["size"]) == ([], 1, 12)
+    # now it is
+    world.delete(contact_id(2), now=Instant(2))
+    pulled = reconciler("pull", "--full", "--format", "json")
+    vip = json.loads(pulled.out)["locations"][0]["sets"][0]
+    assert (vip["left"], vip["size"]) == ([contact_id(2)], 11)
+
+
+def test_a_source_that_fails_keeps_its_snapshot(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    people(range(12))
+    assert reconciler("pull").code == 0
+    people([])
+    empty = reconciler("pull")
+    assert empty.code == 1
+    assert "people.csv has no rows" in empty.out + empty.err
+    # plan goes on by the snapshot, and says that the file has changed
+    planned = reconciler("plan", "--format", "json")
+    assert planned.code == 0
+    assert json.loads(planned.out)["locations"][0]["summary"]["adds"] == 12
+
+
+def test_a_file_is_resolved_into_ids_without_the_addresses(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    people(range(6))
+    command = ("resolve", "manifests/people.csv", "--by", "email,phone", "--column", "email=mail")
+    command += ("--column", "phone=mobile", "--location", LOCATION, "--region", "GB", "--out", "ids.csv")
+
+    resolved = reconciler(*command)
+
+    assert resolved.code == 0, resolved.err
+    rows = [f"{contact_id(number)},c-{number:04d}" for number in range(6)]
+    assert (project / "ids.csv").read_text().splitlines() == ["contact_id,number", *rows]
+    again = reconciler(*command)
+    assert again.code == 64
+    assert "--force" in again.err
+    # neither a state nor a snapshot came of it
+    assert not (project / ".reconciler").exists()
+
+
+def test_a_file_with_a_row_of_no_contact_is_resolved_in_part(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    people(range(38, 42))
+    resolved = reconciler(
+        "resolve", "manifests/people.csv", "--by", "field:customer_no", "--column", "field:customer_no=number",
+        "--location", LOCATION, "--out", "ids.csv", "--keep", "--format", "json",
+    )  # fmt: skip
+    assert resolved.code == 3, resolved.err
+    assert json.loads(resolved.out)["resolved"]["aside"] == [{"row_class": "not_found", "lines": [4, 5]}]
+    assert (project / "ids.csv").read_text().splitlines()[0] == "contact_id,mail,mobile,number"
