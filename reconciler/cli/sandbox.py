@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shlex
 import shutil
@@ -11,20 +12,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import click
 
 from reconciler.cli import INTERRUPTED, Suggesting, run
 from reconciler.cli.options import Invocation, common, manifests_argument
+from reconciler.core.manifests.people_values import Fingerprinter
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.operations.workspace import Workspace, open_session
+from reconciler.core.model.people import PersonValue, ValueKind
+from reconciler.loading.files import Directory
+from reconciler.loading.people_files import PeopleFile, make_normaliser, read_values
+from reconciler.operations.workspace import Session, Workspace, open_session
 from reconciler.sandbox import Running, in_background, url_of
 from reconciler.sandbox import run as serve_app
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
-from reconciler.sandbox.saved_world import load_world, make_world, save_world
+from reconciler.sandbox.people import Person
+from reconciler.sandbox.saved_world import customer_field, load_world, make_world, save_world
 from reconciler.sandbox.world import World
 
 
@@ -47,7 +55,8 @@ def sandbox_command() -> None:
 def make(data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
     """Make up a location in which the contacts of the manifests live.
 
-    Most have an e-mail, a phone and a customer number, all of them reserved for examples.
+    Most have an e-mail, a phone and a customer number, all of them reserved for examples. The people of files that are
+    to be matched live there too, but for one in twenty.
     """
     # a world that was played with is not made anew by mistake
     if data.exists():
@@ -60,12 +69,53 @@ def make(data: Path, location: str | None, seed: int, extra: int, invocation: In
 
 def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int) -> World:
     """A location in which the contacts of the manifests live."""
-    desired = open_session(workspace, [location] if location else [], unpulled=True).desired
-    if len(desired) != 1:
-        raise UsageError(f"the manifests have {len(desired)} locations", hint="choose one with --location")
-    only = next(iter(desired.values()))
-    # a made-up location holds no tag of ours yet that the guards would not let a first run take away
-    return make_world(LocationId(only.location), only.contacts, seed=seed, extra=extra, tags=LIVED_WITH, people=True)
+    session = open_session(workspace, [location] if location else [], unpulled=True)
+    if len(session.desired) != 1:
+        raise UsageError(f"the manifests have {len(session.desired)} locations", hint="choose one with --location")
+    (only,) = session.desired.values()
+    return make_world(
+        LocationId(only.location),
+        only.contacts,
+        seed=seed,
+        extra=extra,
+        # a made-up location holds no tag of ours yet that the guards would not let a first run take away
+        tags=LIVED_WITH,
+        people=True,
+        living=_make_living(session, only.location, seed),
+    )
+
+
+def _make_living(session: Session, location: LocationId, seed: int) -> Sequence[Person]:
+    """The people of the files that are to be matched, all but a few."""
+    number = customer_field(location)
+    living, taken = list[Person](), set[PersonValue]()
+    for values in _read_rows(session, location):
+        # a later row of the same person
+        if taken.isdisjoint(values):
+            of = {value.kind: value.text for value in values}
+            custom = {number.id: of[ValueKind.FIELD]} if ValueKind.FIELD in of else {}
+            living.append(Person(of.get(ValueKind.EMAIL, ""), phone=of.get(ValueKind.PHONE, ""), custom_fields=custom))
+        taken.update(values)
+    # an exact share, not a chance for each: small files have no stranger
+    strangers = Random(f"{seed}:strangers").sample(living, len(living) // ONE_STRANGER_IN)  # noqa: S311  the same for ever
+    return [person for person in living if person not in strangers]
+
+
+def _read_rows(session: Session, location: LocationId) -> Iterator[tuple[PersonValue, ...]]:
+    """The values of each row of the files that are to be matched."""
+    files = Directory(session.workspace.directory)
+    for contact_set in session.matched.get(location, ()):
+        listed = contact_set.contacts
+        assert isinstance(listed, ListedContacts)
+        assert listed.match is not None
+        normaliser = make_normaliser(listed.match, listed.source)
+        file = PeopleFile(listed.path, listed.source, listed.match, normaliser, Fingerprinter(b""))
+        with files.open(listed.match.file) as stream:
+            yield from (values for values in read_values(stream, file) if values)
+
+
+ONE_STRANGER_IN = 20
+"""Of the people of a file one in so many has no contact, as in lists that somebody keeps by hand."""
 
 
 LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice overdue", "called")
@@ -124,7 +174,7 @@ CHECKED_OUT = Path(__file__).parent.parent.parent / "manifests"
 @click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Leave the scene in DIR to play with.")
 @common
 def demo_command(keep: Path | None, invocation: Invocation) -> int:
-    """See the whole job on an emulated location: validate, plan, apply, drift, repair.
+    """See the whole job on an emulated location: validate, pull, plan, apply, drift, repair.
 
     Works in a directory of its own, speaks HTTP on loopback only, and takes some seconds.
     """
@@ -181,6 +231,10 @@ class _Demo:
             f"An emulated HighLevel location with {len(self.sandbox.world.contacts):,} contacts at {self.sandbox.url}"
         )
         self._scene("Are the manifests right?", ["validate", "manifests"], ExitCode.DONE)
+        self._scene(
+            "Who are these people? A file has their e-mails.", ["pull", "manifests", "--create-state"], ExitCode.DONE
+        )
+        self._check("the state has their contact ids, and no address", self._is_without_addresses())
         self._scene(
             "What would change, and what would it cost?",
             ["plan", "manifests", "--create-state", "--out", "plan.json"],
@@ -239,12 +293,19 @@ class _Demo:
             )
         click.secho(f"  ok: {claim}", fg="green")
 
+    def _is_without_addresses(self) -> bool:
+        state = b"".join(path.read_bytes() for path in sorted(self.directory.glob("state.db*"))).lower()
+        return bool(state) and not any(address.encode() in state for address in self._addresses())
+
+    def _addresses(self) -> set[str]:
+        """Those of the file of VIPs."""
+        with (self.directory / "manifests" / "contacts" / "vip.csv").open(encoding="utf-8", newline="") as file:
+            return {row["mail"].strip().lower() for row in csv.DictReader(file)}
+
     def _vips(self) -> list[ContactId]:
-        """The VIPs that the API knows in this location."""
-        world = self.sandbox.world
-        named = (self.directory / "manifests" / "contacts" / "vip.txt").read_text().split()
-        contacts = [world.find(contact) for contact in named]
-        return [each.id for each in contacts if each and each.deleted is None and each.location == world.location]
+        """The contacts of the location that have one of these addresses."""
+        addresses = self._addresses()
+        return sorted(each.id for each in self.sandbox.world.contacts.values() if each.person.email in addresses)
 
     def _somebody(self) -> None:
         vips = self._vips()

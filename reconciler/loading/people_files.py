@@ -14,6 +14,7 @@ import re
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from reconciler.core.manifests.people_values import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
@@ -67,13 +68,23 @@ def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:
 def find_values(stream: BinaryIO, file: PeopleFile, wanted: Collection[Fingerprint]) -> Iterator[PersonValue]:
     """The normalised values of an open file that have one of these fingerprints, each once."""
     missing = set(wanted)
-    for _, cells in read_cells(stream, FileFaults(file.request)):
-        for key, cell in zip(file.match.keys, cells, strict=True):
-            text = file.normaliser.normalise(key.kind, _value_text(cell))
-            fingerprint = None if text is None else file.fingerprinter.of(key.kind, text, key.custom_field)
-            if text is not None and fingerprint in missing:
-                missing.discard(fingerprint)
-                yield PersonValue(key.kind, text, key.custom_field)
+    for value in chain.from_iterable(read_values(stream, file)):
+        fingerprint = file.fingerprinter.of(value.kind, value.text, value.custom_field)
+        if fingerprint in missing:
+            missing.discard(fingerprint)
+            yield value
+
+
+def read_values(stream: BinaryIO, file: PeopleFile) -> Iterator[tuple[PersonValue, ...]]:
+    """The sound values of each row of an open file, normalised; in the end raises InvalidInput with every fault."""
+    faults = FileFaults(file.request)
+    for _, cells in read_cells(stream, faults):
+        texts = (
+            (key, file.normaliser.normalise(key.kind, _value_text(cell)))
+            for key, cell in zip(file.match.keys, cells, strict=True)
+        )
+        yield tuple(PersonValue(key.kind, text, key.custom_field) for key, text in texts if text is not None)
+    faults.raise_errors()
 
 
 def _value_text(cell: object) -> str:

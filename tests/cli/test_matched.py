@@ -221,3 +221,22 @@ def test_a_state_that_only_a_pull_request_names_is_not_asked(
         nobody.setblocking(False)
         with pytest.raises(BlockingIOError):
             nobody.accept()
+
+
+def test_in_a_made_up_location_live_the_people_of_its_files_but_one_in_twenty(
+    reconciler: Command, project: Path
+) -> None:
+    rows = [f"person{number}@example.com,+44 7700 90{number:04d},C-{number}" for number in range(40)]
+    # a later row of the same person makes nobody twice, and one without an address nobody at all
+    rows += [" PERSON7@example.com,,", "by the door,,"]
+    (project / "manifests" / "people.csv").write_text("\n".join(["mail,mobile,number", *rows]) + "\n")
+    (project / "manifests" / "acme.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n  vip:\n    contacts:\n      file: people.csv\n"
+        "      match: {email: mail, field: customer_no, column: number}\n    tags: [vip]\n"
+    )
+    assert reconciler("sandbox", "make", "--data", "world.json", "--extra", "0").code == 0
+    contacts = json.loads((project / "world.json").read_text())["contacts"]
+    emails = {contact["person"]["email"] for contact in contacts}
+    assert len(contacts) == len(emails) == 38
+    assert emails < {f"person{number}@example.com" for number in range(40)}
+    assert all(len(contact["person"]["custom_fields"]) == 1 for contact in contacts)
