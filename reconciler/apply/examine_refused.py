@@ -26,12 +26,12 @@ from enum import Enum
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
-from reconciler.core.model.contact_state import NONE, ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import NONE, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.planning.batches import Batch
-from reconciler.core.running.doubt import SLACK_MS, ContactReading, is_untouched, moved_by_journal, moves_updated
+from reconciler.core.running.doubt import SLACK_MS, is_untouched, moved_by_journal, moves_updated
 from reconciler.request_gate import Halted
 
 MOST_TRIED = 3
@@ -235,5 +235,5 @@ async def _read_whether_moved(run: Run, write: KnownWrite) -> bool | None:
         return None
     if isinstance(answer, Rejection) or answer.tags is None:
         return None
-    reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
+    reading = ContactReading(asked, run.now(), answer.served, answer.updated, answer.tags)
     return moves_updated(reading, write.sent, write.answered, write.after)

@@ -22,14 +22,13 @@ from itertools import count
 
 from reconciler.apply.run import Run
 from reconciler.core.model.api_limits import duration
-from reconciler.core.model.contact_state import NONE, ContactState
+from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Outcome, Rejection
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pages
 from reconciler.core.running.doubt import (
-    ContactReading,
     Searches,
     cheapest_searches,
     provable_adds,
@@ -136,7 +135,7 @@ async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None
         _record_absence(run, contact, readings, Rejection.FOREIGN)
     elif answer.tags is not None:
         # dated by both ends: the API read the contact at some moment in between
-        reading = ContactReading(answer.tags, answer.updated, asked, run.now(), answer.served)
+        reading = ContactReading(asked, run.now(), answer.served, answer.updated, answer.tags)
         readings.add_found(contact, reading)
     else:
         run.progress.add_note("what was read without its tags stays in doubt")

@@ -17,7 +17,7 @@ from reconciler.apply.examine_refused import learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_changes import quarantine
-from reconciler.core.model.contact_state import NONE, ContactState
+from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection
@@ -25,14 +25,12 @@ from reconciler.core.planning.changes import IN_DOUBT
 from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
-    ContactReading,
     Settled,
     decidable_doubts,
     first_doubt,
     is_decidable,
     is_unclear,
     is_untouched,
-    kept_reading,
     open_doubts,
     sent_to_add,
     settle_doubt,
@@ -77,8 +75,9 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
 async def _settle_by_kept_readings(run: Run, contacts: Iterable[ContactId], again: Again) -> None:
     """A reading may have been kept until it was known whether a write moves the date."""
     states = {contact: run.state_of(contact) for contact in contacts}
-    kept = {contact: kept_reading(state) for contact, state in states.items() if is_decidable(state, run.facts)}
-    await _settle_by_readings(run, {contact: reading for contact, reading in kept.items() if reading}, again)
+    doubts = {contact: state.doubt for contact, state in states.items() if is_decidable(state, run.facts)}
+    readings = {contact: doubt.reading for contact, doubt in doubts.items() if doubt and doubt.reading}
+    await _settle_by_readings(run, readings, again)
 
 
 async def _settle_by_readings(run: Run, readings: dict[ContactId, ContactReading], again: Again) -> None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import Holder, Lease
@@ -48,7 +48,7 @@ CLASSES: dict[str, type[Any]] = {
     "RunEnding": RunEnding,
     "RunHeader": RunHeader,
     "Shortfall": Shortfall,
-    "UndecidedReading": UndecidedReading,
+    "UndecidedReading": ContactReading,
     "Verdict": ContactOutcome,
 }
 ENUMS: dict[str, type[StrEnum]] = {

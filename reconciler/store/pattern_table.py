@@ -8,10 +8,10 @@ from typing import Any
 
 from reconciler.core.model.contact_state import (
     NEVER_OBSERVED,
+    ContactReading,
     ContactState,
     DatedTags,
     ObservationOrigin,
-    UndecidedReading,
 )
 from reconciler.core.model.names import Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Rejection
@@ -150,19 +150,19 @@ def _state(row: Sequence[Any], readers: Readers) -> ContactState:
     return build_state(values)
 
 
-def _reading_text(reading: UndecidedReading) -> str:
+def _reading_text(reading: ContactReading) -> str:
     return json.dumps([reading.asked, reading.answered, reading.served, reading.updated, sorted(reading.tags)])
 
 
-def _read_reading(text: str) -> UndecidedReading:
+def _read_reading(text: str) -> ContactReading:
     asked, answered, served, updated, tags = json.loads(text)
-    return UndecidedReading(asked, answered, served, updated, frozenset(map(Tag, tags)))
+    return ContactReading(asked, answered, served, updated, frozenset(map(Tag, tags)))
 
 
 _WRITERS: Mapping[object, Callable[[Any], str]] = {
     DatedTags: json.dumps,
     frozenset[SetName]: lambda names: json.dumps(sorted(names)),
-    UndecidedReading: _reading_text,
+    ContactReading: _reading_text,
 }
 """How a column holds the values of a type, where it does not hold them as they are; tag sets are numbers."""
 
@@ -171,5 +171,5 @@ _READERS: Mapping[object, Callable[[Any], Any]] = {
     Rejection: Rejection,
     DatedTags: lambda text: tuple((Tag(tag), Instant(at)) for tag, at in json.loads(text)),
     frozenset[SetName]: lambda text: frozenset(map(SetName, json.loads(text))),
-    UndecidedReading: _read_reading,
+    ContactReading: _read_reading,
 }

@@ -12,13 +12,13 @@ from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, read_state, state_document
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import record_answer, record_intent, withdraw_intent
-from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactReading
 from reconciler.core.model.manifest import OnLeave
 from reconciler.core.model.names import Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason, Rejection
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import GIVEN, Selection
-from reconciler.core.running.doubt import ContactReading, settle_doubt
+from reconciler.core.running.doubt import settle_doubt
 from reconciler.store import open_store
 from tests.apply.test_daily import look_again
 from tests.build import DAY, HERE, a_rule, a_set, changed_state, declare, fields_of, tags, who
@@ -258,7 +258,7 @@ def test_an_add_that_is_proven_never_to_have_landed_gave_nothing() -> None:
     lost = record_intent(NEVER_OBSERVED, Action.ADD, WELCOME, keep=NONE, at=at(0), once=WELCOME).with_doubt(
         WELCOME, at(0)
     )
-    reading = ContactReading(NONE, at(-9), at(100), at(100), at(100))
+    reading = ContactReading(at(100), at(100), at(100), at(-9), NONE)
     for proven, spent in ((WELCOME, ()), (NONE, ((Tag("welcome"), at(0)),))):
         found = settle_doubt(lost, reading, WELCOME, proven=proven, tried=NONE, undecided=NONE, settle_ms=90_000)
         assert found.known.past_adds.spent == spent

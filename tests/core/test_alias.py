@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, Source, Tag
@@ -233,7 +233,7 @@ def test_a_run_goes_on_with_the_spelling_that_was_approved() -> None:
 
 
 def test_a_doubt_is_in_one_spelling_with_all_that_goes_with_it() -> None:
-    reading = UndecidedReading(Instant(1), Instant(2), tags=tags(f"a {SENT}"))
+    reading = ContactReading(Instant(1), Instant(2), tags=tags(f"a {SENT}"))
     known = changed_state(unseen(ledger=f"{SENT} {KEPT}", doubt=SENT), unconfirmed=tags(SENT), reading=reading)
     read = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_state(known)
     assert (read.ledger.tags, read.doubtful) == ({KEPT}, {KEPT})

@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, accept, read_state, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Rejection
@@ -45,7 +45,7 @@ def test_what_was_given_read_and_tried_before_survives_a_document() -> None:
         doubt=frozenset({Tag("a")}),
         doubt_at=START,
         spent=((Tag("a"), START), (Tag("b"), START)),
-        reading=UndecidedReading(START, Instant(START + 1), None, START, frozenset({Tag("a")})),
+        reading=ContactReading(START, Instant(START + 1), None, START, frozenset({Tag("a")})),
         attempted_at=START,
     )
     (found,) = read_state(json.loads(json.dumps(state_document([portable(known)]))), path="x")

@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_changes import record_observation
-from reconciler.core.model.contact_state import ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.names import Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
-    ContactReading,
     first_doubt,
     is_decidable,
     is_open,
     is_untouched,
-    kept_reading,
     moved_by_journal,
     moves_updated,
     settle_doubt,
@@ -42,7 +40,7 @@ def at(milliseconds: int) -> Instant:
 def a_reading(updated: int | None, *, carried: str = "", served: bool = True) -> ContactReading:
     """Read after 100 s; the contact changed last at `updated`, by the server's clock."""
     then = None if updated is None else at(AHEAD + updated)
-    return ContactReading(tags(carried), then, at(100_000), at(100_200), at(AHEAD + 100_200) if served else None)
+    return ContactReading(at(100_000), at(100_200), at(AHEAD + 100_200) if served else None, then, tags(carried))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,7 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     before = contact_state(
         tags("v"), at(-9), ObservationOrigin.GET, ledger=doubt, doubt=doubt, doubt_at=since, unconfirmed=doubt
     )
-    reading = ContactReading(carried, None, at(100), at(101), None)
+    reading = ContactReading(at(100), at(101), tags=carried)
     how = {"proven": proven & adds, "undecided": undecided, "tried": tried}
     found = settle_doubt(before, reading, adds, **how, settle_ms=50)
 
@@ -144,14 +142,14 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     # what stays held is not read again
     assert not is_open(found.known, 50)
     # the reading is kept for what it may decide one day
-    assert kept_reading(found.known) == (reading if undecided & found.held else None)
+    assert fields_of(found.known)["reading"] == (reading if undecided & found.held else None)
     assert is_decidable(found.known, Facts(moves_updated=True)) is bool(undecided & found.held)
     assert not is_decidable(found.known, Facts(moves_updated=False))
     assert not is_decidable(found.known, NO_FACTS)
 
 
 def test_a_kept_reading_ends_with_the_next_doubt_and_the_next_observation() -> None:
-    reading = UndecidedReading(at(100), at(101), at(AHEAD), at(-9), tags("a"))
+    reading = ContactReading(at(100), at(101), at(AHEAD), at(-9), tags("a"))
     held = contact_state(tags("a"), at(100), ObservationOrigin.GET, doubt=tags("x"), doubt_at=at(0), reading=reading)
 
     assert fields_of(held.with_doubt(tags("y"), at(200)))["reading"] is None

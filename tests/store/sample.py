@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ObservationOrigin
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
@@ -59,7 +59,7 @@ KNOWN = {
         doubt=tags("x"),
         doubt_at=at(4),
         spent=((Tag("vip"), at(2)),),
-        reading=UndecidedReading(at(5), at(6), at(5), at(1), tags("old")),
+        reading=ContactReading(at(5), at(6), at(5), at(1), tags("old")),
         attempted_at=at(4),
     ),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.contact_changes import record_intent
-from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactReading
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
@@ -60,7 +60,7 @@ def test_what_was_given_read_and_tried_before_is_in_the_journal() -> None:
         doubt=HELLO,
         doubt_at=START,
         spent=((Tag("hello"), START),),
-        reading=UndecidedReading(START, Instant(START + 9), None, START, HELLO),
+        reading=ContactReading(START, Instant(START + 9), None, START, HELLO),
         attempted_at=START,
     )
     assert as_of_format(FORMAT, "learn", LEASE, {ANNA: given})[1] == {ANNA: given}

@@ -14,7 +14,7 @@ import pytest
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import TTL_MS, Holder, Lease
@@ -125,10 +125,8 @@ def test_lineages_differ(home: Home) -> None:
         contact_state(ledger=tags("l grün"), unconfirmed=tags("grün")),
         contact_state(ledger=tags("a grün"), restored=((Tag("a"), START), (Tag("grün"), LATER))),
         contact_state(spent=((Tag("a"), START), (Tag("grün"), LATER)), attempted_at=LATER),
-        contact_state(
-            doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, START, None, tags("grün"))
-        ),
-        contact_state(doubt=tags("d"), doubt_at=START, reading=UndecidedReading(START, LATER, None, START)),
+        contact_state(doubt=tags("d"), doubt_at=START, reading=ContactReading(START, LATER, START, None, tags("grün"))),
+        contact_state(doubt=tags("d"), doubt_at=START, reading=ContactReading(START, LATER, None, START)),
     ],
 )
 def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactState) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ObservationOrigin, UndecidedReading
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import LeaseLost, LockHeld
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
@@ -268,7 +268,7 @@ class Play:
             contact_state(ledger=tags, restored=tuple((tag, at) for tag in sorted(tags)), unconfirmed=tags & {TAGS[0]}),
             contact_state(spent=tuple((tag, at) for tag in sorted(tags)), attempted_at=at),
             contact_state(
-                doubt=tags, doubt_at=at, reading=UndecidedReading(at, at, self.chance.choice((None, at)), at, tags)
+                doubt=tags, doubt_at=at, reading=ContactReading(at, at, self.chance.choice((None, at)), at, tags)
             ),
         )[kind]
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome
@@ -102,7 +102,7 @@ def _moments(state: ContactState) -> Iterator[tuple[str, Instant]]:
                 yield event, Instant(value)
             case tuple():
                 yield from ((event, at) for _, at in value)
-            case UndecidedReading():
+            case ContactReading():
                 yield event, value.asked
 
 

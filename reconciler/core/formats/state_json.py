@@ -19,7 +19,7 @@ from reconciler.core.formats.people_json import read_snapshots, snapshots_docume
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates, DatedTags, UndecidedReading
+from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
@@ -155,7 +155,7 @@ STATE_FORMS = Forms(
             },
             later="limits_at",
         ),
-        UndecidedReading: JsonSpelling(about="The last reading that could not decide the doubt."),
+        ContactReading: JsonSpelling(about="The last reading that could not decide the doubt."),
     },
     {
         _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),

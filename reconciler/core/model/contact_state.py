@@ -99,8 +99,8 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class UndecidedReading:
-    """The last reading of a contact that could not decide its doubt, to be judged again once more is known."""
+class ContactReading:
+    """A contact as it was read."""
 
     asked: Instant
     """When the reading was asked for, by our clock."""
@@ -116,6 +116,10 @@ class UndecidedReading:
 
     tags: TagSet = NONE
 
+    def there(self, ours: Instant) -> Instant | None:
+        """The time that the server's clock showed at our instant, at the least."""
+        return None if self.served is None else Instant(self.served - self.answered + ours)
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
@@ -126,7 +130,8 @@ class Doubt:
     sent: Annotated[Instant, Stored("doubt_at", 7, event="sent")]
     """When the last of these requests was sent."""
 
-    reading: Annotated[UndecidedReading | None, Stored("reading", 15, event="read")] = None
+    reading: Annotated[ContactReading | None, Stored("reading", 15, event="read")] = None
+    """The last reading that could not decide the doubt, to be judged again once more is known."""
 
 
 @dataclass(frozen=True, slots=True)

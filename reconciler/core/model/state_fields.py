@@ -14,6 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from reconciler.core.model.contact_state import (
     NONE,
+    ContactReading,
     ContactState,
     DatedTags,
     Doubt,
@@ -23,7 +24,6 @@ from reconciler.core.model.contact_state import (
     PastAdds,
     Quarantine,
     Stored,
-    UndecidedReading,
 )
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 
@@ -154,7 +154,7 @@ def _respell(kind: object, value: Any, read: Callable[[TagSet], TagSet]) -> Any:
         return read(value)
     if kind == DatedTags:
         return _respell_dated(value, read)
-    return replace(value, tags=read(value.tags)) if kind is UndecidedReading else value
+    return replace(value, tags=read(value.tags)) if kind is ContactReading else value
 
 
 def _respell_dated(dated: DatedTags, read: Callable[[TagSet], TagSet]) -> DatedTags:

@@ -28,11 +28,11 @@ from reconciler.core.model.api_limits import Facts, Rate, duration
 from reconciler.core.model.contact_changes import confirm_adds, disown_adds, not_among, record_observation
 from reconciler.core.model.contact_state import (
     NONE,
+    ContactReading,
     ContactState,
     ContactStates,
     Doubt,
     ObservationOrigin,
-    UndecidedReading,
 )
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
@@ -84,31 +84,6 @@ def _doubts(
         if index in indexes
         if not (known := observed.patterns[index]).is_barred(desired.membership(contact), sets, now)
     }
-
-
-@dataclass(frozen=True, slots=True)
-class ContactReading:
-    """A contact as it was read: asked for and answered at these instants. `served`: the server's time then."""
-
-    tags: TagSet
-    updated: Instant | None
-    asked: Instant
-    answered: Instant
-    served: Instant | None
-
-    def there(self, ours: Instant) -> Instant | None:
-        """The time that the server's clock showed at our instant, at the least."""
-        return None if self.served is None else Instant(self.served - self.answered + ours)
-
-    def undecided(self) -> UndecidedReading:
-        """The reading as it is kept with a doubt that it does not decide."""
-        return UndecidedReading(self.asked, self.answered, self.served, self.updated, self.tags)
-
-
-def kept_reading(known: ContactState) -> ContactReading | None:
-    """The reading that is kept with the doubt; None where there is none."""
-    kept = None if known.doubt is None else known.doubt.reading
-    return None if kept is None else ContactReading(kept.tags, kept.updated, kept.asked, kept.answered, kept.served)
 
 
 def is_untouched(reading: ContactReading, since: Instant | None, *, slack_ms: int = SLACK_MS) -> bool:
@@ -181,7 +156,7 @@ def settle_doubt(
     read = record_observation(known, reading.tags, at=reading.asked, origin=ObservationOrigin.GET, settle_ms=settle_ms)
     # what is proven never to have been added is not ours so far
     after = confirm_adds(disown_adds(read, again & adds), seen & adds)
-    kept = reading.undecided() if held & undecided else None
+    kept = reading if held & undecided else None
     unsettled = Doubt(held, known.doubt.sent, kept) if known.doubt is not None and held else None
     return Settled(seen, again, held, replace(after, doubt=unsettled))
 
