@@ -25,8 +25,8 @@ from pathlib import Path
 from cover_families import FAMILIES, demands
 from cover_plot import plot
 
+from reconciler.core.model.batch import EFFORT, Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.rectangles import EFFORT, Demand
 from reconciler.cover.planner import find_cover
 from reconciler.cover.problem import make_problem
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reconciler.core.model.batch import Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.rectangles import Demand
 
 TAGS = 200
 SEGMENTS = 30

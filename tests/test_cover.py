@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.model.batch import Demand, Rectangle
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import Demand, Rectangle
 from reconciler.cover.grid import Block, make_draft
 from reconciler.cover.planner import find_cover, find_faults, order_batches
 from reconciler.cover.problem import make_problem
@@ -217,7 +217,7 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 
 _PROGRAM = """
 import sys
-from reconciler.core.model.rectangles import Demand
+from reconciler.core.model.batch import Demand
 from reconciler.cover import solve
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.model.batch import Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.rectangles import Demand
 from reconciler.cover.planner import find_cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import click
 
 from reconciler.cli.options import Decorator, group_options, locations_option
+from reconciler.core.model.batch import EFFORT
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import read_age
-from reconciler.core.model.rectangles import EFFORT
 from reconciler.core.observing.refresh_rules import Method
 from reconciler.operations.plan_options import PlanRequest, Reading, Scope
 from reconciler.operations.workspace import Workspace

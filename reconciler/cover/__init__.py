@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from reconciler.core.model.batch import EFFORT, Demand, Schedule
 from reconciler.core.model.names import TagSet
-from reconciler.core.model.rectangles import EFFORT, Demand, Schedule
 
 
 def solve(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.model.rectangles import Rectangle
+from reconciler.core.model.batch import Rectangle
 from reconciler.cover.problem import (
     Bits,
     CoverProblem,

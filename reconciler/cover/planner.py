@@ -23,9 +23,9 @@ from operator import attrgetter
 import numpy as np
 import numpy.typing as npt
 
+from reconciler.core.model.batch import EFFORT, Cover, Demand, Rectangle, Step
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Rectangle, Step
 from reconciler.cover import capped, pack, uncapped
 from reconciler.cover.bounds import Cell, bound_by_groups
 from reconciler.cover.grid import Draft, emit_rectangles, make_naive_draft

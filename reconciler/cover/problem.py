@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reconciler.core.model.batch import Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.rectangles import Demand
 from reconciler.system import without_cyclic_gc
 
 _ROUNDS = 6

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.model.api_limits import Facts, Rate, duration
+from reconciler.core.model.batch import EFFORT, Cover, Demand, Schedule
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import EFFORT, Cover, Demand, Schedule
 from reconciler.core.planning.changes import Deferral, Delta, Demands, Diff, HeldContacts
 
 

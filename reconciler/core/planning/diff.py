@@ -33,11 +33,11 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from reconciler.core.manifests.resolve import NOTHING, Desired
+from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import Demand
 from reconciler.core.planning.changes import (
     EVERYTHING,
     Change,

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.rectangles import Demand
 from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
 from reconciler.core.planning.changes import Delta, Diff, Tried
 from reconciler.core.planning.diff import diff
