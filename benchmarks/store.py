@@ -29,13 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import record_answer, record_intent
 from reconciler.core.model.contact_state import ContactState, Ledger, Observation, ObservationOrigin
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.planning.batches import Batch
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 

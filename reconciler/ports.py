@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
@@ -14,7 +15,6 @@ from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
 from reconciler.core.model.people import PeopleIndex, PeopleLot, PersonValue, Snapshot
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
 from reconciler.wire_people import CustomField, PeoplePage, PersonRead

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from operator import attrgetter
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.model.batch import Demand, Rectangle
+from reconciler.core.model.batch import Batch, Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.cover.grid import Block, make_draft
@@ -61,32 +62,36 @@ def per_tag(demands: list[Demand], max_contacts: int) -> int:
 
 
 def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UNCAPPED, UNCAPPED)) -> int:
-    return len(find_cover(demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1]).rectangles)
+    batches, _ = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1])
+    return len(batches)
 
 
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    found = find_cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    batches, proof = find_cover(
+        Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags
+    )
     caps = {"max_contacts": max_contacts, "max_tags": max_tags}
-    assert find_faults(demands, found.rectangles, repeatable=repeatable, **caps) == ()
-    assert "report" not in found.stage
-    assert found.lower_bound <= len(found.rectangles) <= per_delta(demands, max_contacts, max_tags)
-    assert len(found.rectangles) <= per_tag(demands, max_contacts)
-    assert found.proven == (found.lower_bound == len(found.rectangles))
+    assert find_faults(demands, batches, repeatable=repeatable, **caps) == ()
+    assert "report" not in proof.stage
+    assert proof.lower_bound <= len(batches) <= per_delta(demands, max_contacts, max_tags)
+    assert len(batches) <= per_tag(demands, max_contacts)
+    assert proof.requests == len(batches)
+    assert proof.proven == (proof.lower_bound == len(batches))
 
 
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_no_two_pairs_of_the_certificate_can_share_a_request(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    found = find_cover(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    _, proof = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     asked = {contact: demand for demand in demands for contact in demand.contacts}
     allowed = {contact: one.must | (one.may & repeatable) for contact, one in asked.items()}
-    assert len(found.certificate) <= found.lower_bound
-    assert all(tag in asked[contact].must for contact, tag in found.certificate)
-    for (one, first), (other, second) in combinations(found.certificate, 2):
+    assert len(proof.certificate) <= proof.lower_bound
+    assert all(tag in asked[contact].must for contact, tag in proof.certificate)
+    for (one, first), (other, second) in combinations(proof.certificate, 2):
         assert second not in allowed[one] or first not in allowed[other]
 
 
@@ -119,7 +124,8 @@ def test_the_order_of_the_input_does_not_change_the_plan(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, shuffle: random.Random
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    assert find_cover(shuffle.sample(demands, len(demands)), **caps) == find_cover(demands, **caps)
+    shuffled = shuffle.sample(demands, len(demands))
+    assert find_cover(Action.ADD, shuffled, **caps) == find_cover(Action.ADD, demands, **caps)
 
 
 @given(problems(), tag_sets())
@@ -154,7 +160,7 @@ def test_more_effort_is_never_worse(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    costs = [len(find_cover(demands, **caps, effort=effort).rectangles) for effort in (0, 1, 2, 5, 10)]
+    costs = [find_cover(Action.ADD, demands, **caps, effort=effort)[1].requests for effort in (0, 1, 2, 5, 10)]
     assert costs == sorted(costs, reverse=True)
 
 
@@ -170,45 +176,45 @@ def test_columns_may_differ_in_what_may_be_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rectangles", "fault"),
+    ("batches", "fault"),
     [
         ([], "a needed pair that is not sent"),
-        ([Rectangle((A, B), (X,)), Rectangle((C,), (X,))], "a pair that may not be sent"),
-        ([Rectangle((A,), (X,)), Rectangle((A,), (X,))], "a pair sent twice that may be sent once"),
-        ([Rectangle((B, A), (X,))], "a request that is not sorted, or names something twice"),
-        ([Rectangle((A,), (Z,))], "a contact that nobody asked for"),
-        ([Rectangle((A,), (X, Y))], "a request of 2 contacts and 1 tags"),
+        ([Batch(Action.ADD, (X,), (A, B)), Batch(Action.ADD, (X,), (C,))], "a pair that may not be sent"),
+        ([Batch(Action.ADD, (X,), (A,)), Batch(Action.ADD, (X,), (A,))], "a pair sent twice that may be sent once"),
+        ([Batch(Action.ADD, (X,), (B, A))], "a request that is not sorted, or names something twice"),
+        ([Batch(Action.ADD, (Z,), (A,))], "a contact that nobody asked for"),
+        ([Batch(Action.ADD, (X, Y), (A,))], "a request of 2 contacts and 1 tags"),
     ],
 )
-def test_the_last_check_sees_every_kind_of_fault(rectangles: list[Rectangle], fault: str) -> None:
+def test_the_last_check_sees_every_kind_of_fault(batches: list[Batch], fault: str) -> None:
     demands = [
         Demand(frozenset([A]), frozenset([A, B]), (X,)),
         Demand(frozenset([A]), frozenset([A]), (Y,)),
     ]
-    assert fault in find_faults(demands, rectangles, repeatable=frozenset([B]), max_contacts=1, max_tags=2)
+    assert fault in find_faults(demands, batches, repeatable=frozenset([B]), max_contacts=1, max_tags=2)
 
 
 def test_wrong_input_is_refused() -> None:
     caps = {"repeatable": frozenset[Tag](), "max_contacts": 1, "max_tags": 1}
     with pytest.raises(ValueError, match="must be sent but may not"):
-        find_cover([Demand(frozenset([A]), frozenset(), (X,))], **caps)
+        find_cover(Action.ADD, [Demand(frozenset([A]), frozenset(), (X,))], **caps)
     with pytest.raises(ValueError, match="twice"):
-        find_cover([Demand(frozenset([tag]), frozenset([tag]), (X,)) for tag in (A, B)], **caps)
+        find_cover(Action.ADD, [Demand(frozenset([tag]), frozenset([tag]), (X,)) for tag in (A, B)], **caps)
 
 
 @given(st.lists(st.frozensets(st.integers(0, 9), min_size=1), max_size=8), st.integers(0, 8))
 def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: list[frozenset[int]], adds: int) -> None:
-    batches = [Rectangle((A,), tuple(sorted(ContactId(str(number)) for number in group))) for group in groups]
+    actions = [Action.ADD] * len(groups[:adds]) + [Action.REMOVE] * len(groups[adds:])
+    contacts = [tuple(sorted(ContactId(str(number)) for number in group)) for group in groups]
+    batches = [Batch(action, who, (A,)) for action, who in zip(actions, contacts, strict=True)]
     steps = order_batches(batches[:adds], batches[adds:])
-    assert sorted(step.rectangle for step in steps) == sorted(batches)
+    assert Counter(replace(step, after=()) for step in steps) == Counter(batches)
     actions = [step.action for step in steps]
     assert actions == sorted(actions)
     reach: list[set[int]] = []
     for place, step in enumerate(steps):
         assert all(earlier < place for earlier in step.after)
-        shared = {
-            earlier for earlier in range(place) if set(steps[earlier].rectangle.contacts) & set(step.rectangle.contacts)
-        }
+        shared = {earlier for earlier in range(place) if set(steps[earlier].contacts) & set(step.contacts)}
         assert set(step.after) <= shared
         reach.append(set(step.after).union(*(reach[earlier] for earlier in step.after)))
         assert shared <= reach[place]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.outcome import Action
 from reconciler.cover.planner import find_cover
 
 FORBIDDEN, ALLOWED, NEEDED = range(3)
@@ -59,9 +60,9 @@ def planned(matrix: Matrix, repeatable: frozenset[int]) -> int:
         may = frozenset(TAGS[place] for place, value in enumerate(row) if value != FORBIDDEN)
         demands.append(Demand(must, may, (ContactId(f"c{number}"),)))
     tags: TagSet = frozenset(TAGS[place] for place in repeatable)
-    found = find_cover(demands, repeatable=tags, max_contacts=99, max_tags=99)
-    assert found.lower_bound <= len(found.rectangles)
-    return len(found.rectangles)
+    batches, proof = find_cover(Action.ADD, demands, repeatable=tags, max_contacts=99, max_tags=99)
+    assert proof.lower_bound <= len(batches)
+    return len(batches)
 
 
 def distinct(rows: int, columns: int, values: tuple[int, ...]) -> Iterator[Matrix]:

@@ -18,12 +18,12 @@ from reconciler.apply.books import KnownWrite
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
 from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import not_among, record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.tag_aliases import Spelling, aliases_in
 from reconciler.core.running.stop_conditions import find_surprise
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationState
 

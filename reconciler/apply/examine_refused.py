@@ -26,11 +26,11 @@ from enum import Enum
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.core.planning.batches import Batch
 from reconciler.core.running.doubt import SLACK_MS, is_untouched, moved_by_journal, moves_updated
 from reconciler.request_gate import Halted
 

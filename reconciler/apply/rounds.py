@@ -20,7 +20,7 @@ from reconciler.apply.examine_refused import learn_from_first_write
 from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts, take_up_earlier_runs
 from reconciler.apply.run import Run, over_limit
 from reconciler.apply.split_refused import deliver
-from reconciler.core.model.batch import Demand
+from reconciler.core.model.batch import Batch, Demand
 from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
 from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.errors import ReconcilerError, Unfinished
@@ -30,7 +30,7 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import Guard
 from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.core.planning.approved_scope import keep_approved
-from reconciler.core.planning.batches import Batch, make_batches
+from reconciler.core.planning.batches import make_batches
 from reconciler.core.planning.changes import Delta, Demands, demands_from_deltas
 from reconciler.core.planning.diff import owned_in
 from reconciler.core.planning.guard_measures import measure_guards

@@ -12,6 +12,7 @@ from reconciler.apply.books import DoubtBook, LocationBook, RunProgress
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import Event
@@ -20,7 +21,7 @@ from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome, Rejection
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Ceiling, Proposal, ProposalDifference
-from reconciler.core.planning.batches import Batch, Caps
+from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.plan import LocationPlan, PlanOptions
 from reconciler.core.planning.revert import Reversal
 from reconciler.core.planning.tag_aliases import Spelling

@@ -25,6 +25,7 @@ from reconciler.apply.books import UnseenRemoval
 from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -37,7 +38,6 @@ from reconciler.core.model.errors import (
     Unfinished,
 )
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
-from reconciler.core.planning.batches import Batch
 from reconciler.core.running.batch_split import read_limits
 from reconciler.request_gate import Tries
 from reconciler.wire import BulkUpdate

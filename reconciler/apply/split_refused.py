@@ -22,11 +22,11 @@ from dataclasses import dataclass, replace
 from reconciler.apply.examine_refused import APART_MS, last_written
 from reconciler.apply.run import Run, Verdicts
 from reconciler.apply.send_batch import RefusedBatch, learn_named_size, learn_size, send_batch
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
-from reconciler.core.planning.batches import Batch
 from reconciler.core.running.batch_split import (
     fits_caps,
     halve_batch,

@@ -18,6 +18,7 @@ from functools import partial
 
 from reconciler.core.model.batch import EFFORT, Demand, Schedule
 from reconciler.core.model.names import TagSet
+from reconciler.core.model.outcome import Action
 
 
 def solve(
@@ -34,5 +35,7 @@ def solve(
     from reconciler.cover.planner import find_cover, order_batches
 
     cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
-    adding, removing = cover(adds, repeatable=repeatable_adds), cover(removes, repeatable=repeatable_removes)
-    return Schedule(adding, removing, order_batches(adding.rectangles, removing.rectangles))
+    adding = cover(Action.ADD, adds, repeatable=repeatable_adds)
+    removing = cover(Action.REMOVE, removes, repeatable=repeatable_removes)
+    proofs = tuple(proof for (_, proof), demands in ((adding, adds), (removing, removes)) if demands)
+    return Schedule(order_batches(adding[0], removing[0]), proofs)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.model.batch import Rectangle
+from reconciler.core.model.batch import Batch
+from reconciler.core.model.outcome import Action
 from reconciler.cover.problem import (
     Bits,
     CoverProblem,
@@ -244,15 +245,15 @@ def make_naive_draft(problem: CoverProblem) -> Draft:
     return one_per_delta(problem)
 
 
-def emit_rectangles(problem: CoverProblem, plan: Draft) -> tuple[Rectangle, ...]:
-    """The plan's rectangles, cut to the caps and sorted."""
-    rectangles: list[Rectangle] = []
+def emit_batches(action: Action, problem: CoverProblem, plan: Draft) -> tuple[Batch, ...]:
+    """The plan's rectangles as batches, cut to the caps and sorted."""
+    batches: list[Batch] = []
     for block in plan.blocks:
         tags = sorted(problem.tags[tag] for tag in block.tags.tolist())
         contacts = sorted(problem.contacts[contact] for contact in block.contacts.tolist())
-        rectangles += [
-            Rectangle(tuple(tags[low : low + problem.max_tags]), tuple(contacts[top : top + problem.max_contacts]))
+        batches += [
+            Batch(action, tuple(contacts[top : top + problem.max_contacts]), tuple(tags[low : low + problem.max_tags]))
             for top in range(0, len(contacts), problem.max_contacts)
             for low in range(0, len(tags), problem.max_tags)
         ]
-    return tuple(sorted(rectangles))
+    return tuple(sorted(batches, key=operator.attrgetter("tags", "contacts")))

@@ -1,7 +1,7 @@
 """Runs the stages, keeps the cheapest plan, verifies it, and orders its batches.
 
 Rules of the last check (`find_faults`)
-1. It goes cell by cell, from the demands and the rectangles alone, and shares nothing with the search, so that a fault
+1. It goes cell by cell, from the demands and the batches alone, and shares nothing with the search, so that a fault
    there cannot hide itself: not its patterns, its order, or its counts.
 2. The cells are looked at 64 tags at a time, one word a contact, which bounds the memory.
 
@@ -17,18 +17,18 @@ Rules of the order (`order_batches`)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.model.batch import EFFORT, Cover, Demand, Rectangle, Step
+from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.cover import capped, pack, uncapped
 from reconciler.cover.bounds import Cell, bound_by_groups
-from reconciler.cover.grid import Draft, emit_rectangles, make_naive_draft
+from reconciler.cover.grid import Draft, emit_batches, make_naive_draft
 from reconciler.cover.problem import CoverProblem, Ints, make_problem
 
 _LOOSE = 1.05
@@ -37,9 +37,15 @@ to gain."""
 
 
 def find_cover(
-    demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int = EFFORT
-) -> Cover:
-    """The fewest rectangles for these demands, at most `max_contacts` × `max_tags` each.
+    action: Action,
+    demands: Sequence[Demand],
+    *,
+    repeatable: TagSet,
+    max_contacts: int,
+    max_tags: int,
+    effort: int = EFFORT,
+) -> tuple[tuple[Batch, ...], Proof]:
+    """The fewest batches for these demands, at most `max_contacts` × `max_tags` each, and how few there can be.
 
     `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is never
     worse. Ctrl-C stops it at once: nothing is held or written.
@@ -49,17 +55,17 @@ def find_cover(
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
     problem = make_problem(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     if not problem.contacts:
-        return Cover((), 0, "nothing to send", True, ())
+        return (), Proof(action, 0, 0, "nothing to send", True, ())
     best, bound, certificate = _search_drafts(problem, effort)
-    rectangles = emit_rectangles(problem, best)
-    wrong = find_faults(demands, rectangles, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    batches = emit_batches(action, problem, best)
+    wrong = find_faults(demands, batches, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     # a fault of the search costs requests, and never a wrong pair
     if wrong:
-        rectangles = cut_plainly(demands, max_contacts=max_contacts, max_tags=max_tags)
+        batches = cut_plainly(action, demands, max_contacts=max_contacts, max_tags=max_tags)
         why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
-        return Cover(rectangles, 0, f"one per delta ({why}; please report this)", False, ())
+        return batches, Proof(action, len(batches), 0, f"one per delta ({why}; please report this)", False, ())
     pairs = tuple(sorted((problem.contacts[contact], problem.tags[tag]) for contact, tag in certificate))
-    return Cover(rectangles, bound, best.stage, bound == len(rectangles), pairs)
+    return batches, Proof(action, len(batches), bound, best.stage, bound == len(batches), pairs)
 
 
 def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
@@ -86,36 +92,35 @@ def _cheapest_draft(best: Draft, drafts: Iterator[Draft], bound: int) -> Draft:
     return best
 
 
-def cut_plainly(demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Rectangle, ...]:
-    """One rectangle a delta, cut to the caps: the plan to send when the search cannot be trusted."""
+def cut_plainly(action: Action, demands: Sequence[Demand], *, max_contacts: int, max_tags: int) -> tuple[Batch, ...]:
+    """One batch a delta, cut to the caps: the plan to send when the search cannot be trusted."""
     groups: dict[TagSet, list[ContactId]] = {}
     for demand in demands:
         groups.setdefault(demand.must, []).extend(demand.contacts)
-    rectangles = []
+    batches = []
     for must, group in groups.items():
         tags, contacts = sorted(must), sorted(group)
-        rectangles += [
-            Rectangle(tuple(tags[low : low + max_tags]), tuple(contacts[top : top + max_contacts]))
+        batches += [
+            Batch(action, tuple(contacts[top : top + max_contacts]), tuple(tags[low : low + max_tags]))
             for top in range(0, len(contacts), max_contacts)
             for low in range(0, len(tags), max_tags)
         ]
-    return tuple(sorted(rectangles))
+    return tuple(sorted(batches, key=attrgetter("tags", "contacts")))
 
 
-def order_batches(adds: Sequence[Rectangle], removes: Sequence[Rectangle] = ()) -> tuple[Step, ...]:
+def order_batches(adds: Sequence[Batch], removes: Sequence[Batch] = ()) -> tuple[Batch, ...]:
     """The batches in the order to send them, each with the earlier ones it waits for; a contact's adds before its
     removes."""
     number: dict[ContactId, int] = {}
+    batches = (*adds, *removes)
     rows = [
-        np.array([number.setdefault(contact, len(number)) for contact in rectangle.contacts], np.int64)
-        for rectangle in (*adds, *removes)
+        np.array([number.setdefault(contact, len(number)) for contact in batch.contacts], np.int64) for batch in batches
     ]
     first = _deal_waves(rows[: len(adds)], len(number))
     second = _deal_waves(rows[len(adds) :], len(number))
     turn = [*first, *(len(adds) + place for place in second)]
-    batches = [(Action.ADD, rectangle) for rectangle in adds] + [(Action.REMOVE, rectangle) for rectangle in removes]
     waits = _list_waits([rows[place] for place in turn], len(number))
-    return tuple(Step(*batches[place], after) for place, after in zip(turn, waits, strict=True))
+    return tuple(replace(batches[place], after=after) for place, after in zip(turn, waits, strict=True))
 
 
 def _deal_waves(rows: Sequence[Ints], contacts: int) -> list[int]:
@@ -157,26 +162,26 @@ _Word = npt.NDArray[np.uint64]
 
 def find_faults(
     demands: Sequence[Demand],
-    rectangles: Sequence[Rectangle],
+    batches: Sequence[Batch],
     *,
     repeatable: TagSet,
     max_contacts: int,
     max_tags: int,
 ) -> tuple[str, ...]:
     """The faults of the plan, in words; empty when every needed pair is sent, no other one is, and the caps hold."""
-    faults = [fault for rectangle in rectangles for fault in _check_shape(rectangle, max_contacts, max_tags)]
+    faults = [fault for batch in batches for fault in _check_shape(batch, max_contacts, max_tags)]
     contacts = [contact for demand in demands for contact in demand.contacts]
     place = {contact: number for number, contact in enumerate(contacts)}
     try:
-        rows = [np.array([place[contact] for contact in rectangle.contacts], np.int64) for rectangle in rectangles]
+        rows = [np.array([place[contact] for contact in batch.contacts], np.int64) for batch in batches]
     except KeyError:
         return (*faults, "a contact that nobody asked for")
-    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{rectangle.tags for rectangle in rectangles})
+    tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{batch.tags for batch in batches})
     index = {tag: number for number, tag in enumerate(sorted(tags))}
     lengths = np.array([len(demand.contacts) for demand in demands], np.int64)
     musts = _Sets.of([demand.must for demand in demands], index, lengths)
     mays = _Sets.of([demand.may for demand in demands], index, lengths)
-    sent = _Sets.of([rectangle.tags for rectangle in rectangles], index, np.ones(len(rows), np.int64))
+    sent = _Sets.of([batch.tags for batch in batches], index, np.ones(len(rows), np.int64))
     once = _Sets.of([tags - repeatable], index, np.ones(1, np.int64))
     for word in range(musts.packed.shape[1]):
         faults += _check_word(musts.word(word), mays.word(word), once.word(word)[0], sent.word(word), rows)
@@ -207,11 +212,11 @@ class _Sets:
         return column
 
 
-def _check_shape(rectangle: Rectangle, max_contacts: int, max_tags: int) -> list[str]:
+def _check_shape(batch: Batch, max_contacts: int, max_tags: int) -> list[str]:
     faults = []
-    if not 0 < len(rectangle.contacts) <= max_contacts or not 0 < len(rectangle.tags) <= max_tags:
-        faults.append(f"a request of {len(rectangle.contacts)} contacts and {len(rectangle.tags)} tags")
-    if not _is_rising(rectangle.contacts) or not _is_rising(rectangle.tags):
+    if not 0 < len(batch.contacts) <= max_contacts or not 0 < len(batch.tags) <= max_tags:
+        faults.append(f"a request of {len(batch.contacts)} contacts and {len(batch.tags)} tags")
+    if not _is_rising(batch.contacts) or not _is_rising(batch.tags):
         faults.append("a request that is not sorted, or names something twice")
     return faults
 
@@ -223,7 +228,7 @@ def _is_rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
 def _check_word(
     must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]
 ) -> list[str]:
-    """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a rectangle."""
+    """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a batch."""
     allowed = may & (must | ~once)
     sent = np.zeros(len(must), np.uint64)
     twice = False

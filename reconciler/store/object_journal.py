@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
@@ -21,7 +22,6 @@ from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.state_fields import build_state, written_fields
-from reconciler.core.planning.batches import Batch
 from reconciler.store.database import Undecodable, decoding
 
 if TYPE_CHECKING:

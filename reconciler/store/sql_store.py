@@ -10,13 +10,13 @@ from typing import Self
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
 from reconciler.store.database import Database, Given, first

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import DAY_MS, ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.batches import Batch, Caps
+from reconciler.core.planning.batches import Caps
 from reconciler.core.running.batch_split import add_trial, read_limits
 from reconciler.store import open_reader, open_store
 from tests.apply.test_scenarios import FREE, converged, pairs, status

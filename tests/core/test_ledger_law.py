@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import (
     adopt_pairs,
     record_answer,
@@ -27,7 +28,6 @@ from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunH
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Deferral, Diff, HeldContacts
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.revert import Reversal, read_reversal, undo_changes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.batches import Batch
 from reconciler.core.running.batch_split import BatchQueue
 from tests.build import ids
 

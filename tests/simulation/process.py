@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.planning.batches import Batch
 from tests.simulation.virtual import VirtualClock
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.apply import ApplyOptions, Services, apply
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Quota
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import StalePlan
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
@@ -18,7 +19,6 @@ from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.observing.refresh_rules import RefreshResult
 from reconciler.core.planning.approved_scope import Proposal, narrow_plan
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import HeldContacts
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location, plan_revert

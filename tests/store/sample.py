@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ObservationOrigin
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
@@ -17,7 +18,6 @@ from reconciler.core.model.people import (
     Snapshot,
     ValueKind,
 )
-from reconciler.core.planning.batches import Batch
 from reconciler.ports import StateStore
 from tests.build import HERE, changed_state, contact_state, name, tags
 from tests.fakes import START, a_holder

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import record_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactReading
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.batches import Batch
 from reconciler.store import open_store
 from reconciler.store.object_journal import CLASSES, ENUMS, FORMAT, UNCONFIRMED, Call, decode, encode
 from tests.build import changed_state, contact_state

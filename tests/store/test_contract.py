@@ -14,6 +14,7 @@ import pytest
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
@@ -21,7 +22,6 @@ from reconciler.core.model.lease import TTL_MS, Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.people import IndexStatus, MatchCounts, PeopleLot, Snapshot
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
 from reconciler.ports import LocationReader, LocationStore, StateReader

@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import LeaseLost, LockHeld
 from reconciler.core.model.journal import RunHeader, RunStatus
@@ -18,7 +19,6 @@ from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
-from reconciler.core.planning.batches import Batch
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 from tests.build import contact_state

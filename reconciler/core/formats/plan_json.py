@@ -17,9 +17,10 @@ from typing import Annotated
 from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
+from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.planning.approved_scope import sends_what_it_says
-from reconciler.core.planning.batches import Batch, Proof, Summary
+from reconciler.core.planning.batches import Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan, change_digest

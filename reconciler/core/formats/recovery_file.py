@@ -11,12 +11,12 @@ from reconciler.core.formats.json_forms import Count, Form
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document, read_contacts
 from reconciler.core.model import JsonObject
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source
 from reconciler.core.model.outcome import ContactOutcome, Outcome
-from reconciler.core.planning.batches import Batch
 
 KIND = "emergency journal"
 

@@ -1,4 +1,4 @@
-"""The values that planning and the solver exchange: demands go in, rectangles come out, ordered as a schedule."""
+"""The values that planning and the solver exchange: demands go in, batches come out, ordered as a schedule."""
 
 from __future__ import annotations
 
@@ -22,43 +22,35 @@ class Demand:
     contacts: tuple[ContactId, ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Rectangle:
-    """One request: every tag for every contact; both sorted, neither empty."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One API call: every tag for every contact."""
 
-    tags: tuple[Tag, ...]
+    action: Action
     contacts: tuple[ContactId, ...]
+    tags: tuple[Tag, ...]
+    # indices of the batches that must have ended before this one starts
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
-    """The rectangles that send every needed pair, and the proof of how few there can be."""
+class Proof:
+    """How few requests an action needs, as far as it is proven."""
 
-    rectangles: tuple[Rectangle, ...]
-    # no plan has fewer rectangles
+    action: Action
+    requests: int
     lower_bound: int
-    # the method that found this plan
+    # the method that found the batches
     stage: str
-    # there is no smaller plan
+    # fewer requests are not possible
     proven: bool
-    # needed pairs no two of which can share a request, so at least as many requests as pairs
+    # needed pairs no two of which can share a request: a reviewer can check the bound by them
     certificate: tuple[tuple[ContactId, Tag], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One batch of a schedule."""
-
-    action: Action
-    rectangle: Rectangle
-    # indices of earlier steps that must have ended before this one starts
-    after: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Schedule:
-    """The covers of both actions, and their rectangles in the order to send them."""
+    """The batches in the order to send them, and for each action that needs any how few there can be."""
 
-    adds: Cover
-    removes: Cover
-    steps: tuple[Step, ...]
+    batches: tuple[Batch, ...]
+    proofs: tuple[Proof, ...]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.model.api_limits import Facts, Rate, duration
-from reconciler.core.model.batch import EFFORT, Cover, Demand, Schedule
+from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Schedule
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
@@ -38,38 +38,12 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """One API call."""
-
-    action: Action
-    contacts: tuple[ContactId, ...]
-    tags: tuple[Tag, ...]
-    # indices of the batches that must have ended before this one starts
-    after: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Reasserted:
     """Pairs that are sent although they are as desired already, since that saves a request."""
 
     action: Action
     tags: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """How few requests an action needs, as far as it is proven."""
-
-    action: Action
-    requests: int
-    lower_bound: int
-    # the method that found the batches
-    stage: str
-    # fewer requests are not possible
-    proven: bool
-    # needed pairs no two of which can share a request: a reviewer can check the bound by them
-    certificate: tuple[tuple[ContactId, Tag], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +97,9 @@ def make_batches(
         max_tags=caps.tags,
         effort=effort,
     )
-    batches = tuple(
-        Batch(step.action, step.rectangle.contacts, step.rectangle.tags, step.after) for step in schedule.steps
-    )
-    covers = ((Action.ADD, demands.adds, schedule.adds), (Action.REMOVE, demands.removes, schedule.removes))
-    return Batches(
-        batches=batches,
-        reasserted=tuple(again for action, needed, _ in covers for again in _list_reasserted(action, needed, batches)),
-        proofs=tuple(_make_proof(action, cover) for action, needed, cover in covers if needed),
-    )
-
-
-def _make_proof(action: Action, cover: Cover) -> Proof:
-    requests = len(cover.rectangles)
-    return Proof(action, requests, cover.lower_bound, cover.stage, cover.proven, cover.certificate)
+    needs = ((Action.ADD, demands.adds), (Action.REMOVE, demands.removes))
+    again = tuple(pairs for action, needed in needs for pairs in _list_reasserted(action, needed, schedule.batches))
+    return Batches(schedule.batches, again, schedule.proofs)
 
 
 def _list_reasserted(action: Action, demands: Iterable[Demand], batches: Iterable[Batch]) -> list[Reasserted]:

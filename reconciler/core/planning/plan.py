@@ -13,15 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
-from reconciler.core.model.batch import EFFORT
+from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.batches import (
-    Batch,
     Caps,
-    Proof,
     Reasserted,
     Solver,
     Summary,

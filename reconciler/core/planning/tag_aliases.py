@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from reconciler.core.manifests.resolve import Desired, Want
 from reconciler.core.model.api_limits import Alias
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord
@@ -27,7 +28,6 @@ from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import ContactOutcome
 from reconciler.core.model.state_fields import respell_state
-from reconciler.core.planning.batches import Batch
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Searched
 

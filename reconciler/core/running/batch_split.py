@@ -15,8 +15,9 @@ from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.names import ContactId, Instant, TagSet
-from reconciler.core.planning.batches import Batch, Caps
+from reconciler.core.planning.batches import Caps
 
 T = TypeVar("T")
 

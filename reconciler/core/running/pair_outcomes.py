@@ -12,11 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactStates
 from reconciler.core.model.journal import FailedChange, Surprises
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.planning.batches import Batch, Reasserted
+from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.changes import Deferral, Delta
 from reconciler.core.running.stop_conditions import Surprise
 
