@@ -18,7 +18,7 @@ from reconciler.output.document import CommandOutput, spell
 from reconciler.output.schema import plan_schema, report_schema
 from reconciler.sandbox import Running
 from tests.build import HERE, a_set, declare, many
-from tests.cli.conftest import Command, contact_id
+from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.test_formats import commands
 from tests.render.test_schema import closed
 
@@ -69,11 +69,19 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "validate": ("validate",),
     "doctor": ("doctor",),
     "diff": ("diff",),
+    "pull": ("pull", "--dry-run"),
+    "resolve": ("resolve", "people.csv", "--by", "email", "--location", LOCATION, "--out", "ids.csv"),
 }
 
 
 def asked(name: str, reconciler: Command, run_of: Callable[[str], str]) -> Any:
     question = [run_of("apply") if word == "RUN" else word for word in QUESTIONS[name]]
+    if name in ("pull", "resolve"):
+        # of the contacts nobody has an address: rows that are not found, one malformed, and a guard that refuses
+        for place in (Path("manifests/people.csv"), Path("people.csv")):
+            place.write_text("email\n" + "".join(f"person{number}@example.com\n" for number in range(8)) + "nobody\n")
+        people = "contact_sets: {people: {contacts: {file: people.csv, match: {email: email}}, tags: [mailed]}}"
+        Path("manifests/people.yaml").write_text(f"location: {LOCATION}\n{people}\n")
     if name == "show-plan":
         assert reconciler("plan", "--refresh", "search", "--out", "plan.json").code == 0
     return json.loads(reconciler(*question, "--format", "json").out)
