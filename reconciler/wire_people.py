@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
@@ -28,6 +28,9 @@ from reconciler.wire import (
 DUPLICATE_PATH = "/contacts/search/duplicate"
 LONGEST_VALUE = 1_000
 """The longest value of a contact that is read: no address or number has as many characters."""
+
+_LEAST_BEGUN = 3
+"""So many characters of a value tell of it, where a message ends within it."""
 
 _FIELDS = {ValueKind.EMAIL: "email", ValueKind.PHONE: "phone"}
 
@@ -104,8 +107,17 @@ def _percent_encode(text: str) -> str:
 
 def withhold(value: PersonValue, message: str) -> str:
     """A message of a look-up without the value that was looked for, which a server may repeat."""
-    spellings = (value.text, _percent_encode(value.text), json.dumps(value.text)[1:-1])
-    return re.sub("|".join(map(re.escape, spellings)), "…", message, flags=re.IGNORECASE)
+    text = value.text
+    spellings = {text, text.removeprefix("+"), " ".join(text.split()), _percent_encode(text), json.dumps(text)[1:-1]}
+    # a message that is too long is cut, perhaps within the value
+    begun = {spelling[:length] for spelling in spellings for length in range(_LEAST_BEGUN, len(spelling))}
+    whole = [re.escape(spelling) for spelling in _longest_first(spellings) if spelling]
+    cut = [f"{re.escape(beginning)}$" for beginning in _longest_first(begun)]
+    return re.sub("|".join((*whole, *cut)), "…", message, flags=re.IGNORECASE)
+
+
+def _longest_first(texts: Iterable[str]) -> list[str]:
+    return sorted(texts, key=lambda text: (-len(text), text))
 
 
 def custom_fields_path(location: LocationId) -> str:

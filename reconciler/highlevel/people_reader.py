@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from reconciler.core.model.errors import ApiError, Unread
+from reconciler.core.model.errors import ApiError, InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.people import PersonValue
@@ -73,10 +74,13 @@ class HighLevelPeople:
         except ApiError as error:
             return tell_absence(error)
         except ValueError:
-            return Rejection.INVALID
+            # not the API's word: nothing was asked
+            raise RequestRefused(f"contact {contact}: a path cannot carry its id", status=0) from None
         person = self._connection.read(read_person, answer.body)
+        if person is None:
+            raise InDoubt(f"contact {contact} was answered with no contact")
         # merged: the survivor may answer under its own id
-        if person is None or person.id != contact:
+        if person.id != contact:
             raise Unread(f"contact {contact} was answered as another contact: merged?")
         return person
 
@@ -91,5 +95,5 @@ def _withholding(value: PersonValue) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        error.reword(withhold(value, error.message))
+        error.withhold(partial(withhold, value))
         raise

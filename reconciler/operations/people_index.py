@@ -108,6 +108,8 @@ class ReadPeople:
     def list_remarks(self) -> tuple[str, ...]:
         """Sentences that a person should know of the reading."""
         update, remarks = self.update, list[str]()
+        if update.another_key:
+            remarks.append("The key of the fingerprints is another one than before: the people were read anew.")
         if update.incomplete:
             remarks.append(f"The search was not complete: {update.incomplete}. A row that is not found may be there.")
         if update.one_only:

@@ -41,6 +41,8 @@ _CLASSES = {
     RowClass.DUPLICATE: ("duplicate", "an earlier row is of the same contact"),
     RowClass.MALFORMED: ("malformed", "it has no value that can be one of a person"),
 }
+_COUNTED = ("kept", "not found", "ambiguous", "duplicate", "malformed")
+"""Counts of rows beside those that are matched."""
 _PLACES = 5
 """Rows of a class that text names; JSON and CSV have all."""
 
@@ -75,8 +77,8 @@ def _count(pulled: PulledLocation, name: str) -> int:
 def _verdict(pulled: PulledLocation) -> Cell:
     failed = [entry for entry in pulled.sets if not entry.is_new]
     if failed:
-        kept = counted(len(failed), "set")
-        return Cell(f"{kept} of {len(pulled.sets):,} stay as they were: see below.", Style.BAD)
+        stay = "stays as it was" if len(failed) == 1 else "stay as they were"
+        return Cell(f"{counted(len(failed), 'set')} of {len(pulled.sets):,} {stay}: see below.", Style.BAD)
     if not pulled.sets:
         return Cell("No set is matched by its people: nothing to pull.", Style.GOOD)
     written = "" if pulled.is_kept else " Nothing is kept: this is a dry run."
@@ -87,33 +89,41 @@ def _verdict(pulled: PulledLocation) -> Cell:
 
 
 def _sets_table(pulled: PulledLocation, most: int | None) -> Block:
+    # a class that no row is of takes no place
+    classes = [name for name in _COUNTED if any(_rows_of(entry, name) for entry in pulled.sets)]
     columns = (
         Column("set"),
         Column("file"),
-        *(Column(name, right=True) for name in ("rows", "matched", "kept", "not found", "ambiguous", "duplicate")),
-        *(Column(name, right=True) for name in ("malformed", "joined", "left", "contacts")),
+        *(Column(name, right=True) for name in ("rows", "matched", *classes, "joined", "left", "contacts")),
         Column("pulled before"),
     )
-    return table("Sets", columns, [_set_row(entry) for entry in pulled.sets], most=most, key=True)
+    return table("Sets", columns, [_set_row(entry, classes) for entry in pulled.sets], most=most, key=True)
 
 
-def _set_row(entry: PulledSet) -> tuple[Cell, ...]:
+def _rows_of(entry: PulledSet, name: str) -> int:
+    counts = entry.counts
+    of_classes = (counts.kept, counts.not_found, counts.ambiguous, counts.duplicate, counts.malformed)
+    return dict(zip(_COUNTED, of_classes, strict=True))[name]
+
+
+def _set_row(entry: PulledSet, classes: Sequence[str]) -> tuple[Cell, ...]:
     counts = entry.counts
     return (
         Cell(entry.name, Style.STRONG if entry.is_new else Style.BAD),
         Cell(entry.file),
         number(counts.rows),
         number(counts.matched),
-        number(counts.kept),
-        number(counts.not_found, Style.WARN if counts.not_found else Style.PLAIN),
-        number(counts.ambiguous, Style.WARN if counts.ambiguous else Style.PLAIN),
-        number(counts.duplicate),
-        number(counts.malformed, Style.WARN if counts.malformed else Style.PLAIN),
+        *(_class_cell(name, _rows_of(entry, name)) for name in classes),
         number(len(entry.joined), Style.ADD),
         number(len(entry.left), Style.REMOVE),
         number(entry.size),
         Cell("never" if entry.pulled_before is None else moment(entry.pulled_before)),
     )
+
+
+def _class_cell(name: str, rows: int) -> Cell:
+    warns = rows and name in ("not found", "ambiguous", "malformed")
+    return number(rows, Style.WARN if warns else Style.PLAIN)
 
 
 def _detail_blocks(pulled: PulledLocation, most: int | None) -> Iterator[Block]:

@@ -72,6 +72,8 @@ class IndexUpdate:
 
     scanned: bool = False
     """Whether all contacts were read."""
+    another_key: bool = False
+    """Whether the index was learnt anew since its fingerprints were made with another key."""
     incomplete: str = ""
     """Why the reading does not prove that it showed all contacts."""
     looked_up: int = 0
@@ -109,6 +111,7 @@ class _Update:
     async def carry_out(self) -> None:
         status, wanted = self.book.status, self.wanted
         self.anew = not is_of_use(status, wanted.key_check, wanted.covers)
+        self.update.another_key = status.key_check not in ("", wanted.key_check)
         if self.anew or wanted.full or needs_scan(status, self.gate.clock.now()):
             await self._learn()
         elif await self._read_changes():

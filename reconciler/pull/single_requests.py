@@ -4,12 +4,13 @@ Rules
 1. A kind of value is looked up by the request that finds a contact by a value which the location has shown of it.
 2. A reading that fails proves nothing of its contact; ten in a row that are not there end the reading, and are not
    believed: then the cause is not the contacts.
+3. A contact that is answered as another one was merged into it: it has its values no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.model.errors import InDoubt, RequestRefused, Unread
@@ -76,7 +77,12 @@ async def _read_one(services: PullServices, contact: ContactId, readings: Single
         return
     try:
         _, person = await services.gate.read_with_retries(partial(services.reader.get_person, contact))
-    except (Unread, InDoubt, RequestRefused):
+    except Unread:
+        # merged: its values are the survivor's, where they are anybody's; that it is gone is not said
+        readings.absent_in_a_row = 0
+        readings.people[contact] = frozenset()
+        return
+    except (InDoubt, RequestRefused):
         return
     if isinstance(person, PersonRead) and services.is_here(person):
         readings.absent_in_a_row = 0
@@ -131,6 +137,7 @@ async def find_method(services: PullServices, person: PersonRead, value: PersonV
 
 
 def choose_sample(kind: ValueKind, people: Iterable[PersonRead]) -> tuple[PersonRead, PersonValue] | None:
-    """A contact with a value of the kind that can be looked up."""
+    """A contact with a value of the kind that can be looked up, spelt as those of files are: in lower case."""
     pairs = ((person, value) for person in people for value in person.values if value.kind is kind)
-    return next((pair for pair in pairs if can_look_up(pair[1].text)), None)
+    lowered = ((person, replace(value, text=value.text.strip().lower())) for person, value in pairs)
+    return next((pair for pair in lowered if can_look_up(pair[1].text)), None)
