@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Required, Self, TypedDict, Unpack
 
 from reconciler.core.model.api_limits import Quota, read_date
@@ -71,8 +70,8 @@ def describe_proxy(url: str, environment: Mapping[str, str]) -> str:
     return str(find_route(url, environment))
 
 
-class HighLevelReader:
-    """A TagReader over HTTP."""
+class Client:
+    """One connection, closed at the end of a `with`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -80,10 +79,12 @@ class HighLevelReader:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._connection.__aexit__(kind, error, trace)
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+
+class HighLevelReader(Client):
+    """A TagReader over HTTP."""
 
     async def ready(self) -> None:
         """Exchanges the token where that is due. Raises NotApplied or AuthRefused."""

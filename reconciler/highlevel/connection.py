@@ -18,8 +18,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from reconciler.core.model.api_limits import Quota, read_pause, read_quota
 from reconciler.core.model.errors import (
@@ -108,12 +107,7 @@ class Connection:
         )
         self._where = self._http.origin
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
         await self._http.close()
 
     async def ask(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> HttpAnswer:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 from reconciler.core.model.errors import ApiError, InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.people import PersonValue
-from reconciler.highlevel import ApiArguments, tell_absence
+from reconciler.highlevel import ApiArguments, Client, tell_absence
 from reconciler.highlevel.connection import Connection
 from reconciler.wire import SEARCH_PATH, contact_path
 from reconciler.wire_people import (
@@ -38,19 +37,8 @@ def connect_people(base_url: str, **arguments: Unpack[ApiArguments]) -> HighLeve
     return HighLevelPeople(Connection(base_url, **arguments))
 
 
-class HighLevelPeople:
+class HighLevelPeople(Client):
     """A PeopleReader over HTTP."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._connection.__aexit__(kind, error, trace)
 
     async def search_people(
         self, location: LocationId, cursor: tuple[Any, ...] | None, *, changed_since: Instant | None = None
