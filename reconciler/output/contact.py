@@ -21,7 +21,6 @@ from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Reason
 from reconciler.core.running.shortfalls import known_remedies
 from reconciler.output.blocks import (
-    ROWS,
     Block,
     Cell,
     Column,
@@ -36,8 +35,7 @@ from reconciler.output.blocks import (
     places,
     table,
 )
-from reconciler.output.charts import Chart
-from reconciler.output.document import report_document
+from reconciler.output.document import Document, report_document
 from reconciler.output.log import batch_rows
 
 
@@ -63,10 +61,6 @@ class ContactStory:
             return next((run for run, batch in reversed(self.trail) if batch.ended == at), "")
         # an observation is older than the run that took it in
         return next((run.id for run in self.runs if (run.ended or run.header.started) >= at), "")
-
-
-def contact_view(stories: Sequence[ContactStory], *, most: int | None = ROWS) -> View:
-    return View("Contact", tuple(_story_section(story, most) for story in stories))
 
 
 def _story_section(story: ContactStory, most: int | None) -> Section:
@@ -162,13 +156,13 @@ def _trail_row(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class ContactDocument:
+class ContactDocument(Document):
     """The contact as known in each location, what the manifests declare, and its `trail`, the latest first."""
 
     locations: Sequence[ContactStory]
 
     def view(self, most: int | None) -> View:
-        return contact_view(self.locations, most=most)
+        return View("Contact", tuple(_story_section(story, most) for story in self.locations))
 
     def records(self) -> Records:
         """What was done on the contact, the latest first."""
@@ -183,9 +177,6 @@ class ContactDocument:
 
     def json(self) -> JsonObject:
         return report_document("contact", {"locations": list(map(_story_json, self.locations))})
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
 
     @staticmethod
     def schema() -> Schema:

@@ -48,8 +48,8 @@ class Document(Protocol):
     def json(self) -> JsonObject: ...
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        """Those of each section of the view, in its order."""
-        ...
+        """Those of each section of the view, in its order; empty where none is drawn."""
+        return ()
 
 
 def report_document(report: str, members: JsonObject) -> JsonObject:
@@ -161,7 +161,7 @@ def _block_texts(block: Block) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class FailureDocument:
+class FailureDocument(Document):
     """The error that ended a command, after the answer that was ready by then."""
 
     error: str
@@ -187,9 +187,6 @@ class FailureDocument:
 
     def json(self) -> JsonObject:
         return report_document("error", _FAILURE.write(self))
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
 
     @staticmethod
     def schema() -> Schema:

@@ -17,8 +17,7 @@ from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
 from reconciler.output.blocks import Cell, Column, Lines, Records, Section, Style, View, counted, read_columns, table
-from reconciler.output.charts import Chart
-from reconciler.output.document import report_document, view_records
+from reconciler.output.document import Document, report_document, view_records
 
 _FORMS = Forms(
     {
@@ -94,7 +93,7 @@ _DOCTOR_FORMS = Forms({Remark: JsonSpelling(members="subject verdict found=told 
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorDocument:
+class DoctorDocument(Document):
     examined: Sequence[Examined]
 
     def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
@@ -110,9 +109,6 @@ class DoctorDocument:
 
     def json(self) -> JsonObject:
         return report_document("doctor", _DOCTOR_FORMS.write(self))
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
 
     @staticmethod
     def schema() -> Schema:

@@ -31,8 +31,7 @@ from reconciler.output.blocks import (
     sample_cell,
     table,
 )
-from reconciler.output.charts import Chart
-from reconciler.output.document import report_document
+from reconciler.output.document import Document, report_document
 
 
 def _report_section(report: Refreshed, most: int | None) -> Section:
@@ -84,7 +83,7 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshDocument:
+class RefreshDocument(Document):
     locations: Sequence[Refreshed]
 
     def view(self, most: int | None) -> View:
@@ -102,9 +101,6 @@ class RefreshDocument:
 
     def json(self) -> JsonObject:
         return report_document("refresh", _FORMS.write(self))
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
 
     @staticmethod
     def schema() -> Schema:

@@ -16,7 +16,6 @@ from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.shortfalls import known_remedies
 from reconciler.output.blocks import (
-    ROWS,
     Block,
     Cell,
     Column,
@@ -34,13 +33,9 @@ from reconciler.output.blocks import (
     table,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import report_document, view_records
+from reconciler.output.document import Document, report_document, view_records
 
 _COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
-
-
-def state_view(snapshots: Sequence[LocationState], *, most: int | None = ROWS) -> View:
-    return View("State", tuple(_state_section(state, most) for state in snapshots))
 
 
 def _state_section(state: LocationState, most: int | None) -> Section:
@@ -86,11 +81,6 @@ _MOVES = {
 }
 
 
-def facts_view(snapshots: Sequence[LocationState]) -> View:
-    """Each location's state as a whole."""
-    return View("State", tuple(_facts_section(state) for state in snapshots))
-
-
 def _facts_section(state: LocationState) -> Section:
     held = counted(len(state.observed), "contact")
     verdict = Cell(f"{held}, {identity(state)}.", Style.STRONG)
@@ -122,7 +112,7 @@ class StateDocument:
     snapshots: Sequence[LocationState]
 
     def view(self, most: int | None) -> View:
-        return state_view(self.snapshots, most=most)
+        return View("State", tuple(_state_section(state, most) for state in self.snapshots))
 
     def records(self) -> Records:
         """No tags and no instant: never observed. `state import` does not take this for an export: it would take that
@@ -149,16 +139,16 @@ class StateDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class FactsDocument:
+class FactsDocument(Document):
     """Each location as a whole, and what it taught us."""
 
     snapshots: Sequence[LocationState]
 
     def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
-        return facts_view(self.snapshots)
+        return View("State", tuple(map(_facts_section, self.snapshots)))
 
     def records(self) -> Records:
-        return view_records(facts_view(self.snapshots))
+        return view_records(self.view(None))
 
     def json(self) -> JsonObject:
         return report_document(
@@ -170,9 +160,6 @@ class FactsDocument:
                 ]
             },
         )
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
 
     @staticmethod
     def schema() -> Schema:
