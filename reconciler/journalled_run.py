@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, read_unrecorded, unrecorded_document
@@ -66,9 +65,7 @@ class HeldLease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # a lease that is lost, or cannot be written, ends by itself
         for _ in range(2):
             with suppress(StateError):

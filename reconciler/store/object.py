@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.people_json import snapshots_document, status_text
@@ -72,9 +71,7 @@ class ObjectLocation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._replica.close()
 
     load_state = _from_replica(SqlLocation.load_state)

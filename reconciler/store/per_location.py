@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 from urllib.parse import quote, unquote
 
@@ -40,9 +39,7 @@ class StatePerLocation(Generic[Port_co]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._opened.close()
 
     def at(self, location: LocationId) -> Port_co:

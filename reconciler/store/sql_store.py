@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
@@ -22,6 +21,9 @@ from reconciler.store import leases, maintenance, people_tables, sql_journal, sq
 from reconciler.store.database import Database, Given, first
 from reconciler.store.pattern_table import Interning
 
+Arguments = TypeVarTuple("Arguments")
+T = TypeVar("T")
+
 
 class SqlState:
     """The states of all locations in one database."""
@@ -33,9 +35,7 @@ class SqlState:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.database.close()
 
     def at(self, location: LocationId) -> SqlLocation:
@@ -60,45 +60,35 @@ class SqlLocation:
         self._database, self._interning, self._location = database, interning, location
 
     def load_state(self) -> LocationState:
-        with self._database.reading():
-            return sql_reader.load_state(self._database, self._location)
+        return self._read(sql_reader.load_state, self._location)
 
     def read_runs(self) -> Sequence[RunRecord]:
-        with self._database.reading():
-            return sql_reader.read_runs(self._database, self._location)
+        return self._read(sql_reader.read_runs, self._location)
 
     def read_batches(self, run: str) -> Sequence[BatchRecord]:
-        with self._database.reading():
-            return sql_reader.read_batches(self._database, run)
+        return self._read(sql_reader.read_batches, run)
 
     def read_adopted(self, run: str) -> Mapping[ContactId, TagSet]:
-        with self._database.reading():
-            return sql_journal.read_adopted(self._database, run)
+        return self._read(sql_journal.read_adopted, run)
 
     def read_ending(self, run: str) -> RunEnding | None:
-        with self._database.reading():
-            return sql_journal.read_ending(self._database, run)
+        return self._read(sql_journal.read_ending, run)
 
     def read_trail(self, contact: ContactId) -> Sequence[tuple[str, BatchRecord]]:
-        with self._database.reading():
-            return sql_reader.read_trail(self._database, self._location, contact)
+        return self._read(sql_reader.read_trail, self._location, contact)
 
     def read_lease(self, now: Instant) -> Lease | None:
-        with self._database.reading():
-            return leases.held(self._database, self._location, now)
+        return self._read(leases.held, self._location, now)
 
     def read_snapshots(self) -> Mapping[SetName, Snapshot]:
-        with self._database.reading():
-            return people_tables.read_snapshots(self._database, self._location)
+        return self._read(people_tables.read_snapshots, self._location)
 
     def read_people(self) -> PeopleIndex:
-        with self._database.reading():
-            return people_tables.read_people(self._database, self._location)
+        return self._read(people_tables.read_people, self._location)
 
     def last_fence(self) -> int:
         """The highest fencing number so far, 0 before the first."""
-        with self._database.reading():
-            return leases.last_fence(self._database, self._location)
+        return self._read(leases.last_fence, self._location)
 
     def find_faults(self) -> Sequence[str]:
         with self._database.reading():
@@ -267,6 +257,10 @@ class SqlLocation:
         """As `replace_state`; makes no backup."""
         with self._holding(lease) as (database, number):
             maintenance.replace_all(database, self._interning, number, portable)
+
+    def _read(self, read: Callable[[Database, *Arguments], T], *arguments: *Arguments) -> T:
+        with self._database.reading():
+            return read(self._database, *arguments)
 
     @contextmanager
     def _changing(self) -> Iterator[Database]:
