@@ -19,7 +19,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.model.people import PeopleIndex
 from reconciler.store import open_reader, open_store
-from reconciler.store.postgres_url import address
+from reconciler.store.postgres import address
 from reconciler.store.schema import STEPS, VERSION
 from tests.build import HERE, tags
 from tests.extras import need
