@@ -4,7 +4,8 @@ location from its lease to its report, and all locations side by side.
 Law: sees core, wire, ports, the gate and the bracket of runs; no store, no client, no clock of its own.
 
 Rules
-1. A plan is refused as stale where it is of another lineage, or a run has carried it out already.
+1. A plan is refused as stale where it is of another lineage, or a run has carried it out already, or a pull has given
+   a set other contacts than the manifests were read with.
 2. An error is in the report of its location: the other locations go on.
 3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from reconciler.apply.books import LocationBook, RunProgress, name_recovery_files
@@ -23,8 +24,9 @@ from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
-from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Outcome
+from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import HeldContacts
@@ -117,6 +119,7 @@ async def _run_under_lease(
     # by the digest of the plan file, where there is one, later runs of the file find this one
     plan_file = options.proposal.plan if options.proposal else approved.plan
     _refuse_stale(options.proposed(plan.location) or plan, plan_file, held.store)
+    _refuse_newer_pull(options.snapshots.get(plan.location, {}), held)
     plan_options = options.options[plan.location]
     header = RunHeader(
         location=plan.location,
@@ -272,6 +275,17 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None
             raise StalePlan(
                 f"what run {run.id} sent of the plan is no longer known: its rows were given up",
                 hint="run plan again; the setting history_keep says how many runs keep their rows",
+            )
+
+
+def _refuse_newer_pull(snapshots: Mapping[SetName, Snapshot], held: HeldLease) -> None:
+    """Between the reading of the manifests and the lease a pull may have given a set other contacts."""
+    kept = held.store.read_snapshots() if snapshots else {}
+    for name, snapshot in snapshots.items():
+        if name not in kept or kept[name].contacts != snapshot.contacts:
+            raise StalePlan(
+                f"the plan is stale: contact set {name!r} of location {held.lease.location} was pulled since",
+                hint="plan again",
             )
 
 

@@ -18,8 +18,9 @@ from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord
 from reconciler.core.model.lease import Holder, Lease
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome, Rejection
+from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Ceiling, Proposal, ProposalDifference
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.plan import LocationPlan, PlanOptions
@@ -88,6 +89,8 @@ class ApplyOptions:
     """Whether the run may wait for the next day's quota."""
     proposal: Proposal | None = None
     """The plan file; the plan is the part of it that is needed now."""
+    snapshots: Mapping[LocationId, Mapping[SetName, Snapshot]] = field(default_factory=dict)
+    """Those of the state that `desired` goes by."""
 
     def proposed(self, location: LocationId) -> LocationPlan | None:
         """The plan file's part of a location."""

@@ -161,6 +161,7 @@ def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> App
         canary=request.canary,
         spill=request.spill,
         proposal=planned.proposal,
+        snapshots=session.list_snapshots(),
     )
 
 

@@ -161,6 +161,19 @@ class Session:
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
 
+    def list_snapshots(self) -> dict[LocationId, dict[SetName, Snapshot]]:
+        """The snapshots of the state that the sets were resolved by; none where these are files."""
+        if self.settings.snapshots:
+            return {}
+        return {
+            location: {
+                entry.name: entry.contacts.match.snapshot
+                for entry in sets
+                if isinstance(entry.contacts, ListedContacts) and entry.contacts.match and entry.contacts.match.snapshot
+            }
+            for location, sets in self.matched.items()
+        }
+
     def list_inactive_sets(self) -> list[str]:
         """A line for each set that does not declare now, and when it does."""
         return [
