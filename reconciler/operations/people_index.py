@@ -9,8 +9,10 @@ Law: holds no writer, and keeps nothing itself. Rules
 from __future__ import annotations
 
 import csv
+import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import StringIO
@@ -100,10 +102,23 @@ class ReadPeople:
     files: dict[str, PeopleFile] = field(default_factory=dict)
     """By the names of the sources, those that could be read."""
     rows: dict[str, PeopleRows] = field(default_factory=dict)
+    digests: dict[str, bytes] = field(default_factory=dict)
+    """Of the bytes of these files."""
     failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Why a file could not be read, in lines."""
     update: IndexUpdate = field(default_factory=IndexUpdate)
     requests: int = 0
+
+    @contextmanager
+    def open_again(self, source: PeopleSource) -> Iterator[BinaryIO]:
+        """A file that was read, for its values or other columns; raises InvalidInput where it is another one by now."""
+        try:
+            with source.open() as stream:
+                if _digest(stream) != self.digests[source.name]:
+                    raise CannotRead("it changed while people were read")
+                yield stream
+        except (CannotRead, OSError) as error:
+            raise _unreadable(source, error, hint="run it again") from None
 
     def list_remarks(self) -> tuple[str, ...]:
         """Sentences that a person should know of the reading."""
@@ -173,7 +188,7 @@ class PeopleReading:
                 match = _with_field_ids(source, fields)
                 normaliser = make_normaliser(match, source.place)
                 file = PeopleFile(source.path, source.place, match, normaliser, fingerprinter)
-                read.rows[source.name] = _read_rows(source, file)
+                read.digests[source.name], read.rows[source.name] = _read_rows(source, file)
                 read.files[source.name] = file
             except InvalidInput as error:
                 read.failures[source.name] = error.lines
@@ -197,22 +212,36 @@ class PeopleReading:
         for source in self.sources:
             if source.name in read.rows:
                 unknown = frozenset[Fingerprint]().union(*find_unknown(read.rows[source.name], index))
-                with source.open() as stream:
+                with read.open_again(source) as stream:
                     values |= dict.fromkeys(find_values(stream, read.files[source.name], unknown))
         return list(values)
 
 
-def _read_rows(source: PeopleSource, file: PeopleFile) -> PeopleRows:
+def _digest(stream: BinaryIO) -> bytes:
+    """Of all its bytes; the stream is at its start again."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    stream.seek(0)
+    return digest.digest()
+
+
+def _unreadable(source: PeopleSource, error: CannotRead | OSError, *, hint: str = "") -> InvalidInput:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return InvalidInput([Problem(source.place, f"contact file {source.path!r}: {reason}", "contact-file", hint=hint)])
+
+
+def _read_rows(source: PeopleSource, file: PeopleFile) -> tuple[bytes, PeopleRows]:
+    """The digest of the file, and its rows."""
     try:
         with source.open() as stream:
-            rows = read_people(stream, file)
+            digest, rows = _digest(stream), read_people(stream, file)
     except (CannotRead, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInput([Problem(source.place, f"contact file {source.path!r}: {reason}", "contact-file")]) from None
+        raise _unreadable(source, error) from None
     if not rows and not source.may_be_empty:
         hint = "if that is meant, say so: allow_empty: true"
         raise InvalidInput([Problem(source.place, f"{source.path} has no rows to match", "contact-file", hint=hint)])
-    return rows
+    return digest, rows
 
 
 def _with_field_ids(source: PeopleSource, fields: Sequence[CustomField]) -> Match:
@@ -262,14 +291,18 @@ def _make_fingerprint(read: ReadPeople) -> Callable[[PersonValue], Fingerprint |
     return make
 
 
+def refuse_existing(target: Path, *, replaces: bool = False) -> None:
+    # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
+    if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
+        raise UsageError(f"{target} is there already", hint="name another file, or remove it")
+
+
 def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, replaces: bool = False) -> None:
     """Writes a table of people, whole or not at all, readable by its owner alone.
 
     Raises UsageError where there is something already that it does not replace.
     """
-    # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
-    if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
-        raise UsageError(f"{target} is there already", hint="name another file, or remove it")
+    refuse_existing(target, replaces=replaces)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

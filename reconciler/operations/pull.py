@@ -33,12 +33,12 @@ from reconciler.core.planning.guard_sentences import explain_lifting, explain_pu
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
 from reconciler.loading.files import Directory
-from reconciler.loading.people_files import PeopleFile, read_full_rows
+from reconciler.loading.people_files import read_full_rows
 from reconciler.loading.snapshot_files import write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
-from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, write_rows
+from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, refuse_existing, write_rows
 from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.workspace import Session, refuse_missing_state
@@ -134,6 +134,8 @@ def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, 
         for location, sets in session.matched.items()
     }
     chosen = {location: sets for location, sets in chosen.items() if sets}
+    if request.unmatched is not None:
+        refuse_existing(request.unmatched)
     if request.unmatched is not None and sum(map(len, chosen.values())) != 1:
         raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
     return chosen
@@ -282,7 +284,8 @@ class _LocationPull:
         assert contacts.match is not None
         result = match_rows(read.rows[name], read.book.index, before)
         if self.request.unmatched is not None:
-            self._copy_unmatched(self.request.unmatched, result, read.files[name])
+            source = _make_source(contact_set, Directory(self.session.workspace.directory))
+            self._copy_unmatched(self.request.unmatched, result, source, read)
         guards = measure_pull(
             Pulled(name, result.counts, len(result.contacts), len(result.rematched)),
             before,
@@ -304,9 +307,9 @@ class _LocationPull:
             entry = replace(entry, size=len(result.contacts))
         return entry, Snapshot(result.contacts, as_of, contacts.match.source_digest, result.counts)
 
-    def _copy_unmatched(self, target: Path, result: MatchResult, file: PeopleFile) -> None:
-        with Directory(self.session.workspace.directory).open(file.match.file) as stream:
-            full = read_full_rows(stream, file)
+    def _copy_unmatched(self, target: Path, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:
+        with read.open_again(source) as stream:
+            full = read_full_rows(stream, read.files[source.name])
             # the file is read in the order in which it was matched
             rows = (cells for row, (_, cells) in enumerate(full.rows) if result.class_of(row) in UNMATCHED)
             write_rows(target, full.columns, rows)

@@ -15,7 +15,7 @@ from reconciler.core.model.names import ContactId, LocationId, Source
 from reconciler.core.model.people import Match, MatchKey, PeopleIndex, RowClass, ValueKind
 from reconciler.core.observing.pull_report import ResolvedFile, list_ambiguous, list_rows_aside
 from reconciler.core.running.pace import Pace
-from reconciler.loading.people_files import FullRows, PeopleFile, read_full_rows
+from reconciler.loading.people_files import FullRows, read_full_rows
 from reconciler.operations.api import LocationApi
 from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, write_rows
 from reconciler.operations.workspace import Workspace, rate_from
@@ -67,7 +67,7 @@ async def resolve_file(workspace: Workspace, request: ResolveRequest) -> Resolve
     if failure := read.failures.get(source.name):
         raise InvalidInput([Problem(source.place, "\n".join(failure), "contact-file")])
     result = match_rows(read.rows[source.name], read.book.index, None)
-    _write_contacts(request, result, read.files[source.name])
+    _write_contacts(request, result, source, read)
     return _make_report(location, request, result, read)
 
 
@@ -98,8 +98,9 @@ def _make_key(name: str, column: str) -> MatchKey:
     return MatchKey(ValueKind(kind), column or custom_field or kind, custom_field)
 
 
-def _write_contacts(request: ResolveRequest, result: MatchResult, file: PeopleFile) -> None:
-    with request.file.open("rb") as stream:
+def _write_contacts(request: ResolveRequest, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:
+    file = read.files[source.name]
+    with read.open_again(source) as stream:
         full = read_full_rows(stream, file)
         values = {key.column for key in file.match.keys}
         kept = [
