@@ -5,24 +5,19 @@ Rules
    is silently lost would be pruned, and a shifted column would tag the wrong contact.
 2. Blanks around an id do not count, empty lines do not count, an id given twice counts once.
 3. Streamed: memory holds the ids and one line.
-4. duckdb is imported only when a manifest names a .parquet file; it reads that one file, from an in-memory database
-   that may not load extensions; a row of Parquet has no line, its line is 0.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from reconciler.core.model.errors import InvalidInput, Problem
-from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, RowFilter, find_columns
+from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, Row, find_columns
 from reconciler.loading.file_tree import ENDINGS
 from reconciler.loading.files import (
     END_WITH_LF,
@@ -34,14 +29,9 @@ from reconciler.loading.files import (
     is_lfs_pointer,
     is_utf_16,
 )
+from reconciler.loading.parquet_files import read_parquet
 
 MAX_LINE = 1_048_576
-MOST_OF_A_POINTER = 1_024
-_BATCH = 50_000
-
-
-Row = tuple[int, Sequence[object]]
-"""The line of a row, and its cells in the columns that are asked for."""
 
 
 def read_table(stream: BinaryIO, request: FileRequest) -> ContactTable:
@@ -225,91 +215,3 @@ _READERS: Mapping[str, Callable[[Iterable[str], FileFaults], Iterator[Row]]] = {
     ".jsonl": _read_jsonl,
     ".txt": _read_id_lines,
 }
-
-
-def read_parquet(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
-    """The rows of a Parquet file."""
-    if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
-        raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
-    stream.seek(0)
-    try:
-        import duckdb
-    except ImportError:
-        raise _missing_extra(faults) from None
-    with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
-        try:
-            # its progress bar would go to stdout, in the midst of the command's answer
-            database.execute("SET enable_progress_bar = false")
-            yield from _select_rows(database, path, faults)
-        except duckdb.Error as error:
-            raise faults.fatal_error("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
-
-
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "threads": 2,
-}
-
-
-def _missing_extra(faults: FileFaults) -> InvalidInput:
-    request = faults.request
-    hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
-    return InvalidInput([Problem(request.source, f"{request.path} needs the extra [bulk]", "extra", hint=hint)])
-
-
-def _select_rows(database: Any, path: str, faults: FileFaults) -> Iterator[Row]:
-    request = faults.request
-    types = {name: kind for name, kind, *_ in database.execute(_DESCRIBE, [path]).fetchall()}
-    columns = find_columns(list(types), faults, line=0)
-    if request.every_column:
-        columns = tuple(types)
-        yield 0, columns
-    # duckdb filters before we see a row: that a column holds lists is known by its type
-    for row_filter in request.where:
-        if types[row_filter.column].endswith("[]") and not row_filter.contains:
-            faults.note_list(row_filter, 0)
-    tests = "".join(f" AND {_sql_condition(row_filter, types[row_filter.column])}" for row_filter in request.where)
-    cells = ", ".join(map(_sql_text if request.people else _quote_name, columns))
-    number, options = ("file_row_number + 1", ", file_row_number = true") if request.people else ("0", "")
-    query = f"SELECT {number}, {cells} FROM read_parquet(?{options}) WHERE true{tests}"
-    cursor = database.execute(query, [path, *(row_filter.text for row_filter in request.where)])
-    while batch := cursor.fetchmany(_BATCH):
-        for number, *row in batch:
-            yield number, row
-
-
-def _sql_text(name: str) -> str:
-    return f"CAST({_quote_name(name)} AS VARCHAR)"
-
-
-_DESCRIBE = "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM read_parquet(?))"
-
-
-def _sql_condition(row_filter: RowFilter, kind: str) -> str:
-    """The condition of a filter on a column of that type; its text is the parameter."""
-    column = _quote_name(row_filter.column)
-    if not row_filter.contains:
-        return f"CAST({column} AS VARCHAR) = ?"
-    if kind.endswith("[]"):
-        return f"list_contains(CAST({column} AS VARCHAR[]), ?)"
-    # text with commas or semicolons, parted as `list_items` parts a cell
-    return rf"regexp_matches(CAST({column} AS VARCHAR), '(^|[,;])\s*' || regexp_escape(?) || '\s*($|[,;])')"
-
-
-def _quote_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-@contextmanager
-def _on_disk(stream: BinaryIO) -> Iterator[str]:
-    """The file's own path where it has one, a copy's where it is held in memory."""
-    name = getattr(stream, "name", None)
-    if isinstance(name, str):
-        yield name
-        return
-    # duckdb reads from paths only
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as copy:
-        shutil.copyfileobj(stream, copy)
-        copy.flush()
-        yield copy.name

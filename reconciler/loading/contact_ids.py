@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
+from reconciler.core.model.people import RowFilter
 from reconciler.loading.fields import id_fault, repetition_message
 
+Row = tuple[int, Sequence[object]]
+"""The line of a row, and its cells in the columns that are asked for."""
 LISTED = 5
 _OF_ADDRESSES = ("email", "e_mail", "mail", "email_address", "e_mail_address", "mail_address")
 DEFAULT_COLUMNS = ("contact_id", "Contact Id", "id")
@@ -26,24 +29,17 @@ _NUMBER = re.compile(r"'?[+＋]?[\d\s().\-/]{5,}")
 """A phone number, or another one that is long enough to tell a person by it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowFilter:
-    """A condition on a column: its text, or an item of its list, equals `text`."""
+def lets_pass(row_filter: RowFilter, value: object) -> bool:
+    """Whether a value of a JSON row, or a cell of a table, meets the condition."""
+    text = row_filter.text
+    return text in list_items(value) if row_filter.contains else json_text(value) == text
 
-    column: str
-    text: str
-    contains: bool = False
-    """Whether the column holds a list that must have the text among its items."""
 
-    def lets_pass(self, value: object) -> bool:
-        """Whether a value of a JSON row, or a cell of a table, meets the condition."""
-        return self.text in list_items(value) if self.contains else json_text(value) == self.text
-
-    def holds_list(self, value: object) -> bool:
-        """Whether the filter would let the value pass if it asked for a list that holds its text."""
-        # `where: {Tags: vip}` silently finds only contacts with this tag alone: worth a warning
-        many = isinstance(value, list) or (isinstance(value, str) and _PARTED.search(value) is not None)
-        return not self.contains and many and self.text in list_items(value)
+def asks_for_list(row_filter: RowFilter, value: object) -> bool:
+    """Whether the filter would let the value pass if it asked for a list that holds its text."""
+    # `where: {Tags: vip}` silently finds only contacts with this tag alone: worth a warning
+    many = isinstance(value, list) or (isinstance(value, str) and _PARTED.search(value) is not None)
+    return not row_filter.contains and many and row_filter.text in list_items(value)
 
 
 def list_items(value: object) -> list[str]:
@@ -110,9 +106,9 @@ class FileFaults:
         """Whether a row meets all filters; counts lists that hold the text of a filter that asks for the text alone."""
         meets = True
         for row_filter, value in values:
-            if not row_filter.lets_pass(value):
+            if not lets_pass(row_filter, value):
                 meets = False
-                if row_filter.holds_list(value):
+                if asks_for_list(row_filter, value):
                     self.note_list(row_filter, line)
         return meets
 

@@ -200,6 +200,7 @@ _BOM = "\ufeff"
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\x00[\t\n\r -~]\x00|\x00[\t\n\r -~]\x00[\t\n\r -~]")
 """How UTF-16 begins: with its byte order mark, or with two characters of ASCII."""
 
+MOST_OF_A_POINTER = 1_024
 _LFS = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/")
 
 UTF_16 = "this is UTF-16, which some programs call Unicode"

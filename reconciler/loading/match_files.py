@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from reconciler.core.model.errors import Problem
-from reconciler.core.model.people import Match, MatchKey, RowCondition, Snapshot, ValueKind
+from reconciler.core.model.people import Match, MatchKey, RowFilter, Snapshot, ValueKind
 from reconciler.loading import mistakes
-from reconciler.loading.contact_files import MOST_OF_A_POINTER, read_header, read_rows, text_lines
-from reconciler.loading.contact_ids import FileFaults, FileRequest, RowFilter, find_columns
+from reconciler.loading.contact_files import read_header, read_rows, text_lines
+from reconciler.loading.contact_ids import FileFaults, FileRequest, find_columns
 from reconciler.loading.file_tree import ENDINGS
-from reconciler.loading.files import LFS, LFS_ELSEWHERE, is_lfs_pointer
+from reconciler.loading.files import LFS, LFS_ELSEWHERE, MOST_OF_A_POINTER, is_lfs_pointer
 from reconciler.loading.models import FileContacts, ListFilter
 from reconciler.loading.nodes import Mapping
 
@@ -34,9 +34,7 @@ def read_match(
     match = Match(
         file=name,
         keys=tuple(_match_keys(model, node)),
-        where=tuple(
-            RowCondition(row_filter.column, row_filter.text, row_filter.contains) for row_filter in request.where
-        ),
+        where=request.where,
         region=model.region or "",
         max_age_ms=model.max_age,
         snapshot=snapshot,

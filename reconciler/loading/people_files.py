@@ -22,7 +22,7 @@ from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import Fingerprint, Match, PersonValue, ValueKind
 from reconciler.loading.contact_files import read_cells, read_every_column
-from reconciler.loading.contact_ids import FileFaults, FileRequest, RowFilter, json_text
+from reconciler.loading.contact_ids import FileFaults, FileRequest, json_text
 
 _PHONE = re.compile(r"[+＋]?[\d\s().\-‐‑‒–/]+")
 
@@ -44,7 +44,7 @@ class PeopleFile:
     def request(self) -> FileRequest:
         """What is asked of the table."""
         columns = tuple(key.column for key in self.match.keys)
-        return FileRequest(self.path, self.source, None, tuple(RowFilter(*each) for each in self.match.where), columns)
+        return FileRequest(self.path, self.source, None, self.match.where, columns)
 
 
 def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:

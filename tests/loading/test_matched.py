@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, parse_instant
-from reconciler.core.model.people import Match, MatchCounts, MatchKey, RowCondition, Snapshot, ValueKind
+from reconciler.core.model.people import Match, MatchCounts, MatchKey, RowFilter, Snapshot, ValueKind
 from reconciler.core.model.settings import Settings
 from reconciler.loading import FileTree, load
 from reconciler.loading.snapshot_files import write_snapshot
@@ -60,7 +60,7 @@ def test_keys_are_in_the_order_written() -> None:
         MatchKey(ValueKind.EMAIL, "mail"),
     )
     assert (match.file, match.region, match.max_age_ms) == ("people.csv", "DE", 90 * 60_000)
-    assert match.where == (RowCondition("plan", "gold", False), RowCondition("Tags", "vip", True))
+    assert match.where == (RowFilter("plan", "gold", False), RowFilter("Tags", "vip", True))
 
 
 def test_the_digest_tells_whether_a_pull_would_match_otherwise() -> None:

@@ -18,7 +18,7 @@ from reconciler.core.manifests.match import CLASSES, find_unknown, match_rows
 from reconciler.core.manifests.people_values import NO_VALUE, Fingerprinter, Normaliser
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Source
-from reconciler.core.model.people import Fingerprint, Match, MatchKey, PeopleIndex, RowCondition, ValueKind
+from reconciler.core.model.people import Fingerprint, Match, MatchKey, PeopleIndex, RowFilter, ValueKind
 from reconciler.loading.people_files import (
     PeopleFile,
     find_values,
@@ -35,12 +35,12 @@ NUMBER = MatchKey(ValueKind.FIELD, "number", "f1")
 KEY = Fingerprinter(b"0123456789abcdef")
 
 
-def people_file(name: str, *keys: MatchKey, where: tuple[RowCondition, ...] = ()) -> PeopleFile:
+def people_file(name: str, *keys: MatchKey, where: tuple[RowFilter, ...] = ()) -> PeopleFile:
     match = Match(name, keys or (MAIL,), where)
     return PeopleFile(name, PLACE, match, Normaliser(), KEY)
 
 
-def emails(name: str, data: bytes, *, where: tuple[RowCondition, ...] = ()) -> list[tuple[int, str]]:
+def emails(name: str, data: bytes, *, where: tuple[RowFilter, ...] = ()) -> list[tuple[int, str]]:
     """The line and the address of each row, empty where it has none that is sound."""
     file = people_file(name, where=where)
     rows = read_people(io.BytesIO(data), file)
@@ -65,9 +65,9 @@ def test_rows_are_read_from_every_kind_of_table() -> None:
 
 def test_rows_that_do_not_meet_the_filters_do_not_count() -> None:
     data = b"mail,plan\na@x,gold\nb@x,free\n"
-    assert emails("p.csv", data, where=(RowCondition("plan", "gold", False),)) == [(2, "a@x")]
+    assert emails("p.csv", data, where=(RowFilter("plan", "gold", False),)) == [(2, "a@x")]
     lists = b'{"mail": "a@x", "tags": ["vip", "new"]}\n{"mail": "b@x", "tags": []}\n'
-    assert emails("p.jsonl", lists, where=(RowCondition("tags", "vip", True),)) == [(1, "a@x")]
+    assert emails("p.jsonl", lists, where=(RowFilter("tags", "vip", True),)) == [(1, "a@x")]
 
 
 def test_a_cell_that_is_no_text_holds_no_address() -> None:
@@ -128,7 +128,7 @@ def test_rows_are_read_again_with_all_their_columns(
 
 
 def test_rows_that_are_read_again_meet_the_same_filters() -> None:
-    file = people_file("p.csv", where=(RowCondition("plan", "gold", False),))
+    file = people_file("p.csv", where=(RowFilter("plan", "gold", False),))
     data = b"mail,plan\na@x,free\nb@x,gold\nc@x,gold\n"
     result = match_rows(read_people(io.BytesIO(data), file), PeopleIndex(), None)
     copied = zip(result.classes, read_full_rows(io.BytesIO(data), file).rows, strict=True)
@@ -273,7 +273,7 @@ def test_people_are_read_from_parquet_by_the_number_of_the_row() -> None:
         query = f"SELECT * FROM (VALUES {rows}) AS people(mail, plan, number)"
         duckdb.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
         data = path.read_bytes()
-    file = people_file("p.parquet", *keys, where=(RowCondition("plan", "gold", False),))
+    file = people_file("p.parquet", *keys, where=(RowFilter("plan", "gold", False),))
     people = read_people(io.BytesIO(data), file)
     assert list(people.lines) == [1, 2, 4]
     assert list(people.by_row()) == [

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Source
+from reconciler.core.model.people import RowFilter
 from reconciler.loading.contact_files import read_rows, read_table, text_lines
-from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, RowFilter
+from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest
 from tests.extras import need
 
 ASKED = Source("m.yaml", 3, 5)

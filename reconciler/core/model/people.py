@@ -60,13 +60,13 @@ class MatchKey:
     """The custom field's key or id, for a value of one."""
 
 
-class RowCondition(NamedTuple):
-    """A condition on a column of the file."""
+class RowFilter(NamedTuple):
+    """A condition on a column of a file: its text, or an item of its list, equals `text`."""
 
     column: str
     text: str
-    contains: bool
-    """Whether the column holds a list that must have the text among its items; else it must have the text alone."""
+    contains: bool = False
+    """Whether the column holds a list that must have the text among its items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Match:
     file: str
     """The file's name in the tree of manifests."""
     keys: tuple[MatchKey, ...]
-    where: tuple[RowCondition, ...] = ()
+    where: tuple[RowFilter, ...] = ()
     region: str = ""
     """The country, as `DE`, of phone numbers that are written without one."""
     max_age_ms: int | None = None
