@@ -1,4 +1,4 @@
-"""Sets whose people are matched, as a user plans by them: by the snapshot of a pull alone, and not without one."""
+"""Sets whose people are matched, as a user plans by them: by the snapshot of a pull alone (contract 3.12, 4.8)."""
 
 from __future__ import annotations
 

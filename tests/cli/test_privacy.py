@@ -1,4 +1,4 @@
-"""No address of a person leaves the file that names it: a thousand of them, every command, every format.
+"""Invariant 17: no address of a person leaves the file that names it: a thousand, every command, every format.
 
 All e-mail addresses have one mark in them and all phone numbers begin alike, so that a scanner finds each wherever it
 is, and it is shown to find those that are planted. The files of people and the emulated CRM have them by right.

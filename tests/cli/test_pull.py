@@ -85,6 +85,7 @@ def test_phones_and_custom_fields_match_too(reconciler: Command, people: Callabl
 
 
 def test_a_second_pull_changes_nothing(reconciler: Command, people: Callable[..., None]) -> None:
+    """As contract 3.15 has it."""
     people(range(12))
     assert reconciler("pull").code == 0
     again = reconciler("pull")
@@ -116,6 +117,7 @@ def test_too_many_unmatched_rows_are_refused(reconciler: Command, people: Callab
 
 
 def test_every_row_ends_in_one_class(reconciler: Command, people: Callable[..., None], world: World) -> None:
+    """As contract 3.13 has it."""
     # two contacts have the address of person 3, as in a location that allows duplicates
     world.change_person(contact_id(4), replace(person(4), email="person3@example.com"), now=Instant(1))
     people([*range(24), 5], extra="nobody@example.com,, no-address,,")
@@ -135,6 +137,7 @@ def test_every_row_ends_in_one_class(reconciler: Command, people: Callable[..., 
 
 
 def test_not_found_is_not_left(reconciler: Command, people: Callable[..., None], world: World) -> None:
+    """As contract 3.14 has it."""
     people(range(12))
     assert reconciler("pull").code == 0
     # the address is another one by now; that the contact is gone is not said by anybody

@@ -27,7 +27,7 @@ PORT = 8787
 ANY = "…"
 
 VARIES = (
-    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?Z"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z"), "TIME"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "DIGEST"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "LINEAGE"),
     (re.compile(r"\b(?:[0-9a-f]{40}|[0-9a-f]{12})\b|(?<=run )[0-9a-f]{8}\b"), "ID"),

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.names import ContactId, Tag, TagSet, parse_instant
+from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, parse_instant
+from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.loading import load
@@ -36,7 +37,9 @@ COMMAND = "$ reconciler plan manifests"
 def text(*, colour: bool) -> str:
     """What the command prints."""
     with chdir(ROOT):
-        loaded = load(Path("manifests"), environment={}, flags={}, now=NOW)
+        loaded = load(
+            Path("manifests"), environment={}, flags={}, now=NOW, find_snapshots=lambda *_: {SetName("vip"): _pulled()}
+        )
     shared, authority = loaded.settings.rules, loaded.settings.authority
     desired = resolve(loaded.manifests, now=NOW, shared_rules=shared, authority=authority)
     snapshot = LocationState(desired.location, "6f1c8c4e-0000-4000-8000-000000000000", 41, state_of(_world(desired)))
@@ -44,6 +47,12 @@ def text(*, colour: bool) -> str:
     return render_text(
         name_in_view(PlanDocument(plan).view(), {desired.location: "Acme Outdoor"}), colour=colour, width=WIDTH
     )
+
+
+def _pulled() -> Snapshot:
+    """The VIPs as a pull found them: one of thirty customers, the first twenty."""
+    rows = (ROOT / "manifests" / "contacts" / "customers.csv").read_text(encoding="utf-8").splitlines()[1:601:30]
+    return Snapshot(tuple(sorted(ContactId(row.partition(",")[0]) for row in rows)), NOW, "")
 
 
 def _world(desired: Desired) -> dict[ContactId, ContactState]:

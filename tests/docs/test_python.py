@@ -10,15 +10,29 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
+from reconciler.core.model.names import Instant
 from reconciler.operations.plan import make_plan
 from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox.people import Person
+from reconciler.sandbox.world import World
+from tests.cli.conftest import contact_id
 from tests.docs.pages import ROOT
 
 PAGE = ROOT / "docs" / "python.md"
 STEP = re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", re.M | re.S)
 FILE = re.compile(r'^```yaml title="([^"]+)"\n(.*?)^```', re.M | re.S)
 PROMISED = re.compile(r"^\| `(\w+)` \| (`.*`) \|$", re.M)
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """Two of its contacts have the e-mail addresses that the page names."""
+    for number, name in ((5, "finn"), (6, "gret")):
+        world.change_person(contact_id(number), Person(f"{name}@example.com"), now=Instant(1))
+    return world
 
 
 def test_every_block_prints_what_stands_below_it(project: Path) -> None:
