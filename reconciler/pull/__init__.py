@@ -5,15 +5,16 @@ Rules
    says nothing of a deletion: after some days, or where other values are asked for, all are read again.
 2. Where fewer requests look up the values one by one than read all contacts, they are looked up: by the request that
    the location is found to answer for a contact that it has shown.
-3. A contact of an earlier snapshot that the reading did not show is read by id: only the API's word on it proves it
-   gone. Ten in a row that are not there end that, and are not believed: then the cause is not the contacts.
+3. A contact of an earlier snapshot that the reading did not show is read by id, and so is one whose value another
+   contact is shown with: only the API's word on it proves it gone. Ten in a row that are not there end that, and are
+   not believed: then the cause is not the contacts.
 4. Readings are handed on lot by lot: only those under way are lost where a pull is ended.
 5. The cost is reported before the first request that could be saved. No value of a person is part of a report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -81,7 +82,7 @@ class IndexUpdate:
     one_only: bool = False
     """Whether a look-up shows one contact, also where several have the value."""
     gone: tuple[ContactId, ...] = ()
-    """Contacts of the snapshots before that are proven gone."""
+    """Contacts that the index or a snapshot had, and that are proven gone."""
     unproven: int = 0
     """Contacts of the snapshots before that were not shown, and are not proven gone."""
 
@@ -176,9 +177,18 @@ class _Update:
             return False
         scan = await self._read_pages(first, since)
         self.update.incomplete = scan.why_incomplete
+        await self._read_missing(sorted(self._find_rivals(scan.shown)))
         if not scan.why_incomplete:
             self._keep(PeopleLot(replace(self.book.status, read_until=began)))
         return True
+
+    def _find_rivals(self, shown: Set[ContactId]) -> set[ContactId]:
+        """The contacts that were not shown, each the only other one with a value of a contact that was.
+
+        One that was deleted and created anew is shown as the new one, and nothing tells that the old one is gone.
+        """
+        pairs = [contacts for contacts in self.book.index.current.values() if len(contacts) == 2]
+        return {contact for pair in pairs if shown & set(pair) for contact in pair if contact not in shown}
 
     async def _read_pages(self, page: PeoplePage, changed_since: Instant | None = None) -> Scan:
         scan, people, number = Scan(self.gate.location), dict[ContactId, frozenset[Fingerprint]](), 0
@@ -215,7 +225,8 @@ class _Update:
 
     async def _read_missing(self, contacts: Sequence[ContactId]) -> None:
         """Reads by id the contacts that were not shown, where they are few enough."""
-        self.update.unproven += len(contacts)
+        unproven = self.wanted.contacts.intersection(contacts)
+        self.update.unproven += len(unproven)
         if not 0 < len(contacts) <= MOST_BY_ID:
             return
         self._report_cost("get", len(contacts))
@@ -225,7 +236,7 @@ class _Update:
                 return
             self._keep(PeopleLot(self._status(), readings.people, frozenset(readings.gone)))
             self.update.gone += tuple(sorted(readings.gone))
-            self.update.unproven -= len(readings.gone) + len(readings.people)
+            self.update.unproven -= len(unproven & (readings.gone.keys() | readings.people.keys()))
 
     async def _look_up(self, values: Sequence[PersonValue], sample: Sequence[PersonRead]) -> bool:
         """Looks up each value; False where the location does not answer for each kind of them."""
@@ -233,18 +244,18 @@ class _Update:
         if LookUp.NONE in methods.values() or not all(can_look_up(value.text) for value in values):
             return False
         self._report_cost("look-up", len(values))
-        missed: list[PersonValue] = []
+        shown = set[ContactId]()
         for start in range(0, len(values), LOT):
             readings = await look_up(self.services, values[start : start + LOT], methods)
             self._keep(PeopleLot(self._status(), readings.people))
-            missed += readings.missed
+            shown |= readings.people.keys()
             self.update.looked_up = min(start + LOT, len(values))
             self.gate.report(Read(self.gate.location, self.update.looked_up, len(values)))
         self.update.one_only = LookUp.DUPLICATE in methods.values()
-        # found by an earlier pull and not by this one: the look-up may have missed it
+        # found by an earlier pull and not by this one: the look-up may have missed it, or it has the value no more
         current = self.book.index.current
-        found_before = {contact for value in missed for contact in current.get(self._fingerprint(value), ())}
-        await self._read_missing(sorted(found_before))
+        found_before = {contact for value in values for contact in current.get(self._fingerprint(value), ())}
+        await self._read_missing(sorted(found_before - shown))
         return True
 
     def _fingerprint(self, value: PersonValue) -> Fingerprint:

@@ -57,8 +57,6 @@ class SingleReadings:
     people: dict[ContactId, Values] = field(default_factory=dict)
     gone: dict[ContactId, None] = field(default_factory=dict)
     """Contacts that are not there, by the API's word."""
-    missed: list[PersonValue] = field(default_factory=list)
-    """Values that no contact was found by."""
     absent_in_a_row: int = 0
 
     @property
@@ -105,8 +103,6 @@ async def _look_up_one(
 ) -> None:
     people = await _find(services, value, methods[value.kind])
     readings.people |= {person.id: services.fingerprints(person) for person in people}
-    if not people:
-        readings.missed.append(value)
 
 
 async def _find(services: PullServices, value: PersonValue, method: LookUp) -> Sequence[PersonRead]:

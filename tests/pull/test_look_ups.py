@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.model.people import LookUp, RowClass, ValueKind
 from reconciler.sandbox.assumptions import DuplicateSearch
 from tests.build import contact, name, person
-from tests.pull.stage import EMAIL, NUMBER, PHONE, Stage
+from tests.pull.stage import EMAIL, NUMBER, PHONE, Stage, dated
 from tests.pull.test_index import addresses, crowd
 
 PHONES = [f"+4420794600{nth:02}" for nth in range(4)]
@@ -136,3 +136,43 @@ def test_a_look_up_that_misses_a_contact_that_is_there_keeps_it() -> None:
     stage.transport.answers = hide  # type: ignore[assignment]
     pulled = stage.pull("ann@example.com", "bob@example.com")
     assert name("bob") in pulled.contacts
+
+
+def test_an_address_that_moved_since_it_was_looked_up_is_of_its_new_contact() -> None:
+    stage = a_large_stage(search_lag_ms=0)
+    assert stage.pull("ann@example.com").contacts == (name("ann"),)
+    stage.give("ann", person("ann.new@example.com"))
+    stage.give("bob", person("ann@example.com"))
+    pulled = stage.pull("ann@example.com")
+    # who had it is read by id: without that the address would be of two
+    assert pulled.classes == [RowClass.MATCHED]
+    assert pulled.contacts == (name("bob"),)
+    (changed,) = pulled.result.rematched
+    assert (changed.former, changed.current) == (name("ann"), name("bob"))
+
+
+def test_a_contact_that_was_deleted_and_created_anew_is_matched_by_the_changes() -> None:
+    stage = Stage(*crowd(30), search_lag_ms=0)
+    rows = addresses(range(20))
+    stage.pull(*rows, full=True)
+    stage.wait(minutes=10)
+    stage.world.delete(name("c00004x"), now=stage.clock.now())
+    new = contact("new", person=person("c4@example.com"))
+    stage.world.put(dated(new, stage.clock.now()), now=stage.clock.now())
+    pulled = stage.pull(*rows)
+    assert not pulled.read.update.scanned
+    assert pulled.read.update.gone == (name("c00004x"),)
+    assert name("new") in pulled.contacts
+    assert name("c00004x") not in pulled.contacts
+    assert pulled.count("by_id") == 1
+
+
+def test_an_address_of_many_has_nobody_read_by_id() -> None:
+    shared = [contact(f"s{nth}x", person=person("office@example.com")) for nth in range(5)]
+    stage = Stage(*shared, search_lag_ms=0)
+    stage.pull("office@example.com", full=True)
+    stage.wait(minutes=10)
+    stage.give("s0x", person("office@example.com s0@example.com"))
+    pulled = stage.pull("office@example.com")
+    assert pulled.classes == [RowClass.AMBIGUOUS]
+    assert pulled.count("by_id") == 0

@@ -105,7 +105,7 @@ class PulledLocation:
     looked_up: int = 0
     """Values that were looked up one by one."""
     gone: tuple[ContactId, ...] = ()
-    """Contacts of the snapshots before that are proven gone."""
+    """Contacts that the index or a snapshot had, and that are proven gone."""
     remarks: tuple[str, ...] = ()
     """Sentences that a person should know: a search that was not complete, a key that is kept with the state."""
     is_kept: bool = True
