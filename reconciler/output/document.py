@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.formats.plan_json import FORMAT_VERSION
@@ -55,6 +55,20 @@ class Document(Protocol):
 def report_document(report: str, members: JsonObject) -> JsonObject:
     """A report of that name. A plan is none: it is a file that `apply` takes."""
     return {"format_version": FORMAT_VERSION, "report": report, **members}
+
+
+class DerivedDocument:
+    """The JSON of a report whose members and schema derive from the fields of its class."""
+
+    report: ClassVar[str]
+    forms: ClassVar[Forms]
+
+    def json(self) -> JsonObject:
+        return report_document(self.report, self.forms.write(self))
+
+    @classmethod
+    def schema(cls) -> Schema:
+        return cls.forms.members(cls)
 
 
 def no_provenance() -> Provenance | None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from typing import ClassVar
 
-from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.shapes import Forms, JsonSpelling
-from reconciler.core.model import JsonObject
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
 from reconciler.output.blocks import Cell, Column, Lines, Records, Section, Style, View, counted, read_columns, table
-from reconciler.output.document import Document, report_document, view_records
+from reconciler.output.document import DerivedDocument, Document, view_records
 
 _FORMS = Forms(
     {
@@ -30,17 +30,13 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemList:
+class ProblemList(DerivedDocument):
     """The problems that `validate` found."""
 
+    report: ClassVar = "problems"
+    forms: ClassVar = _FORMS
+
     problems: Sequence[Problem]
-
-    def json(self) -> JsonObject:
-        return report_document("problems", _FORMS.write(self))
-
-    @staticmethod
-    def schema() -> Schema:
-        return _FORMS.members(ProblemList)
 
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
@@ -93,7 +89,10 @@ _DOCTOR_FORMS = Forms({Remark: JsonSpelling(members="subject verdict found=told 
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorDocument(Document):
+class DoctorDocument(DerivedDocument, Document):
+    report: ClassVar = "doctor"
+    forms: ClassVar = _DOCTOR_FORMS
+
     examined: Sequence[Examined]
 
     def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
@@ -106,13 +105,6 @@ class DoctorDocument(Document):
 
     def records(self) -> Records:
         return view_records(self.view(None))
-
-    def json(self) -> JsonObject:
-        return report_document("doctor", _DOCTOR_FORMS.write(self))
-
-    @staticmethod
-    def schema() -> Schema:
-        return _DOCTOR_FORMS.members(DoctorDocument)
 
 
 def settings_view(settings: Settings, tokens: Mapping[LocationId, bool]) -> View:

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import ClassVar
 
-from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.shapes import Forms, JsonSpelling
-from reconciler.core.model import JsonObject
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.situation import OlderRows
@@ -31,7 +30,7 @@ from reconciler.output.blocks import (
     sample_cell,
     table,
 )
-from reconciler.output.document import Document, report_document
+from reconciler.output.document import DerivedDocument, Document
 
 
 def _report_section(report: Refreshed, most: int | None) -> Section:
@@ -83,7 +82,10 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshDocument(Document):
+class RefreshDocument(DerivedDocument, Document):
+    report: ClassVar = "refresh"
+    forms: ClassVar = _FORMS
+
     locations: Sequence[Refreshed]
 
     def view(self, most: int | None) -> View:
@@ -98,10 +100,3 @@ class RefreshDocument(Document):
         for report in self.locations:
             for contact, why in chain(report.gone.items(), report.unread.items()):
                 yield report.location, report.run, contact, why
-
-    def json(self) -> JsonObject:
-        return report_document("refresh", _FORMS.write(self))
-
-    @staticmethod
-    def schema() -> Schema:
-        return _FORMS.members(RefreshDocument)

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 from reconciler.core.formats.journal_json import SHORTFALL
-from reconciler.core.formats.json_forms import Count, Schema
+from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.shapes import Forms, JsonSpelling
-from reconciler.core.model import JsonObject
 from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
@@ -38,7 +38,7 @@ from reconciler.output.blocks import (
     totals,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import report_document
+from reconciler.output.document import DerivedDocument, Document
 
 
 def _report_section(report: LocationReport, most: int | None) -> Section:
@@ -194,8 +194,11 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class RunDocument:
+class RunDocument(DerivedDocument, Document):
     """The runs of an apply or a revert, one a location."""
+
+    report: ClassVar = "run"
+    forms: ClassVar = _FORMS
 
     locations: Sequence[LocationReport]
 
@@ -209,15 +212,8 @@ class RunDocument:
             "How it ended", columns, lambda: (row for report in self.locations for row in _report_rows(report))
         )
 
-    def json(self) -> JsonObject:
-        return report_document("run", _FORMS.write(self))
-
     def charts(self) -> Sequence[tuple[Chart, ...]]:
         return [outcome_charts(report.pairs.items()) for report in self.locations]
-
-    @staticmethod
-    def schema() -> Schema:
-        return _FORMS.members(RunDocument)
 
 
 def _report_rows(report: LocationReport) -> Iterator[Row]:
