@@ -19,9 +19,9 @@ from reconciler.core.model.contact_state import ContactReading, ContactState, Ob
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import Holder, Lease
-from reconciler.core.model.names import ContactId, Instant, TagSet
+from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
-from reconciler.core.model.state_fields import build_state, written_fields
+from reconciler.core.model.state_fields import assume_unconfirmed, build_state, written_fields
 from reconciler.store.database import Undecodable, decoding
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def decode(content: bytes) -> Call:
     older = document["format"] < UNCONFIRMED
     # in order: a value refers to values before it
     for written in document["values"]:
-        values.append(_carry_value(_make_value(written, values)) if older else _make_value(written, values))
+        values.append(_make_value(written, values, older=older))
     arguments = tuple(_read_value(argument, values) for argument in document["arguments"])
     if older and document["method"] == "intend":
         arguments = _carry_intent(*arguments)
@@ -145,30 +145,23 @@ def _fields_of(value: Any) -> dict[str, object]:
     }
 
 
-def _make_value(written: Any, values: list[Any]) -> Any:
+def _make_value(written: Any, values: list[Any], *, older: bool) -> Any:
     if "set" in written:
         return frozenset(written["set"])
     fields = {name: _read_value(field, values) for name, field in written["fields"].items()}
     made = CLASSES[written["class"]]
-    return build_state(fields) if made is ContactState else made(**fields)
-
-
-def _carry_value(value: Any) -> Any:
-    """A value of an older format, which did not say whether a tag in doubt was ever observed."""
-    return _with_unconfirmed(value, value.doubtful) if isinstance(value, ContactState) else value
-
-
-def _with_unconfirmed(state: ContactState, tags: TagSet) -> ContactState:
-    return dataclasses.replace(state, ledger=dataclasses.replace(state.ledger, unconfirmed=tags & state.ledger.tags))
+    if made is not ContactState:
+        return made(**fields)
+    return build_state(fields | {"unconfirmed": None} if older else fields)
 
 
 def _carry_intent(
     lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
 ) -> tuple[Any, ...]:
-    """An intent of an older format: the tags that it adds are in doubt from here on, until its answer is recorded."""
+    """An intent of an older format, with its adds as unconfirmed."""
     if batch.action is Action.ADD:
         added = frozenset(batch.tags)
-        changed = {contact: _with_unconfirmed(state, state.doubtful | added) for contact, state in changed.items()}
+        changed = {contact: assume_unconfirmed(state, added) for contact, state in changed.items()}
     return lease, run, batch, changed, now
 
 

@@ -140,14 +140,13 @@ def _field_readers(database: Database) -> Readers:
 
 
 def _state(row: Sequence[Any], readers: Readers) -> ContactState:
-    values: dict[str, Any] = {
-        name: value if value is None or read is None else read(value)
-        for (name, read), value in zip(readers, row, strict=True)
-    }
-    if values["unconfirmed"] is None:
-        # before schema version 4 states did not say whether a tag in doubt was ever observed
-        values["unconfirmed"] = values["doubt"] & values["ledger"]
-    return build_state(values)
+    # `unconfirmed` is NULL in rows of before schema version 4
+    return build_state(
+        {
+            name: value if value is None or read is None else read(value)
+            for (name, read), value in zip(readers, row, strict=True)
+        }
+    )
 
 
 def _reading_text(reading: ContactReading) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
@@ -12,6 +11,7 @@ from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.state_fields import assume_unconfirmed
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling, make_spelling
 from reconciler.store.database import Database, decoding, first
@@ -103,10 +103,9 @@ def read_doubts(database: Database, location: int, observed: ContactStates) -> d
     doubted: dict[ContactId, ContactState] = {}
     for contact, text, intended, unwritten in database.execute(_UNANSWERED, (location,)):
         tags, known = tags_of(text), doubted.get(contact) or observed[contact]
-        # an intent of before schema version 4 did not store them: its adds are unconfirmed until answered
+        # an intent of before schema version 4 did not store them
         if unwritten:
-            asked = known.ledger.unconfirmed | (tags & known.ledger.tags)
-            known = replace(known, ledger=replace(known.ledger, unconfirmed=asked))
+            known = assume_unconfirmed(known, tags)
         doubted[contact] = known.with_doubt(tags, intended)
     return doubted
 

@@ -122,8 +122,8 @@ def _read_contact(item: Mapping[str, Json]) -> ContactState:
         for field in FIELDS
         if field.name in item or field.stored.place <= FIRST_VERSION
     }
-    # before version 1.2 no state said whether a tag in doubt was ever seen: none of them counts as seen
-    return build_state({"unconfirmed": values["doubt"] & values["ledger"]} | values)
+    # before version 1.2 no state had it
+    return build_state({"unconfirmed": None} | values)
 
 
 def _sorted_table(key: Form[Any], value: Form[Any]) -> Form[Any]:

@@ -115,8 +115,13 @@ def written_fields(state: ContactState) -> dict[str, object]:
 
 
 def build_state(values: Mapping[str, object]) -> ContactState:
-    """The state of these fields, by name; one that is left out is empty. Raises ContradictoryState."""
-    given = values if len(values) == len(FIELDS) else {**_ALL_EMPTY, **values}
+    """The state of these fields, by name; one that is left out is empty. Raises ContradictoryState.
+
+    `unconfirmed` is None in older data, which did not say whether a tag was ever seen: no tag in doubt counts as seen.
+    """
+    given: Mapping[str, Any] = values if len(values) == len(FIELDS) else {**_ALL_EMPTY, **values}
+    if given["unconfirmed"] is None:
+        given = {**given, "unconfirmed": given["doubt"] & given["ledger"]}
     if faults := tuple(_find_faults(given)):
         raise ContradictoryState(faults)
     parts: list[Any] = [
@@ -124,6 +129,12 @@ def build_state(values: Mapping[str, object]) -> ContactState:
         for made, time, names in _MEMBERS
     ]
     return ContactState(*parts)
+
+
+def assume_unconfirmed(state: ContactState, added: TagSet) -> ContactState:
+    """The state behind an intent of older data, which did not say so: its adds are unconfirmed until answered."""
+    unconfirmed = state.ledger.unconfirmed | (added & state.ledger.tags)
+    return replace(state, ledger=replace(state.ledger, unconfirmed=unconfirmed))
 
 
 def _find_faults(given: Mapping[str, object]) -> Iterator[str]:
