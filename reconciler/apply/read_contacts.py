@@ -28,13 +28,7 @@ from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Outcome, Rejection
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pages
-from reconciler.core.running.doubt import (
-    Searches,
-    cheapest_searches,
-    provable_adds,
-    record_search_row,
-    searching_ms,
-)
+from reconciler.core.running.doubt import Searches, cheapest_searches, provable_adds, record_search_row, searching_ms
 from reconciler.request_gate import Halted, run_jobs
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead
 

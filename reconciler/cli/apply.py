@@ -12,14 +12,7 @@ from types import MappingProxyType
 import click
 
 from reconciler.cli.console import Console, read_line, stop_by_signals
-from reconciler.cli.options import (
-    Invocation,
-    common,
-    create_state_option,
-    group_options,
-    locking,
-    output,
-)
+from reconciler.cli.options import Invocation, common, create_state_option, group_options, locking, output
 from reconciler.cli.plan import find_exit_code, preview
 from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
 from reconciler.cli.report_file import reported

@@ -9,13 +9,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.options import (
-    Invocation,
-    common,
-    create_state_option,
-    manifests_argument,
-    output,
-)
+from reconciler.cli.options import Invocation, common, create_state_option, manifests_argument, output
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, UsageError

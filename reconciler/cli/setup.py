@@ -10,13 +10,7 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.cli.options import (
-    Invocation,
-    common,
-    locations_option,
-    manifests_argument,
-    output,
-)
+from reconciler.cli.options import Invocation, common, locations_option, manifests_argument, output
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.operations.doctor import DoctorRequest, examine
 from reconciler.output.findings import DoctorDocument

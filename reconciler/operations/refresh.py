@@ -28,13 +28,7 @@ from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.current_state import list_concerned, make_refresh_request, read_location
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
-from reconciler.operations.workspace import (
-    Session,
-    Workspace,
-    load_state,
-    refuse_missing_state,
-    settle_ms_from,
-)
+from reconciler.operations.workspace import Session, Workspace, load_state, refuse_missing_state, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
 from reconciler.store import open_store

@@ -13,10 +13,7 @@ from reconciler.core.formats.state_json import contact_document, contact_members
 from reconciler.core.manifests.resolve import Want
 from reconciler.core.model import JsonObject
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.journal import (
-    BatchRecord,
-    RunRecord,
-)
+from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Reason
 from reconciler.core.running.shortfalls import known_remedies

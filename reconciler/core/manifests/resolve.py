@@ -16,15 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from reconciler.core.manifests import combine_members, list_references, order_sets
-from reconciler.core.model.manifest import (
-    Authority,
-    ContactSet,
-    ListedContacts,
-    Manifest,
-    OnLeave,
-    TagRule,
-    TagUse,
-)
+from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Cause, Reason
 from reconciler.core.model.people import Match

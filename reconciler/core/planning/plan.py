@@ -18,14 +18,7 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.settings import GuardLimits
-from reconciler.core.planning.batches import (
-    Caps,
-    Reasserted,
-    Solver,
-    Summary,
-    explain_aside,
-    explain_waiting,
-)
+from reconciler.core.planning.batches import Caps, Reasserted, Solver, Summary, explain_aside, explain_waiting
 from reconciler.core.planning.changes import (
     EVERYTHING,
     IN_DOUBT,
