@@ -71,10 +71,6 @@ class DerivedDocument:
         return cls.forms.members(cls)
 
 
-def no_provenance() -> Provenance | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class CommandOutput:
     """A document as a command answers it."""
@@ -82,7 +78,7 @@ class CommandOutput:
     document: Document
     names: Mapping[LocationId, str] = field(default_factory=dict)
     """The names of locations, for people: JSON and CSV have ids."""
-    made: Callable[[], Provenance | None] = no_provenance
+    made: Callable[[], Provenance | None] = lambda: None
     """How the document came to be; None where no command made it. It asks Git, which text does not need."""
     contact_url: str = ""
     """Where the CRM shows a contact."""
@@ -119,22 +115,6 @@ def spell(output: CommandOutput, kind: str, *, whole: bool) -> Iterable[str]:
     return _SPELLED[kind](output, whole)
 
 
-def _spell_text(output: CommandOutput, whole: bool) -> Iterable[str]:
-    return [render_text(output.view(count_rows(whole)))]
-
-
-def _spell_markdown(output: CommandOutput, whole: bool) -> Iterable[str]:
-    return [render_markdown(output.page(count_rows(whole)))]
-
-
-def _spell_json(output: CommandOutput, _whole: bool) -> Iterable[str]:
-    return [json_line(output.json())]
-
-
-def _spell_csv(output: CommandOutput, _whole: bool) -> Iterable[str]:
-    return csv_chunks(output.document.records())
-
-
 def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
     # Jinja2 is loaded for those who ask for a page
     from reconciler.output.html import render_html
@@ -145,10 +125,10 @@ def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
 
 
 _SPELLED: Mapping[str, Callable[[CommandOutput, bool], Iterable[str]]] = {
-    "text": _spell_text,
-    "markdown": _spell_markdown,
-    "json": _spell_json,
-    "csv": _spell_csv,
+    "text": lambda output, whole: [render_text(output.view(count_rows(whole)))],
+    "markdown": lambda output, whole: [render_markdown(output.page(count_rows(whole)))],
+    "json": lambda output, _: [json_line(output.json())],
+    "csv": lambda output, _: csv_chunks(output.document.records()),
     "html": _spell_html,
 }
 FORMATS = tuple(_SPELLED)
