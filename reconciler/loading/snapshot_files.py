@@ -13,12 +13,11 @@ import json
 import os
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
-from reconciler.core.manifests.checks import pull_command
 from reconciler.core.model.errors import Problem, Severity, StateError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
 from reconciler.core.model.people import MatchCounts, Snapshot
@@ -62,9 +61,15 @@ def snapshot_names(location: LocationId, name: SetName) -> tuple[str, str]:
     return f"{location}/{quoted}.txt", f"{location}/{quoted}.json"
 
 
+def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[str, str]:
+    """The names of the two files in the tree of manifests."""
+    listed, described = snapshot_names(location, name)
+    return posixpath.join(folder, listed), posixpath.join(folder, described)
+
+
 def read_snapshot(files: Files, folder: str, location: LocationId, name: SetName) -> Snapshot | None:
     """The snapshot of a set; None where it has none. Raises DamagedSnapshot."""
-    listed, described = (posixpath.join(folder, each) for each in snapshot_names(location, name))
+    listed, described = snapshot_paths(folder, location, name)
     ids, facts = _read_file(files, listed), _read_file(files, described)
     if ids is None and facts is None:
         return None
@@ -72,6 +77,13 @@ def read_snapshot(files: Files, folder: str, location: LocationId, name: SetName
         raise DamagedSnapshot(listed if ids is None else described, "it is missing beside the other file")
     # a checkout may have written other line ends
     return _parse_snapshot(ids.replace(b"\r\n", b"\n"), facts, (listed, described), (location, name))
+
+
+def explain_damage(error: DamagedSnapshot, files: Files, paths: tuple[str, str], name: SetName) -> Problem:
+    message = f"the snapshot of contact set {name!r} cannot be used: {error}"
+    both = " and ".join(display_path(files, path) for path in paths)
+    hint = f"restore {both} from Git, or delete both to begin anew: the next pull then has nothing to compare with"
+    return Problem(Source(display_path(files, error.name)), message, "snapshot-damaged", hint=hint)
 
 
 def _read_file(files: Files, name: str) -> bytes | None:
@@ -189,8 +201,7 @@ class SnapshotFinder:
         try:
             return read_snapshot(self._files, folder, location, name)
         except DamagedSnapshot as error:
-            place = Source(display_path(self._files, error.name))
-            message, hint = f"the snapshot of contact set {name!r} cannot be used: {error}", pull_command(name)
-            # no error: a pull, which mends it, loads the manifests too
-            self._report(Problem(place, message, "snapshot-damaged", Severity.WARNING, hint))
+            # no error: a pull loads the manifests too, and goes on with the other sets
+            problem = explain_damage(error, self._files, snapshot_paths(folder, location, name), name)
+            self._report(replace(problem, severity=Severity.WARNING))
             return None

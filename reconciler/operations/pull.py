@@ -2,7 +2,8 @@
 
 Law: holds no writer of tags. Rules
 1. All sets of all locations are matched, and shown, before the first snapshot is written.
-2. A source that fails or has no rows keeps its snapshot, and so does a set that a guard refuses; the others go on.
+2. A source that fails or has no rows keeps its snapshot, and so does a set that a guard refuses, or whose snapshot is
+   damaged: without it no guard could tell what is lost. The others go on.
 3. The index of people is saved as it is read: a pull that is ended goes on from there.
 4. Values of people are in memory only: the index has fingerprints, the report lines of files and ids of contacts.
 """
@@ -41,6 +42,7 @@ from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, refuse_existing, write_rows
 from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.refresh import hold_location
+from reconciler.operations.snapshots import KeptSnapshots, read_snapshot_files
 from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.ports import LocationReader, StateReader, StateStore
 from reconciler.store import open_reader, open_store
@@ -244,12 +246,12 @@ class _LocationPull:
         as_of = self.session.workspace.clock.now()
         reading.api.assume_sent_today(reader)
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
-        before = self._find_snapshots(reader)
-        contacts = frozenset(contact for snapshot in before.values() for contact in snapshot.contacts)
+        kept = self._find_snapshots(reader)
+        contacts = frozenset(contact for snapshot in kept.found.values() for contact in snapshot.contacts)
         read = await replace(reading, contacts=contacts).read(reader.read_people())
         entries, snapshots = [], {}
         for contact_set in self.sets:
-            entry, snapshot = self._match_set(contact_set, before.get(contact_set.name), read, as_of)
+            entry, snapshot = self._match_set(contact_set, kept, read, as_of)
             entries.append(entry)
             if snapshot is not None and entry.is_new:
                 snapshots[contact_set.name] = snapshot
@@ -266,20 +268,22 @@ class _LocationPull:
         )
         return _Pulled(report, snapshots)
 
-    def _find_snapshots(self, reader: LocationReader) -> Mapping[SetName, Snapshot]:
-        """The snapshots before; those of the state as they are under the lease."""
-        if not self.session.settings.snapshots:
-            return reader.read_snapshots()
-        matches = {entry.name: _listed(entry).match for entry in self.sets}
-        return {name: match.snapshot for name, match in matches.items() if match is not None and match.snapshot}
+    def _find_snapshots(self, reader: LocationReader) -> KeptSnapshots:
+        """The snapshots before, as they are under the lease."""
+        settings = self.session.settings
+        if not settings.snapshots:
+            return KeptSnapshots(reader.read_snapshots())
+        names = [entry.name for entry in self.sets]
+        return read_snapshot_files(settings, self.session.workspace.directory, self.location, names)
 
     def _match_set(
-        self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople, as_of: Instant
+        self, contact_set: ContactSet, kept: KeptSnapshots, read: ReadPeople, as_of: Instant
     ) -> tuple[PulledSet, Snapshot | None]:
         contacts, name = _listed(contact_set), contact_set.name
+        before = kept.found.get(name)
         size_before = None if before is None else len(before.contacts)
         entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
-        if failure := read.failures.get(name):
+        if failure := (*kept.damaged.get(name, ()), *read.failures.get(name, ())):
             return replace(entry, failure=failure), None
         assert contacts.match is not None
         result = match_rows(read.rows[name], read.book.index, before)

@@ -167,6 +167,31 @@ def test_a_source_that_fails_keeps_its_snapshot(
     assert json.loads(planned.out)["locations"][0]["summary"]["adds"] == 12
 
 
+def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    (project / "manifests" / "reconciler.yaml").write_text("snapshots: manifests/.resolved/\n")
+    people(range(20))
+    assert reconciler("pull").code == 0
+    people(range(2))
+    assert reconciler("pull").code == 5, "the guard refuses who would leave"
+    (project / "manifests" / "other.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n"
+        "  other: {contacts: {file: people.csv, match: {email: mail}}, tags: [other]}\n"
+    )
+    ids = project / "manifests" / ".resolved" / LOCATION / "vip.txt"
+    ids.write_text(conflict := ids.read_text() + "<<<<<<< HEAD\n")
+
+    damaged = reconciler("pull", "--format", "json")
+
+    assert damaged.code == 1
+    sets = {each["name"]: each for each in json.loads(damaged.out)["locations"][0]["sets"]}
+    assert "the snapshot of contact set 'vip' cannot be used" in sets["vip"]["failure"][0]
+    assert "delete both" in sets["vip"]["failure"][1]
+    assert ids.read_text() == conflict
+    assert (sets["other"]["failure"], sets["other"]["size"]) == ([], 2), "the others go on"
+
+
 def test_a_file_is_resolved_into_ids_without_the_addresses(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

@@ -182,10 +182,16 @@ def test_no_form_of_an_error_repeats_the_address(
         assert "person0" not in (ended.out + ended.err).lower()
 
 
-def test_what_cannot_be_kept_is_told_after_the_report(reconciler: Command, people: People, project: Path) -> None:
+def test_what_cannot_be_kept_is_told_after_the_report(
+    reconciler: Command, people: People, between: Between, project: Path
+) -> None:
     people(range(12))
     (project / "manifests" / "reconciler.yaml").write_text("snapshots: manifests/.resolved/\n")
-    (project / "manifests" / ".resolved").write_text("in the way\n")
+
+    def stand_in_the_way(_: int) -> None:
+        (project / "manifests" / ".resolved").write_text("in the way\n")
+
+    between.before = stand_in_the_way
     ended = reconciler("pull")
     assert "12 contacts joined" in ended.out
     assert "cannot be written" in ended.err
