@@ -7,8 +7,7 @@ filters from the page that it names.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
@@ -103,21 +102,6 @@ def _percent_encode(text: str) -> str:
         chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02X}"
         for byte in text.encode(errors="surrogatepass")
     )
-
-
-def withhold(value: PersonValue, message: str) -> str:
-    """A message of a look-up without the value that was looked for, which a server may repeat."""
-    text = value.text
-    spellings = {text, text.removeprefix("+"), " ".join(text.split()), _percent_encode(text), json.dumps(text)[1:-1]}
-    # a message that is too long is cut, perhaps within the value
-    begun = {spelling[:length] for spelling in spellings for length in range(_LEAST_BEGUN, len(spelling))}
-    whole = [re.escape(spelling) for spelling in _longest_first(spellings) if spelling]
-    cut = [f"{re.escape(beginning)}$" for beginning in _longest_first(begun)]
-    return re.sub("|".join((*whole, *cut)), "…", message, flags=re.IGNORECASE)
-
-
-def _longest_first(texts: Iterable[str]) -> list[str]:
-    return sorted(texts, key=lambda text: (-len(text), text))
 
 
 def custom_fields_path(location: LocationId) -> str:

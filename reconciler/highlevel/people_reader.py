@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Unpack
 
-from reconciler.core.model.errors import ApiError, InDoubt, RequestRefused, Unread
+from reconciler.core.model.errors import (
+    ApiError,
+    AuthRefused,
+    InDoubt,
+    NotApplied,
+    NoWay,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    Unread,
+)
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.people import PersonValue
@@ -28,7 +37,6 @@ from reconciler.wire_people import (
     read_custom_fields,
     read_people,
     read_person,
-    withhold,
 )
 
 
@@ -47,12 +55,12 @@ class HighLevelPeople(Client):
         return self._connection.read(read_people, (await self._connection.ask("POST", SEARCH_PATH, body)).body)
 
     async def find_people(self, location: LocationId, value: PersonValue) -> PeoplePage:
-        with _withholding(value):
+        with _withholding():
             answer = await self._connection.ask("POST", SEARCH_PATH, look_up_body(location, value))
         return self._connection.read(read_people, answer.body)
 
     async def find_duplicate(self, location: LocationId, value: PersonValue) -> PersonRead | None:
-        with _withholding(value):
+        with _withholding():
             answer = await self._connection.ask("GET", duplicate_path(location, value))
         return self._connection.read(read_person, answer.body)
 
@@ -78,10 +86,25 @@ class HighLevelPeople(Client):
 
 
 @contextmanager
-def _withholding(value: PersonValue) -> Iterator[None]:
-    """Lets no error of a look-up repeat the value that was looked for."""
+def _withholding() -> Iterator[None]:
+    """Lets no error of a look-up repeat the value that was looked for: a server may, in a spelling of its own."""
     try:
         yield
     except ApiError as error:
-        error.withhold(partial(withhold, value))
+        error.withhold(_describe_failure(error))
         raise
+
+
+def _describe_failure(error: ApiError) -> str:
+    """The failure of a look-up in words of ours."""
+    match error:
+        case NoWay():
+            # nothing was sent: the words are the machine's
+            return error.message
+        case RequestRefused() | AuthRefused() if error.status:
+            return f"a look-up was answered {error.status}; the answer's words are withheld, as they may hold the value"
+        case RateLimited() | QuotaExhausted():
+            return "a look-up was not taken: the limit of requests is used up for now"
+        case NotApplied():
+            return "a look-up was not taken"
+    return "a look-up had no answer that can be read"

@@ -135,7 +135,11 @@ class ReadPeople:
         if update.unproven:
             remarks.append(
                 f"{counted(update.unproven, 'contact')} of the snapshots before were not shown, and are not proven "
-                "gone: their rows keep them."
+                "gone: they stay."
+            )
+        if update.refused:
+            remarks.append(
+                f"The API refused to look up {counted(update.refused, 'value')}: their rows are not found this time."
             )
         if self.key.is_with_state:
             remarks.append(
@@ -308,7 +312,6 @@ def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str
     writer.writerow(columns)
     writer.writerows(rows)
     try:
-        # half of a surrogate pair, which a JSON string may hold, has no UTF-8
-        replace_file(target, text.getvalue().encode(errors="replace"))
+        replace_file(target, text.getvalue().encode())
     except OSError as error:
         raise ReconcilerError(f"{target} cannot be written: {error.strerror}") from None

@@ -286,7 +286,7 @@ class _LocationPull:
         if failure := (*kept.damaged.get(name, ()), *read.failures.get(name, ())):
             return replace(entry, failure=failure), None
         assert contacts.match is not None
-        result = match_rows(read.rows[name], read.book.index, before)
+        result = match_rows(read.rows[name], read.book.index, before, read.update.unread)
         if self.request.unmatched is not None:
             source = _make_source(contact_set, Directory(self.session.workspace.directory))
             self._copy_unmatched(self.request.unmatched, result, source, read)

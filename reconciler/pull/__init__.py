@@ -85,6 +85,10 @@ class IndexUpdate:
     """Contacts that the index or a snapshot had, and that are proven gone."""
     unproven: int = 0
     """Contacts of the snapshots before that were not shown, and are not proven gone."""
+    unread: frozenset[ContactId] = frozenset()
+    """Those of them that the index has no value of, since it began anew: they may be of any row."""
+    refused: int = 0
+    """Values that the API refused to look up."""
 
 
 async def update_index(book: PeopleBook, wanted: IndexRequest, services: PullServices) -> IndexUpdate:
@@ -104,6 +108,8 @@ class _Update:
     update: IndexUpdate = field(default_factory=IndexUpdate)
     anew: bool = False
     """Whether the entries of before are of no use, and none has been replaced yet."""
+    read: set[ContactId] = field(default_factory=set)
+    """The contacts that were read by id, or are gone by the API's word."""
 
     @property
     def gate(self) -> RequestGate:
@@ -119,6 +125,15 @@ class _Update:
             await self._look_up_few()
         else:
             await self._scan(await self._page(None), self.gate.clock.now())
+        await self._read_strangers()
+
+    async def _read_strangers(self) -> None:
+        """Reads by id the contacts of the snapshots before that the index has no value of: it may have begun anew."""
+        strangers = self.book.find_strangers(self.wanted.contacts) - self.read
+        # a scan has asked for those already that it did not show
+        if not self.update.scanned:
+            await self._read_missing(sorted(strangers))
+        self.update.unread = frozenset(strangers - self.read)
 
     async def _learn(self) -> None:
         """Reads all contacts, or looks the values up where that takes fewer requests."""
@@ -235,6 +250,7 @@ class _Update:
             if not readings.is_believed:
                 return
             self._keep(PeopleLot(self._status(), readings.people, frozenset(readings.gone)))
+            self.read |= readings.people.keys() | readings.gone.keys()
             self.update.gone += tuple(sorted(readings.gone))
             self.update.unproven -= len(unproven & (readings.gone.keys() | readings.people.keys()))
 
@@ -247,8 +263,11 @@ class _Update:
         shown = set[ContactId]()
         for start in range(0, len(values), LOT):
             readings = await look_up(self.services, values[start : start + LOT], methods)
+            if readings.is_refused:
+                return False
             self._keep(PeopleLot(self._status(), readings.people))
             shown |= readings.people.keys()
+            self.update.refused += readings.refused
             self.update.looked_up = min(start + LOT, len(values))
             self.gate.report(Read(self.gate.location, self.update.looked_up, len(values)))
         self.update.one_only = LookUp.DUPLICATE in methods.values()

@@ -58,6 +58,15 @@ class SingleReadings:
     gone: dict[ContactId, None] = field(default_factory=dict)
     """Contacts that are not there, by the API's word."""
     absent_in_a_row: int = 0
+    answered: int = 0
+    """Values that were looked up."""
+    refused: int = 0
+    """Values that the API refused to look up: nothing follows for them."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether every look-up was refused: then it is not about the values."""
+        return bool(self.refused) and not self.answered
 
     @property
     def is_believed(self) -> bool:
@@ -101,7 +110,13 @@ async def look_up(
 async def _look_up_one(
     services: PullServices, value: PersonValue, methods: Mapping[ValueKind, LookUp], readings: SingleReadings
 ) -> None:
-    people = await _find(services, value, methods[value.kind])
+    try:
+        people = await _find(services, value, methods[value.kind])
+    except RequestRefused:
+        # the vendor takes not every value that a file may have
+        readings.refused += 1
+        return
+    readings.answered += 1
     readings.people |= {person.id: services.fingerprints(person) for person in people}
 
 

@@ -6,7 +6,7 @@ Rules
 2. Of several rows of one contact the first by line is matched, the later ones are duplicates.
 3. Not found is not left: contacts of the snapshot before that had a value which no contact has now stay in the set,
    until their entries are gone from the index. So do contacts of the snapshot that have or had an ambiguous value: a
-   second contact with the value does not prune the first.
+   second contact with the value does not prune the first. And so do contacts of which nothing could be read.
 4. The contacts and the counts do not depend on the order of the rows, and matching against the snapshot of a result
    gives the result again.
 
@@ -76,9 +76,15 @@ class MatchResult:
                 yield UnmatchedRow(line, CLASSES[code], self.ambiguous.get(line, ()))
 
 
-def match_rows(rows: PeopleRows, index: PeopleIndex, previous: Snapshot | None) -> MatchResult:
-    """Puts every row into its class; `previous`: the snapshot of the set before, None where it was never pulled."""
+def match_rows(
+    rows: PeopleRows, index: PeopleIndex, previous: Snapshot | None, unread: frozenset[ContactId] = _NONE
+) -> MatchResult:
+    """Puts every row into its class; `previous`: the snapshot of the set before, None where it was never pulled.
+
+    `unread`: contacts that may have any value, as far as the index tells: those of the snapshot stay.
+    """
     matching = _Matching(rows, index, frozenset(previous.contacts if previous else ()))
+    matching.hold(unread)
     matching.match_current()
     matching.match_kept()
     return matching.build_result()
@@ -109,6 +115,10 @@ class _Matching:
         self._kept = 0
         self._ambiguous: dict[int, tuple[ContactId, ...]] = {}
         self._rematched: list[RematchedRow] = []
+
+    def hold(self, contacts: frozenset[ContactId]) -> None:
+        """Keeps those of these contacts in the set that the snapshot before has."""
+        self._held |= self._before & contacts
 
     def match_current(self) -> None:
         """Classifies the rows by the contacts that have their values now, and notes those of the snapshot before."""

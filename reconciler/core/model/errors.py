@@ -31,7 +31,7 @@ several lines, `lines` and `hints` have them apart: a line end within one of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -205,10 +205,10 @@ class ApiError(ReconcilerError):
         super().__init__(message, hint=hint)
         self.said = said
 
-    def withhold(self, clean: Callable[[str], str]) -> None:
-        """Says the same without what may not be told, in the server's words too."""
-        self.reword(clean(self.message))
-        self.said = tuple(map(clean, self.said))
+    def withhold(self, message: str) -> None:
+        """Says `message` in place of words that may not be told, and keeps none of the server's."""
+        self.reword(message)
+        self.said = ()
 
 
 class NotApplied(ApiError):

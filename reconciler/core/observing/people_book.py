@@ -42,8 +42,8 @@ class PeopleBook:
         self.status = lot.status
         if lot.anew:
             self._current, self._former, self._values_of = {}, {}, {}
-        for contact in lot.gone:
-            self._forget_contact(contact)
+        if lot.gone:
+            self._forget_contacts(lot.gone)
         for contact, values in lot.people.items():
             self._replace_values(contact, values)
 
@@ -57,11 +57,22 @@ class PeopleBook:
             _take_out(self._former, value, contact)
         self._turned_around[contact] = after
 
-    def _forget_contact(self, contact: ContactId) -> None:
-        for value in self._turned_around.pop(contact, set()):
-            _take_out(self._current, value, contact)
-        for value in [value for value, contacts in self._former.items() if contact in contacts]:
-            _take_out(self._former, value, contact)
+    def find_strangers(self, contacts: Iterable[ContactId]) -> set[ContactId]:
+        """Those of `contacts` that the index has no value of, neither a present nor a former one."""
+        strangers = set(contacts)
+        for entries in (self._current, self._former) if strangers else ():
+            for having in entries.values():
+                strangers.difference_update(having)
+        return strangers
+
+    def _forget_contacts(self, gone: frozenset[ContactId]) -> None:
+        for contact in gone:
+            for value in self._turned_around.pop(contact, set()):
+                _take_out(self._current, value, contact)
+        # former values are walked once for all that are gone
+        for value in [value for value, contacts in self._former.items() if not gone.isdisjoint(contacts)]:
+            for contact in gone.intersection(self._former[value]):
+                _take_out(self._former, value, contact)
 
     @property
     def _turned_around(self) -> dict[ContactId, set[Fingerprint]]:

@@ -59,10 +59,9 @@ def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
     )
 
 
-def explain_lifted(measured: Measured, *, of_pull: bool = False) -> str:
+def explain_lifted(measured: Measured) -> str:
     """The sentence of a guard that a person lifted, with the reason."""
-    sentence = explain_pulled(measured) if of_pull else _sentence_of(measured)
-    return f"guard {measured.guard} is lifted ({measured.allowed}): {sentence}"
+    return f"guard {measured.guard} is lifted ({measured.allowed}): {_sentence_of(measured)}"
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
