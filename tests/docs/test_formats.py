@@ -10,6 +10,19 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.model.people import MatchCounts, RowClass
+from reconciler.core.model.settings import Guard
+from reconciler.core.observing.pull_report import (
+    AmbiguousRow,
+    ChangedRow,
+    PulledLocation,
+    PulledSet,
+    ResolvedFile,
+    RowsAside,
+)
+from reconciler.core.planning.guards import Measured
+from reconciler.output.pull import PullDocument, ResolveDocument
 from tests.cli.conftest import Command
 
 DOC = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -47,3 +60,25 @@ def scene(reconciler: Command, manifest: Callable[..., None], project: Path) -> 
 def test_every_document_has_the_keys_that_are_told(scene: dict[str, Any]) -> None:
     wrong = {name: _keys(document) ^ _shape(name) for name, document in scene.items()}
     assert {name: keys for name, keys in wrong.items() if keys} == {}
+
+
+HERE, ANNA, BERT = LocationId("acme"), ContactId("anna"), ContactId("bert")
+
+
+def test_the_documents_of_people_have_the_keys_that_are_told() -> None:
+    aside, ambiguous = (RowsAside(RowClass.MALFORMED, (2,)),), (AmbiguousRow(3, (ANNA, BERT)),)
+    entry = PulledSet(
+        SetName("vip"),
+        "vip.csv",
+        aside=aside,
+        ambiguous=ambiguous,
+        changed=(ChangedRow(4, ANNA, BERT),),
+        guards=(Measured(Guard.GROW_PCT, "vip", 100, 120, refused=True),),
+    )
+    documents = {
+        "pull": PullDocument((PulledLocation(HERE, Instant(0), sets=(entry,)),)).json(),
+        "resolve": ResolveDocument(ResolvedFile(HERE, "vip.csv", "ids.csv", MatchCounts(), aside, ambiguous)).json(),
+    }
+    # `made` is of the command line
+    wrong = {name: _keys(document) ^ (_shape(name) - {"made"}) for name, document in documents.items()}
+    assert wrong == {"pull": set(), "resolve": set()}
