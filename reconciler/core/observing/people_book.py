@@ -7,7 +7,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleIndex, PeopleLot
@@ -105,8 +105,3 @@ def needs_scan(status: IndexStatus, now: Instant) -> bool:
 def is_of_use(status: IndexStatus, key_check: str, covers: Iterable[str]) -> bool:
     """Whether an index has the values that are asked for, under the key of now."""
     return status.key_check == key_check and set(covers) <= set(status.covers)
-
-
-def find_unknown(values: Iterable[Fingerprint], entries: Mapping[Fingerprint, object]) -> list[Fingerprint]:
-    """The values that no contact has, each once, in their order."""
-    return [value for value in dict.fromkeys(values) if value not in entries]
