@@ -48,6 +48,8 @@ from reconciler.ports import LocationReader, StateReader, StateStore
 from reconciler.store import open_reader, open_store
 
 Show = Callable[["PullResult"], None]
+SNAPSHOT_KEEP_MS = 30 * 86_400_000
+"""So long after its pull a set that is not matched any more has its snapshot: main's, while a branch is pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +328,10 @@ class _LocationPull:
             return
         if snapshots:
             held.store.save_snapshots(held.lease, snapshots)
-        # a set that is not matched any more: by hand, or gone
+        # a set that is not matched any more: by hand, or gone, or another branch has it
         matched = {entry.name for entry in self.session.matched[self.location]}
-        if gone := held.store.read_snapshots().keys() - matched:
+        oldest, stored = held.clock.now() - SNAPSHOT_KEEP_MS, held.store.read_snapshots()
+        if gone := [name for name in stored.keys() - matched if stored[name].as_of < oldest]:
             held.store.drop_snapshots(held.lease, sorted(gone))
 
 

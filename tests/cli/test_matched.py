@@ -139,6 +139,26 @@ def test_commands_that_plan_nothing_need_no_pull(reconciler: Command) -> None:
         assert "has no snapshot" not in reconciler(*command).err
 
 
+@pytest.mark.usefixtures("matched")
+@pytest.mark.parametrize(("age", "code"), [(29, 0), (31, 1)], ids=["29 days", "31 days"])
+def test_a_pull_of_a_branch_without_a_set_keeps_its_snapshot_for_30_days(
+    reconciler: Command, project: Path, age: int, code: int
+) -> None:
+    into_state(range(3), age * 24 * HOUR)
+    manifest = project / "manifests" / "acme.yaml"
+    declared = manifest.read_text().replace(", max_age: 24h", "")
+    (project / "manifests" / "people.csv").write_text("mail\n")
+    manifest.write_text(
+        f"location: {LOCATION}\ncontact_sets:\n"
+        "  new: {contacts: {file: people.csv, match: {email: mail}}, tags: [new], allow_empty: true}\n"
+    )
+    assert reconciler("pull").code == 0
+    manifest.write_text(declared)
+    ended = reconciler("plan")
+    assert ended.code == code
+    assert ("'vip' has no snapshot" in ended.err) == (code == 1)
+
+
 def everything(project: Path) -> dict[Path, bytes]:
     """All files but those of Git."""
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".git" not in path.parts}
