@@ -50,7 +50,7 @@ def pull_command(
     by. Changes no contact. A set whose file fails, or that a guard refuses, keeps its snapshot.
     """
     console = invocation.console
-    session = open_session(invocation.workspace, flags.locations, unpulled=True)
+    session = open_session(invocation.workspace, flags.locations, pulls=True)
     console.warn_of_problems(session)
     request = PullRequest(
         sets=flags.sets,

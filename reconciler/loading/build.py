@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
-from reconciler.core.model.people import Snapshot
+from reconciler.core.model.people import Match, Snapshot
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
-from reconciler.loading.file_tree import CannotRead
+from reconciler.loading.file_tree import NO_FILE, CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.match_files import list_match_faults, read_match, row_filters
+from reconciler.loading.match_files import check_source, list_match_faults, make_match, row_filters
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 
@@ -56,12 +56,15 @@ def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report
 class SetBuilder:
     """Builds the contact sets of one manifest file."""
 
-    def __init__(self, files: Files, name: str, zone: str, report: Report, find_snapshot: FindSnapshot) -> None:
+    def __init__(
+        self, files: Files, name: str, zone: str, report: Report, find_snapshot: FindSnapshot, *, pulls: bool = False
+    ) -> None:
         self._files = files
         self._name = name
         self._zone = zone
         self._report = report
         self._find_snapshot = find_snapshot
+        self._pulls = pulls
 
     def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
         """The set, or None where its contacts have errors, which are reported."""
@@ -127,13 +130,11 @@ class SetBuilder:
             return None
         try:
             name = name_inside(self._name, model.file)
-            path = display_path(self._files, name)
-            request = FileRequest(path, written, model.column, row_filters(model))
+            request = FileRequest(display_path(self._files, name), written, model.column, row_filters(model))
+            if model.match is not None:
+                match = make_match(name, model, node, self._find_snapshot(set_name))
+                return self._match_people(set_name, match, request)
             with self._files.open(name) as stream:
-                if model.match is not None:
-                    match = read_match(stream, name, request, model, node, self._find_snapshot(set_name))
-                    ids = () if match.snapshot is None else match.snapshot.contacts
-                    return ListedContacts(ids, written, path, match=match)
                 table = read_table(stream, request)
         except (CannotRead, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -145,7 +146,25 @@ class SetBuilder:
             return None
         for problem in table.problems:
             self._report(problem)
-        return ListedContacts(table.ids, written, path, table.lines)
+        return ListedContacts(table.ids, written, request.path, table.lines)
+
+    def _match_people(self, set_name: SetName, match: Match, request: FileRequest) -> ListedContacts:
+        """The contacts of the snapshot; raises the fault of a file of people, unless these are not needed now."""
+        try:
+            with self._files.open(match.file) as stream:
+                match = check_source(stream, match, request)
+        except (CannotRead, OSError, InvalidInput) as error:
+            # planning reads only what was resolved: the people may be kept where the pull runs, and nowhere else
+            is_elsewhere = match.snapshot is not None and isinstance(error, CannotRead) and str(error) == NO_FILE
+            if not self._pulls and not is_elsewhere:
+                raise
+            if not self._pulls:
+                message = (
+                    f"{request.path} is not here: whether contact set {set_name!r} changed since its pull is unknown"
+                )
+                self._report(Problem(request.source, message, "snapshot-source", Severity.WARNING))
+        ids = () if match.snapshot is None else match.snapshot.contacts
+        return ListedContacts(ids, request.source, request.path, match=match)
 
 
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:

@@ -59,17 +59,18 @@ def load(
     now: Instant | None = None,
     strict: bool = False,
     find_snapshots: FindSnapshots | None = None,
+    pulls: bool = False,
 ) -> Loaded:
     """The settings and manifests of a directory, or of any other tree of files.
 
     `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
     `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors;
     `find_snapshots`: asked once for each location with matched sets whose snapshots are in the state; without it
-    nothing is said of these.
+    nothing is said of these; `pulls`: nothing is said of faults in files of people, which the pull finds by itself.
     Raises InvalidInput with every problem.
     """
     with without_cyclic_gc():
-        loader = _Loader(_files_at(place))
+        loader = _Loader(_files_at(place), pulls=pulls)
         settings = loader.load_settings(Overrides(environment, flags))
         snapshots = SnapshotFinder(loader.files, settings, find_snapshots, loader.problems.append)
         manifests = loader.load_manifests(settings, snapshots)
@@ -139,13 +140,14 @@ def _as_error(problem: Problem) -> Problem:
 class _Loader:
     """One pass over a tree of files."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, *, pulls: bool = False) -> None:
         self.problems: list[Problem] = []
         # sets that are written but cannot be used: no check may say of them that they do not exist
         self.broken: set[tuple[LocationId, SetName]] = set()
         # false where a file could not be used: a set that seems to be missing may be in it
         self.complete = True
         self.files = files
+        self.pulls = pulls
 
     def load_settings(self, overrides: Overrides) -> Settings:
         path = display_path(self.files, SETTINGS_NAME)
@@ -234,7 +236,8 @@ class _Loader:
             return None
         location = LocationId(model.location)
         find_snapshot = partial(snapshots.find, None if location == _UNKNOWN else location)
-        builder = SetBuilder(self.files, name, settings.timezone, self.problems.append, find_snapshot)
+        report = self.problems.append
+        builder = SetBuilder(self.files, name, settings.timezone, report, find_snapshot, pulls=self.pulls)
         sets = self._build_sets(model, root, builder, broken)
         rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
         written = root.get("location")

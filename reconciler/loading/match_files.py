@@ -27,18 +27,20 @@ _BLOCK = 1024 * 1024
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def read_match(
-    stream: BinaryIO, name: str, request: FileRequest, model: FileContacts, node: Mapping, snapshot: Snapshot | None
-) -> Match:
-    """How people are matched by an open file; raises InvalidInput where its header lacks a column."""
-    match = Match(
+def make_match(name: str, model: FileContacts, node: Mapping, snapshot: Snapshot | None) -> Match:
+    """How people are matched by a file that is not read yet."""
+    return Match(
         file=name,
         keys=tuple(_match_keys(model, node)),
-        where=request.where,
+        where=row_filters(model),
         region=model.region or "",
         max_age_ms=model.max_age,
         snapshot=snapshot,
     )
+
+
+def check_source(stream: BinaryIO, match: Match, request: FileRequest) -> Match:
+    """The match with the digest of its open file; raises InvalidInput where the header lacks a column."""
     digest = _digest_source(stream, match)
     stream.seek(0)
     _check_header(stream, replace(request, people=tuple(key.column for key in match.keys)))

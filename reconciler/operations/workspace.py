@@ -103,11 +103,12 @@ class Workspace:
         return settings
 
     def load_manifests(
-        self, *, now: Instant, strict: bool = False, find_snapshots: FindSnapshots | None = None
+        self, *, now: Instant, strict: bool = False, find_snapshots: FindSnapshots | None = None, pulls: bool = False
     ) -> Loaded:
         """The settings and manifests as they are at `now`; raises InvalidInput with every problem.
 
-        `find_snapshots`: finds those of matched sets that are in the state; without it no state is asked.
+        `find_snapshots`: finds those of matched sets that are in the state; without it no state is asked. `pulls`:
+        whether files of people are left to a pull.
         """
         self.listener.on_manifests(self.directory)
         try:
@@ -118,6 +119,7 @@ class Workspace:
                 now=now,
                 strict=strict,
                 find_snapshots=find_snapshots,
+                pulls=pulls,
             )
         except InvalidInput:
             # the problems speak of locations, whose names stand in settings that may well be valid
@@ -199,19 +201,24 @@ def _describe_interval(start: Instant | None, until: Instant | None, now: Instan
     return f"expired {moment(until)}"
 
 
-def open_session(workspace: Workspace, locations: Sequence[str] = (), *, unpulled: bool = False) -> Session:
+def open_session(
+    workspace: Workspace, locations: Sequence[str] = (), *, unpulled: bool = False, pulls: bool = False
+) -> Session:
     """The manifests, loaded and resolved; raises InvalidInput with every problem.
 
     `locations`: the ids or names of those to work with; empty: all that have manifests. `unpulled`: whether matched
-    sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old.
+    sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old. `pulls`:
+    the session is one of a pull, for which a file of people with faults ends its own set alone.
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
-    loaded = workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots)
+    loaded = workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots, pulls=pulls)
     settings = loaded.settings
     chosen = [settings.find_location(location) for location in locations]
     groups = _choose_manifests(loaded.manifests, chosen, settings)
-    if not unpulled and (refused := list_unplannable((each for group in groups.values() for each in group), now)):
+    if not (unpulled or pulls) and (
+        refused := list_unplannable((each for group in groups.values() for each in group), now)
+    ):
         raise NeedsPull(refused)
     return Session(
         workspace,

@@ -99,6 +99,22 @@ def test_a_snapshot_plans_as_its_ids_do(reconciler: Command, pull: Pull, project
 
 
 @pytest.mark.usefixtures("matched")
+def test_the_people_need_not_be_where_tags_are_planned(
+    reconciler: Command, pull: Pull, world: World, project: Path
+) -> None:
+    (project / "manifests" / "people.csv").unlink()
+    assert "no such file" in reconciler("plan").err
+    pull(range(3))
+    for command in ("plan", "drift"):
+        ended = reconciler(command)
+        assert ended.code == 0
+        unknown = "manifests/people.csv is not here: whether contact set 'vip' changed since its pull is unknown"
+        assert f"manifests/acme.yaml:4:22: warning: {unknown}" in ended.err
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert len(world.transitions) == 6
+
+
+@pytest.mark.usefixtures("matched")
 def test_files_and_state_plan_alike(reconciler: Command) -> None:
     into_state(range(4))
     first = planned(reconciler)

@@ -192,6 +192,30 @@ def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
     assert (sets["other"]["failure"], sets["other"]["size"]) == ([], 2), "the others go on"
 
 
+@pytest.mark.parametrize(
+    "broken", [None, b"", b"mail;mobile\na@example.com;1\n", "mail\n".encode("utf-16"), b"address\na@example.com\n"]
+)
+def test_a_file_with_a_fault_stops_its_own_set_alone(
+    reconciler: Command, people: Callable[..., None], project: Path, broken: bytes | None
+) -> None:
+    people(range(12))
+    manifest = project / "manifests" / "acme.yaml"
+    manifest.write_text(
+        manifest.read_text() + "  best: {contacts: {file: best.csv, match: {email: mail}}, tags: [best]}\n"
+    )
+    if broken is not None:
+        (project / "manifests" / "best.csv").write_bytes(broken)
+    pulled = reconciler("pull", "--format", "json")
+    assert pulled.code == 1
+    sets = json.loads(pulled.out)["locations"][0]["sets"]
+    assert [(entry["name"], entry["size"], bool(entry["failure"])) for entry in sets] == [
+        ("vip", 12, False), ("best", 0, True),
+    ]  # fmt: skip
+    assert pulled.err.count("best.csv") == 0
+    assert reconciler("pull", "--set", "vip").code == 0
+    assert "best.csv" in reconciler("validate").out
+
+
 def test_a_file_is_resolved_into_ids_without_the_addresses(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

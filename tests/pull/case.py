@@ -89,7 +89,7 @@ class PullCase:
 
     def run(self, request: PullRequest) -> tuple[PullResult, PullDocument]:
         shown: list[PullDocument] = []
-        session = open_session(self.workspace, unpulled=True)
+        session = open_session(self.workspace, pulls=True)
         result = asyncio.run(pull_people(session, request, lambda result: shown.append(PullDocument(result.locations))))
         # once, and before anything is kept
         (document,) = shown

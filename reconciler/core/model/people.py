@@ -83,7 +83,7 @@ class Match:
     """How old the snapshot may be when tags are planned by it; None: any age."""
     source_digest: str = ""
     """Identifies the file's bytes and the match as they are now: another one than the snapshot's tells that the file
-    changed since it was pulled."""
+    changed since it was pulled. Empty: the file is not here, or is left to the pull."""
     snapshot: Snapshot | None = None
     """None: the set was never pulled."""
 

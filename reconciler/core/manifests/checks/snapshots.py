@@ -74,7 +74,7 @@ def _find_expired(contact_set: ContactSet, match: Match, now: Instant | None) ->
 
 
 def _find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
-    if match.snapshot is not None and match.snapshot.source_digest != match.source_digest:
+    if match.snapshot is not None and match.source_digest not in ("", match.snapshot.source_digest):
         name, at = contact_set.name, iso(match.snapshot.as_of)
         message = f"contact set {name!r} was pulled at {at}, and its file or its match has changed since"
         yield _finding(contact_set, message, pull_command(name))
