@@ -312,6 +312,7 @@ def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str
     writer.writerow(columns)
     writer.writerows(rows)
     try:
-        replace_file(target, text.getvalue().encode())
+        # half of a surrogate pair, which a JSON string may hold, has no UTF-8
+        replace_file(target, text.getvalue().encode(errors="replace"))
     except OSError as error:
         raise ReconcilerError(f"{target} cannot be written: {error.strerror}") from None

@@ -22,6 +22,7 @@ from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.store import open_reader
 
 ID_COLUMN = "contact_id"
+_KINDS = "write email, phone, or field:NAME for a custom field"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,10 @@ def _find_index(state: str, location: LocationId) -> PeopleIndex:
 
 
 def _make_match(request: ResolveRequest) -> Match:
+    if not request.by:
+        raise UsageError("--by names no kind of value", hint=_KINDS)
+    if twice := next((name for name in request.by if request.by.count(name) > 1), ""):
+        raise UsageError(f"--by has {twice} twice", hint="each kind of value is tried once, in the order written")
     columns = dict(request.columns)
     if strange := sorted(columns.keys() - set(request.by)):
         raise UsageError(f"--column {strange[0]}=… is of no value of --by", hint=f"--by has: {', '.join(request.by)}")
@@ -92,9 +97,7 @@ def _make_match(request: ResolveRequest) -> Match:
 def _make_key(name: str, column: str) -> MatchKey:
     kind, _, custom_field = name.partition(":")
     if kind not in list(ValueKind) or (kind == ValueKind.FIELD) != bool(custom_field):
-        raise UsageError(
-            f"--by {name!r} is no kind of value", hint="write email, phone, or field:NAME for a custom field"
-        )
+        raise UsageError(f"--by {name!r} is no kind of value", hint=_KINDS)
     return MatchKey(ValueKind(kind), column or custom_field or kind, custom_field)
 
 

@@ -235,6 +235,27 @@ def test_a_file_is_resolved_into_ids_without_the_addresses(
     assert not (project / ".reconciler").exists()
 
 
+@pytest.mark.parametrize("by", ["", ",", " , ", "email,email", "fax"])
+def test_kinds_that_are_none_are_refused(reconciler: Command, people: Callable[..., None], by: str) -> None:
+    people(range(6))
+    ended = reconciler("resolve", "manifests/people.csv", "--by", by, "--location", LOCATION, "--out", "ids.csv")
+    assert ended.code == 64
+    assert "error: --by " in ended.err
+
+
+def test_text_that_is_no_unicode_can_be_copied(reconciler: Command, people: Callable[..., None], project: Path) -> None:
+    people(range(6))
+    rows = [f'{{"mail": "person{number}@example.com", "note": "\\ud800"}}' for number in range(38, 48)]
+    (project / "manifests" / "people.jsonl").write_text("\n".join(rows) + "\n")
+    manifest = project / "manifests" / "acme.yaml"
+    manifest.write_text(manifest.read_text().replace("people.csv", "people.jsonl"))
+    assert reconciler("pull", "--unmatched", "left.csv").code == 5
+    assert (project / "left.csv").read_text().splitlines()[:2] == ["mail,note", "person40@example.com,?"]
+    command = ("resolve", "manifests/people.jsonl", "--by", "email", "--column", "email=mail")
+    assert reconciler(*command, "--location", LOCATION, "--out", "ids.csv").code == 3
+    assert (project / "ids.csv").read_text().splitlines()[1] == f"{contact_id(38)},?"
+
+
 def test_a_file_with_a_row_of_no_contact_is_resolved_in_part(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:
