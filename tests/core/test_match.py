@@ -9,10 +9,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.match import CLASSES, MatchResult, RematchedRow, UnmatchedRow, find_unknown, match_rows
+from reconciler.core.manifests.match import CLASSES, MatchResult, RematchedRow, find_unknown, match_rows
 from reconciler.core.manifests.people_values import FINGERPRINT_BYTES, NO_VALUE, PeopleRows
 from reconciler.core.model.names import ContactId, Instant
-from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowClass, Snapshot
+from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, Snapshot
 
 Contacts = tuple[ContactId, ...]
 ANN, BEA, CLEO = map(ContactId, ("ann", "bea", "cleo"))
@@ -53,11 +53,7 @@ def test_every_class_has_its_row() -> None:
     assert result.contacts == (ANN,)
     assert result.counts == MatchCounts(rows=5, matched=1, not_found=1, ambiguous=1, duplicate=1, malformed=1)
     assert list(result.row_contacts) == [ANN, None, None, ANN, None]
-    assert list(result.unmatched_rows()) == [
-        UnmatchedRow(3, RowClass.NOT_FOUND),
-        UnmatchedRow(4, RowClass.AMBIGUOUS, (BEA, CLEO)),
-        UnmatchedRow(6, RowClass.MALFORMED),
-    ]
+    assert (list(result.lines), result.ambiguous) == ([2, 3, 4, 5, 6], {4: (BEA, CLEO)})
 
 
 def test_the_first_key_that_the_index_has_decides() -> None:
@@ -129,8 +125,6 @@ def test_every_row_is_in_one_class(cells: list[tuple[str, str]], people: PeopleI
     matched = {contact for contact in result.row_contacts if contact}
     assert len(matched) == counts.matched
     assert matched <= set(result.contacts) <= matched | before
-    unmatched = list(result.unmatched_rows())
-    assert len(unmatched) == counts.not_found + counts.ambiguous + counts.malformed
 
 
 @given(FILES, indexes(), CONTACTS, st.randoms())

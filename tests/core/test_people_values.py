@@ -115,22 +115,6 @@ def test_a_fingerprint_does_not_change_between_releases() -> None:
     assert key.key_check == "ea71071d987ceede"
 
 
-def test_the_fingerprints_of_a_contact_are_those_of_its_sound_values() -> None:
-    key, normaliser = Fingerprinter(b"k" * 32), Normaliser()
-    values = [
-        PersonValue(ValueKind.EMAIL, "Anna@Example.com"),
-        PersonValue(ValueKind.EMAIL, "no address"),
-        PersonValue(ValueKind.FIELD, "K-007", "f1"),
-        PersonValue(ValueKind.PHONE, "+4917112345678"),
-    ]
-    assert key.of_person(values, normaliser) == {
-        key.of(ValueKind.EMAIL, "anna@example.com"),
-        key.of(ValueKind.FIELD, "k-007", "f1"),
-    }
-    reading = Normaliser(lambda text, region: text + region, "DE")
-    assert key.of(ValueKind.PHONE, "+4917112345678DE") in key.of_person(values, reading)
-
-
 def test_no_value_and_no_key_is_shown() -> None:
     shown = repr([PersonValue(ValueKind.EMAIL, "anna@example.com"), Fingerprinter(b"anna-key"), Normaliser()])
     assert "anna" not in shown

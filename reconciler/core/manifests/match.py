@@ -16,7 +16,7 @@ Pure.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.people_values import NO_VALUE, PeopleRows
@@ -27,15 +27,6 @@ CLASSES = tuple(RowClass)
 _CODES = {row_class: code for code, row_class in enumerate(CLASSES)}
 _NONE = frozenset[ContactId]()
 UNMATCHED = frozenset({RowClass.NOT_FOUND, RowClass.AMBIGUOUS, RowClass.MALFORMED})
-
-
-@dataclass(frozen=True, slots=True)
-class UnmatchedRow:
-    """A row without a contact of its own; `contacts`: all that have its value, where they are several."""
-
-    line: int
-    row_class: RowClass
-    contacts: tuple[ContactId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +59,6 @@ class MatchResult:
     def class_of(self, row: int) -> RowClass:
         """The class of a row by its place in the file."""
         return CLASSES[self.classes[row]]
-
-    def unmatched_rows(self) -> Iterator[UnmatchedRow]:
-        """The rows that are not found, ambiguous or malformed, in the order of the file."""
-        for line, code in zip(self.lines, self.classes, strict=True):
-            if CLASSES[code] in UNMATCHED:
-                yield UnmatchedRow(line, CLASSES[code], self.ambiguous.get(line, ()))
 
 
 def match_rows(

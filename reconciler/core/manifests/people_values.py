@@ -15,10 +15,10 @@ import hmac
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from reconciler.core.model.people import Fingerprint, PersonValue, ValueKind
+from reconciler.core.model.people import Fingerprint, ValueKind
 
 LONGEST_EMAIL = 254
 FINGERPRINT_BYTES = 16
@@ -98,14 +98,6 @@ class Fingerprinter:
             return Fingerprint(digest[:FINGERPRINT_BYTES])
 
         return make_fingerprint
-
-    def of_person(self, values: Iterable[PersonValue], normaliser: Normaliser) -> frozenset[Fingerprint]:
-        """The fingerprints of a contact's sound values."""
-        return frozenset(
-            self.of(value.kind, text, value.custom_field)
-            for value in values
-            if (text := normaliser.normalise(value.kind, value.text)) is not None
-        )
 
 
 @dataclass(frozen=True, slots=True)
