@@ -145,8 +145,8 @@ def stop_by_signals(console: Console) -> Iterator[Stop]:
         yield stop
 
 
-async def end_by_signals(reading: Awaitable[T]) -> T:
-    """The result of a reading, which a signal ends in order: its contacts so far are kept. Raises Interrupted."""
+async def end_by_signals(reading: Awaitable[T], hint: str = "") -> T:
+    """The result of a reading, which a signal ends in order; `hint`: what is kept then. Raises Interrupted."""
     task, signums = asyncio.current_task(), list[int]()
 
     def ask(signum: int) -> None:
@@ -160,7 +160,7 @@ async def end_by_signals(reading: Awaitable[T]) -> T:
     except asyncio.CancelledError:
         if signums:
             # cancelled by us: for the caller it is the signal that ended it
-            raise Interrupted(signums[0], hint=KEPT) from None
+            raise Interrupted(signums[0], hint=hint) from None
         raise
 
 

@@ -68,7 +68,8 @@ def pull_command(
         if result.locations or not result.errors:
             invocation.print_document(PullDocument(result.locations))
 
-    result = asyncio.run(end_by_signals(pull_people(session, request, show)))
+    kept = "" if dry_run else "what was read until then is kept: the next pull goes on from there"
+    result = asyncio.run(end_by_signals(pull_people(session, request, show), kept))
     # errors stand below the board, not within it
     console.progress.close()
     for error in (*result.errors, *result.refusals):

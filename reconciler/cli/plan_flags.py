@@ -120,9 +120,9 @@ class PlanFlags:
         return replace(workspace, overrides={**workspace.overrides, **own})
 
 
-def _take_flags(*names: str) -> Decorator:
+def _take_flags(*names: str, **options: Decorator) -> Decorator:
     taken = ("create_state", "refresh", "max_age")
-    return group_options("flags", PlanFlags, taken, **{name: _OPTIONS[name] for name in names})
+    return group_options("flags", PlanFlags, taken, **{name: _OPTIONS[name] for name in names}, **options)
 
 
 plan_flags = _take_flags(*_OPTIONS)
@@ -130,5 +130,16 @@ plan_flags = _take_flags(*_OPTIONS)
 drift_flags = _take_flags("locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "max_age")
 revert_flags = _take_flags("refresh", "max_age", "allow", "reason")
 refresh_flags = _take_flags("locations", "sets", "tags")
-pull_flags = _take_flags("locations", "sets", "allow", "reason")
+pull_flags = _take_flags(
+    "locations",
+    "reason",
+    sets=click.option("--set", "sets", multiple=True, metavar="S", help="Only this matched set; repeatable."),
+    allow=click.option(
+        "--allow",
+        "allow",
+        multiple=True,
+        metavar="GUARD:set=S",
+        help="Lift one guard, such as max_unmatched_pct:set=vip; repeatable; needs --reason.",
+    ),
+)
 age_option = _OPTIONS["max_age"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.command_record import find_record, print_error
-from reconciler.cli.console import Console, end_by_signals
+from reconciler.cli.console import KEPT, Console, end_by_signals
 from reconciler.cli.options import (
     Invocation,
     common,
@@ -61,7 +61,7 @@ def refresh_command(
     session = open_session(invocation.workspace, flags.locations, unpulled=True)
     console.warn_of_problems(session)
     request = RefreshStateRequest(flags.scope, flags.reading, lock_timeout_ms, flags.create_state)
-    result = asyncio.run(end_by_signals(refresh_state(session, request)))
+    result = asyncio.run(end_by_signals(refresh_state(session, request), KEPT))
     # the error of one location leaves the reports of the others
     if result.reports or not result.errors:
         invocation.print_document(RefreshDocument(result.reports))
@@ -118,7 +118,7 @@ def export_command(
     request = ExportRequest(GroupBy(group_by), tags, refresh is not None, lock_timeout_ms)
     files: dict[Path, str] = {}
     for location in choose_exported(settings, locations, search=request.search):
-        result = asyncio.run(end_by_signals(export_location(workspace, settings, location, request)))
+        result = asyncio.run(end_by_signals(export_location(workspace, settings, location, request), KEPT))
         files |= result.files
         _note_result(result, console)
     # an empty directory would look like a location without tags

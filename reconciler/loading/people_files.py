@@ -113,14 +113,21 @@ def _full_texts(cells: Sequence[object]) -> tuple[str, ...]:
     return tuple("" if cell is None else json_text(cell) for cell in cells)
 
 
-def phone_reader(source: Source) -> ReadPhone:
-    """The function that reads phone numbers; raises InvalidInput where the library of `[phone]` is not installed."""
+def phone_reader(source: Source, region: str = "") -> ReadPhone:
+    """The function that reads phone numbers; raises InvalidInput where the library of `[phone]` is not installed.
+
+    `region`: a country that it will be called with; raises InvalidInput where that has no phone numbers.
+    """
     try:
         import phonenumbers
     except ImportError:
         hint = "install reconciler with the extra [phone], such as pip install '.[phone]' in its checkout"
         problem = Problem(source, "a match by phone needs the extra [phone]", "extra", hint=hint)
         raise InvalidInput([problem]) from None
+    if region and region not in phonenumbers.SUPPORTED_REGIONS:
+        hint = "the United Kingdom is GB" if region == "UK" else ""
+        message = f"no country with phone numbers is called {region[:80]!r}"
+        raise InvalidInput([Problem(source, message, "region", hint=hint)])
     possible, e164 = phonenumbers.ValidationResult.IS_POSSIBLE, phonenumbers.PhoneNumberFormat.E164
 
     def read_phone(text: str, region: str) -> str | None:
@@ -143,4 +150,4 @@ def phone_reader(source: Source) -> ReadPhone:
 def make_normaliser(match: Match, source: Source) -> Normaliser:
     """Normalises the values of a match; the library for phone numbers is asked for only where it has a phone key."""
     has_phone = any(key.kind is ValueKind.PHONE for key in match.keys)
-    return Normaliser(phone_reader(source) if has_phone else None, match.region)
+    return Normaliser(phone_reader(source, match.region) if has_phone else None, match.region)

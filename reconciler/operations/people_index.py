@@ -104,8 +104,8 @@ class ReadPeople:
     rows: dict[str, PeopleRows] = field(default_factory=dict)
     digests: dict[str, bytes] = field(default_factory=dict)
     """Of the bytes of these files."""
-    failures: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Why a file could not be read, in lines."""
+    failures: dict[str, InvalidInput] = field(default_factory=dict)
+    """Why a file could not be read."""
     update: IndexUpdate = field(default_factory=IndexUpdate)
     requests: int = 0
 
@@ -195,7 +195,7 @@ class PeopleReading:
                 read.digests[source.name], read.rows[source.name] = _read_rows(source, file)
                 read.files[source.name] = file
             except InvalidInput as error:
-                read.failures[source.name] = error.lines
+                read.failures[source.name] = error
 
     def _make_request(self, read: ReadPeople) -> IndexRequest:
         return IndexRequest(
@@ -296,9 +296,14 @@ def _make_fingerprint(read: ReadPeople) -> Callable[[PersonValue], Fingerprint |
 
 
 def refuse_existing(target: Path, *, replaces: bool = False) -> None:
+    """Raises UsageError where a file cannot be written: there is one that it does not replace, or no directory."""
     # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
     if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
         raise UsageError(f"{target} is there already", hint="name another file, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"{target} cannot be written: {target.parent} is no directory", hint="make the directory first"
+        )
 
 
 def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, replaces: bool = False) -> None:

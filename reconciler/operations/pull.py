@@ -285,7 +285,7 @@ class _LocationPull:
         before = kept.found.get(name)
         size_before = None if before is None else len(before.contacts)
         entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
-        if failure := (*kept.damaged.get(name, ()), *read.failures.get(name, ())):
+        if failure := (*kept.damaged.get(name, ()), *(read.failures[name].lines if name in read.failures else ())):
             return replace(entry, failure=failure), None
         assert contacts.match is not None
         result = match_rows(read.rows[name], read.book.index, before, read.update.unread)

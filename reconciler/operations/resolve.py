@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.manifests.match import MatchResult, match_rows
-from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
+from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source
 from reconciler.core.model.people import Match, MatchKey, PeopleIndex, RowClass, ValueKind
 from reconciler.core.observing.pull_report import ResolvedFile, list_ambiguous, list_rows_aside
 from reconciler.core.running.pace import Pace
 from reconciler.loading.people_files import FullRows, read_full_rows
 from reconciler.operations.api import LocationApi
-from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, write_rows
+from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, refuse_existing, write_rows
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.store import open_reader
 
@@ -58,6 +58,9 @@ async def resolve_file(workspace: Workspace, request: ResolveRequest) -> Resolve
     location = settings.find_location(request.location)
     if not request.replaces and (request.out.is_symlink() or request.out.exists()):
         raise UsageError(f"{request.out} is there already", hint="name another file, or add --force to replace it")
+    refuse_existing(request.out, replaces=request.replaces)
+    if request.out.exists() and request.file.exists() and request.out.samefile(request.file):
+        raise UsageError(f"--out {request.out} is the file of people itself", hint="name another file")
     source = PeopleSource(
         "file", str(request.file), Source(str(request.file)), _make_match(request), lambda: request.file.open("rb")
     )
@@ -66,7 +69,7 @@ async def resolve_file(workspace: Workspace, request: ResolveRequest) -> Resolve
     reading = PeopleReading(api, (source,), full=request.full)
     read = await reading.read(_find_index(settings.state, location))
     if failure := read.failures.get(source.name):
-        raise InvalidInput([Problem(source.place, "\n".join(failure), "contact-file")])
+        raise failure
     result = match_rows(read.rows[source.name], read.book.index, None)
     _write_contacts(request, result, source, read)
     return _make_report(location, request, result, read)
@@ -90,7 +93,9 @@ def _make_match(request: ResolveRequest) -> Match:
     if strange := sorted(columns.keys() - set(request.by)):
         raise UsageError(f"--column {strange[0]}=… is of no value of --by", hint=f"--by has: {', '.join(request.by)}")
     return Match(
-        str(request.file), tuple(_make_key(name, columns.get(name, "")) for name in request.by), region=request.region
+        str(request.file),
+        tuple(_make_key(name, columns.get(name, "")) for name in request.by),
+        region=request.region.upper(),
     )
 
 

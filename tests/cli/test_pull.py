@@ -256,6 +256,51 @@ def test_text_that_is_no_unicode_can_be_copied(reconciler: Command, people: Call
     assert (project / "ids.csv").read_text().splitlines()[1] == f"{contact_id(38)},?"
 
 
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("people.csv", "is the file of people"), ("link.csv", "is there already"), ("no/ids.csv", "no directory")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
+    reconciler: Command, people: Callable[..., None], project: Path, out: str, said: str
+) -> None:
+    people(range(6))
+    before = (project / "manifests" / "people.csv").read_bytes()
+    (project / "manifests" / "link.csv").symlink_to("people.csv")
+    command = ("resolve", "manifests/people.csv", "--by", "email", "--column", "email=mail", "--location", LOCATION)
+    refused = reconciler(*command, "--out", f"manifests/{out}", "--force")
+    assert refused.code == 64
+    assert said in refused.err
+    assert "requests" not in refused.err
+    assert (project / "manifests" / "people.csv").read_bytes() == before
+    assert reconciler("pull", "--unmatched", "no/left.csv").code == 64
+
+
+def test_a_country_without_phone_numbers_is_refused(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    people(range(6), match="{phone: mobile}", more=", region: UK")
+    pulled = reconciler("pull")
+    assert pulled.code == 1
+    assert "manifests/acme.yaml:4:22: no country with phone numbers is called 'UK'" in pulled.out
+    assert "hint: the United Kingdom is GB" in pulled.out
+    command = ("resolve", "manifests/people.csv", "--by", "phone", "--column", "phone=mobile", "--location", LOCATION)
+    refused = reconciler(*command, "--out", "ids.csv", "--region", "XX")
+    assert refused.code == 1
+    assert "manifests/people.csv: no country with phone numbers is called 'XX'\n" in refused.err
+    assert reconciler(*command, "--out", "ids.csv", "--region", "gb").code == 0
+
+
+def test_a_fault_of_a_file_to_be_resolved_is_told_line_by_line(
+    reconciler: Command, people: Callable[..., None], project: Path
+) -> None:
+    people(range(2), extra="one,cell,too,many")
+    command = ("resolve", "manifests/people.csv", "--by", "email", "--location", LOCATION, "--out", "ids.csv")
+    refused = reconciler(*command)
+    assert refused.code == 1
+    assert "manifests/people.csv:1: no column 'email'" in refused.err
+    assert "\\u{a}" not in refused.err
+
+
 def test_a_file_with_a_row_of_no_contact_is_resolved_in_part(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

@@ -175,7 +175,7 @@ class Stage:
         reading = PeopleReading(api, (source,), contacts, full=full, keep=keep)
         read = self.clock.run(reading.read(self.index))
         for failure in read.failures.values():
-            raise AssertionError(failure)
+            raise failure
         result = match_rows(read.rows["vip"], read.book.index, self.before, read.update.unread)
         self.before = Snapshot(result.contacts, self.clock.now(), "sha256:0", result.counts)
         return Pulled(
