@@ -107,7 +107,9 @@ class _Update:
     services: PullServices
     update: IndexUpdate = field(default_factory=IndexUpdate)
     anew: bool = False
-    """Whether the entries of before are of no use, and none has been replaced yet."""
+    """Whether the entries of before are of another key, and none has been replaced yet."""
+    lacks_values: bool = False
+    """Whether the index has not all values that are asked for. Its entries stay: they tell who had a row's value."""
     read: set[ContactId] = field(default_factory=set)
     """The contacts that were read by id, or are gone by the API's word."""
 
@@ -117,9 +119,10 @@ class _Update:
 
     async def carry_out(self) -> None:
         status, wanted = self.book.status, self.wanted
-        self.anew = not is_of_use(status, wanted.key_check, wanted.covers)
+        self.anew = status.key_check != wanted.key_check
+        self.lacks_values = not is_of_use(status, wanted.key_check, wanted.covers)
         self.update.another_key = status.key_check not in ("", wanted.key_check)
-        if self.anew or wanted.full or needs_scan(status, self.gate.clock.now()):
+        if self.lacks_values or wanted.full or needs_scan(status, self.gate.clock.now()):
             await self._learn()
         elif await self._read_changes():
             await self._look_up_few()
@@ -209,11 +212,10 @@ class _Update:
         scan, people, number = Scan(self.gate.location), dict[ContactId, frozenset[Fingerprint]](), 0
         while True:
             rows = [(person.id, person.location) for person in page.people]
-            news = scan.add_page(rows, page.total, page.cursor)
+            scan.add_page(rows, page.total, page.cursor)
+            # of a contact that comes twice the later row is the newer reading
             people |= {
-                person.id: self.services.fingerprints(person)
-                for person, new in zip(page.people, news, strict=True)
-                if new
+                person.id: self.services.fingerprints(person) for person in page.people if self.services.is_here(person)
             }
             number += 1
             if page.total:
@@ -226,8 +228,8 @@ class _Update:
             page = await self._page(page.cursor, changed_since)
 
     def _status(self) -> IndexStatus:
-        """The status while the index is brought up to date: of a new one no scan has come to its end."""
-        if not self.anew:
+        """The status while the index is brought up to date: with other values no scan has come to its end."""
+        if not self.lacks_values:
             return self.book.status
         wanted = self.wanted
         return IndexStatus(wanted.key_check, wanted.secret, wanted.covers, look_ups=self.book.status.look_ups)
@@ -236,7 +238,7 @@ class _Update:
         lot = replace(lot, anew=self.anew)
         self.book.apply_lot(lot)
         self.services.keep(lot)
-        self.anew = False
+        self.anew = self.lacks_values = False
 
     async def _read_missing(self, contacts: Sequence[ContactId]) -> None:
         """Reads by id the contacts that were not shown, where they are few enough."""
