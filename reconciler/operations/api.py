@@ -57,6 +57,7 @@ class LocationApi:
             agency=Agency(company, location) if company else None,
             version=settings.api.version,
             timeout_s=settings.api.timeout_s,
+            transport=self.workspace.transport,
             on_quota=on_quota or self.heed_quota,
         )
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
@@ -38,6 +38,9 @@ from reconciler.output.blocks import moment
 from reconciler.ports import Clock, StateReader
 from reconciler.store import LOCATION, open_reader
 from reconciler.system import SystemClock
+
+if TYPE_CHECKING:
+    from reconciler.highlevel.http_client import Transport
 
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""
@@ -91,6 +94,8 @@ class Workspace:
     """Variables with settings and tokens."""
     listener: Listener = field(default_factory=SilentListener)
     clock: Clock = field(default_factory=SystemClock)
+    transport: Transport | None = None
+    """Replaces the network in tests."""
 
     @property
     def in_ci(self) -> bool:

@@ -35,7 +35,7 @@ class Town:
         self.url = f"sqlite:///{self.path}"
         self.chance = chance
         self.loop = VirtualLoop()
-        self.loop.set_exception_handler(_heed)
+        self.loop.set_exception_handler(heed_deaths)
         self.clock = VirtualClock(self.loop)
         self.runs: list[Run] = []
         self.places = {location: self._found(location, limit) for location in (HERE, THERE)[:locations]}
@@ -138,7 +138,7 @@ class Town:
         self.loop.close()
 
 
-def _heed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def heed_deaths(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """The tasks of a process that died die of it, and nobody asks what became of them."""
     if not isinstance(context.get("exception"), Killed):
         loop.default_exception_handler(context)

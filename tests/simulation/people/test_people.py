@@ -1,0 +1,46 @@
+"""Small worlds of people who are pulled, each decided by its seed: contacts that move, share, merge and go, files that
+are edited, an index that lags, flickers and does not end, faults, deaths, rivals. The rules hold in each, and each bug
+that is planted is noticed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+import pytest
+
+from tests.simulation.people.bugs import PEOPLE_BUGS
+from tests.simulation.people.playing import CELLS, play_people
+from tests.simulation.planted import ROOT, escapes
+
+WORLDS = 500
+CHUNK = 50
+
+
+def test_every_world_of_people_keeps_the_rules() -> None:
+    met = play_people(range(12))
+    assert sum(met.values()) > 300
+
+
+def test_each_bug_of_a_pull_can_still_be_planted() -> None:
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in PEOPLE_BUGS}
+    assert found == dict.fromkeys(found, 1)
+    assert len(found) == len(PEOPLE_BUGS)
+
+
+@pytest.mark.slow
+def test_hundreds_of_worlds_of_people_meet_every_cell() -> None:
+    chunks = [range(start, start + CHUNK) for start in range(0, WORLDS, CHUNK)]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        met: Counter[tuple[str, str]] = sum(pool.map(play_people, chunks), Counter())
+    assert [cell for cell in CELLS if not met[cell]] == []
+
+
+@pytest.mark.slow
+def test_each_planted_bug_of_a_pull_is_noticed() -> None:
+    hunt = partial(escapes, hunt="tests.simulation.people.playing")
+    with ThreadPoolExecutor(2) as pool:
+        assert [how for how in pool.map(hunt, PEOPLE_BUGS) if how] == []
