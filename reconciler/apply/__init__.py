@@ -5,7 +5,7 @@ Law: sees core, wire, ports, the gate and the bracket of runs; no store, no clie
 
 Rules
 1. A plan is refused as stale where it is of another lineage, or a run has carried it out already, or a pull has given
-   a set other contacts than the manifests were read with.
+   a set other contacts than the manifests were read with, or a set has begun or ended meanwhile.
 2. An error is in the report of its location: the other locations go on.
 3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
@@ -119,7 +119,9 @@ async def _run_under_lease(
     # by the digest of the plan file, where there is one, later runs of the file find this one
     plan_file = options.proposal.plan if options.proposal else approved.plan
     _refuse_stale(options.proposed(plan.location) or plan, plan_file, held.store)
-    _refuse_newer_pull(options.snapshots.get(plan.location, {}), held)
+    _refuse_newer_pull(options.snapshots.get(plan.location, {}), held, services)
+    if plan.location not in options.reversals:
+        _refuse_expired(plan, services.clock.now())
     plan_options = options.options[plan.location]
     header = RunHeader(
         location=plan.location,
@@ -278,15 +280,24 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None
             )
 
 
-def _refuse_newer_pull(snapshots: Mapping[SetName, Snapshot], held: HeldLease) -> None:
+def _refuse_newer_pull(snapshots: Mapping[SetName, Snapshot], held: HeldLease, services: Services) -> None:
     """Between the reading of the manifests and the lease a pull may have given a set other contacts."""
-    kept = held.store.read_snapshots() if snapshots else {}
+    if not snapshots:
+        return
+    location, read = held.lease.location, services.read_snapshots
+    kept = held.store.read_snapshots() if read is None else read(location, snapshots)
     for name, snapshot in snapshots.items():
         if name not in kept or kept[name].contacts != snapshot.contacts:
             raise StalePlan(
-                f"the plan is stale: contact set {name!r} of location {held.lease.location} was pulled since",
+                f"the plan is stale: contact set {name!r} of location {location} was pulled since",
                 hint="plan again",
             )
+
+
+def _refuse_expired(plan: LocationPlan, now: Instant) -> None:
+    """Waiting for an approval or the lease takes time, in which a set begins or ends, or its pull becomes too old."""
+    if plan.valid_until is not None and now >= plan.valid_until:
+        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
 
 
 def _runs_of(plan: Plan, store: LocationStore) -> list[RunRecord]:

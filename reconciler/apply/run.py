@@ -65,6 +65,8 @@ class Services:
     """Drawn evenly from 0 to 1, for the pauses."""
     token: Callable[[LocationId], str] = _the_token
     """The name of a location's token in messages, with where it is held."""
+    read_snapshots: Callable[[LocationId, Iterable[SetName]], Mapping[SetName, Snapshot]] | None = None
+    """Reads those of these sets from files as they are now, where files and not the state have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class ApplyOptions:
     proposal: Proposal | None = None
     """The plan file; the plan is the part of it that is needed now."""
     snapshots: Mapping[LocationId, Mapping[SetName, Snapshot]] = field(default_factory=dict)
-    """Those of the state that `desired` goes by."""
+    """Those that `desired` goes by."""
 
     def proposed(self, location: LocationId) -> LocationPlan | None:
         """The plan file's part of a location."""

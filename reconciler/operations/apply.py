@@ -8,6 +8,7 @@ Rules of a change digest
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from pathlib import Path
 from reconciler.apply import ApplyOptions, Services, apply
 from reconciler.core.model.errors import StalePlan, UsageError
 from reconciler.core.model.journal import LocationReport, RunStatus, exit_code
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import LocationId, SetName
 from reconciler.core.model.outcome import called
+from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
@@ -28,6 +30,7 @@ from reconciler.operations.api import find_api, refuse_over_quota
 from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.snapshots import read_snapshot_files
 from reconciler.operations.workspace import Session
 from reconciler.ports import StateReader
 from reconciler.request_gate import Stop
@@ -121,6 +124,9 @@ async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyReque
         def name_token(location: LocationId) -> str:
             return called(find_api(session, location).token_place)
 
+        def read_snapshots(location: LocationId, names: Iterable[SetName]) -> Mapping[SetName, Snapshot]:
+            return read_snapshot_files(session.settings, workspace.directory, location, names).found
+
         api, journal = apis.__getitem__, RecoveryJournal(request.recovery_beside)
         services = Services(
             api,
@@ -132,6 +138,7 @@ async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyReque
             pace=session.pace,
             stop=request.stop,
             token=name_token,
+            read_snapshots=read_snapshots if session.settings.snapshots else None,
         )
         if locations:
             workspace.listener.on_sending()

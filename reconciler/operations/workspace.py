@@ -169,9 +169,7 @@ class Session:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
 
     def list_snapshots(self) -> dict[LocationId, dict[SetName, Snapshot]]:
-        """The snapshots of the state that the sets were resolved by; none where these are files."""
-        if self.settings.snapshots:
-            return {}
+        """The snapshots that the sets were resolved by."""
         return {
             location: {
                 entry.name: entry.contacts.match.snapshot

@@ -56,3 +56,14 @@ def test_the_same_contacts_pulled_anew_are_what_was_resolved(tmp_path: Path) -> 
     keep(scene, snapshot("Anna", "Bert"))
     scene.apply(plan, snapshots={HERE: {VIP: resolved}})
     assert scene.here.crm.holders("vip") == {name("Anna"), name("Bert")}
+
+
+def test_a_set_that_ends_while_the_lease_is_waited_for_is_refused(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("Anna"), contact("Bert"))
+    scene.want(a_set("vip", "Anna Bert", "vip", until=scene.clock.now() + 60_000))
+    plan = scene.plan()
+    scene.clock.ms += 60_000
+    report = scene.apply(plan)
+    assert exit_code([report]) == ExitCode.STALE
+    assert "a set has become active or expired since" in str(report.error)
+    assert not scene.here.sent

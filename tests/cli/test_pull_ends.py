@@ -206,10 +206,12 @@ def pull_as_library(workspace: Workspace, request: PullRequest) -> PullResult:
     return result
 
 
+@pytest.mark.parametrize("snapshots", ["", "manifests/.resolved/"], ids=["state", "files"])
 def test_an_apply_that_was_planned_before_a_pull_sends_nothing(
-    reconciler: Command, people: People, world: World
+    reconciler: Command, people: People, world: World, project: Path, snapshots: str
 ) -> None:
     people(range(12))
+    (project / "manifests" / "reconciler.yaml").write_text(f"snapshots: {snapshots!r}\n")
     assert reconciler("pull").code == 0
     workspace = Workspace()
     session = open_session(workspace)
