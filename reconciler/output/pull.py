@@ -11,7 +11,7 @@ from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.people import RowClass
 from reconciler.core.observing.pull_report import PulledLocation, PulledSet, ResolvedFile, RowsAside
-from reconciler.core.planning.guard_sentences import explain_pull_refusals
+from reconciler.core.planning.guard_sentences import explain_lifted, explain_pull_refusals
 from reconciler.core.planning.guards import Measured
 from reconciler.output.blocks import (
     ROWS,
@@ -59,7 +59,13 @@ def _location_section(pulled: PulledLocation, most: int | None) -> Section:
     refused = [guard for entry in pulled.sets for guard in entry.refused]
     refusals = [Cell(sentence, Style.BAD) for sentence in explain_pull_refusals(pulled.location, refused)]
     failures = [Cell(text, Style.BAD) for entry in pulled.sets for text in entry.failure]
-    for name, cells in (("Refused", refusals), ("Failed: the snapshots before are kept", failures)):
+    lifted = [guard for entry in pulled.sets for guard in entry.guards if guard.allowed]
+    lifts = [Cell(explain_lifted(guard, of_pull=True), Style.WARN) for guard in lifted]
+    for name, cells in (
+        ("Refused", refusals),
+        ("Failed: the snapshots before are kept", failures),
+        ("Lifted", lifts),
+    ):
         if cells:
             blocks.append(lines(name, cells, most=None, key=True))
     blocks += [_sets_table(pulled, most), *_detail_blocks(pulled, most)]

@@ -59,9 +59,10 @@ def explain_warnings(plan: LocationPlan) -> tuple[str, ...]:
     )
 
 
-def explain_lifted(measured: Measured) -> str:
+def explain_lifted(measured: Measured, *, of_pull: bool = False) -> str:
     """The sentence of a guard that a person lifted, with the reason."""
-    return f"guard {measured.guard} is lifted ({measured.allowed}): {_sentence_of(measured)}"
+    sentence = explain_pulled(measured) if of_pull else _sentence_of(measured)
+    return f"guard {measured.guard} is lifted ({measured.allowed}): {sentence}"
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
