@@ -39,7 +39,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
     "--ci",
     "forge",
     type=click.Choice(["github", "gitlab"]),
-    help="Write plan, apply and drift too, as its workflows or pipeline.",
+    help="Write plan, apply, pull and drift too, as its workflows or pipeline.",
 )
 @click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common

@@ -40,11 +40,11 @@ def test_init_writes_a_repository_that_validates_and_plans(reconciler: Command, 
     assert "nothing is overwritten" in again.err
 
 
-GITHUB = ("apply.yml", "drift.yml", "pull-request.yml")
+GITHUB = ("apply.yml", "drift.yml", "pull-request.yml", "pull.yml")
 TEMPLATES = Path(__file__).parents[2] / "docs" / "ci"
 
 
-def test_init_writes_plan_apply_and_drift_for_github(reconciler: Command, project: Path) -> None:
+def test_init_writes_plan_apply_pull_and_drift_for_github(reconciler: Command, project: Path) -> None:
     ended = reconciler("init", "new", "--ci", "github", "--location", ELSEWHERE)
     workflows = project / "new" / ".github" / "workflows"
     assert sorted(path.name for path in workflows.iterdir()) == list(GITHUB), "and none that does a part of it twice"
@@ -53,7 +53,7 @@ def test_init_writes_plan_apply_and_drift_for_github(reconciler: Command, projec
     assert "replace OWNER" in ended.out
 
 
-def test_init_writes_plan_apply_and_drift_for_gitlab(reconciler: Command, project: Path) -> None:
+def test_init_writes_plan_apply_pull_and_drift_for_gitlab(reconciler: Command, project: Path) -> None:
     ended = reconciler("init", "new", "--ci", "gitlab", "--location", ELSEWHERE)
     assert (project / "new" / ".gitlab-ci.yml").read_bytes() == (TEMPLATES / "gitlab.yml").read_bytes()
     assert not (project / "new" / ".github").exists()

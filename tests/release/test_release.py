@@ -103,7 +103,7 @@ def test_a_wheel_built_twice_is_the_same(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"reconciler", f"reconciler-{__version__}.dist-info"}
     assert "reconciler/cli/scaffold/.github/workflows/tags.yml" in names
     assert "reconciler/sandbox/example/acme.yaml" in names
-    templates = {"github/pull-request.yml", "github/apply.yml", "github/drift.yml", "gitlab.yml"}
+    templates = {"github/pull-request.yml", "github/apply.yml", "github/drift.yml", "github/pull.yml", "gitlab.yml"}
     assert {f"reconciler/cli/ci_templates/{name}" for name in templates} <= set(names)
 
 
