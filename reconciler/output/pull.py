@@ -10,7 +10,7 @@ from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.people import RowClass
-from reconciler.core.observing.pull_report import PulledLocation, PulledSet, ResolvedFile, RowsAside
+from reconciler.core.observing.pull_report import AmbiguousRow, PulledLocation, PulledSet, ResolvedFile, RowsAside
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_pull_refusals
 from reconciler.core.planning.guards import Measured
 from reconciler.output.blocks import (
@@ -61,11 +61,7 @@ def _location_section(pulled: PulledLocation, most: int | None) -> Section:
     failures = [Cell(text, Style.BAD) for entry in pulled.sets for text in entry.failure]
     lifted = [guard for entry in pulled.sets for guard in entry.guards if guard.allowed]
     lifts = [Cell(explain_lifted(guard, of_pull=True), Style.WARN) for guard in lifted]
-    for name, cells in (
-        ("Refused", refusals),
-        ("Failed: the snapshots before are kept", failures),
-        ("Lifted", lifts),
-    ):
+    for name, cells in (("Refused", refusals), ("Failed", failures), ("Lifted", lifts)):
         if cells:
             blocks.append(lines(name, cells, most=None, key=True))
     blocks += [_sets_table(pulled, most), *_detail_blocks(pulled, most)]
@@ -83,8 +79,7 @@ def _count(pulled: PulledLocation, name: str) -> int:
 def _verdict(pulled: PulledLocation) -> Cell:
     failed = [entry for entry in pulled.sets if not entry.is_new]
     if failed:
-        stay = "stays as it was" if len(failed) == 1 else "stay as they were"
-        return Cell(f"{counted(len(failed), 'set')} of {len(pulled.sets):,} {stay}: see below.", Style.BAD)
+        return Cell(f"{counted(len(failed), 'set')} of {len(pulled.sets):,} got no new snapshot: see below.", Style.BAD)
     if not pulled.sets:
         return Cell("No set is matched by its people: nothing to pull.", Style.GOOD)
     written = "" if pulled.is_kept else " Nothing is kept: this is a dry run."
@@ -145,6 +140,7 @@ def _detail_blocks(pulled: PulledLocation, most: int | None) -> Iterator[Block]:
     aside = [(entry.name, entry.file, rows) for entry in pulled.sets for rows in entry.aside]
     if aside:
         yield _aside_table("set", aside, most)
+    yield from _ambiguous_tables([(entry.file, row) for entry in pulled.sets for row in entry.ambiguous], most)
     changed = [
         (Cell(f"{entry.file}:{row.line}"), sample_cell((row.before,)), sample_cell((row.after,)))
         for entry in pulled.sets
@@ -166,6 +162,17 @@ def _aside_table(of: str, aside: Sequence[tuple[str, str, RowsAside]], most: int
     return table("Rows of no contact", columns, rows, most=most)
 
 
+def _ambiguous_tables(found: Sequence[tuple[str, AmbiguousRow]], most: int | None) -> Iterator[Block]:
+    """A table of the rows whose value several contacts have; none where no row is such."""
+    if found:
+        rows = [(Cell(_places(file, (row.line,))), sample_cell(row.contacts)) for file, row in found]
+        yield table("Who the ambiguous rows may be", (Column("row"), Column("contacts")), rows, most=most)
+
+
+def _contacts_by_line(ambiguous: Sequence[AmbiguousRow]) -> dict[int, tuple[str, ...]]:
+    return {row.line: row.contacts for row in ambiguous}
+
+
 def _places(file: str, rows: Sequence[int]) -> str:
     named = ", ".join(f"{file}:{line}" if line else file for line in rows[:_PLACES])
     return f"{named} and {len(rows) - _PLACES:,} more" if len(rows) > _PLACES else named
@@ -185,6 +192,7 @@ def resolve_view(resolved: ResolvedFile, *, most: int | None = ROWS) -> View:
     blocks.append(table("Rows", columns, [tuple(map(number, numbers))], most=None, key=True))
     if resolved.aside:
         blocks.append(_aside_table("file", [(resolved.file, resolved.file, rows) for rows in resolved.aside], most))
+    blocks += _ambiguous_tables([(resolved.file, row) for row in resolved.ambiguous], most)
     section = Section(f"Location {resolved.location}", verdict, tuple(blocks), location=resolved.location)
     return View("Resolve", (section,))
 
@@ -218,9 +226,11 @@ class PullDocument:
                 for verb, contacts in (("joined", entry.joined), ("left", entry.left)):
                     for contact in contacts:
                         yield pulled.location, entry.name, verb, contact, "", ""
+                contacts_of = _contacts_by_line(entry.ambiguous)
                 for aside in entry.aside:
                     for line in aside.lines:
-                        yield pulled.location, entry.name, aside.row_class, "", entry.file, str(line)
+                        for named in contacts_of.get(line, ("",)):
+                            yield pulled.location, entry.name, aside.row_class, named, entry.file, str(line)
 
     def json(self) -> JsonObject:
         return report_document("pull", _FORMS.write(self))
@@ -242,12 +252,14 @@ class ResolveDocument:
 
     def records(self) -> Records:
         """A row for each row of the file that is of no contact."""
-        return make_records("Rows of no contact", "location class file line", self._make_rows)
+        return make_records("Rows of no contact", "location class file line contact", self._make_rows)
 
     def _make_rows(self) -> Iterator[Row]:
-        for aside in self.resolved.aside:
+        resolved, contacts_of = self.resolved, _contacts_by_line(self.resolved.ambiguous)
+        for aside in resolved.aside:
             for line in aside.lines:
-                yield self.resolved.location, aside.row_class, self.resolved.file, str(line)
+                for named in contacts_of.get(line, ("",)):
+                    yield resolved.location, aside.row_class, resolved.file, str(line), named
 
     def json(self) -> JsonObject:
         return report_document("resolve", _FORMS.write(self))

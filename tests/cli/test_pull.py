@@ -134,6 +134,11 @@ def test_every_row_ends_in_one_class(reconciler: Command, people: Callable[..., 
         "malformed": [28],
     }
     assert vip["ambiguous"] == [{"line": 5, "contacts": [contact_id(3), contact_id(4)]}]
+    table = reconciler("pull", "--format", "csv").out
+    rows = [f"{LOCATION},vip,ambiguous,{contact_id(number)},manifests/people.csv,5" for number in (3, 4)]
+    assert [row for row in table.splitlines() if ",ambiguous," in row] == rows
+    shown = reconciler("pull").out
+    assert f"manifests/people.csv:5  {contact_id(3)}, {contact_id(4)}" in shown
 
 
 def test_not_found_is_not_left(reconciler: Command, people: Callable[..., None], world: World) -> None:
