@@ -138,6 +138,8 @@ def forget_contacts(
     if result.people:
         erased = counted(len(result.people), "contact")
         console.say(f"erased {erased} from the index of people and from snapshots of matched sets")
+    for path in result.files:
+        console.note(f"{path} still names a contact that was forgotten: take the row out of the set's file, and pull")
     return 0
 
 

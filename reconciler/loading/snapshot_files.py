@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -65,6 +65,13 @@ def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[st
     """The names of the two files in the tree of manifests."""
     listed, described = snapshot_names(location, name)
     return posixpath.join(folder, listed), posixpath.join(folder, described)
+
+
+def find_naming(directory: Path, location: LocationId, contacts: Collection[ContactId]) -> tuple[Path, ...]:
+    """The files of ids below the directory of snapshots that name one of the contacts, sorted."""
+    sought = {contact.encode() for contact in contacts}
+    listed = sorted((directory / location).glob("*.txt")) if sought else []
+    return tuple(path for path in listed if not sought.isdisjoint(path.read_bytes().split()))
 
 
 def read_snapshot(files: Files, folder: str, location: LocationId, name: SetName) -> Snapshot | None:

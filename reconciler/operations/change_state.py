@@ -22,6 +22,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Source, 
 from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.journalled_run import load_unrecorded
 from reconciler.loading.export_files import Exported, read_export
+from reconciler.loading.snapshot_files import find_naming
 from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
@@ -54,6 +55,8 @@ class ForgetResult:
     """Contacts that the state did not have."""
     released: Mapping[ContactId, TagSet]
     """Tags that stay on contacts and are under management no more."""
+    files: tuple[Path, ...] = ()
+    """Snapshot files that still name one of them: a pull writes them, and Git keeps what they were."""
 
 
 async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
@@ -84,6 +87,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
         tuple(contact for contact in request.contacts if contact in people),
         tuple(contact for contact in request.contacts if contact not in known),
         {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger.tags)},
+        find_naming(Path(settings.snapshots), location, request.contacts) if settings.snapshots else (),
     )
 
 

@@ -276,3 +276,15 @@ def test_in_a_made_up_location_live_the_people_of_its_files_but_one_in_twenty(
     assert len(contacts) == len(emails) == 38
     assert emails < {f"person{number}@example.com" for number in range(40)}
     assert all(len(contact["person"]["custom_fields"]) == 1 for contact in contacts)
+
+
+def test_forget_names_the_snapshot_files_that_still_have_the_contact(
+    reconciler: Command, matched: None, project: Path
+) -> None:
+    into_files(range(3))
+    assert reconciler("apply", "--auto-approve").code == 0
+    forgotten = reconciler("state", "forget", contact_id(1), "--location", LOCATION)
+    listed = f"manifests/.resolved/{LOCATION}/vip.txt"
+    assert forgotten.code == 0
+    assert f"{listed} still names a contact that was forgotten" in forgotten.err
+    assert listed not in reconciler("state", "forget", contact_id(7), "--location", LOCATION).err
