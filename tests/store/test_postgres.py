@@ -19,7 +19,6 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.model.people import PeopleIndex
 from reconciler.store import open_reader, open_store
-from reconciler.store.postgres import address
 from reconciler.store.schema import STEPS, VERSION
 from tests.build import HERE, tags
 from tests.extras import need
@@ -43,6 +42,8 @@ def url(tmp_path: Path) -> str:
 def sql(url: str) -> Iterator[Callable[[str], list[Any]]]:
     """Runs a statement on the state's tables."""
     import psycopg
+
+    from reconciler.store.postgres import address
 
     place = address(url)
     with psycopg.connect(place.url, autocommit=True) as connection:
