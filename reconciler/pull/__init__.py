@@ -111,7 +111,7 @@ class _Update:
     lacks_values: bool = False
     """Whether the index has not all values that are asked for. Its entries stay: they tell who had a row's value."""
     read: set[ContactId] = field(default_factory=set)
-    """The contacts that were read by id, or are gone by the API's word."""
+    """The contacts that a search showed, or that were read by id, or are gone by the API's word."""
 
     @property
     def gate(self) -> RequestGate:
@@ -222,6 +222,7 @@ class _Update:
                 self.gate.report(Read(self.gate.location, len(scan.shown), page.total))
             if scan.ended or number % LOT_PAGES == 0:
                 self._keep(PeopleLot(self._status(), people))
+                self.read |= people.keys()
                 people = {}
             if scan.ended:
                 return scan
