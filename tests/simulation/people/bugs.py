@@ -45,7 +45,7 @@ PEOPLE_BUGS = (
         "pull/__init__.py",
         "await self._read_missing(sorted(self.wanted.contacts - scan.shown))",
         "self._keep(PeopleLot(self._status(), gone=frozenset(self.wanted.contacts - scan.shown)))",
-        "leaves",
+        "leaves ends",
     ),
     Bug(
         "take a search that hid contacts for a complete one",
