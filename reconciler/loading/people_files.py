@@ -1,4 +1,4 @@
-"""Reads files of people that a match names, and phone numbers: the home of phonenumbers, of the extra `[phone]`.
+"""Reads files of people that a match names, copies rows of them, and reads phone numbers: the home of phonenumbers.
 
 Rules
 1. A file is read as strictly as a contact file. No fault has a cell of it: file and line name the row.
@@ -9,20 +9,24 @@ Rules
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.core.manifests.people_values import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
-from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import Fingerprint, Match, PersonValue, ValueKind
 from reconciler.loading.contact_files import read_cells, read_every_column
 from reconciler.loading.contact_ids import FileFaults, FileRequest, json_text
+from reconciler.system import replace_file
 
 _PHONE = re.compile(r"[+＋]?[\d\s().\-‐‑‒–/]+")
 
@@ -151,3 +155,31 @@ def make_normaliser(match: Match, source: Source) -> Normaliser:
     """Normalises the values of a match; the library for phone numbers is asked for only where it has a phone key."""
     has_phone = any(key.kind is ValueKind.PHONE for key in match.keys)
     return Normaliser(phone_reader(source, match.region) if has_phone else None, match.region)
+
+
+def refuse_existing(target: Path, *, replaces: bool = False) -> None:
+    """Raises UsageError where a file cannot be written: there is one that it does not replace, or no directory."""
+    # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
+    if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
+        raise UsageError(f"{target} is there already", hint="name another file, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"{target} cannot be written: {target.parent} is no directory", hint="make the directory first"
+        )
+
+
+def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, replaces: bool = False) -> None:
+    """Writes a table of people, whole or not at all, readable by its owner alone.
+
+    Raises UsageError where there is something already that it does not replace.
+    """
+    refuse_existing(target, replaces=replaces)
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    try:
+        # half of a surrogate pair, which a JSON string may hold, has no UTF-8
+        replace_file(target, text.getvalue().encode(errors="replace"))
+    except OSError as error:
+        raise ReconcilerError(f"{target} cannot be written: {error.strerror}") from None

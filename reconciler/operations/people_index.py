@@ -8,21 +8,18 @@ Law: holds no writer, and keeps nothing itself. Rules
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from io import StringIO
 from itertools import chain
-from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.core.manifests.match import find_unknown
 from reconciler.core.manifests.people_values import Fingerprinter, Normaliser, PeopleRows, ReadPhone
-from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
+from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.names import ContactId, Source, did_you_mean
 from reconciler.core.model.people import (
     Fingerprint,
@@ -43,7 +40,6 @@ from reconciler.output.blocks import counted
 from reconciler.ports import Heartbeat, PeopleReader
 from reconciler.pull import IndexRequest, IndexUpdate, PullServices, update_index
 from reconciler.request_gate import NoLease, RequestGate
-from reconciler.system import replace_file
 from reconciler.wire_people import CustomField
 
 KEY_VARIABLE = "RECONCILER_KEY"
@@ -293,31 +289,3 @@ def _make_fingerprint(read: ReadPeople) -> Callable[[PersonValue], Fingerprint |
         return None if text is None else fingerprinter.of(value.kind, text, value.custom_field)
 
     return make
-
-
-def refuse_existing(target: Path, *, replaces: bool = False) -> None:
-    """Raises UsageError where a file cannot be written: there is one that it does not replace, or no directory."""
-    # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
-    if target.is_symlink() or (target.exists() and not (replaces and target.is_file())):
-        raise UsageError(f"{target} is there already", hint="name another file, or remove it")
-    if not target.parent.is_dir():
-        raise UsageError(
-            f"{target} cannot be written: {target.parent} is no directory", hint="make the directory first"
-        )
-
-
-def write_rows(target: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, replaces: bool = False) -> None:
-    """Writes a table of people, whole or not at all, readable by its owner alone.
-
-    Raises UsageError where there is something already that it does not replace.
-    """
-    refuse_existing(target, replaces=replaces)
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    try:
-        # half of a surrogate pair, which a JSON string may hold, has no UTF-8
-        replace_file(target, text.getvalue().encode(errors="replace"))
-    except OSError as error:
-        raise ReconcilerError(f"{target} cannot be written: {error.strerror}") from None

@@ -34,12 +34,12 @@ from reconciler.core.planning.guard_sentences import explain_lifting, explain_pu
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
 from reconciler.loading.files import Directory
-from reconciler.loading.people_files import read_full_rows
+from reconciler.loading.people_files import read_full_rows, refuse_existing, write_rows
 from reconciler.loading.snapshot_files import write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
-from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, refuse_existing, write_rows
+from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.snapshots import KeptSnapshots, read_snapshot_files
@@ -236,7 +236,6 @@ class _LocationPull:
         return PeopleReading(
             find_api(session, self.location),
             tuple(_make_source(entry, files) for entry in self.sets),
-            contacts=frozenset(contact for entry in self.sets for contact in _listed(entry).ids),
             full=self.request.full,
         )
 

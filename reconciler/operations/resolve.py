@@ -15,9 +15,9 @@ from reconciler.core.model.names import ContactId, LocationId, Source
 from reconciler.core.model.people import Match, MatchKey, PeopleIndex, RowClass, ValueKind
 from reconciler.core.observing.pull_report import ResolvedFile, list_ambiguous, list_rows_aside
 from reconciler.core.running.pace import Pace
-from reconciler.loading.people_files import FullRows, read_full_rows
+from reconciler.loading.people_files import FullRows, read_full_rows, refuse_existing, write_rows
 from reconciler.operations.api import LocationApi
-from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople, refuse_existing, write_rows
+from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.store import open_reader
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from tests.simulation.invariants import Violated
 from tests.simulation.playing import play
 
 
-def main() -> int:
+def hunt(play: Callable[[range], object]) -> int:
+    """The exit code of a hunt through the seeds of the command line."""
     first, after = map(int, sys.argv[1:])
     try:
         play(range(first, after))
@@ -19,4 +21,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(hunt(play))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from reconciler.core.model.people import RowClass
 from tests.fakes import directory_in_memory
 from tests.sandbox.faults import EVERYDAY
+from tests.simulation.hunt import hunt
 from tests.simulation.invariants import Violated
 from tests.simulation.people.judge import check_people
 from tests.simulation.people.play import Act, Life
@@ -90,15 +91,5 @@ def _pull(life: Life, act: Act) -> Iterator[Cell]:
             yield from (("class", each) for each, number in counts.items() if number)
 
 
-def main() -> int:
-    first, after = map(int, sys.argv[1:])
-    try:
-        play_people(range(first, after))
-    except Violated as error:
-        sys.stdout.write(f"{error}\n")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(hunt(play_people))
