@@ -19,6 +19,7 @@ from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError
+from reconciler.core.model.names import Instant
 from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried
@@ -31,6 +32,7 @@ FORMAT_VERSION = "1.0"
 VERSION: Schema = {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.[0-9]+$"}
 Remedies = Annotated[tuple[str, ...], "What settles the pairs and contacts that are left aside: commands, in words."]
 
+_OLDEST = "The oldest observation of the contacts that the plan is about."
 _GONE = "Contacts that are not there, as was read for this plan, and why; nothing is sent to them."
 SPELLINGS: Mapping[type, JsonSpelling] = {
     Plan: JsonSpelling(
@@ -42,10 +44,14 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     LocationPlan: JsonSpelling(
         # `sizes_moved` stays with the plan that was made: a file is planned anew
         members="location lineage serial manifests_digest valid_until summary deltas batches deferrals ledger held "
-        "quarantined spared given guards observations triggers reasserted proofs searched gone tried",
-        types={"serial": Count, "gone": tuple[Annotated[HeldContacts, _GONE], ...]},
-        later="given searched gone tried",
-        sparse="searched gone tried remedies",
+        "quarantined spared given guards observations triggers reasserted proofs searched gone tried oldest",
+        types={
+            "serial": Count,
+            "gone": tuple[Annotated[HeldContacts, _GONE], ...],
+            "oldest": Annotated[Instant | None, _OLDEST],
+        },
+        later="given searched gone tried oldest",
+        sparse="searched gone tried oldest remedies",
         derived={"remedies": (Remedies, plan_remedies)},
     ),
     Summary: JsonSpelling(

@@ -18,7 +18,7 @@ from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
 from reconciler.core.planning.changes import Delta, Diff, Tried
-from reconciler.core.planning.diff import diff
+from reconciler.core.planning.diff import diff, select_contacts
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guards import Before, Counts, Measured, count_holders, count_managed, count_pairs
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
@@ -123,8 +123,18 @@ def plan_of(
         searched=options.searched,
         gone=options.gone,
         tried=find_tried(diff.deltas, state.observed),
+        oldest=_find_oldest(diff, desired, state.observed, options),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
     )
+
+
+def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options: PlanOptions) -> Instant | None:
+    """The oldest observation of the declared contacts, and of those that are to change."""
+    declared, states = select_contacts(desired, options.selection), observed.contacts
+    # a million look-ups without a step of ours in between
+    patterns = set(map(states.get, declared)).union(*(map(states.get, delta.contacts) for delta in diff.deltas))
+    times = (observed.patterns[index or 0].observed_at for index in patterns)
+    return min((at for at in times if at is not None), default=None)
 
 
 def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches:

@@ -115,6 +115,8 @@ class LocationPlan:
     searched: Searched = NOT_SEARCHED
     gone: tuple[HeldContacts, ...] = ()
     tried: tuple[Tried, ...] = ()
+    oldest: Instant | None = None
+    """The oldest observation of the contacts that it is about; None where none of them was ever observed."""
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
     with the plan that was made: a file of it is planned anew."""
