@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from reconciler.core.formats.json_forms import Count, Schema
-from reconciler.core.formats.plan_json import FORMAT_VERSION
 from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import JsonObject
 from reconciler.core.model.names import LocationId
@@ -30,6 +29,8 @@ from reconciler.output.charts import Chart
 from reconciler.output.markdown import render_markdown
 from reconciler.output.text import csv_chunks, render_text
 
+FORMAT_VERSION = "1.0"
+"""Of every report; a plan has a version of its own."""
 HTML_ROWS = 10_000
 """Of the one long table of a web page, which has all rows under --all."""
 BLOCK_ROWS = 200

@@ -22,6 +22,7 @@ from reconciler.output.blocks import (
     View,
     counted,
     duration,
+    lines,
     make_records,
     make_section,
     moment,
@@ -55,7 +56,10 @@ class PlanDocument:
     """Whether to show why no plan needs fewer requests."""
 
     def view(self, most: int | None = ROWS) -> View:
-        sections = tuple(_location_section(location, most, self.explain) for location in self.plan.locations)
+        several = len(self.plan.locations) > 1
+        sections = tuple(
+            _location_section(location, most, self.explain, several=several) for location in self.plan.locations
+        )
         return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)))
 
     def records(self) -> Records:
@@ -81,10 +85,11 @@ def _closing_cells(plan: Plan, notes: Iterable[str]) -> Iterator[Cell]:
     yield Cell(f"Change digest {plan.change_digest}", Style.FAINT)
 
 
-def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Section:
+def _location_section(plan: LocationPlan, most: int | None, explain: bool, *, several: bool) -> Section:
     # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     headline = plan_headline(plan, left_out=bool(left_out(plan)))
+    own_digest = [Cell(f"Change digest of this location {plan.change_digest}", Style.FAINT)]
     return make_section(
         f"Location {plan.location}, {since}",
         headline,
@@ -104,6 +109,8 @@ def _location_section(plan: LocationPlan, most: int | None, explain: bool) -> Se
         held_table("Kept on purpose: nobody declares it, or a set wants it gone", plan.spared, most),
         aside_lines(plan),
         held_table("Given before, not given again; --again TAG gives it", plan.given, most),
+        # with one location it is that of the plan, which is told below
+        lines("", own_digest if several and not plan.is_empty else []),
         totals=_plan_totals(plan),
         location=plan.location,
     )

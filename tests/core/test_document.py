@@ -150,6 +150,17 @@ def test_changes_that_do_not_fit_their_change_digest_are_refused() -> None:
         read_plan(sealed(document))
 
 
+def test_a_location_whose_digest_does_not_fit_is_refused_and_a_plan_of_an_older_version_has_none() -> None:
+    document = plan_document(small_plan())
+    stated = document["locations"][0].pop("change_digest")
+    assert stated == document["change_digest"]
+    (older,) = read_plan(sealed(document | {"format_version": "1.0"})).locations
+    assert older.change_digest == stated
+    document["locations"][0]["change_digest"] = "sha256:" + "0" * 64
+    with pytest.raises(PlanFileError, match="change_digest"):
+        read_plan(sealed(document))
+
+
 def paths(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, child in children for found in paths(child, (*path, key)))]

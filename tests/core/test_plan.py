@@ -117,6 +117,26 @@ def test_the_change_digest_moves_with_every_change() -> None:
     assert digest(planned(), replace(planned(), location=ELSEWHERE)) != digest(planned())
 
 
+@given(worlds(), worlds())
+def test_a_location_has_the_digest_of_a_plan_of_it_alone_whatever_else_is_planned(one: World, other: World) -> None:
+    here, elsewhere = (
+        plan_location(
+            replace(world.desired, location=place),
+            LocationState(place, observed=state_of(world.observed)),
+            plan_options(),
+        )
+        for world, place in ((one, HERE), (other, ELSEWHERE))
+    )
+    both = combine_plans([elsewhere, here], as_of=NOW, manifests="")
+    assert {each.location: each.change_digest for each in both.locations} == {
+        HERE: digest(here),
+        ELSEWHERE: digest(elsewhere),
+    }
+    assert both.change_digest not in {digest(here), digest(elsewhere)}
+    (alone,) = combine_plans([here], as_of=NOW, manifests="").locations
+    assert alone.change_digest == digest(here)
+
+
 def test_the_change_digest_moves_with_a_reason_and_with_a_ceiling() -> None:
     group = [a_rule(tag, group="g") for tag in ("x", "w")]
     by_name, by_group = declare(a_set("s", "anna", "x", absent="w")), declare(a_set("s", "anna", "x"), rule=group)

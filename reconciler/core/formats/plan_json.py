@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
@@ -24,11 +25,11 @@ from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried
 from reconciler.core.planning.guards import Measured
-from reconciler.core.planning.plan import LocationPlan, Plan, change_digest
+from reconciler.core.planning.plan import LocationPlan, Plan, change_digests
 from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.running.shortfalls import plan_remedies
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 VERSION: Schema = {"type": "string", "pattern": rf"^{FORMAT_VERSION.partition('.')[0]}\.[0-9]+$"}
 Remedies = Annotated[tuple[str, ...], "What settles the pairs and contacts that are left aside: commands, in words."]
 
@@ -44,14 +45,16 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     LocationPlan: JsonSpelling(
         # `sizes_moved` stays with the plan that was made: a file is planned anew
         members="location lineage serial manifests_digest valid_until summary deltas batches deferrals ledger held "
-        "quarantined spared given guards observations triggers reasserted proofs searched gone tried oldest",
+        "quarantined spared given guards observations triggers reasserted proofs searched gone tried oldest "
+        "change_digest",
         types={
             "serial": Count,
             "gone": tuple[Annotated[HeldContacts, _GONE], ...],
             "oldest": Annotated[Instant | None, _OLDEST],
+            "change_digest": Annotated[str, "That of a plan of this location alone, which approves the location."],
         },
-        later="given searched gone tried oldest",
-        sparse="searched gone tried oldest remedies",
+        later="given searched gone tried oldest change_digest",
+        sparse="searched gone tried oldest change_digest remedies",
         derived={"remedies": (Remedies, plan_remedies)},
     ),
     Summary: JsonSpelling(
@@ -124,17 +127,21 @@ def read_plan(document: object) -> Plan:
         plan = _FORMS.form(Plan).read(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PlanFileError(f"the plan lacks something: {type(error).__name__} {error}", hint="plan again") from error
-    _check(plan)
-    return plan
+    return _check(plan)
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: Plan) -> Plan:
+    """The plan, with a digest for each location where an older version wrote none."""
     # the seal tells that the file is as it was written, not that its author was honest: its parts must agree, too
     if not plan.locations:
         raise PlanFileError("the plan has no location", hint="plan again")
     if len({location.location for location in plan.locations}) < len(plan.locations):
         raise PlanFileError("the plan has a location twice", hint="plan again")
-    if plan.change_digest != change_digest(plan.locations):
+    whole, *own = change_digests(plan.locations)
+    stated = [location.change_digest or each for location, each in zip(plan.locations, own, strict=True)]
+    if [plan.change_digest, *stated] != [whole, *own]:
         raise PlanFileError("the plan's change_digest does not fit its changes", hint="plan again")
     if not all(map(sends_what_it_says, plan.locations)):
         raise PlanFileError("the plan's batches do not send its changes and nothing else", hint="plan again")
+    locations = zip(plan.locations, own, strict=True)
+    return replace(plan, locations=tuple(replace(location, change_digest=each) for location, each in locations))

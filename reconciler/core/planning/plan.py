@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
@@ -120,6 +120,8 @@ class LocationPlan:
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
     with the plan that was made: a file of it is planned anew."""
+    change_digest: str = field(default="", compare=False)
+    """That of a plan of this location alone; `combine_plans` says it."""
 
     @property
     def is_empty(self) -> bool:
@@ -183,35 +185,51 @@ def combine_plans(
     locations: Iterable[LocationPlan], *, as_of: Instant, manifests: str, selection: Selection = EVERYTHING
 ) -> Plan:
     """One plan of all locations, sorted by location."""
-    ordered = tuple(sorted(locations, key=lambda plan: plan.location))
+    ordered = sorted(locations, key=lambda plan: plan.location)
     ends = [plan.valid_until for plan in ordered if plan.valid_until is not None]
-    return Plan(as_of, min(ends, default=None), ordered, change_digest(ordered), manifests, selection)
+    digest, *own = change_digests(ordered)
+    sealed = tuple(replace(plan, change_digest=each) for plan, each in zip(ordered, own, strict=True))
+    return Plan(as_of, min(ends, default=None), sealed, digest, manifests, selection)
 
 
 def change_digest(locations: Sequence[LocationPlan]) -> str:
-    """SHA-256 over location, changes, ceilings, doubts, re-assertions and earlier attempts: equal where a reviewer sees
-    the same."""
-    digest = hashlib.sha256()
-    for plan in locations:
-        digest.update(json.dumps(["location", plan.location]).encode())
-        alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
-        for delta in plan.deltas:
-            # without the places that asked for the change: they move with every comment
-            alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
-        for changes, contacts in sorted(alike.items()):
-            digest.update(json.dumps(["delta", changes, sorted(contacts)]).encode())
-        for deferral in plan.deferrals:
-            digest.update(json.dumps(["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]).encode())
-        for held in plan.held:
-            # a reading may settle it, and let it be sent: an approval has to cover that
-            if held.why == IN_DOUBT:
-                digest.update(json.dumps(["in doubt", held.tags, held.contacts]).encode())
-        for again in plan.reasserted:
-            digest.update(json.dumps(["again", again.action, again.tags, again.contacts]).encode())
-        for tried in plan.tried:
-            entry = ["tried", tried.action, tried.tags, tried.at, tried.contacts]
-            digest.update(json.dumps(entry).encode())
-        for change in plan.ledger:
-            entry = ["ledger", change.adopted, change.released, change.kept, change.contacts]
-            digest.update(json.dumps(entry).encode())
-    return "sha256:" + digest.hexdigest()
+    """The digest of a plan of these locations."""
+    return change_digests(locations)[0]
+
+
+def change_digests(locations: Sequence[LocationPlan]) -> list[str]:
+    """The digest of a plan of these locations, then of each what a plan of it alone has.
+
+    SHA-256 over location, changes, ceilings, doubts, re-assertions and earlier attempts: equal where a reviewer sees
+    the same.
+    """
+    digest, own = hashlib.sha256(), [hashlib.sha256() for _ in locations]
+    for plan, alone in zip(locations, own, strict=True):
+        for entry in _list_reviewed(plan):
+            text = json.dumps(entry).encode()
+            digest.update(text)
+            alone.update(text)
+    return ["sha256:" + each.hexdigest() for each in (digest, *own)]
+
+
+def _list_reviewed(plan: LocationPlan) -> Iterator[list[object]]:
+    """What an approval covers, entry by entry."""
+    yield ["location", plan.location]
+    alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
+    for delta in plan.deltas:
+        # without the places that asked for the change: they move with every comment
+        alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
+    for changes, contacts in sorted(alike.items()):
+        yield ["delta", changes, sorted(contacts)]
+    for deferral in plan.deferrals:
+        yield ["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]
+    for held in plan.held:
+        # a reading may settle it, and let it be sent: an approval has to cover that
+        if held.why == IN_DOUBT:
+            yield ["in doubt", held.tags, held.contacts]
+    for again in plan.reasserted:
+        yield ["again", again.action, again.tags, again.contacts]
+    for tried in plan.tried:
+        yield ["tried", tried.action, tried.tags, tried.at, tried.contacts]
+    for change in plan.ledger:
+        yield ["ledger", change.adopted, change.released, change.kept, change.contacts]
