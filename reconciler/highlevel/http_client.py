@@ -7,6 +7,9 @@ Rules
    would unpack as much as a packet holds, and one packed twice without any bound.
 3. An answer comes within the time-out, however slowly it does, or an error says why none came: in the words of the
    system below httpx, without class names, without a word of the request, not yet cleaned of secrets.
+4. The time-out counts the time in which the event loop listens. Where the loop was blocked an answer may wait in the
+   socket, which is read before its request is given up.
+5. A request whose body httpx did not begin to send cannot have had an effect, whatever ended it.
 """
 
 from __future__ import annotations
@@ -16,14 +19,24 @@ import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import chain, repeat
 
 import httpx
 
 MOST_BODY = 64 * 1024 * 1024
 ENCODING = "gzip"
 """The encoding that is asked for, and the only one that is unpacked."""
+
+LISTENING_STEPS = 20
+"""A time-out is counted in so many steps: however long the loop is blocked in one of them, the others are still to
+come."""
+
+LAST_LOOKS = 20
+"""So often the loop goes round after that, to read the answer that came while the last step was blocked. A body that
+waits in the socket takes a few rounds."""
 
 _GZIP = 31
 """zlib's word for a gzip header and trailer."""
@@ -154,8 +167,9 @@ class HttpClient:
         self._client = httpx.AsyncClient(
             base_url=self._url,
             headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
-            # half of it for the connection: a time-out in that is known to have had no effect
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2, pool=timeout_s / 2),
+            # half of it for the connection: a time-out in that is known to have had no effect. The others of httpx are
+            # over as soon as a blocked loop is free again
+            timeout=httpx.Timeout(None, connect=timeout_s / 2, pool=timeout_s / 2),
             follow_redirects=False,
             # proxies and certificates come from `route`, which names a variable that cannot be used
             trust_env=False,
@@ -172,19 +186,59 @@ class HttpClient:
     async def ask(self, method: str, path: str, body: bytes | None, *, token: str, kind: str = JSON) -> HttpAnswer:
         """`kind` is the body's. Raises Unsent, NoAnswer or UnusablePath."""
         auth, headers = _BearerToken(token, self._url), {"Content-Type": kind}
+        sent = _Body(body or b"")
+        content, lengths = (None, {}) if body is None else (sent, {"Content-Length": str(len(body))})
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
-                self._client.stream(method, path, content=body, auth=auth, headers=headers) as response,
+                _listening_timeout(self._timeout_s),
+                self._client.stream(method, path, content=content, auth=auth, headers=headers | lengths) as response,
             ):
                 return await _read_answer(response)
         # from None: what httpx says may hold anything, the token too
         except _UNSENT as error:
             raise Unsent(error) from None
         except (httpx.RequestError, TimeoutError) as error:
+            if body is not None and not sent.has_begun:
+                raise Unsent(error) from None
             raise NoAnswer(_reason(error)) from None
         except httpx.InvalidURL as error:
             raise UnusablePath(_reason(error)) from None
+
+
+class _Body:
+    """A body that knows whether httpx has begun to send it: it asks for it once the headers are sent."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content, self.has_begun = content, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.has_begun = True
+        yield self._content
+
+
+@asynccontextmanager
+async def _listening_timeout(seconds: float) -> AsyncIterator[None]:
+    """Ends its block with TimeoutError after so many seconds in which the loop listened, and a few looks more."""
+    loop, step = asyncio.get_running_loop(), seconds / LISTENING_STEPS
+    # a look takes its time too: the rest of a body that no socket holds comes while the loop reads
+    steps = chain(repeat(step, LISTENING_STEPS), repeat(step / LAST_LOOKS, LAST_LOOKS))
+    timer: asyncio.TimerHandle | None = None
+
+    def go_on() -> None:
+        nonlocal timer
+        # one after the other: each begins when the loop is free for it
+        if (pause := next(steps, None)) is None:
+            limit.reschedule(loop.time())
+        else:
+            timer = loop.call_later(pause, go_on)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            go_on()
+            yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 class _BearerToken(httpx.Auth):
