@@ -6,6 +6,8 @@ Rules
    with a port or without, and `*`.
 3. Where variables name certificates, these are trusted and no others.
 4. No message holds a proxy's user or password.
+5. The certificates are read once for all locations of a process, and again once a variable or a file that it names has
+   changed (`_Trust`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -127,17 +131,53 @@ def _without_port(entry: str) -> tuple[str, str]:
     return (name, port) if port.isdigit() else (entry, "")
 
 
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """All that a TLS context depends on: equal ones share it. The certificates of the installation count as unchanging.
+
+    A context in use stays as it is: what has changed shows in the connections that are made from then on.
+    """
+
+    key_log: str
+    named: tuple[tuple[str, Path], ...]
+    """The variables that name certificates, each with one place that it names."""
+    stamps: tuple[tuple[object, ...], ...]
+    """Of each place its version, and of a directory those of its files."""
+
+
 def _trusted(environment: Mapping[str, str]) -> tuple[ssl.SSLContext, tuple[str, ...]]:
     _try_key_log(environment)
     chosen = [name for name in _CERTIFICATES if environment.get(name)]
     chosen = chosen or [name for name in _BUNDLES if environment.get(name)][:1]
-    if not chosen:
-        return trust_installed(), ()
+    named = tuple((variable, place) for variable in chosen for place in _places(variable, environment[variable]))
+    stamps = tuple(tuple(_stamps(place)) for _, place in named)
+    return _make_context(_Trust(environment.get("SSLKEYLOGFILE", ""), named, stamps)), tuple(chosen)
+
+
+@lru_cache(maxsize=8)
+def _make_context(trust: _Trust) -> ssl.SSLContext:
+    if not trust.named:
+        return trust_installed()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for variable in chosen:
-        for place in _places(variable, environment[variable]):
-            _load(context, variable, place)
-    return context, tuple(chosen)
+    for variable, place in trust.named:
+        _load(context, variable, place)
+    return context
+
+
+def _stamps(place: Path) -> Iterator[object]:
+    # OpenSSL keeps what it has read of a directory, whatever becomes of the file there
+    with suppress(OSError, ValueError):
+        yield from (_stamp(file) for file in sorted(place.iterdir()))
+    yield _stamp(place)
+
+
+def _stamp(file: Path) -> object:
+    """None for a file that cannot be seen: to load it tells why."""
+    try:
+        stat = file.stat()
+    except (OSError, ValueError):
+        return None
+    return file, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _places(variable: str, value: str) -> Iterator[Path]:

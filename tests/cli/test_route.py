@@ -131,6 +131,56 @@ def test_what_is_asked_without_encryption_needs_no_certificates() -> None:
     find_route("http://127.0.0.1:1", {"SSL_CERT_FILE": "/missing", "SSLKEYLOGFILE": "/missing/x"})
 
 
+def test_the_certificates_are_read_once_for_all_locations() -> None:
+    routes = [find_route(f"https://services-{number}.example", {}) for number in range(200)]
+    assert len({route.context for route in routes}) == 1
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("in_directory", [False, True])
+def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_directory: bool, tmp_path: Path) -> None:
+    certificate, _ = make_certificate(tmp_path, "IP:127.0.0.1")
+    place = tmp_path / "trusted"
+    place.mkdir()
+    file = place / "first.pem"
+    file.write_bytes(certificate.read_bytes())
+    environment = {variable: str(place if in_directory else file)}
+
+    before = find_route(API, environment).context
+    assert find_route(API, environment).context is before
+    other, _ = make_certificate(tmp_path, "IP:127.0.0.2")
+    file.write_bytes(other.read_bytes())
+    changed = find_route(API, environment).context
+    assert changed is not before
+    assert find_route(API, environment).context is changed
+
+    file.unlink()
+    if in_directory:
+        assert find_route(API, environment).context is not changed
+    else:
+        with pytest.raises(NoWay, match="No such file or directory"):
+            find_route(API, environment)
+    file.write_bytes(other.read_bytes())
+    assert find_route(API, environment).context is not changed, (
+        "as large as before, and of the same content: read again"
+    )
+
+
+def test_another_variable_is_another_trust(tmp_path: Path) -> None:
+    first, _ = make_certificate(tmp_path, "IP:127.0.0.1")
+    environments = [
+        {},
+        {"SSL_CERT_FILE": str(first)},
+        {"SSL_CERT_FILE": str(first), "SSL_CERT_DIR": str(tmp_path)},
+        {"CURL_CA_BUNDLE": str(first)},
+        {"SSLKEYLOGFILE": str(tmp_path / "keys.log")},
+    ]
+    assert len({find_route(API, environment).context for environment in environments}) == len(environments)
+    assert find_route(API, {"SSL_CERT_FILE": str(first), "CURL_CA_BUNDLE": "/missing"}).context is (
+        find_route(API, {"SSL_CERT_FILE": str(first)}).context
+    )
+
+
 @dataclass
 class TlsServer:
     """A server with a certificate of its own. `asked`: how often somebody connected."""
