@@ -19,6 +19,7 @@ import click
 from reconciler.cli import INTERRUPTED, Suggesting, run
 from reconciler.cli.options import Invocation, common, manifests_argument
 from reconciler.core.manifests.people_values import Fingerprinter
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
@@ -30,9 +31,17 @@ from reconciler.operations.workspace import Session, Workspace, open_session
 from reconciler.sandbox import Running, in_background, url_of
 from reconciler.sandbox import run as serve_app
 from reconciler.sandbox.access import SandboxAgency
-from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App
+from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App, sandbox_token
+from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.people import Person
-from reconciler.sandbox.saved_world import customer_field, load_world, make_world, save_world
+from reconciler.sandbox.saved_world import (
+    LIVED_WITH,
+    customer_field,
+    load_locations,
+    make_locations,
+    make_world,
+    save_locations,
+)
 from reconciler.sandbox.world import World
 
 
@@ -46,42 +55,60 @@ def sandbox_command() -> None:
 )
 @manifests_argument
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write the data.")
-@click.option("--location", metavar="L", help="Which location, by id or name, where the manifests have several.")
+@click.option("--location", metavar="L", help="This location alone, by id or name.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
 @click.option(
     "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."
 )
 @common
 def make(data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
-    """Make up a location in which the contacts of the manifests live.
+    """Make up the locations of the manifests, with the contacts that live there.
 
     Most have an e-mail, a phone and a customer number, all of them reserved for examples. The people of files that are
-    to be matched live there too, but for one in twenty.
+    to be matched live there too, but for one in twenty. One location takes the sandbox's own token; of several each has
+    a token of its own, `pit-sandbox-` and the location's id.
     """
     # a world that was played with is not made anew by mistake
     if data.exists():
         raise UsageError(f"{data} exists already", hint="choose another file, or delete it")
-    world = emulate(invocation.workspace, location, seed=seed, extra=extra)
-    save_world(data, world)
-    click.echo(f"made {data}: location {world.location} with {len(world.contacts):,} contacts")
+    apps = emulate(invocation.workspace, location, seed=seed, extra=extra)
+    save_locations(data, apps)
+    click.echo(f"made {data}: {_describe(apps)}")
     return 0
 
 
-def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int) -> World:
-    """A location in which the contacts of the manifests live."""
+def _describe(apps: Sequence[App]) -> str:
+    contacts = sum(len(app.world.contacts) for app in apps)
+    named = f"location {apps[0].world.location}" if len(apps) == 1 else f"{len(apps)} locations"
+    return f"{named} with {contacts:,} contacts"
+
+
+def emulate(workspace: Workspace, location: str | None, *, seed: int, extra: int) -> list[App]:
+    """The locations of the manifests, or the one that is named, in which their contacts live."""
     session = open_session(workspace, [location] if location else [], unpulled=True)
-    if len(session.desired) != 1:
-        raise UsageError(f"the manifests have {len(session.desired)} locations", hint="choose one with --location")
-    (only,) = session.desired.values()
+    if not session.desired:
+        raise UsageError("the manifests have no location", hint="write one, or look at `reconciler init`")
+    worlds = (_make_world(session, desired, seed, extra) for desired in session.desired.values())
+    return give_tokens(list(worlds))
+
+
+def give_tokens(worlds: Sequence[World]) -> list[App]:
+    """Each world behind the API: the only one with the usual token, one of several with one of its own."""
+    if len(worlds) == 1:
+        return [App(worlds[0])]
+    return [App(world, accesses=[Access(sandbox_token(world.location))]) for world in worlds]
+
+
+def _make_world(session: Session, desired: Desired, seed: int, extra: int) -> World:
     return make_world(
-        LocationId(only.location),
-        only.contacts,
+        LocationId(desired.location),
+        desired.contacts,
         seed=seed,
         extra=extra,
         # a made-up location holds no tag of ours yet that the guards would not let a first run take away
         tags=LIVED_WITH,
         people=True,
-        living=_make_living(session, only.location, seed),
+        living=_make_living(session, desired.location, seed),
     )
 
 
@@ -118,14 +145,17 @@ ONE_STRANGER_IN = 20
 """Of the people of a file one in so many has no contact, as in lists that somebody keeps by hand."""
 
 
-LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice overdue", "called")
-"""Tags that the contacts of a made-up location carry."""
-
-
 @sandbox_command.command(epilog="Example: reconciler sandbox serve --data sandbox.json --port 8787")
-@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Made by `sandbox make`.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Made by `sandbox make`.")
+@click.option(
+    "--locations",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="So many made-up locations of people, instead of those in FILE; with --data they are kept there.",
+)
+@click.option("--seed", default=1, show_default=True, help="Of --locations: another seed, other locations.")
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--token", default=DEMO_TOKEN, metavar="TOKEN", help="The token to accept.  [default: the sandbox's own]")
+@click.option("--token", metavar="TOKEN", help="The token to accept.  [default: those in FILE]")
 @click.option(
     "--company",
     default="",
@@ -136,25 +166,81 @@ LIVED_WITH = ("newsletter", "trial", "webinar 2025", "imported-2024", "invoice o
     "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
 )
 @common
-def serve(data: Path, port: int, token: str, company: str, latency_ms: int, **_: object) -> int:
-    """Serve the location in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE."""
-    world = load_world(data)
-    agency = SandboxAgency(token, company, SCOPES) if company else None
-    app = App(world, accesses=() if agency else (Access(token),), agency=agency)
+def serve(
+    data: Path | None,
+    locations: int | None,
+    seed: int,
+    port: int,
+    token: str | None,
+    company: str,
+    latency_ms: int,
+    **_: object,
+) -> int:
+    """Serve the locations in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE.
 
-    def ready(real: int) -> None:
-        own = token == DEMO_TOKEN
-        click.echo(f"location {world.location} at {url_of(real)}; in another terminal:")
-        click.echo(f"  export RECONCILER_API_BASE_URL={url_of(real)}")
-        click.echo(f"  export HIGHLEVEL_TOKEN={DEMO_TOKEN if own else '(the token you chose)'}")
-        if company:
-            click.echo(f"  export RECONCILER_API_COMPANY_ID={company}")
-        click.echo("Ctrl-C stops")
-
-    serve_app(app, port=port, ready=ready, latency_ms=latency_ms)
-    save_world(data, world)
+    Each location has contacts, a rate limit, a daily quota and a token of its own: with one location's token nothing of
+    another is read or changed. With --company one token, the agency's, is exchanged for each.
+    """
+    apps = _find_apps(data, locations, seed)
+    served = _admit(apps, token, company)
+    serve_app(Locations(served), port=port, ready=lambda real: _tell(served, real, company), latency_ms=latency_ms)
+    if data is None:
+        click.echo("stopped; nothing was kept")
+        return 0
+    # with the tokens of the file: those of the command line are good for this time only
+    save_locations(data, apps)
     click.echo(f"stopped; {data} holds what changed")
     return 0
+
+
+MADE_UP_CONTACTS = 200
+
+
+def _find_apps(data: Path | None, count: int | None, seed: int) -> list[App]:
+    """The locations of a file, or made-up ones."""
+    if count is None and data is None:
+        raise UsageError("there is no location to serve", hint="--data FILE from `sandbox make`, or --locations N")
+    if count is None or data is None:
+        return (
+            load_locations(data)
+            if data
+            else give_tokens(make_locations(count or 0, seed=seed, contacts=MADE_UP_CONTACTS))
+        )
+    if data.exists():
+        raise UsageError(f"{data} exists already", hint="choose another file, or leave --locations out")
+    return give_tokens(make_locations(count, seed=seed, contacts=MADE_UP_CONTACTS))
+
+
+def _admit(apps: list[App], token: str | None, company: str) -> list[App]:
+    """The locations with the token that the command line names, where it names one."""
+    if token is None and not company:
+        return apps
+    if not company and len(apps) > 1:
+        raise UsageError(
+            f"one token cannot be that of {len(apps)} locations", hint="leave --token out, or give its --company"
+        )
+    token = token or DEMO_TOKEN
+    agency = SandboxAgency(token, company, SCOPES) if company else None
+    accesses = () if agency else (Access(token),)
+    return [App(app.world, accesses=accesses, limits=app.limiter.limits, agency=agency) for app in apps]
+
+
+def _tell(apps: Sequence[App], port: int, company: str) -> None:
+    named = f"location {apps[0].world.location}" if len(apps) == 1 else f"{len(apps)} locations"
+    click.echo(f"{named} at {url_of(port)}; in another terminal:")
+    click.echo(f"  export RECONCILER_API_BASE_URL={url_of(port)}")
+    if company:
+        own = apps[0].exchange is not None and apps[0].exchange.agency.token == DEMO_TOKEN
+        click.echo(f"  export HIGHLEVEL_TOKEN={DEMO_TOKEN if own else '(the token you chose)'}")
+        click.echo(f"  export RECONCILER_API_COMPANY_ID={company}")
+    elif len(apps) == 1:
+        own = DEMO_TOKEN in apps[0].tokens
+        click.echo(f"  export HIGHLEVEL_TOKEN={DEMO_TOKEN if own else '(the token you chose)'}")
+    else:
+        click.echo("and for each location its token, in the variable that the settings name:")
+        for app in apps:
+            click.echo(f"  {app.world.location}  {' '.join(sorted(app.tokens))}")
+    click.echo("Ctrl-C stops")
 
 
 SOMEBODY = "somebody"
@@ -181,10 +267,10 @@ def demo_command(keep: Path | None, invocation: Invocation) -> int:
     with _scene(keep) as directory:
         shutil.copytree(example(), directory / "manifests")
         workspace = Workspace(directory / "manifests", listener=invocation.console)
-        world = emulate(workspace, None, seed=1, extra=200)
-        with in_background(App(world)) as sandbox:
+        apps = emulate(workspace, None, seed=1, extra=200)
+        with in_background(Locations(apps)) as sandbox:
             _Demo(directory, sandbox).play()
-        save_world(directory / "sandbox.json", world)
+        save_locations(directory / "sandbox.json", apps)
     if keep:
         _leave(keep)
     return 0

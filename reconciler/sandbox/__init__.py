@@ -4,11 +4,15 @@
         client.post(running.url + ...)
         running.do(lambda world, now: world.add(contact, ["vip"], now=now, by="a workflow"))
 
+    with in_background(Locations(apps)) as running:   # many locations: each has its own tokens
+        running.at(location).app.world ...
+        running.do(lambda world, now: ..., location)
+
     run(app, port=8765, ready=print)          # a process of its own, until SIGINT or SIGTERM
 
 Rules
 1. It listens on 127.0.0.1 and nowhere else.
-2. The world belongs to the thread of the server: others change it through `Running.do`.
+2. The worlds belong to the thread of the server: others change them through `Running.do`.
 3. Nothing is shared with the client that it answers, but the wire and the words of the core.
 4. Stopping lets answers under way leave, for at most `GRACE_S` beyond the latency.
 """
@@ -28,7 +32,8 @@ from typing import TypeVar
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
-from reconciler.sandbox.connection import Connections, FaultlessNetwork, Network, SandboxConnection
+from reconciler.sandbox.connection import Connections, SandboxConnection
+from reconciler.sandbox.locations import Locations, Network
 from reconciler.sandbox.world import World
 from reconciler.system import wall_clock
 
@@ -48,7 +53,7 @@ def url_of(port: int) -> str:
 
 
 async def serve(
-    network: Network | App,
+    network: Network | App | Locations,
     *,
     stop: asyncio.Event,
     ready: Callable[[int], None],
@@ -57,7 +62,7 @@ async def serve(
     latency_ms: int = 0,
 ) -> None:
     """Answers requests until `stop` is set; calls `ready` with the real port. Raises PortUnavailable."""
-    shared = Connections(FaultlessNetwork(network) if isinstance(network, App) else network, now, latency_ms / 1000)
+    shared = Connections(_as_locations(network), now, latency_ms / 1000)
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(lambda: SandboxConnection(shared), HOST, port)
@@ -73,7 +78,7 @@ async def serve(
 
 
 def run(
-    network: Network | App,
+    network: Network | App | Locations,
     *,
     port: int,
     ready: Callable[[int], None],
@@ -96,7 +101,7 @@ class Running:
     """A server in a thread of its own."""
 
     port: int
-    network: Network
+    locations: Locations
     now: Callable[[], Instant]
     loop: asyncio.AbstractEventLoop
 
@@ -105,35 +110,44 @@ class Running:
         return url_of(self.port)
 
     @property
+    def network(self) -> Network:
+        """That of the only location."""
+        return self.locations.at()
+
+    @property
     def world(self) -> World:
-        """The world, to be read while no request is under way; `do` changes it."""
+        """The only location's, to be read while no request is under way; `do` changes it."""
         return self.network.app.world
 
-    def do(self, act: Callable[[World, Instant], _T]) -> _T:
-        """The result of `act`, run between two requests."""
+    def at(self, location: str) -> Network:
+        """The network of one location of many. Raises KeyError."""
+        return self.locations.at(location)
+
+    def do(self, act: Callable[[World, Instant], _T], location: str = "") -> _T:
+        """The result of `act` on the world of a location, by default the only one, run between two requests."""
 
         async def between() -> _T:
-            return act(self.world, self.now())
+            return act(self.locations.at(location).app.world, self.now())
 
         return asyncio.run_coroutine_threadsafe(between(), self.loop).result()
 
 
 @contextmanager
 def in_background(
-    network: Network | App,
+    network: Network | App | Locations,
     *,
     port: int = 0,
     now: Callable[[], Instant] = wall_clock,
     latency_ms: int = 0,
 ) -> Iterator[Running]:
     """A server for the length of a `with` block. Raises PortUnavailable."""
-    behind = FaultlessNetwork(network) if isinstance(network, App) else network
+    locations = _as_locations(network)
     started: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         await serve(
-            behind,
+            locations,
             stop=stop,
             ready=lambda listening: started.set_result((listening, loop, stop)),
             port=port,
@@ -153,10 +167,14 @@ def in_background(
     # raises here, in the caller's thread, where the port is taken
     listening, loop, stop = started.result()
     try:
-        yield Running(listening, behind, now, loop)
+        yield Running(listening, locations, now, loop)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
+
+
+def _as_locations(network: Network | App | Locations) -> Locations:
+    return network if isinstance(network, Locations) else Locations([network])
 
 
 async def _drain_connections(shared: Connections) -> None:

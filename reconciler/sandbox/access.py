@@ -149,7 +149,7 @@ class TokenExchange:
         if self._rules.exchange_revokes:
             self.revoke()
         # no chance in it: the same requests at the same times issue the same tokens
-        token = f"location-token-{len(self.issued) + 1}-{now}"
+        token = f"location-token-{self._location}-{len(self.issued) + 1}-{now}"
         self.issued[token] = Instant(now + 1000 * self._rules.location_token_s)
         camel = self._rules.exchange_in_camel_case
         return {

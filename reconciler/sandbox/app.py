@@ -38,6 +38,12 @@ from reconciler.wire import API_VERSION, bulk_answer, row_document
 DEMO_TOKEN = "pit-sandbox-00000000-0000-4000-8000-000000000000"  # noqa: S105  opens nothing but a sandbox
 SOMEBODY = "somebody"
 
+
+def sandbox_token(location: str) -> str:
+    """The token of one location of many: it can be told from the id, and opens nothing but a sandbox."""
+    return f"pit-sandbox-{location}"
+
+
 READ_CONTACTS = "contacts.readonly"
 WRITE_CONTACTS = "contacts.write"
 READ_TAGS = "locations/tags.readonly"
@@ -83,6 +89,15 @@ class App:
         self._accesses = {access.token: access for access in accesses}
         self._search = Search(world)
 
+    @property
+    def accesses(self) -> tuple[Access, ...]:
+        return tuple(self._accesses.values())
+
+    @property
+    def tokens(self) -> frozenset[str]:
+        """Those that are of this location alone, without the ones that an agency's was exchanged for."""
+        return frozenset(self._accesses)
+
     def handle(self, request: Request, now: Instant) -> Response:
         """The answer; there is one to every request."""
         return self.admit(request, now) or self.perform(request, now)
@@ -103,7 +118,7 @@ class App:
         return self._with_limits(response, now)
 
     def _answer_request(self, request: Request, now: Instant) -> Response:
-        if self.exchange is not None and _bearer_token(request) == self.exchange.agency.token:
+        if self.exchange is not None and bearer_token(request) == self.exchange.agency.token:
             return self._exchange_token(self.exchange, request, now)
         return self._route_request(request, self._check_access(request, now), now)
 
@@ -121,7 +136,7 @@ class App:
         return replace(response, headers=response.headers + self.limiter.headers(now))
 
     def _find_access(self, request: Request, now: Instant) -> Access | None:
-        token = _bearer_token(request)
+        token = bearer_token(request)
         if self.exchange is not None and self.exchange.is_good(token, now):
             return Access(token, self.exchange.agency.scopes)
         return self._accesses.get(token)
@@ -199,7 +214,7 @@ class App:
 
     def _show_contact(self, contact: str, access: Access, now: Instant) -> Response:
         _require_scope(access, READ_CONTACTS)
-        shown = contact_document(self._check_contact(self.world.show(contact, now)), self.world.assumptions)
+        shown = contact_document(self._check_contact(contact, self.world.show(contact, now)), self.world.assumptions)
         if self.world.assumptions.read_without_location:
             del shown["locationId"]
         return json_response(200, {"contact": shown})
@@ -209,7 +224,7 @@ class App:
     ) -> Response:
         _require_scope(access, WRITE_CONTACTS)
         tags = read_tags(read_json(request), self.world.assumptions)
-        holder = self._check_contact(self.world.find(contact)).id
+        holder = self._check_contact(contact, self.world.find(contact)).id
         change = self.world.add if adding else self.world.remove
         return json_response(201 if adding else 200, {"tags": sorted(change(holder, tags, now=now, by=SOMEBODY))})
 
@@ -229,8 +244,10 @@ class App:
         shown = self.world.custom_fields if request.query.get("model") != "opportunity" else ()
         return json_response(200, {"customFields": [field_document(custom, location) for custom in shown]})
 
-    def _check_contact(self, contact: Contact | None) -> Contact:
+    def _check_contact(self, named: str, contact: Contact | None) -> Contact:
         rules = self.world.assumptions
+        if contact is None and self.world.lives_elsewhere(named):
+            raise RefusedRequest(403, NO_ACCESS)
         if contact is None:
             raise RefusedRequest(rules.missing_contact_status, rules.missing_contact_message)
         if contact.location != self.world.location:
@@ -238,7 +255,8 @@ class App:
         return contact
 
 
-def _bearer_token(request: Request) -> str:
+def bearer_token(request: Request) -> str:
+    """The token that a request carries; empty where it carries none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 

@@ -1,4 +1,4 @@
-"""One connection of the server: bytes in, requests out to the network, answers back, over h11.
+"""One connection of the server: bytes in, requests out to the locations, answers back, over h11.
 
 Rules
 1. A request is handed on when it is whole. A body above `MOST_BODY`, or bytes that are not HTTP, are answered and the
@@ -15,12 +15,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Protocol
 
 import h11
 
 from reconciler.core.model.names import Instant
-from reconciler.sandbox.app import App
+from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error_response
 
 MOST_BODY = 4 * 1024 * 1024
@@ -29,30 +28,11 @@ LINGER_S = 1.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Network(Protocol):
-    """Carries requests to the emulated API and answers back; the tests' own loses some of them on the way."""
-
-    @property
-    def app(self) -> App: ...
-
-    def handle(self, request: Request, now: Instant) -> Delivery: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FaultlessNetwork:
-    """Every answer arrives."""
-
-    app: App
-
-    def handle(self, request: Request, now: Instant) -> Delivery:
-        return Delivery(self.app.handle(request, now))
-
-
 @dataclass(slots=True)
 class Connections:
     """The connections of one server, and the things that they share."""
 
-    network: Network
+    locations: Locations
     now: Callable[[], Instant]
     latency_s: float = 0.0
     open: set[SandboxConnection] = field(default_factory=set)
@@ -152,7 +132,8 @@ class SandboxConnection(asyncio.Protocol):
         assert self._head is not None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._head.headers}
         method, target = self._head.method.decode("latin-1"), self._head.target.decode("latin-1")
-        delivery = self._shared.network.handle(Request(method, target, headers, bytes(self._body)), self._shared.now())
+        request = Request(method, target, headers, bytes(self._body))
+        delivery = self._shared.locations.handle(request, self._shared.now())
         self._call_later(lambda: self._deliver_answer(delivery))
 
     def _deliver_answer(self, delivery: Delivery) -> None:

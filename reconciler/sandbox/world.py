@@ -60,7 +60,7 @@ class Transition:
 
 
 class World:
-    """One location, with contacts of other locations that a manifest may name by mistake.
+    """One location, with contacts of other locations that a manifest may name by mistake, and perhaps neighbours.
 
     `transitions` only grows; `version` moves with every change of a contact.
     """
@@ -85,6 +85,20 @@ class World:
         self._known_tags = set(known_tags).union(*(contact.tags for contact in self._contacts_here()))
         # a world that is loaded from a file goes on where its log ended
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
+        self._neighbours: tuple[World, ...] = ()
+
+    def settle_beside(self, neighbours: Iterable[World]) -> None:
+        """From now on a contact of these locations is known to be another location's."""
+        self._neighbours = tuple(neighbours)
+
+    def lives_elsewhere(self, contact: str) -> bool:
+        """Whether a contact that this location never had is one of its neighbours'."""
+        name = ContactId(contact)
+        return name not in self._contacts and any(
+            neighbour.location == there.location
+            for neighbour in self._neighbours
+            if (there := neighbour.contacts.get(name)) is not None
+        )
 
     @property
     def contacts(self) -> Mapping[ContactId, Contact]:
@@ -209,7 +223,7 @@ class World:
         if not looks_like_contact_id(named):
             return INVALID
         if contact is None:
-            return self.assumptions.unknown_contact
+            return FOREIGN if self.lives_elsewhere(named) else self.assumptions.unknown_contact
         if contact.deleted is not None:
             return DELETED
         return "" if contact.location == self.location else FOREIGN

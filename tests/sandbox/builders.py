@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Request, Response
+from reconciler.sandbox.saved_world import load_locations, save_locations
 from reconciler.sandbox.world import World
 from tests.build import CUSTOMER_FIELD, HERE, NOW, contact, name, person
 
@@ -69,3 +71,13 @@ def document(response: Response) -> dict[str, Any]:
     found = json.loads(response.body)
     assert isinstance(found, dict)
     return found
+
+
+def save_world(path: Path, world: World) -> None:
+    save_locations(path, [App(world)])
+
+
+def load_world(path: Path) -> World:
+    """The world of the one location at `path`."""
+    (only,) = load_locations(path)
+    return only.world

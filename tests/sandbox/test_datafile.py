@@ -13,10 +13,10 @@ from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Merged, Oversize
-from reconciler.sandbox.saved_world import load_world, make_world, save_world
+from reconciler.sandbox.saved_world import make_world
 from reconciler.sandbox.world import World, made_up_id
 from tests.build import HERE, NOW
-from tests.sandbox.builders import ANNA, BERT, CARA, a_world
+from tests.sandbox.builders import ANNA, BERT, CARA, a_world, load_world, save_world
 
 
 def facts(world: World) -> tuple[Any, ...]:
@@ -77,8 +77,8 @@ def put_first(kind: str, key: str, value: object) -> Callable[[dict[str, Any]], 
     ("damage", "message"),
     [
         (drop("format"), "is not the data of a sandbox"),
-        (put("format_version", "2.0"), "has format 2.0, this version reads 1.2"),
-        (put("format_version", None), "has format None, this version reads 1.2"),
+        (put("format_version", "3.0"), "has format 3.0, this version reads 1.3 and 2.0"),
+        (put("format_version", None), "has format None, this version reads 1.3 and 2.0"),
         (drop("location"), "is damaged: location is not text"),
         (drop("contacts"), "is damaged: contacts is not a list of objects"),
         (put("contacts", [1]), "is damaged: contacts is not a list of objects"),

@@ -15,7 +15,7 @@ from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch
 from reconciler.sandbox.people import SHARED_EMAIL, Person
-from reconciler.sandbox.saved_world import customer_field, load_world, make_world, save_world
+from reconciler.sandbox.saved_world import customer_field, make_world
 from reconciler.sandbox.world import World, made_up_id
 from reconciler.wire_people import (
     PersonValue,
@@ -28,7 +28,20 @@ from reconciler.wire_people import (
     read_person,
 )
 from tests.build import CUSTOMER_FIELD, DAY, HERE, NOW, person
-from tests.sandbox.builders import ANNA, BERT, CARA, DORA, ELSEWHERE, GONE, a_peopled_world, a_world, call, document
+from tests.sandbox.builders import (
+    ANNA,
+    BERT,
+    CARA,
+    DORA,
+    ELSEWHERE,
+    GONE,
+    a_peopled_world,
+    a_world,
+    call,
+    document,
+    load_world,
+    save_world,
+)
 
 SEARCH, DUPLICATE = "/contacts/search", "/contacts/search/duplicate"
 NUMBER = f"customFields.{CUSTOMER_FIELD.id}"

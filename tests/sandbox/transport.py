@@ -14,6 +14,7 @@ import httpx
 
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.app import App
+from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.messages import Loss, Request, Response
 from tests.sandbox.faults import Network
 
@@ -25,13 +26,13 @@ class SandboxTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        network: Network | App,
+        network: Network | App | Locations,
         *,
         now: Callable[[], Instant],
         sleep: Callable[[float], Awaitable[None]] | None = None,
         latency_ms: int = 0,
     ) -> None:
-        self.network = network if isinstance(network, Network) else Network(network)
+        self.network = network if isinstance(network, Network | Locations) else Network(network)
         self._now = now
         self._sleep = sleep
         self._latency_s = latency_ms / 1000

@@ -1,0 +1,56 @@
+"""The sandbox of many locations, by its commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.sandbox.app import sandbox_token
+from reconciler.sandbox.saved_world import load_locations
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+OTHER = f"other{LOCATION[5:]}"
+MANIFEST = "location: {}\ncontact_sets: {{a: {{contacts: [{}], tags: [x]}}}}\n"
+
+
+@pytest.fixture
+def two(project: Path) -> Path:
+    for number, location in enumerate((LOCATION, OTHER)):
+        (project / "manifests" / f"{number}.yaml").write_text(MANIFEST.format(location, contact_id(number)))
+    return project
+
+
+def test_all_locations_of_the_manifests_are_made_up_each_with_a_token_of_its_own(
+    reconciler: Command, two: Path
+) -> None:
+    made = reconciler("sandbox", "make", "--data", "many.json", "--extra", "3")
+    assert (made.code, made.out) == (0, "made many.json: 2 locations with 8 contacts\n")
+    apps = {app.world.location: app for app in load_locations(two / "many.json")}
+    assert {location: app.tokens for location, app in apps.items()} == {
+        LOCATION: {sandbox_token(LOCATION)},
+        OTHER: {sandbox_token(OTHER)},
+    }
+    assert contact_id(1) in apps[OTHER].world.contacts
+    assert contact_id(1) not in apps[LOCATION].world.contacts
+
+
+def test_one_location_of_several_may_be_chosen(reconciler: Command, two: Path) -> None:
+    made = reconciler("sandbox", "make", "--data", "one.json", "--location", OTHER)
+    assert (made.code, made.out) == (0, f"made one.json: location {OTHER} with 201 contacts\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ((), "there is no location to serve"),
+        (("--data", "many.json", "--locations", "3"), "many.json exists already"),
+        (("--data", "many.json", "--token", "pit-1"), "one token cannot be that of 2 locations"),
+        (("--locations", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_what_cannot_be_served_is_said(line: tuple[str, ...], error: str, reconciler: Command, two: Path) -> None:
+    assert reconciler("sandbox", "make", "--data", "many.json").code == 0
+    ended = reconciler("sandbox", "serve", "--port", "0", *line)
+    assert ended.code == 64
+    assert error in ended.err
