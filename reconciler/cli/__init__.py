@@ -43,7 +43,7 @@ COMMANDS = {
     "doctor": ("setup", "Look whether everything is in place to plan and apply: changes nothing."),
     "completion": ("setup", "Print the script that makes a shell complete commands and options."),
     "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
-    "demo": ("sandbox", "See the whole job on an emulated location."),
+    "demo": ("demo", "See the whole job on an emulated location."),
     "sandbox": ("sandbox", "Run the emulated API for yourself."),
 }
 """The commands in the order of a day's work, each with its module and its purpose."""
