@@ -201,6 +201,37 @@ def test_drift_keeps_one_issue(
     assert fake.issues[0]["state"] == "closed"
 
 
+def test_drift_of_a_location_keeps_an_issue_of_its_own(
+    step: Make, manifest: Write, reconciler: Command, project: Path, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    """A job a location: the one whose location is as declared does not close the issue of another one's job."""
+    fake, variables = github
+    manifest(customers=(range(3), ["customer"], []))
+    other = f"other{LOCATION[5:]}"
+    (project / "manifests" / "other.yaml").write_text(
+        f"location: {other}\ncontact_sets: {{a: {{contacts: [{contact_id(3)}], tags: [x]}}}}\n"
+    )
+    (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{name: Acme}}}}\n")
+    assert reconciler("apply", "--auto-approve", "--location", "acme").code == 0
+
+    def look(location: str, fail_on: str) -> str:
+        one = step(fail_on=fail_on, issue="true", location=location, event={}, variables=variables)
+        assert drift.main(one.runner) == 0
+        return one.outputs["drifted"]
+
+    assert look(other, "pending") == "true"
+    assert look("Acme", "pending") == "false"
+    (issue,) = fake.issues
+    assert issue["state"] == "open"
+    assert issue["title"] == f"{drift.TITLE}: {other}"
+    assert issue["body"].startswith(marker("drift", other))
+    assert look(f"Acme\n{other}", "pending") == "true"
+    assert [each["body"].splitlines()[0] for each in fake.issues] == [
+        marker("drift", other),
+        marker("drift", f"Acme {other}"),
+    ]
+
+
 def test_a_report_that_observed_nothing_closes_no_issue(
     step: Make,
     manifest: Write,

@@ -1,4 +1,4 @@
-"""The drift action: report what others changed, and keep one issue about it."""
+"""The drift action: report what others changed, and keep one issue about it; with `location` one about these."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from reconciler_action.settings import common, mask_tokens
 DRIFTED = 2
 REPORTED = (0, DRIFTED)
 TITLE = "CRM tags drifted from what the manifests declare"
+LONGEST_TITLE = 200
+"""GitHub refuses a title of more than 256 characters."""
 
 
 def main(runner: Runner) -> int:
     """The exit code of the step: 0 also where there is drift, for that is what the issue is for."""
     mask_tokens(runner)
     report, refresh = runner.scratch / "drift.md", runner.given("refresh")
+    chosen = [word for location in runner.words("location") for word in ("--location", location)]
     what = ("drift", Path(runner.given("manifests")), "--fail-on", runner.given("fail-on"), "--report", report)
-    more = ("--format", "json", *(["--refresh", refresh] if refresh else []))
+    more = ("--format", "json", *(["--refresh", refresh] if refresh else []), *chosen)
     done = runner.run(*what, *common(runner), *more, shown=False)
     markdown = runner.summarise(report)
     reported = done.code in REPORTED
@@ -44,10 +47,20 @@ def makes_no_statement(report: str) -> str:
 
 
 def _issue(runner: Runner, markdown: str, *, drifted: bool) -> None:
-    """Open while there is drift, and closed when a report that looked shows none any more."""
+    """Open while there is drift, and closed when a report that looked shows none any more.
+
+    Jobs that look at other locations each keep an issue of their own: one would close what another found.
+    """
+    locations = runner.words("location")
+    title = f"{TITLE}: {', '.join(locations)}" if locations else TITLE
     page = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(runner.environment)
     try:
         github = GitHub.of(runner.environment, runner.given("comment-author"))
-        github.issue(marker("drift"), TITLE, f"{markdown}\nSeen by {page}", open_=drifted)
+        github.issue(
+            marker("drift", " ".join(sorted(locations))),
+            title[:LONGEST_TITLE],
+            f"{markdown}\nSeen by {page}",
+            open_=drifted,
+        )
     except Refused as refused:
         runner.command("warning", f"no issue about the drift ({refused}): the report is in the summary of this run")
