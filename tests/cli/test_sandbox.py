@@ -54,3 +54,26 @@ def test_what_cannot_be_served_is_said(line: tuple[str, ...], error: str, reconc
     ended = reconciler("sandbox", "serve", "--port", "0", *line)
     assert ended.code == 64
     assert error in ended.err
+
+
+def test_the_demo_of_many_is_true_and_leaves_its_scene(
+    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = reconciler("demo", "--locations", "4", "--keep", "scene")
+    assert ended.code == 0, ended.out + ended.err
+    assert "valid: 4 manifests, 8 contact sets" in ended.out
+    assert "Everything above is true" in ended.out
+    scene = project / "scene"
+    assert ". ./tokens.sh" in ended.out
+    tokens = [line.removeprefix("export ").split("=") for line in (scene / "tokens.sh").read_text().splitlines()]
+    apps = load_locations(scene / "sandbox.json")
+    assert sorted(token for _, token in tokens) == sorted(token for app in apps for token in app.tokens)
+    assert len(apps) == 4
+    # what was taken by hand in three of them was put back there, and nowhere else
+    assert sorted(sum(change.by == "somebody" for change in app.world.transitions) for app in apps) == [0, 1, 1, 1]
+    monkeypatch.setenv("RECONCILER_STATE", "sqlite:///scene/state.db")
+    assert reconciler("plan", "scene/manifests", "--detailed-exitcode").code == 0
+
+
+def test_one_location_is_the_usual_demo(reconciler: Command, project: Path) -> None:
+    assert reconciler("demo", "--locations", "1").code == 64
