@@ -65,6 +65,7 @@ class SetBuilder:
         self._report = report
         self._find_snapshot = find_snapshot
         self._pulls = pulls
+        self._interned: dict[str, str] = {}
 
     def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
         """The set, or None where its contacts have errors, which are reported."""
@@ -135,7 +136,7 @@ class SetBuilder:
                 match = make_match(name, model, node, self._find_snapshot(set_name))
                 return self._match_people(set_name, match, request)
             with self._files.open(name) as stream:
-                table = read_table(stream, request)
+                table = read_table(stream, request, self._interned)
         except (CannotRead, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {reason}", "contact-file"))

@@ -4,7 +4,10 @@ Rules
 1. A row that cannot be trusted is an error with its line (ragged, without an id, not UTF-8, an open quote): an id that
    is silently lost would be pruned, and a shifted column would tag the wrong contact.
 2. Blanks around an id do not count, empty lines do not count, an id given twice counts once.
-3. Streamed: memory holds the ids and one line.
+3. Streamed: memory holds the ids and some hundred kilobytes.
+4. A table is read in blocks of lines, whose columns are taken as wholes. A block with a row that is not plain (a fault,
+   an empty line, a cell over several lines) is read row by row instead, and so is all that follows a block which does
+   not end with a row: the ids, their lines and the faults are the same.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO
+from io import BufferedIOBase, BytesIO, StringIO
+from itertools import chain, count
+from operator import itemgetter
+from typing import BinaryIO, cast
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, Row, find_columns
@@ -32,22 +38,39 @@ from reconciler.loading.files import (
 from reconciler.loading.parquet_files import read_parquet
 
 MAX_LINE = 1_048_576
+BLOCK = 1 << 18
+"""Bytes of a block, without the rest of its last line."""
 
 
-def read_table(stream: BinaryIO, request: FileRequest) -> ContactTable:
-    """The ids of an open contact file; raises InvalidInput with every fault, each with its line."""
+def read_table(
+    stream: BinaryIO, request: FileRequest, interned: dict[str, str] | None = None, *, block_bytes: int = BLOCK
+) -> ContactTable:
+    """The ids of an open contact file; raises InvalidInput with every fault, each with its line.
+
+    `interned`: the ids of all files so far, each by itself. `block_bytes`: of a block, without the rest of its last
+    line; 0 reads row by row.
+    """
     faults = FileFaults(request)
-    collector = IdCollector(faults)
+    collector = IdCollector(faults, interned)
     add_id = collector.add_id
-    for line, (cell,) in read_cells(stream, faults):
+    delimiter = _DELIMITERS.get(_ending_of(request))
+    if block_bytes and delimiter:
+        rows = _read_blocks(stream, collector, faults, delimiter, block_bytes)
+    else:
+        rows = read_cells(stream, faults)
+    for line, (cell,) in rows:
         add_id(cell, line)
     return collector.build_table()
+
+
+def _ending_of(request: FileRequest) -> str:
+    return next((ending for ending in ENDINGS if request.path.lower().endswith(ending)), "")
 
 
 def read_cells(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
     """The rows of an open file that meet its filters; a row that cannot be trusted is a fault, and left out."""
     request = faults.request
-    ending = next((ending for ending in ENDINGS if request.path.lower().endswith(ending)), "")
+    ending = _ending_of(request)
     if ending == ".parquet":
         return read_parquet(stream, faults)
     if ending in _READERS:
@@ -71,7 +94,15 @@ def read_every_column(stream: BinaryIO, request: FileRequest) -> tuple[Sequence[
 
 def text_lines(stream: BinaryIO, faults: FileFaults) -> Iterator[str]:
     """The lines of a file with their ends, without its byte order mark."""
-    for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+    return _decode_lines(_raw_lines(stream), faults, 1)
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(stream.readline, MAX_LINE), b"")
+
+
+def _decode_lines(lines: Iterable[bytes], faults: FileFaults, first: int) -> Iterator[str]:
+    for number, raw in enumerate(lines, first):
         # before the checks below, whose messages would not tell that the file is of another kind
         if number == 1:
             _refuse_other_files(raw, faults)
@@ -100,34 +131,97 @@ def _refuse_other_files(first: bytes, faults: FileFaults) -> None:
         raise faults.fatal_error("encoding", 1, OLD_LINE_ENDS, END_WITH_LF)
 
 
-def read_rows(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of delimited text that are not empty, each with the line it starts on."""
+def read_rows(
+    lines: Iterable[str], faults: FileFaults, delimiter: str, *, first: int = 1
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of delimited text that are not empty, each with the line it starts on; the text starts on `first`."""
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line = 1
+    line = first
     try:
         for row in reader:
             if row:
                 yield line, row
-            line = reader.line_num + 1
+            line = reader.line_num + first
     except csv.Error as error:
         raise faults.fatal_error("contact-file", line, f"not a table: {error}") from None
+
+
+class _Columns:
+    """The columns of a table that are asked for, by its header."""
+
+    def __init__(self, header: list[str], faults: FileFaults) -> None:
+        self.faults = faults
+        self.width = len(header)
+        self.places = [header.index(column) for column in find_columns(header, faults)]
+        self.filters = [(row_filter, header.index(row_filter.column)) for row_filter in faults.request.where]
+
+    def pick_cells(self, table: Iterable[tuple[int, list[str]]]) -> Iterator[Row]:
+        """The rows that meet the filters, with the cells of these columns."""
+        # looked up once: a file may have millions of rows
+        width, places, filters, meets_filters = self.width, self.places, self.filters, self.faults.meets_filters
+        for line, row in table:
+            if len(row) != width:
+                self.faults.add_fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
+            elif not filters or meets_filters([(row_filter, row[at]) for row_filter, at in filters], line):
+                yield line, [row[at] for at in places]
 
 
 def _read_delimited(lines: Iterable[str], faults: FileFaults, delimiter: str) -> Iterator[Row]:
     table = read_rows(lines, faults, delimiter)
     header = read_header(table, faults, delimiter)
-    places = [header.index(column) for column in find_columns(header, faults)]
+    columns = _Columns(header, faults)
     if faults.request.every_column:
-        places = list(range(len(header)))
+        columns.places = list(range(len(header)))
         yield 1, header
-    filters = [(row_filter, header.index(row_filter.column)) for row_filter in faults.request.where]
-    # looked up once: a file may have millions of rows
-    width, meets_filters = len(header), faults.meets_filters
-    for line, row in table:
-        if len(row) != width:
-            faults.add_fault("ragged", line, f"a row of {len(row)} fields under a header of {width}")
-        elif not filters or meets_filters([(row_filter, row[at]) for row_filter, at in filters], line):
-            yield line, [row[at] for at in places]
+    yield from columns.pick_cells(table)
+
+
+def _read_blocks(
+    stream: BinaryIO, collector: IdCollector, faults: FileFaults, delimiter: str, block_bytes: int
+) -> Iterator[Row]:
+    """Collects the ids of plain blocks, and yields the rows of others with their ids."""
+    passed = count(1)
+    # the number is taken as a line is read: the header may have several
+    head = read_rows((line for line, _ in zip(text_lines(stream, faults), passed, strict=False)), faults, delimiter)
+    columns = _Columns(read_header(head, faults, delimiter), faults)
+    first = next(passed)
+    # no more than is there: a stream may be slow, or without an end
+    read_some = cast(BufferedIOBase, stream).read1
+    while block := read_some(block_bytes):
+        block += stream.readline(MAX_LINE)
+        rows = _parse_block(block, delimiter)
+        if rows is None:
+            lines = _decode_lines(chain(_raw_lines(BytesIO(block)), _raw_lines(stream)), faults, first)
+            yield from columns.pick_cells(read_rows(lines, faults, delimiter, first=first))
+            return
+        ends = block.count(b"\n")
+        # a quoted cell may go over lines
+        is_plain = set(map(len, rows)) == {columns.width} and len(rows) == ends + (not block.endswith(b"\n"))
+        if is_plain and not columns.filters:
+            collector.add_ids(list(map(itemgetter(columns.places[0]), rows)), first)
+        else:
+            yield from columns.pick_cells(_number_rows(rows, first))
+        first += ends
+
+
+def _parse_block(block: bytes, delimiter: str) -> list[list[str]] | None:
+    """The rows of a block; None where one of them is not to be read, or goes on in the next block."""
+    if b"\0" in block or len(block) >= MAX_LINE:
+        return None
+    try:
+        # lines end with a line feed alone, as in `text_lines`
+        return list(csv.reader(StringIO(block.decode(), newline="\n"), delimiter=delimiter, strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return None
+
+
+def _number_rows(rows: Iterable[list[str]], first: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the line it starts on."""
+    for row in rows:
+        if row:
+            yield first, row
+        # a quoted cell may go over lines
+        first += 1 + sum(cell.count("\n") for cell in row)
 
 
 def read_header(table: Iterator[tuple[int, list[str]]], faults: FileFaults, delimiter: str) -> list[str]:
@@ -209,9 +303,10 @@ def _read_json_line(line: str, number: int, faults: FileFaults) -> dict[str, obj
     return row
 
 
+_DELIMITERS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
+
 _READERS: Mapping[str, Callable[[Iterable[str], FileFaults], Iterator[Row]]] = {
-    ".csv": partial(_read_delimited, delimiter=","),
-    ".tsv": partial(_read_delimited, delimiter="\t"),
+    **{ending: partial(_read_delimited, delimiter=delimiter) for ending, delimiter in _DELIMITERS.items()},
     ".jsonl": _read_jsonl,
     ".txt": _read_id_lines,
 }

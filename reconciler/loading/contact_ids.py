@@ -147,13 +147,25 @@ class FileFaults:
 class IdCollector:
     """The ids so far."""
 
-    def __init__(self, faults: FileFaults) -> None:
+    def __init__(self, faults: FileFaults, interned: dict[str, str] | None = None) -> None:
+        """`interned`: the ids of all files so far, each by itself: those of many files are kept once."""
         self._faults = faults
+        self._intern = ({} if interned is None else interned).setdefault
         self._lines = array("L")
         # a dict, not a set: ids keep the order of the file; no objects but the ids, for files of a million rows
         self._seen: dict[str, None] = {}
         self._double: tuple[int, str] | None = None
         self._double_count = 0
+
+    def add_ids(self, texts: Sequence[str], first: int) -> None:
+        """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
+        ids = list(map(str.strip, texts))
+        if all(map(str.isalnum, ids)) and len(set(ids)) == len(ids) and self._seen.keys().isdisjoint(ids):
+            self._seen.update(dict.fromkeys(map(self._intern, ids, ids)))
+            self._lines.extend(range(first, first + len(ids)))
+            return
+        for line, text in enumerate(texts, first):
+            self.add_id(text, line)
 
     def add_id(self, text: object, line: int) -> None:
         """Adds the id of a row; a value that is no text is a fault."""
@@ -170,7 +182,7 @@ class IdCollector:
         elif not contact.isalnum() and (wrong := id_fault(contact)):
             self._add_fault("contact-id", line, *wrong)
         else:
-            self._seen[contact] = None
+            self._seen[self._intern(contact, contact)] = None
             self._lines.append(line)
 
     def _add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:

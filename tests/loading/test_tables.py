@@ -297,3 +297,31 @@ def test_parquet_that_cannot_be_trusted(parquet: Path) -> None:
     assert "a row without an id" in problems("c.parquet", data, column='the "id')[0]
     assert "an id that is not text" in problems("c.parquet", data, column="n")[0]
     assert "not Parquet" in problems("c.parquet", b"PAR1 but not really")[0]
+
+
+PIECES = st.sampled_from([
+    "a1", "b2", "c3", " d4 ", "e-5", "é6", "", ",", ",", "\n", "\n", "\n", "\r\n", "\r", '"', '"', '"a1"', '"f\n7"',
+    "x,y\n", "a1,Wien\n", "b2,Graz\n", "\0", "\ufeff", "\u2028", "\x0b", "g8\n\n", "h9,Linz;Wien\n",
+])  # fmt: skip
+
+
+@given(
+    st.lists(PIECES, max_size=25).map("".join),
+    st.sampled_from(["id,city\n", "id\n", 'id,"ci\nty"\n', "\n\nid,city\n", ""]),
+    st.sampled_from([{}, {"where": equal(city="Wien")}]),
+    st.integers(1, 30),
+    st.booleans(),
+)
+def test_blocks_are_read_as_rows_are(
+    body: str, header: str, wanted: dict[str, Any], block_bytes: int, broken: bool
+) -> None:
+    content = (header + body).encode() + (b"\xff" if broken else b"")
+
+    def read(block_bytes: int) -> object:
+        try:
+            found = read_table(io.BytesIO(content), FileRequest("c.csv", ASKED, **wanted), block_bytes=block_bytes)
+        except InvalidInput as error:
+            return [str(problem) for problem in error.problems]
+        return found.ids, found.lines, found.problems
+
+    assert read(block_bytes) == read(0)

@@ -59,6 +59,15 @@ def looks_like_contact_id(text: str) -> bool:
     return _FIREBASE_ID.fullmatch(text) is not None
 
 
+def odd_contact_ids(ids: Collection[ContactId]) -> list[ContactId]:
+    """Those that HighLevel cannot have issued, in their order."""
+    text = "".join(ids)
+    # nearly always none: a million ids are told by their lengths and by one look at all their characters
+    if set(map(len, ids)) <= {20} and text.isascii() and (text.isalnum() or not text):
+        return []
+    return [contact for contact in ids if not looks_like_contact_id(contact)]
+
+
 def location_label(location: LocationId, name: str) -> str:
     """How a person reads a location: its name, then its id; the id alone where it has no name."""
     return f"{name} ({location})" if name else location

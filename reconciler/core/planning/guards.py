@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from itertools import filterfalse
 
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, looks_like_contact_id
+from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, odd_contact_ids
 from reconciler.core.model.outcome import Action, Reason
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Reasserted
@@ -174,9 +173,9 @@ def _count_lost(counts: Counts, delta: Delta, observed: ContactStates) -> None:
             counts.lost[tag] += contacts
 
 
-def odd_ids(contacts: Iterable[ContactId], observed: ContactStates) -> list[ContactId]:
+def odd_ids(contacts: Collection[ContactId], observed: ContactStates) -> list[ContactId]:
     """The contacts with ids that HighLevel cannot have issued, but for those that it answered for."""
-    return [contact for contact in filterfalse(looks_like_contact_id, contacts) if observed[contact].observed is None]
+    return [contact for contact in odd_contact_ids(contacts) if observed[contact].observed is None]
 
 
 def count_holders(observed: ContactStates) -> Counter[Tag]:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import filterfalse
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests, list_references
 from reconciler.core.manifests.checks import conflicts, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
-from reconciler.core.model.names import ContactId, SetName, did_you_mean, iso, looks_like_contact_id
+from reconciler.core.model.names import ContactId, SetName, did_you_mean, iso, odd_contact_ids
 
 __all__ = ["CHECKS", "Check", "Manifests", "check_manifests", "list_unplannable", "pull_command"]
 
@@ -143,7 +142,7 @@ def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
     """Ids that HighLevel cannot have issued: the first few, and how many in all."""
     for location in manifests.locations:
         for _, listed in location.listed():
-            odd = list(filterfalse(looks_like_contact_id, listed.ids))
+            odd = odd_contact_ids(listed.ids)
             for place, contact in enumerate(odd[:LISTED], 1):
                 more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
                 yield CheckFinding(
