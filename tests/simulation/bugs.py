@@ -111,7 +111,7 @@ BUGS = (
     Bug(
         "remove what is kept on leaving",
         "core/manifests/resolve.py",
-        "keep=frozenset(present) - firm,",
+        "keep=_kept_tags(active, present),",
         "keep=frozenset(),",
         "2",
     ),

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
+from itertools import repeat
 
 from reconciler.core.manifests import combine_members, list_references, order_sets
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
@@ -76,6 +78,8 @@ class Desired:
     digest: str
     # the names of the sets that a contact belongs to
     memberships: tuple[frozenset[SetName], ...]
+    # the contacts of each of `wants`, sorted: `contacts` the other way round
+    contacts_alike: tuple[Sequence[ContactId], ...] = field(repr=False, compare=False)
 
     @property
     def once(self) -> TagSet:
@@ -100,6 +104,7 @@ class Desired:
         return frozenset() if index is None else self.memberships[index]
 
 
+WEAKEST = Authority.ADDITIVE
 _STRENGTH = {Authority.ADDITIVE: 0, Authority.OWNED: 1, Authority.EXACT: 2}
 
 
@@ -123,8 +128,9 @@ def resolve(
     rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
     members = members_of([contact_set for contact_set, _ in sets])
     patterns, contacts = _group_contacts([members[contact_set.name] for contact_set, _ in sets])
+    alike = _sort_alike(contacts, len(patterns))
     groups, renamed = _tags_by_group(rules), _old_names(rules)
-    wants = tuple(_resolve_want([sets[index] for index in pattern], groups, renamed, now=now) for pattern in patterns)
+    wants = _resolve_wants(sets, patterns, groups, renamed, now=now)
     return Desired(
         location=manifests[0].location,
         wants=wants,
@@ -133,8 +139,9 @@ def resolve(
         rules=rules,
         owned=_owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
-        digest=_digest_desired(manifests[0].location, wants, contacts, rules),
+        digest=_digest_desired(manifests[0].location, wants, alike, rules),
         memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
+        contacts_alike=alike,
     )
 
 
@@ -170,21 +177,38 @@ def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]
     return members
 
 
+class _Steps(dict[int, int]):
+    """By the combination that a contact had before a set was looked at, the one that it has with it."""
+
+    def __init__(self, patterns: list[tuple[int, ...]], index: int) -> None:
+        super().__init__()
+        self._patterns, self._index = patterns, index
+
+    def __missing__(self, before: int) -> int:
+        self[before] = after = len(self._patterns)
+        self._patterns.append((*self._patterns[before], self._index))
+        return after
+
+
 def _group_contacts(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
     """The distinct combinations of sets, and the index of the one that each contact has."""
-    # walks the sets once; a contact moves from combination to combination, so the cost is one look-up a member
+    # walks the sets once, each as a whole; a contact moves from combination to combination
     patterns: list[tuple[int, ...]] = [()]
     contacts: dict[ContactId, int] = {}
     for index, ids in enumerate(members):
-        step: dict[int, int] = {}
-        for contact in ids:
-            before = contacts.get(contact, 0)
-            after = step.get(before)
-            if after is None:
-                after = step[before] = len(patterns)
-                patterns.append((*patterns[before], index))
-            contacts[contact] = after
+        steps = _Steps(patterns, index)
+        contacts.update(zip(ids, list(map(steps.__getitem__, map(contacts.get, ids, repeat(0)))), strict=True))
     return patterns, contacts
+
+
+def _sort_alike(contacts: Mapping[ContactId, int], patterns: int) -> tuple[list[ContactId], ...]:
+    """The contacts of each combination, sorted."""
+    alike: tuple[list[ContactId], ...] = tuple([] for _ in range(patterns))
+    for contact, index in contacts.items():
+        alike[index].append(contact)
+    for ids in alike:
+        ids.sort()
+    return alike
 
 
 def _tags_by_group(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
@@ -201,49 +225,109 @@ def _old_names(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
     return {tag: rule.renamed_from for tag, rule in rules.items() if rule.renamed_from is not None}
 
 
-def _resolve_want(
-    sets: Sequence[tuple[ContactSet, Authority]],
+Sources = tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    """The declarations of one set at a time: the parts of its contacts' wants."""
+
+    is_active: bool
+    # the tags that it declares, or would declare if it were active, in their order
+    tags: Mapping[Tag, Sources]
+    absent: Mapping[Tag, Sources]
+    authority: Authority
+    ignore: tuple[str, ...]
+    # whether its tags stay on leaving
+    keeps: bool
+
+
+def _read_declaration(contact_set: ContactSet, authority: Authority, now: Instant) -> _Declaration:
+    return _Declaration(
+        is_active(contact_set, now),
+        _sources_by_tag(contact_set.tags),
+        _sources_by_tag(contact_set.absent),
+        authority,
+        contact_set.ignore,
+        contact_set.on_leave is OnLeave.KEEP,
+    )
+
+
+def _resolve_wants(
+    sets: Iterable[tuple[ContactSet, Authority]],
+    patterns: Iterable[tuple[int, ...]],
     groups: Mapping[Tag, TagSet],
     renamed: Mapping[Tag, Tag],
     *,
     now: Instant,
-) -> Want:
-    active = [(contact_set, authority) for contact_set, authority in sets if is_active(contact_set, now)]
-    present = _sources_by_tag([use for contact_set, _ in active for use in contact_set.tags])
-    asked_absent = _sources_by_tag([use for contact_set, _ in active for use in contact_set.absent])
-    absent = {
-        excluded: Cause(Reason.GROUP, sources)
-        for tag, sources in present.items()
-        for excluded in groups.get(tag, frozenset())
-        if excluded not in present
-    }
-    absent |= {
-        renamed[tag]: Cause(Reason.RENAMED, sources)
-        for tag, sources in present.items()
-        if tag in renamed and renamed[tag] not in present
-    }
-    # a tag that is named absent has that reason, also where a group excludes it
-    absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
-    expired = [
-        use
-        for contact_set, _ in sets
-        if not is_active(contact_set, now)
-        for use in contact_set.tags
-        if use.tag not in present
-    ]
-    # a tag stays on leaving only where every active set that declares it keeps it
-    firm = {use.tag for contact_set, _ in active if contact_set.on_leave is OnLeave.REMOVE for use in contact_set.tags}
-    return Want(
-        present=present,
-        absent=absent,
-        expired=_sources_by_tag(expired),
-        keep=frozenset(present) - firm,
-        authority=max((authority for _, authority in active), key=_STRENGTH.__getitem__, default=Authority.ADDITIVE),
-        ignore=tuple(sorted({pattern for contact_set, _ in active for pattern in contact_set.ignore})),
+) -> tuple[Want, ...]:
+    """The want of each combination of sets."""
+    declarations = [_read_declaration(contact_set, authority, now) for contact_set, authority in sets]
+    # a hundred thousand combinations share a few places that ask for a tag together
+    join = cache(lambda first, second: tuple(sorted({*first, *second})))
+    return tuple(
+        _resolve_want([declarations[index] for index in pattern], groups, renamed, join) for pattern in patterns
     )
 
 
-def _sources_by_tag(uses: Iterable[TagUse]) -> dict[Tag, tuple[Source, ...]]:
+def _resolve_want(
+    declarations: Iterable[_Declaration],
+    groups: Mapping[Tag, TagSet],
+    renamed: Mapping[Tag, Tag],
+    join: Callable[[Sources, Sources], Sources],
+) -> Want:
+    active: list[_Declaration] = []
+    inactive: list[_Declaration] = []
+    for declaration in declarations:
+        (active if declaration.is_active else inactive).append(declaration)
+    present = _join_tags([declaration.tags for declaration in active], join)
+    absent: dict[Tag, Cause] = {}
+    if groups:
+        absent |= {
+            excluded: Cause(Reason.GROUP, sources)
+            for tag, sources in present.items()
+            for excluded in groups.get(tag, frozenset())
+            if excluded not in present
+        }
+    if renamed:
+        absent |= {
+            renamed[tag]: Cause(Reason.RENAMED, sources)
+            for tag, sources in present.items()
+            if tag in renamed and renamed[tag] not in present
+        }
+    # a tag that is named absent has that reason, also where a group excludes it
+    asked_absent = _join_tags([declaration.absent for declaration in active if declaration.absent], join)
+    absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
+    expired = _join_tags([declaration.tags for declaration in inactive], join)
+    return Want(
+        present=present,
+        absent=absent,
+        expired={tag: sources for tag, sources in expired.items() if tag not in present},
+        keep=_kept_tags(active, present),
+        authority=max((declaration.authority for declaration in active), key=_STRENGTH.__getitem__, default=WEAKEST),
+        ignore=tuple(sorted({pattern for declaration in active for pattern in declaration.ignore})),
+    )
+
+
+def _join_tags(
+    parts: Sequence[Mapping[Tag, Sources]], join: Callable[[Sources, Sources], Sources]
+) -> dict[Tag, Sources]:
+    """The tags of all parts in their order, each with the places of all."""
+    joined: dict[Tag, Sources] = {}
+    for part in parts:
+        shared = {tag: join(joined[tag], part[tag]) for tag in joined.keys() & part.keys()} if joined else {}
+        joined |= part
+        joined |= shared
+    return dict(sorted(joined.items())) if len(parts) > 1 else joined
+
+
+def _kept_tags(active: Iterable[_Declaration], present: Iterable[Tag]) -> TagSet:
+    """The tags that stay on leaving: those that every active set that declares them keeps."""
+    firm = [declaration.tags for declaration in active if not declaration.keeps]
+    return frozenset(present).difference(*firm)
+
+
+def _sources_by_tag(uses: Iterable[TagUse]) -> dict[Tag, Sources]:
     sources: defaultdict[Tag, list[Source]] = defaultdict(list)
     for use in uses:
         sources[use.tag].append(use.source)
@@ -276,28 +360,49 @@ def _end_of_snapshot(contact_set: ContactSet) -> Instant | None:
 def _digest_desired(
     location: LocationId,
     wants: Sequence[Want],
-    contacts: Mapping[ContactId, int],
+    alike: Sequence[Sequence[ContactId]],
     rules: Mapping[Tag, TagRule],
 ) -> str:
     """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
-    texts = [_describe_want(want) for want in wants]
     members: defaultdict[str, list[ContactId]] = defaultdict(list)
-    for contact, index in contacts.items():
-        members[texts[index]].append(contact)
+    describe = _WantText()
+    for want, ids in zip(wants, alike, strict=True):
+        if ids:
+            members[describe(want)] += ids
     # a contact that leaves a set without tags changes no plan
-    members.pop(_describe_want(NOTHING), None)
+    members.pop(describe(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
         digest.update(json.dumps([text, sorted(members[text])]).encode())
     return "sha256:" + digest.hexdigest()
 
 
-def _describe_want(want: Want) -> str:
-    """Every field of the wish, without the places in files where it was written."""
-    values = {entry.name: getattr(want, entry.name) for entry in fields(want)}
+class _WantText:
+    """Every field of a wish as JSON, without the places in files where it was written."""
+
+    def __init__(self) -> None:
+        self._json = cache(json.dumps)
+        self._others: dict[tuple[Authority, tuple[str, ...]], str] = {}
+
+    def __call__(self, want: Want) -> str:
+        present = ", ".join(map(self._json, sorted(want.present)))
+        return f"[[{present}], {self._other_fields(want)}]"
+
+    def _other_fields(self, want: Want) -> str:
+        """Most wishes have the same of these, and hardly any."""
+        if want.absent or want.expired or want.keep:
+            return _describe_others(want)
+        key = want.authority, want.ignore
+        if key not in self._others:
+            self._others[key] = _describe_others(want)
+        return self._others[key]
+
+
+def _describe_others(want: Want) -> str:
+    values = {entry.name: getattr(want, entry.name) for entry in fields(want) if entry.name != "present"}
     reasons = {tag: cause.reason for tag, cause in want.absent.items()}
-    values |= {"present": sorted(want.present), "absent": reasons, "expired": sorted(want.expired)}
-    return json.dumps([*(values | {"keep": sorted(want.keep)}).values()], sort_keys=True)
+    values |= {"absent": reasons, "expired": sorted(want.expired), "keep": sorted(want.keep)}
+    return json.dumps([*values.values()], sort_keys=True)[1:-1]
 
 
 def _describe_rule(rule: TagRule) -> list[object]:
