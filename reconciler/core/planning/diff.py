@@ -26,9 +26,10 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import cache
+from itertools import filterfalse, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ from reconciler.core.planning.changes import (
     Selection,
     sorted_deltas,
 )
-from reconciler.core.planning.pattern import Decision, PatternChanges
+from reconciler.core.planning.pattern import Decision, PatternChanges, declare_tag
 from reconciler.core.planning.situation import (
     NO_REASSERTION,
     NOT_SEARCHED,
@@ -123,6 +124,7 @@ def diff(
     collected = _Collected()
     unobserved = 0
     away = {contact: held.why for held in gone for contact in held.contacts}
+    declare = cache(declare_tag)
     for case, contacts in _contacts_by_case(desired, observed, selection, context, spent or {}, away).items():
         decision = Decision(
             desired=desired,
@@ -135,6 +137,7 @@ def diff(
             searched=searched,
             barred=case.barred,
             gone=case.gone,
+            declare=declare,
         )
         collected.add_group(decision.decide_changes(), contacts)
         if case.want >= 0 and case.situation.observed is None:
@@ -184,13 +187,18 @@ def _contacts_by_case(
     first: dict[Situation, int] = {}
     alike = [first.setdefault(situation, index) for index, situation in enumerate(situations)]
     refused = {index for index, state in enumerate(observed.patterns) if state.quarantine is not None}
-    # quarantines have times of their own, which `situation_of` leaves out: only these contacts are looked at singly
-    wants, states = desired.contacts, observed.contacts
+    states = observed.contacts
     groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)
-    for contact in _planned_contacts(desired, observed, selection):
-        want, index = wants.get(contact, -1), states.get(contact, 0)
-        barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
-        groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
+    # quarantines have times of their own, which `situation_of` leaves out: only these contacts are looked at singly
+    for want, chosen in _planned_contacts(desired, observed, selection):
+        indices = list(map(states.get, chosen, repeat(0)))
+        distinct = set(indices)
+        if len(distinct) == 1 and not spent and not gone and refused.isdisjoint(distinct):
+            groups[want, alike[indices[0]], False, NONE, ""] += chosen
+            continue
+        for contact, index in zip(chosen, indices, strict=True):
+            barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
+            groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
     return {
         _Case(want, situations[index], barred, done, why): contacts
         for (want, index, barred, done, why), contacts in groups.items()
@@ -202,13 +210,20 @@ def _is_barred(desired: Desired, state: ContactState, want: int, now: Instant) -
     return state.is_barred(membership, desired.set_names, now)
 
 
-def _planned_contacts(desired: Desired, observed: ContactStates, selection: Selection) -> Iterable[ContactId]:
-    """The contacts that are planned."""
-    declared = select_contacts(desired, selection)
+def _planned_contacts(
+    desired: Desired, observed: ContactStates, selection: Selection
+) -> Iterator[tuple[int, Sequence[ContactId]]]:
+    """The contacts that are planned, by the index of their `Want`; -1: those that no set has."""
     if selection.sets:
-        return declared
+        chosen: defaultdict[int, list[ContactId]] = defaultdict(list)
+        for contact in select_contacts(desired, selection):
+            chosen[desired.contacts[contact]].append(contact)
+        yield from chosen.items()
+        return
+    yield from ((want, alike) for want, alike in enumerate(desired.contacts_alike) if alike)
     # a contact that no set has any more may still hold pairs of the ledger, which are pruned
-    return chain(declared, (contact for contact in observed.contacts if contact not in desired.contacts))
+    if undeclared := list(filterfalse(desired.contacts.__contains__, observed.contacts)):
+        yield -1, undeclared
 
 
 def owned_in(desired: Desired, observed: ContactStates, selection: Selection) -> TagSet:

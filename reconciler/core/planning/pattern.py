@@ -6,14 +6,15 @@ Rules: those of `diff`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import starmap
 
 from reconciler.core.manifests.resolve import Desired, Want
-from reconciler.core.model.contact_state import NONE, removed_by_others
+from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, removed_by_others
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.names import Instant, Tag, TagSet, iso
+from reconciler.core.model.names import Instant, Source, Tag, TagSet, iso
 from reconciler.core.model.outcome import Action, Cause, Reason
 from reconciler.core.planning.changes import (
     FLAPPING,
@@ -50,6 +51,13 @@ class PatternChanges:
     given: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
 
 
+NO_CHANGES = PatternChanges()
+
+
+def declare_tag(tag: Tag, sources: tuple[Source, ...]) -> Change:
+    return Change(Action.ADD, tag, Reason.DECLARED, sources)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One situation: the wish for its contacts, and the outcomes that this run has for them already."""
@@ -66,8 +74,47 @@ class Decision:
     barred: bool
     # why the contacts are not there, as was read just now
     gone: str = ""
+    # makes the addition of a declared tag: a plan has many contacts for each
+    declare: Callable[[Tag, tuple[Source, ...]], Change] = declare_tag
 
     def decide_changes(self) -> PatternChanges:
+        """The changes, in full or, for the commonest situations, by a look at them: the two are equal."""
+        if self._is_ordinary():
+            if self._is_settled():
+                return NO_CHANGES
+            if self.situation.observed is None and self.situation.ledger == EMPTY_LEDGER:
+                return PatternChanges(changes=tuple(starmap(self.declare, self.want.present.items())))
+        return self.derive_changes()
+
+    def _is_ordinary(self) -> bool:
+        """Whether nothing but missing tags can call for a change."""
+        situation = self.situation
+        return not (
+            self.gone
+            or self.barred
+            or self.spent
+            or self.selection.tags
+            or self.want.absent
+            or self.want.authority is not Authority.ADDITIVE
+            or situation.doubtful
+            or situation.flapping
+            or situation.given_before
+            or situation.is_searched
+            or situation.ledger.unconfirmed
+        )
+
+    def _is_settled(self) -> bool:
+        """Whether the contact carries the desired tags, and the ledger holds these alone."""
+        present, ledger = self.want.present.keys(), self.situation.ledger
+        return (
+            self.situation.observed is not None
+            and ledger.tags == present
+            and ledger.kept == self.want.keep
+            and self.situation.observed >= present
+        )
+
+    def derive_changes(self) -> PatternChanges:
+        """The changes by the formulas, for any situation."""
         needed, held = self._needed_adds(), self._held_tags()
         removals, withheld = self._split_removals()
         if self.gone or (self.barred and (self.spent or not self.selection.retry_rejected)):
@@ -93,8 +140,8 @@ class Decision:
         listed = ((FLAPPING, flapping), (IN_DOUBT, doubtful), (UNCONFIRMED, unconfirmed))
         return PatternChanges(
             changes=tuple(sorted(changes)),
-            may_add=self._repeatable_adds(),
-            may_remove=self.reassertion.repeatable_removes(removals.keys(), self.situation, self.desired.rules),
+            may_add=self._repeatable_adds() if sent else NONE,
+            may_remove=self._repeatable_removes(removals) if removes else NONE,
             deferred=(*deferred, *self._replaced_later(withheld, held)),
             ledger=self._ledger_change(),
             held=sort_reasons(listed),
@@ -106,6 +153,9 @@ class Decision:
         if not self.situation.is_fresh:
             return NONE
         return self.reassertion.repeatable_adds(self._select(self.want.present), self.situation, self.desired.rules)
+
+    def _repeatable_removes(self, removals: Mapping[Tag, Change]) -> TagSet:
+        return self.reassertion.repeatable_removes(removals.keys(), self.situation, self.desired.rules)
 
     def _given_before(self) -> Iterator[tuple[Tag, Instant]]:
         """The desired `once` tags that were given before and are not there: they are not given again."""
