@@ -24,7 +24,7 @@ VALUES = {
 MEASURED = """
 import io, sys, time
 from reconciler.core.manifests.match import match_rows
-from reconciler.core.manifests.people_values import Fingerprinter
+from reconciler.core.manifests.match import Fingerprinter
 from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import Match, MatchKey, PeopleIndex, ValueKind
 from reconciler.loading.people_files import PeopleFile, make_normaliser, read_people

@@ -10,7 +10,7 @@ import click
 
 from reconciler.cli import Suggesting
 from reconciler.cli.options import Invocation, common, manifests_argument
-from reconciler.core.manifests.people_values import Fingerprinter
+from reconciler.core.manifests.match import Fingerprinter
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import ListedContacts

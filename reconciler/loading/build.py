@@ -18,9 +18,9 @@ from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import NO_FILE, CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.match_files import check_source, list_match_faults, make_match, row_filters
 from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
+from reconciler.loading.people_files import check_source, list_match_faults, make_match, row_filters
 
 Report = Callable[[Problem], None]
 FindSnapshot = Callable[[SetName], Snapshot | None]

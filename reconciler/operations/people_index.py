@@ -17,8 +17,7 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
-from reconciler.core.manifests.match import find_unknown
-from reconciler.core.manifests.people_values import Fingerprinter, Normaliser, PeopleRows, ReadPhone
+from reconciler.core.manifests.match import Fingerprinter, Normaliser, PeopleRows, ReadPhone, find_unknown
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.names import ContactId, Source, did_you_mean
 from reconciler.core.model.people import (
@@ -26,12 +25,12 @@ from reconciler.core.model.people import (
     IndexStatus,
     Match,
     MatchKey,
+    PeopleBook,
     PeopleIndex,
     PeopleLot,
     PersonValue,
     ValueKind,
 )
-from reconciler.core.observing.people_book import PeopleBook
 from reconciler.highlevel.people_reader import connect_people
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.people_files import PeopleFile, find_values, make_normaliser, phone_reader, read_people

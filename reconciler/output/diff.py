@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Schema
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
 from reconciler.core.model import JsonObject
 from reconciler.output.blocks import (

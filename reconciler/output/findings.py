@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import ClassVar
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.situation import OlderRows

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome

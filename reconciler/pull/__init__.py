@@ -25,12 +25,14 @@ from reconciler.core.model.people import (
     Fingerprint,
     IndexStatus,
     LookUp,
+    PeopleBook,
     PeopleIndex,
     PeopleLot,
     PersonValue,
     ValueKind,
+    is_of_use,
+    needs_scan,
 )
-from reconciler.core.observing.people_book import PeopleBook, is_of_use, needs_scan
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pages, estimate_cost
 from reconciler.pull.single_requests import PullServices, choose_sample, find_method, look_up, read_by_id
 from reconciler.request_gate import RequestGate

@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Self, TypeVar, TypeVarTuple
 
-from reconciler.core.formats.people_json import snapshots_document, status_text
-from reconciler.core.formats.state_json import Portable, state_document
+from reconciler.core.formats.state_json import Portable, snapshots_document, state_document, status_text
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error

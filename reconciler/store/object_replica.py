@@ -25,8 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.formats.people_json import read_snapshots, read_status
-from reconciler.core.formats.state_json import read_state
+from reconciler.core.formats.state_json import read_snapshots, read_state, read_status
 from reconciler.core.model.errors import LeaseLost, StateError
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, LocationId

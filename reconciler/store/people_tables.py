@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.formats.people_json import counts_text, read_counts, read_status, status_text
+from reconciler.core.formats.state_json import counts_text, read_counts, read_status, status_text
 from reconciler.core.model.names import ContactId, LocationId, SetName
 from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleIndex, PeopleLot, Snapshot
 from reconciler.store.database import Database, Given, Undecodable, decoding, first

@@ -9,8 +9,16 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.match import CLASSES, MatchResult, RematchedRow, find_unknown, match_rows
-from reconciler.core.manifests.people_values import FINGERPRINT_BYTES, NO_VALUE, PeopleRows
+from reconciler.core.manifests.match import (
+    CLASSES,
+    FINGERPRINT_BYTES,
+    NO_VALUE,
+    MatchResult,
+    PeopleRows,
+    RematchedRow,
+    find_unknown,
+    match_rows,
+)
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, Snapshot
 

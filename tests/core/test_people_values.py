@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.people_values import (
+from reconciler.core.manifests.match import (
     FINGERPRINT_BYTES,
     LONGEST_EMAIL,
     Fingerprinter,

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.match import CLASSES, find_unknown, match_rows
-from reconciler.core.manifests.people_values import NO_VALUE, Fingerprinter, Normaliser
+from reconciler.core.manifests.match import CLASSES, NO_VALUE, Fingerprinter, Normaliser, find_unknown, match_rows
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import Fingerprint, Match, MatchKey, PeopleIndex, RowFilter, ValueKind

@@ -16,9 +16,17 @@ import httpx
 from reconciler.core.manifests.match import MatchResult, match_rows
 from reconciler.core.model.events import Event, Priced
 from reconciler.core.model.names import ContactId, Instant, Source
-from reconciler.core.model.people import Match, MatchKey, PeopleIndex, PeopleLot, RowClass, Snapshot, ValueKind
+from reconciler.core.model.people import (
+    Match,
+    MatchKey,
+    PeopleBook,
+    PeopleIndex,
+    PeopleLot,
+    RowClass,
+    Snapshot,
+    ValueKind,
+)
 from reconciler.core.model.settings import Settings
-from reconciler.core.observing.people_book import PeopleBook
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel import ApiArguments
 from reconciler.operations.api import LocationApi

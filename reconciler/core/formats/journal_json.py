@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, NewType, TypeVar
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Form, Schema, object_schema, read_list
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_schema
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError

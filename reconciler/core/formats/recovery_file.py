@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NewType
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import answers_document, read_answers
 from reconciler.core.formats.json_forms import Count, Form
-from reconciler.core.formats.shapes import Forms, JsonSpelling
 from reconciler.core.formats.state_json import FORMAT_VERSION, contacts_document, read_contacts
 from reconciler.core.model import JsonObject
 from reconciler.core.model.batch import Batch

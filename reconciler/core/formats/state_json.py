@@ -9,21 +9,30 @@ Rules
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NewType
 
+from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
-from reconciler.core.formats.json_forms import Count, Form, Schema, described, mapping_form, optional_form, read_list
-from reconciler.core.formats.people_json import read_snapshots, snapshots_document
-from reconciler.core.formats.shapes import Forms, JsonSpelling
+from reconciler.core.formats.json_forms import (
+    Count,
+    Form,
+    Schema,
+    described,
+    mapping_form,
+    optional_form,
+    read_list,
+    read_text,
+)
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
 from reconciler.core.model.errors import InvalidInput, Problem, StateError
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
-from reconciler.core.model.people import Snapshot
+from reconciler.core.model.people import IndexStatus, MatchCounts, Snapshot
 from reconciler.core.model.state_fields import (
     FIELDS,
     FIRST_VERSION,
@@ -208,3 +217,52 @@ def _content_of(portable: Portable) -> tuple[object, ...]:
     state = portable.state
     runs = [log.record.id for log in portable.runs]
     return dict(state.observed.items()), dict(state.set_sizes), state.facts, runs, dict(portable.snapshots)
+
+
+_Secret = NewType("_Secret", bytes)
+
+PEOPLE_FORMS = Forms(
+    {
+        Snapshot: JsonSpelling(
+            about="The contacts of a matched set as they were pulled.",
+            types={"as_of": Annotated[Instant, "When the set was pulled."]},
+        ),
+        MatchCounts: JsonSpelling(
+            about="Rows of the file by the class that they ended in.",
+            types=dict.fromkeys(["rows", "matched", "not_found", "ambiguous", "duplicate", "malformed", "kept"], Count),
+        ),
+        IndexStatus: JsonSpelling(
+            types={"secret": _Secret}, later="key_check secret covers scanned_at read_until look_ups"
+        ),
+    },
+    {_Secret: Form(bytes.hex, lambda text: bytes.fromhex(read_text(text)), {"type": "string"})},
+)
+_SNAPSHOTS = PEOPLE_FORMS.form_of(Mapping[SetName, Snapshot])
+_COUNTS = PEOPLE_FORMS.form(MatchCounts)
+_STATUS = PEOPLE_FORMS.form(IndexStatus)
+
+
+def snapshots_document(snapshots: Mapping[SetName, Snapshot]) -> Json:
+    return _SNAPSHOTS.write(dict(sorted(snapshots.items())))
+
+
+def read_snapshots(item: object) -> Mapping[SetName, Snapshot]:
+    """The inverse; raises KeyError, TypeError, ValueError or OverflowError for anything else."""
+    snapshots: Mapping[SetName, Snapshot] = _SNAPSHOTS.read(item)
+    return snapshots
+
+
+def counts_text(counts: MatchCounts) -> str:
+    return json.dumps(_COUNTS.write(counts))
+
+
+def read_counts(text: str) -> MatchCounts:
+    return _COUNTS.read(json.loads(text))
+
+
+def status_text(status: IndexStatus) -> str:
+    return json.dumps(_STATUS.write(status))
+
+
+def read_status(text: str) -> IndexStatus:
+    return _STATUS.read(json.loads(text))

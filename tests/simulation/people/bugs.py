@@ -35,7 +35,7 @@ PEOPLE_BUGS = (
     ),
     Bug(
         "keep a value that a contact has no more",
-        "core/observing/people_book.py",
+        "core/model/people.py",
         "        for value in before - after:\n",
         "        for value in after - after:\n",
         "enters ends",
@@ -112,7 +112,7 @@ PEOPLE_BUGS = (
     ),
     Bug(
         "keep addresses as they are",
-        "core/manifests/people_values.py",
+        "core/manifests/match.py",
         'digest = hmac.digest(key, prefix + value.encode(errors="surrogatepass"), "sha256")',
         "digest = value.encode()[:16].ljust(16)",
         "leaks",
