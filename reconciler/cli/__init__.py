@@ -52,19 +52,6 @@ COMMANDS = {
 class CommandRecord:
     """The effects of a command line so far, for its reports and for the words that it ends with."""
 
-    __slots__ = (
-        "arguments",
-        "contact_url",
-        "directory",
-        "has_answered",
-        "keeps",
-        "names",
-        "provenance",
-        "reads",
-        "sends",
-        "state_variable",
-    )
-
     # by hand: to import dataclasses takes as long as all the rest of `--help`
     def __init__(
         self, arguments: Sequence[str] = (), *, sends: bool = False, reads: bool = False, keeps: bool = False

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import starmap
+from typing import Annotated, ClassVar
 
-from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS
-from reconciler.core.formats.json_forms import Schema, object_schema
+from reconciler.core.formats import JsonSpelling
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.state_json import contact_document, contact_members
+from reconciler.core.formats.state_json import STATE_FORMS
 from reconciler.core.manifests.resolve import Want
-from reconciler.core.model import JsonObject
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.journal import BatchRecord, RunRecord
-from reconciler.core.model.names import ContactId, LocationId, Source, Tag
-from reconciler.core.model.outcome import Reason
+from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.running.shortfalls import known_remedies
 from reconciler.output.blocks import (
-    Block,
     Cell,
-    Column,
     Lines,
     Records,
     Row,
     Section,
     Style,
+    Table,
     View,
     make_records,
+    make_section,
     moment,
     places,
     table,
 )
-from reconciler.output.document import Document, report_document
+from reconciler.output.document import DerivedDocument, Document
 from reconciler.output.log import batch_rows
 
 
@@ -67,18 +65,15 @@ def _story_section(story: ContactStory, most: int | None) -> Section:
     else:
         run = f", run {story.observed_by}" if story.observed_by else ""
         verdict = Cell(f"Observed {moment(state.observed_at)} by {state.origin}{run}.", Style.STRONG)
-    blocks = [_tag_table(story, most), _status_lines(state), _trail_table(story, most)]
     title = f"Contact {story.contact}, location {story.location}"
-    return Section(title, verdict, tuple(block for block in blocks if block is not None))
+    return make_section(title, verdict, _tag_table(story, most), _status_lines(state), _trail_table(story, most))
 
 
-def _tag_table(story: ContactStory, most: int | None) -> Block | None:
+def _tag_table(story: ContactStory, most: int | None) -> Table:
     state, want = story.known, story.want
     present, absent = (want.present, want.absent) if want else ({}, {})
     every = sorted({*(state.observed or ()), *state.ledger.tags, *state.doubtful, *present, *absent})
-    if not every:
-        return None
-    columns = [Column("tag"), Column("observed"), Column("managed"), *([Column("manifests")] if want else [])]
+    columns = "tag observed managed manifests" if want else "tag observed managed"
     rows = [
         (
             Cell(tag),
@@ -105,7 +100,7 @@ def _declared_cell(want: Want, tag: Tag) -> Cell:
     return Cell("")
 
 
-def _status_lines(state: ContactState) -> Block | None:
+def _status_lines(state: ContactState) -> Lines:
     lines = []
     refused, doubt = state.quarantine, state.doubt
     if refused is not None:
@@ -124,17 +119,14 @@ def _status_lines(state: ContactState) -> Block | None:
         lines.append(Cell(f"read {moment(doubt.reading.answered)}, which did not settle the doubt", Style.FAINT))
     if state.past_adds.attempted_at is not None:
         lines.append(Cell(f"last tried {moment(state.past_adds.attempted_at)}", Style.FAINT))
-    return Lines("", tuple(lines)) if lines else None
+    return Lines("", tuple(lines))
 
 
-def _trail_table(story: ContactStory, most: int | None) -> Block | None:
-    if not story.trail:
-        return None
-    columns = (Column("when"), Column("run"), Column("asked for"), Column("outcome"), Column("changed"), Column("who"))
+def _trail_table(story: ContactStory, most: int | None) -> Table:
     # a batch knows its run by id, the run its author
     who = {run.id: run.header.who for run in story.runs}
     rows = [_trail_row(run, batch, who.get(run, ""), story.contact) for run, batch in reversed(story.trail)]
-    return table("What was done, the latest first", columns, rows, most=most)
+    return table("What was done, the latest first", "when run asked_for outcome changed who", rows, most=most)
 
 
 def _trail_row(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[Cell, ...]:
@@ -153,8 +145,39 @@ def _trail_row(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tu
 
 
 @dataclass(frozen=True, slots=True)
-class ContactDocument(Document):
+class _Request:
+    run: str
+    batch: BatchRecord
+
+
+_FORMS = STATE_FORMS.extended(
+    {
+        ContactStory: JsonSpelling(
+            members="location contact *known",
+            derived={
+                "observed_by": (
+                    Annotated[str | None, "The run that the observation is from."],
+                    lambda story: story.observed_by or None,
+                ),
+                "declared": (Want | None, lambda story: story.want),
+                "remedies": (Remedies, lambda story: known_remedies([story.known])),
+                "trail": (tuple[_Request, ...], lambda story: starmap(_Request, reversed(story.trail))),
+            },
+        ),
+        Want: JsonSpelling(
+            about="What the manifests declare, tag by tag, with the places that do.", members="present absent"
+        ),
+        _Request: JsonSpelling(about="One request that had this contact.", members="run *batch"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDocument(DerivedDocument, Document):
     """The contact as known in each location, what the manifests declare, and its `trail`, the latest first."""
+
+    report: ClassVar = "contact"
+    forms: ClassVar = _FORMS
 
     locations: Sequence[ContactStory]
 
@@ -171,55 +194,3 @@ class ContactDocument(Document):
             for run, batch in reversed(story.trail):
                 for _, *row in batch_rows(batch):
                     yield (story.location, story.contact, run, *row)
-
-    def json(self) -> JsonObject:
-        return report_document("contact", {"locations": list(map(_story_json, self.locations))})
-
-    @staticmethod
-    def schema() -> Schema:
-        request = object_schema(
-            "One request that had this contact.", {"run": {"type": "string"}} | JOURNAL_FORMS.members(BatchRecord)
-        )
-        facts: Schema = {
-            "observed_by": JOURNAL_FORMS.schema(Annotated[str | None, "The run that the observation is from."]),
-            "declared": {"anyOf": [_declared_schema(), {"type": "null"}]},
-            "remedies": JOURNAL_FORMS.schema(Remedies),
-            "trail": {"type": "array", "items": request},
-        }
-        story = object_schema(
-            "", {"location": {"type": "string"}, "contact": {"type": "string"}} | contact_members() | facts
-        )
-        return {"locations": {"type": "array", "items": story}}
-
-
-def _declared_schema() -> Schema:
-    absent = object_schema("", {"reason": JOURNAL_FORMS.schema(Reason), "sources": TEXTS})
-    declared: Schema = {
-        "present": {"type": "object", "additionalProperties": TEXTS},
-        "absent": {"type": "object", "additionalProperties": absent},
-    }
-    return object_schema("What the manifests declare, tag by tag, with the places that do.", declared)
-
-
-def _declared_json(want: Want) -> JsonObject:
-    present: JsonObject = {tag: _place_texts(sources) for tag, sources in want.present.items()}
-    absent: JsonObject = {
-        tag: {"reason": cause.reason, "sources": _place_texts(cause.sources)} for tag, cause in want.absent.items()
-    }
-    return {"present": present, "absent": absent}
-
-
-def _story_json(story: ContactStory) -> JsonObject:
-    return {
-        "location": story.location,
-        "contact": story.contact,
-        **contact_document(story.known),
-        "observed_by": story.observed_by or None,
-        "declared": None if story.want is None else _declared_json(story.want),
-        "remedies": known_remedies([story.known]),
-        "trail": [{"run": run} | JOURNAL_FORMS.write(batch) for run, batch in reversed(story.trail)],
-    }
-
-
-def _place_texts(sources: Iterable[Source]) -> list[str]:
-    return [str(source) for source in sources]

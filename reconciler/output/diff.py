@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.formats.json_forms import Schema
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
-from reconciler.core.model import JsonObject
 from reconciler.output.blocks import (
     Cell,
     Records,
@@ -25,7 +24,7 @@ from reconciler.output.blocks import (
     totals,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import report_document
+from reconciler.output.document import DerivedDocument
 
 
 def _comparison_section(comparison: Comparison, base: str, most: int | None) -> Section:
@@ -129,7 +128,11 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class DiffDocument:
+class DiffDocument(DerivedDocument):
+    report: ClassVar = "diff"
+    forms: ClassVar = _FORMS
+    only_in_views: ClassVar = frozenset({"base"})
+
     locations: Sequence[Comparison]
     settings: Sequence[SettingMove]
     base: str
@@ -151,16 +154,8 @@ class DiffDocument:
         for move in self.settings:
             yield "", "setting", "changes", move.key, "", move.before or "", move.after or ""
 
-    def json(self) -> JsonObject:
-        members = {name: member for name, member in _FORMS.write(self).items() if name != "base"}
-        return report_document("diff", members)
-
     def charts(self) -> Sequence[tuple[Chart, ...]]:
         return list(map(_compare_charts, self.locations))
-
-    @staticmethod
-    def schema() -> Schema:
-        return {name: schema for name, schema in _FORMS.members(DiffDocument).items() if name != "base"}
 
 
 def _comparison_rows(comparison: Comparison) -> Iterator[Row]:

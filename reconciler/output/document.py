@@ -63,13 +63,19 @@ class DerivedDocument:
 
     report: ClassVar[str]
     forms: ClassVar[Forms]
+    only_in_views: ClassVar[frozenset[str]] = frozenset()
+    """Fields that its JSON does not have."""
 
     def json(self) -> JsonObject:
-        return report_document(self.report, self.forms.write(self))
+        return report_document(self.report, self._without_views(self.forms.write(self)))
 
     @classmethod
     def schema(cls) -> Schema:
-        return cls.forms.members(cls)
+        return cls._without_views(cls.forms.members(cls))
+
+    @classmethod
+    def _without_views(cls, members: JsonObject) -> JsonObject:
+        return {name: member for name, member in members.items() if name not in cls.only_in_views}
 
 
 @dataclass(frozen=True, slots=True)

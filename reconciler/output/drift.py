@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.model import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport, Setter
@@ -36,7 +35,7 @@ from reconciler.output.blocks import (
     table,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import report_document
+from reconciler.output.document import DerivedDocument
 
 _STYLES = {
     DriftClass.MISSING: Style.REMOVE,
@@ -220,7 +219,11 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class DriftDocument:
+class DriftDocument(DerivedDocument):
+    report: ClassVar = "drift"
+    forms: ClassVar = _FORMS
+    only_in_views: ClassVar = frozenset({"notes"})
+
     locations: Sequence[DriftReport]
     notes: Sequence[str] = ()
     """Sentences below the sections."""
@@ -234,15 +237,8 @@ class DriftDocument:
         rows = lambda: (row for report in self.locations for row in _drift_rows(report))  # noqa: E731
         return make_records("Every contact and tag", columns, rows)
 
-    def json(self) -> JsonObject:
-        return report_document("drift", {"locations": [_FORMS.write(report) for report in self.locations]})
-
     def charts(self) -> Sequence[tuple[Chart, ...]]:
         return list(map(_drift_charts, self.locations))
-
-    @staticmethod
-    def schema() -> Schema:
-        return {"locations": _FORMS.schema(tuple[DriftReport, ...])}
 
 
 def _drift_rows(report: DriftReport) -> Iterator[Row]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Annotated
 
-from reconciler.core.formats.journal_json import JOURNAL_FORMS, TEXTS, adopted_document
-from reconciler.core.formats.json_forms import Schema, object_schema
+from reconciler.core.formats import JsonSpelling
+from reconciler.core.formats.journal_json import JOURNAL_FORMS, Adopted
+from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model import JsonObject
-from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord
+from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.running.shortfalls import log_remedies
@@ -68,33 +69,25 @@ class LogDocument:
         )
 
     def json(self) -> JsonObject:
-        """Per batch its request, and `rows`, each for the contacts that ended alike."""
-        log = self.log
-        return report_document(
-            "log",
-            {
-                **JOURNAL_FORMS.write(log.record),
-                "ending": None if log.ending is None else JOURNAL_FORMS.write(log.ending),
-                "adopted": adopted_document(log.adopted),
-                "batches": [JOURNAL_FORMS.write(batch) for batch in log.batches],
-                "remedies": log_remedies(log),
-            },
-        )
+        return report_document("log", _FORMS.write(self.log))
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
         return [_log_charts(self.log)]
 
     @staticmethod
     def schema() -> Schema:
-        entered = object_schema("What it put under management without a request.", {"tags": TEXTS, "contacts": TEXTS})
-        return {
-            **JOURNAL_FORMS.members(RunRecord),
-            "ending": JOURNAL_FORMS.schema(RunEnding | None),
-            "adopted": {"type": "array", "items": entered},
-            "batches": JOURNAL_FORMS.schema(tuple[Annotated[BatchRecord, "One request."], ...]),
-            "remedies": JOURNAL_FORMS.schema(Remedies),
-        }
+        return _FORMS.members(RunLog)
 
+
+_FORMS = JOURNAL_FORMS.extended(
+    {
+        RunLog: JsonSpelling(
+            members="*record ending adopted batches",
+            types={"adopted": Adopted, "batches": tuple[Annotated[BatchRecord, "One request."], ...]},
+            derived={"remedies": (Remedies, log_remedies)},
+        )
+    }
+)
 
 _UNCHANGED = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
 _CHANGED = {Action.ADD: "added", Action.REMOVE: "removed"}

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.model.batch import Proof
+from reconciler.core.model.batch import Proof, Reason
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.changes import (
     FLAPPING,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
-from reconciler.core.model import JsonObject
 from reconciler.core.model.people import RowClass
 from reconciler.core.observing.pull_report import AmbiguousRow, PulledLocation, PulledSet, ResolvedFile, RowsAside
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_pull_refusals
@@ -32,8 +31,7 @@ from reconciler.output.blocks import (
     table,
     totals,
 )
-from reconciler.output.charts import Chart
-from reconciler.output.document import report_document
+from reconciler.output.document import DerivedDocument, Document
 
 _CLASSES = {
     RowClass.NOT_FOUND: ("not found", "no contact has its values"),
@@ -210,7 +208,10 @@ _FORMS = Forms(
 
 
 @dataclass(frozen=True, slots=True)
-class PullDocument:
+class PullDocument(DerivedDocument, Document):
+    report: ClassVar = "pull"
+    forms: ClassVar = _FORMS
+
     locations: Sequence[PulledLocation]
 
     def view(self, most: int | None) -> View:
@@ -232,19 +233,12 @@ class PullDocument:
                         for named in contacts_of.get(line, ("",)):
                             yield pulled.location, entry.name, aside.row_class, named, entry.file, str(line)
 
-    def json(self) -> JsonObject:
-        return report_document("pull", _FORMS.write(self))
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
-
-    @staticmethod
-    def schema() -> Schema:
-        return _FORMS.members(PullDocument)
-
 
 @dataclass(frozen=True, slots=True)
-class ResolveDocument:
+class ResolveDocument(DerivedDocument, Document):
+    report: ClassVar = "resolve"
+    forms: ClassVar = _FORMS
+
     resolved: ResolvedFile
 
     def view(self, most: int | None) -> View:
@@ -260,13 +254,3 @@ class ResolveDocument:
             for line in aside.lines:
                 for named in contacts_of.get(line, ("",)):
                     yield resolved.location, aside.row_class, resolved.file, str(line), named
-
-    def json(self) -> JsonObject:
-        return report_document("resolve", _FORMS.write(self))
-
-    def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return ()
-
-    @staticmethod
-    def schema() -> Schema:
-        return _FORMS.members(ResolveDocument)

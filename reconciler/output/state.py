@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, NewType
 
-from reconciler.core.formats.json_forms import Count, Schema, object_schema
+from reconciler.core.formats import Forms, JsonSpelling
+from reconciler.core.formats.json_forms import Count, Form, object_schema
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.formats.state_json import STATE_FORMS, contact_document, contact_members
+from reconciler.core.formats.state_json import STATE_FORMS, read_contacts
 from reconciler.core.model import JsonObject
 from reconciler.core.model.api_limits import LIMITS_MS, Facts
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.shortfalls import known_remedies
 from reconciler.output.blocks import (
-    Block,
     Cell,
-    Column,
     Lines,
     Records,
     Row,
@@ -33,21 +33,21 @@ from reconciler.output.blocks import (
     table,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import Document, report_document, view_records
-
-_COLUMNS = (Column("contact"), Column("observed tags"), Column("managed tags"), Column("observed"), Column("status"))
+from reconciler.output.document import DerivedDocument, Document, view_records
 
 
 def _state_section(state: LocationState, most: int | None) -> Section:
     rows = [_state_row(contact, contact_state) for contact, contact_state in sorted(state.observed.items())]
     verdict = Cell(f"{counted(len(rows), 'contact')}, {identity(state)}.", Style.STRONG)
-    remedies = tuple(
-        Cell(text, Style.FAINT) for text in known_remedies(contact_state for _, contact_state in state.observed.items())
-    )
-    blocks: list[Block] = [table("", _COLUMNS, rows, most=most)]
-    if remedies:
-        blocks.append(Lines("", remedies))
-    return Section(f"Location {state.location}", verdict, tuple(blocks), location=state.location)
+    contacts = table("", "contact observed_tags managed_tags observed status", rows, most=most)
+    remedies = Lines("", tuple(Cell(text, Style.FAINT) for text in _remedies(state)))
+    # a location without contacts has an empty table: nothing else would say so
+    blocks = (contacts, remedies) if remedies.items else (contacts,)
+    return Section(f"Location {state.location}", verdict, blocks, location=state.location)
+
+
+def _remedies(state: LocationState) -> list[str]:
+    return known_remedies(contact_state for _, contact_state in state.observed.items())
 
 
 def identity(state: LocationState) -> str:
@@ -105,109 +105,90 @@ def _heeded_until(facts: Facts) -> str:
     return f"learnt {moment(facts.limits_at)}, heeded until {moment(until)} unless `state forget --limits` ends it"
 
 
+LISTED = ("observed", "observed_at", "origin", "ledger", "kept", "doubt", "quarantine")
+"""Of a contact's state, what a list has; the document of one contact has all of it."""
+_Listed = NewType("_Listed", ContactStates)
+
+
+def _write_listed(states: ContactStates) -> list[JsonObject]:
+    # contacts share states: each is written once
+    listed = [_list_members(STATE_FORMS.write(state)) for state in states.patterns]
+    return [{"contact": contact} | listed[index] for contact, index in sorted(states.contacts.items())]
+
+
+def _list_members(members: JsonObject) -> JsonObject:
+    return {name: members[name] for name in LISTED}
+
+
+def _state_forms(*members: str, **derived: tuple[object, Callable[[Any], object]]) -> Forms:
+    """The forms of a document of whole states; `derived`: what it tells of each after `members`."""
+    contact = object_schema("", {"contact": {"type": "string"}} | _list_members(STATE_FORMS.members(ContactState)))
+    spelling = JsonSpelling(
+        members=" ".join(("location lineage serial", *members)), types={"serial": Count}, derived=derived
+    )
+    listed = Form(_write_listed, read_contacts, {"type": "array", "items": contact})
+    return STATE_FORMS.extended({LocationState: spelling}, {_Listed: listed})
+
+
 @dataclass(frozen=True, slots=True)
-class StateDocument:
+class StateDocument(DerivedDocument):
     """The contacts of each location."""
 
-    snapshots: Sequence[LocationState]
+    report: ClassVar = "state"
+    forms: ClassVar = _state_forms(
+        "facts",
+        contacts=(_Listed, lambda state: state.observed),
+        remedies=(Remedies, _remedies),
+    )
+
+    locations: Sequence[LocationState]
 
     def view(self, most: int | None) -> View:
-        return View("State", tuple(_state_section(state, most) for state in self.snapshots))
+        return View("State", tuple(_state_section(state, most) for state in self.locations))
 
     def records(self) -> Records:
         """No tags and no instant: never observed. `state import` does not take this for an export: it would take that
         for "has no tags"."""
         columns = "location contact observed_tags managed_tags kept in_doubt observed_at from quarantine"
         return make_records(
-            "Every contact", columns, lambda: (row for state in self.snapshots for row in _state_rows(state))
+            "Every contact", columns, lambda: (row for state in self.locations for row in _state_rows(state))
         )
 
-    def json(self) -> JsonObject:
-        return report_document("state", {"locations": list(map(_location_json, self.snapshots))})
-
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return list(map(_state_charts, self.snapshots))
-
-    @staticmethod
-    def schema() -> Schema:
-        # the list leaves out the members that settle doubts: `state show` has them
-        members = contact_members()
-        contact = object_schema("", {"contact": {"type": "string"}} | {name: members[name] for name in LISTED})
-        contacts: Schema = {"contacts": {"type": "array", "items": contact}, "remedies": STATE_FORMS.schema(Remedies)}
-        location = object_schema("", _IDENTITY | {"facts": STATE_FORMS.schema(Facts)} | contacts)
-        return {"locations": {"type": "array", "items": location}}
+        return list(map(_state_charts, self.locations))
 
 
 @dataclass(frozen=True, slots=True)
-class FactsDocument(Document):
+class FactsDocument(DerivedDocument, Document):
     """Each location as a whole, and what it taught us."""
 
-    snapshots: Sequence[LocationState]
+    report: ClassVar = "facts"
+    forms: ClassVar = _state_forms(
+        contacts=(Count, lambda state: len(state.observed)), facts=(Facts, lambda state: state.facts)
+    )
+
+    locations: Sequence[LocationState]
 
     def view(self, most: int | None) -> View:  # noqa: ARG002  too short to be folded
-        return View("State", tuple(map(_facts_section, self.snapshots)))
+        return View("State", tuple(map(_facts_section, self.locations)))
 
     def records(self) -> Records:
         return view_records(self.view(None))
 
-    def json(self) -> JsonObject:
-        return report_document(
-            "facts",
-            {
-                "locations": [
-                    _identity_of(state) | {"contacts": len(state.observed), "facts": STATE_FORMS.write(state.facts)}
-                    for state in self.snapshots
-                ]
-            },
-        )
-
-    @staticmethod
-    def schema() -> Schema:
-        counted: Schema = {"contacts": STATE_FORMS.schema(Count), "facts": STATE_FORMS.schema(Facts)}
-        return {"locations": {"type": "array", "items": object_schema("", _IDENTITY | counted)}}
-
-
-LISTED = ("observed", "observed_at", "origin", "ledger", "kept", "doubt", "quarantine")
-"""Of a contact's state, what a list has; the document of one contact has all of it."""
-_IDENTITY: Schema = {
-    "location": {"type": "string"},
-    "lineage": STATE_FORMS.schema(str | None),
-    "serial": STATE_FORMS.schema(Count),
-}
-
-
-def _identity_of(state: LocationState) -> JsonObject:
-    return {"location": state.location, "lineage": state.lineage, "serial": state.serial}
-
-
-def _location_json(state: LocationState) -> JsonObject:
-    # contacts share states: each is written once
-    listed = [_list_members(contact_state) for contact_state in state.observed.patterns]
-    contacts = [{"contact": contact} | listed[index] for contact, index in sorted(state.observed.contacts.items())]
-    remedies = known_remedies(contact_state for _, contact_state in state.observed.items())
-    facts = STATE_FORMS.write(state.facts)
-    return _identity_of(state) | {"facts": facts, "contacts": contacts, "remedies": remedies}
-
-
-def _list_members(state: ContactState) -> JsonObject:
-    return {name: member for name, member in contact_document(state).items() if name in LISTED}
-
 
 def _state_rows(state: LocationState) -> Iterator[Row]:
     for contact, known in sorted(state.observed.items()):
-        yield (state.location, contact, *_contact_row(known))
-
-
-def _contact_row(state: ContactState) -> Row:
-    return (
-        "" if state.observed is None else _join_tags(state.observed),
-        _join_tags(state.ledger.tags),
-        _join_tags(state.ledger.kept),
-        _join_tags(state.doubtful),
-        iso_or_empty(state.observed_at),
-        state.origin,
-        state.quarantine.reason if state.quarantine else "",
-    )
+        yield (
+            state.location,
+            contact,
+            "" if known.observed is None else _join_tags(known.observed),
+            _join_tags(known.ledger.tags),
+            _join_tags(known.ledger.kept),
+            _join_tags(known.doubtful),
+            iso_or_empty(known.observed_at),
+            known.origin,
+            known.quarantine.reason if known.quarantine else "",
+        )
 
 
 def _join_tags(tags: Iterable[str]) -> str:

@@ -43,159 +43,108 @@ class Assumptions:
 
     lowercases_tags: bool = True
     """F: tags are stored in lower case. Otherwise two spellings are two tags."""
-
     trims_tags: bool = True
     """?: white space around a tag is dropped."""
-
     collapses_spaces: bool = False
     """?: white space inside a tag becomes one space, so that an added tag comes back spelt otherwise."""
-
     composes_unicode: bool = False
     """?: letters and their marks become one character (NFC), so that an added tag comes back spelt otherwise."""
-
     blank_tags_refused: bool = True
     """?: a tag of nothing but white space is answered with 422. Otherwise it is left out."""
-
     longest_tag: int = 0
     """?: a longer tag is answered with 422; 0 sets no limit."""
-
     max_contacts: int = 500
     """S (2025-05-04, dropped since): contacts in one bulk request."""
-
     max_tags: int = 50
     """S (2025-05-04, dropped since): tags in one bulk request."""
-
     oversize: Oversize = Oversize.REFUSED
     """A: above these limits the answer is 422 with a list of messages. Otherwise all, or the first, are processed."""
-
     oversize_names_limit: bool = True
     """?: the refusal names the limit. Otherwise it is a 400 that says "Bad Request"."""
-
     empty_lists_refused: bool = True
     """?: an empty `contacts` or `tags` is answered with 422. Otherwise with 201 and nothing changes."""
-
     extra_keys_refused: bool = True
     """F: a key that the specification does not name is answered with 422. Otherwise it is ignored."""
-
     remove_all_on_add_refused: bool = True
     """?: `removeAllTags` with type add ("only with remove type") is answered with 422. Otherwise it is ignored."""
-
     repeats_give_rows: bool = True
     """S (by example): an id that is sent twice is answered with two rows. Otherwise with one."""
-
     rows_as_sent: bool = True
     """?: rows come in the order of `contacts`. Otherwise sorted by id."""
-
     counts_errors: bool = True
     """A: `errorCount` is the number of error rows. Otherwise 0, as in the documented example."""
-
     succeeds_with_errors: bool = True
     """S (by example): `succeded` is true beside error rows. Otherwise false."""
-
     spells_succeeded: bool = False
     """S: `Version: v3` answers with both `succeded` and `succeeded`. True: every version does."""
-
     spells_succeded: bool = True
     """S: the misspelt `succeded` is there. Otherwise only `succeeded` is."""
-
     rows_as_text: bool = False
     """S by type, not by example: the rows are strings that hold JSON. Otherwise they are objects."""
-
     unknown_contact: str = "contact is deleted"
     """?: the message of the row of a well-formed id that no contact ever had."""
-
     missing_contact_status: int = 400
     """A: the status of reading a contact that is deleted or never was."""
-
     missing_contact_message: str = "Contact not found"
     """F: the message beside this status; each client met another one."""
-
     merged_row: Merged = Merged.DELETED
     """?: a write to a merged contact is refused as one to a deleted one. Otherwise the survivor gets it, and the row
     has the id that was sent or the survivor's."""
-
     merged_reads_as_survivor: bool = False
     """?: reading a merged contact shows the survivor under the survivor's id. Otherwise it is missing."""
-
     read_without_location: bool = False
     """?: a contact is shown without its `locationId`."""
-
     changes_as_asked: bool = False
     """?: `tagsAdded` and `tagsRemoved` name the tags as they were sent, not those that changed as they are stored."""
-
     tag_write_moves_date: bool = True
     """?: a write that changes the tags of a contact moves its `dateUpdated`."""
-
     noop_write_moves_date: bool = False
     """?: a write that changes nothing moves it too."""
-
     search_lag_ms: int = 3_000
     """S ("a few seconds"): the index that a search reads is that old."""
-
     search_flickers_ms: int = 0
     """F: a hit vanishes and comes back: one contact in four is out of sight, for that long each; 0 for none."""
-
     search_ignores_cursor: bool = False
     """?: every page is the first one, so that a search never ends."""
-
     read_lag_ms: int = 0
     """?: the copy that reading one contact shows is that old."""
-
     search_row_without_tags: int = 0
     """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as it is not known which."""
-
     search_row_with_nulls: bool = True
     """F: a row of a search has an e-mail or a phone that is not there as null. Otherwise it lacks the key."""
-
     additional_as_objects: bool = False
     """F: additional e-mails and phones are objects, `{"email": …}` and `{"phone": …}`. Otherwise texts, as the vendor's
     example of a row has them (S)."""
-
     field_numbers: bool = False
     """?: a value of a custom field that is a number comes as one. Otherwise as text, as in the vendor's schema (S)."""
-
     additional_are_sought: bool = True
     """?: filters and the search for duplicates see additional e-mails and phones. Otherwise the first one alone."""
-
     email_filter_finds_nothing: bool = False
     """?: a search by e-mail finds no contact that has it."""
-
     phone_filter_finds_nothing: bool = False
     """F: a search by phone finds no contact that has it."""
-
     duplicate_search: DuplicateSearch = DuplicateSearch.WORKS
     """A: `GET /contacts/search/duplicate` shows a contact with the value. Otherwise it says null for all, or is 404."""
-
     lowercases_emails: bool = True
     """?: e-mails are stored in lower case. Otherwise as they were written; a search compares them in lower case."""
-
     merging_keeps_addresses: bool = True
     """A: the addresses of a merged contact become the survivor's additional ones. Otherwise they are lost."""
-
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""
-
     retry_after: bool = True
     """?: an answer 429 carries `Retry-After`."""
-
     daily_reset_header: bool = True
     """F: every answer carries `x-ratelimit-daily-reset`, the milliseconds until the daily quota starts anew."""
-
     interval_slides: bool = True
     """?: the interval of the rate limit slides. Otherwise it starts anew at multiples of its length."""
-
     refused_requests_count: bool = False
     """?: requests that were answered with 429 count as well."""
-
     location_token_s: int = 86_399
     """S (by example): how long a location token lasts that an agency's token was exchanged for."""
-
     exchange_status: int = 200
     """F: the status of an exchange: 200 or 201."""
-
     exchange_in_camel_case: bool = False
     """S for v3: the answer has `accessToken` and `expiresIn`. Otherwise `access_token` and `expires_in`."""
-
     exchange_revokes: bool = False
     """?: an exchange ends the location tokens that were issued before."""
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Self, TypeVar, TypeVarTuple
 
-from reconciler.core.formats.state_json import Portable, snapshots_document, state_document, status_text
+from reconciler.core.formats.state_json import Portable, facts_text, snapshots_document, state_document
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error
@@ -155,7 +155,7 @@ class ObjectLocation:
     def save_people(self, lease: Lease, lot: PeopleLot) -> None:
         people = {contact: base64.b64encode(pack(lot.people[contact])).decode() for contact in sorted(lot.people)}
         gone = tuple(sorted(lot.gone))
-        self._replica.append("save_people", lease, status_text(lot.status), people, gone, lot.anew)
+        self._replica.append("save_people", lease, facts_text(lot.status), people, gone, lot.anew)
 
     def forget_contacts(self, lease: Lease, contacts: Iterable[ContactId]) -> frozenset[ContactId]:
         # sorted, so that equal calls have equal bytes

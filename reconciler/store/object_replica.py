@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.formats.state_json import read_snapshots, read_state, read_status
+from reconciler.core.formats.state_json import read_facts, read_snapshots, read_state
 from reconciler.core.model.errors import LeaseLost, StateError
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.core.model.people import PeopleLot
+from reconciler.core.model.people import IndexStatus, PeopleLot
 from reconciler.store.database import first
 from reconciler.store.object_journal import Call, Chain, Taken, encode
 from reconciler.store.people_tables import unpack
@@ -65,7 +65,7 @@ def _save_people(
     anew: bool,
 ) -> None:
     fingerprints = {contact: unpack(base64.b64decode(packed)) for contact, packed in people.items()}
-    store.save_people(lease, PeopleLot(read_status(status), fingerprints, frozenset(gone), anew))
+    store.save_people(lease, PeopleLot(read_facts(IndexStatus, status), fingerprints, frozenset(gone), anew))
 
 
 METHODS: Mapping[str, Callable[..., Any]] = {

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.formats.state_json import counts_text, read_counts, read_status, status_text
+from reconciler.core.formats.state_json import facts_text, read_facts
 from reconciler.core.model.names import ContactId, LocationId, SetName
-from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleIndex, PeopleLot, Snapshot
+from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
 from reconciler.store.database import Database, Given, Undecodable, decoding, first
 
 WIDTH = 16
@@ -63,7 +63,7 @@ def _number_of(database: Database, location: LocationId) -> int | None:
 @decoding()
 def _snapshots(database: Database, number: int) -> dict[SetName, Snapshot]:
     return {
-        SetName(name): Snapshot(_contacts(contacts), as_of, digest, read_counts(counts))
+        SetName(name): Snapshot(_contacts(contacts), as_of, digest, read_facts(MatchCounts, counts))
         for name, as_of, digest, counts, contacts in database.execute(_SNAPSHOTS, (number,))
     }
 
@@ -80,7 +80,7 @@ def put_snapshots(database: Database, number: int, snapshots: Mapping[SetName, S
     before = _snapshots(database, number)
     for name, snapshot in snapshots.items():
         content = zlib.compress(json.dumps(snapshot.contacts, separators=(",", ":")).encode(), 1)
-        row = (number, name, snapshot.as_of, snapshot.source_digest, counts_text(snapshot.counts), content)
+        row = (number, name, snapshot.as_of, snapshot.source_digest, facts_text(snapshot.counts), content)
         database.execute(_PUT_SNAPSHOT, row)
     return any(name not in before or before[name].contacts != new.contacts for name, new in snapshots.items())
 
@@ -124,7 +124,7 @@ def _rows(database: Database, number: int) -> Iterator[tuple[ContactId, Any, Any
 @decoding()
 def _status(database: Database, number: int) -> IndexStatus | None:
     row = first(database.execute("SELECT status FROM people_status WHERE location = ?", (number,)))
-    return None if row is None else read_status(row[0])
+    return None if row is None else read_facts(IndexStatus, row[0])
 
 
 def pack(fingerprints: frozenset[Fingerprint]) -> bytes:
@@ -154,7 +154,7 @@ def put_people(database: Database, number: int, lot: PeopleLot) -> None:
     stored = {contact: (present, past) for contact, present, past in database.execute(_PEOPLE_OF_LOT, (number,))}
     database.give(Given.PEOPLE, _changed(lot.people, contacts, stored))
     database.execute(_PUT_PEOPLE, (number,))
-    database.execute(_PUT_STATUS, (number, status_text(lot.status)))
+    database.execute(_PUT_STATUS, (number, facts_text(lot.status)))
 
 
 def _changed(

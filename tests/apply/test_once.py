@@ -11,11 +11,12 @@ import pytest
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, read_state, state_document
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_changes import record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, ContactReading
 from reconciler.core.model.manifest import OnLeave
 from reconciler.core.model.names import Instant, Tag, iso
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason, Rejection
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import GIVEN, Selection
 from reconciler.core.running.doubt import settle_doubt

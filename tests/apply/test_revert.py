@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import Authority, OnLeave
-from reconciler.core.model.outcome import Reason
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.revert import CHANGED_SINCE, DEMANDED, UNCLEAR_THEN
 from reconciler.store import open_store

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.batch import Batch
+from reconciler.core.model.batch import Batch, Reason
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta, Selection
 from reconciler.core.planning.plan import combine_plans
 from reconciler.planfile import load_plan, write_plan

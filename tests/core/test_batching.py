@@ -7,8 +7,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batches, Caps, make_batches
 from reconciler.core.planning.changes import Change, Delta, Demands, demands_from_deltas
 from reconciler.cover import solve

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want, members_of, resolve
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
-from reconciler.core.model.outcome import Reason
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, declare, ids, names, rules, tags, union
 
 ANNA, BERT, CARA = ids("anna bert cara")

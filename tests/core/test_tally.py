@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.batch import Batch
+from reconciler.core.model.batch import Batch, Reason
 from reconciler.core.model.contact_state import ContactStates, ObservationOrigin
 from reconciler.core.model.names import ContactId, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason, Rejection
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.changes import Change, Deferral, DeferralReason, Delta
 from reconciler.core.running.pair_outcomes import PairOutcomes
 from tests.build import contact_state, ids, tags

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.names import Tag
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, plan_waves, restrict_to_wave
 from tests.build import ids

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.outcome import Outcome, Reason
+from reconciler.core.model.outcome import Outcome
 from tests.docs.pages import ROOT
 
 DOCS = ROOT / "docs"

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.core.model.api_limits import Facts as Learnt
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.outcome import Action, Outcome, Reason
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import find_drift
 from reconciler.store import open_reader

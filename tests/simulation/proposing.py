@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.batch import Batch
+from reconciler.core.model.batch import Batch, Reason
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Change, Delta, contacts_that_differ
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions, combine_plans

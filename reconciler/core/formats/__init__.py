@@ -9,8 +9,9 @@ Rules
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import reduce
 from types import NoneType, UnionType
@@ -42,7 +43,7 @@ class JsonSpelling:
     """The description of the object."""
     members: str | None = None
     """The members in their order, where they are not the fields; `tag=scope` spells the field `scope` as `tag`, and
-    `who=header.who` a field of a part."""
+    `who=header.who` a field of a part. `*batch`, of what is written only: all members of the part `batch`."""
     types: Mapping[str, object] = field(default_factory=dict)
     """By member, a type that says more than the field's: a count, a description."""
     later: str = ""
@@ -58,14 +59,15 @@ class _Member:
     name: str
     form: Form[Any]
     path: tuple[str, ...]
-    """The fields that lead to the value: two where the member is a part's; none where it is derived."""
+    """The fields that lead to the value, or to what it is derived of: two where the member is a part's."""
     default: object
     is_later: bool
     is_sparse: bool
     derive: Callable[[Any], object] | None = None
 
     def value_in(self, owner: object) -> object:
-        return reduce(getattr, self.path, owner) if self.derive is None else self.derive(owner)
+        value = reduce(getattr, self.path, owner)
+        return value if self.derive is None else self.derive(value)
 
     def is_left_out(self, value: object) -> bool:
         return self.is_sparse and (not value or value == self.default)
@@ -75,33 +77,37 @@ class Forms:
     """The forms of a document's types. `forms`: those that no rule derives."""
 
     def __init__(self, spellings: Mapping[type, JsonSpelling], forms: Mapping[object, Form[Any]] | None = None) -> None:
-        self._spellings = spellings
-        self._forms: dict[object, Form[Any]] = {**PLAIN_FORMS, **(forms or {})}
+        self._spellings = defaultdict(JsonSpelling, spellings)
+        self._underived = forms or {}
+        self._forms: dict[object, Form[Any]] = {**PLAIN_FORMS, **self._underived}
+
+    def extended(
+        self, spellings: Mapping[type, JsonSpelling], forms: Mapping[object, Form[Any]] | None = None
+    ) -> Forms:
+        """The forms of a document that has these types among others."""
+        return Forms({**self._spellings, **spellings}, {**self._underived, **(forms or {})})
 
     def form(self, kind: type[T]) -> Form[T]:
         """Each is made once: a million contacts are not asked for their types one by one."""
-        return self._form(kind)
-
-    def form_of(self, hint: object) -> Form[Any]:
-        """Of any type, such as one that may be None."""
-        return self._form(hint)
+        return self.form_of(kind)
 
     def write(self, value: object) -> JsonObject:
         """The object of a value of one of our classes."""
-        written = self._form(type(value)).write(value)
+        written = self.form_of(type(value)).write(value)
         assert isinstance(written, dict)
         return written
 
     def schema(self, hint: object) -> Schema:
-        return self._form(hint).schema
+        return self.form_of(hint).schema
 
     def members(self, kind: type) -> Schema:
         """The schema of each member of a class of ours."""
-        members = self._form(kind).schema["properties"]
+        members = self.form_of(kind).schema["properties"]
         assert isinstance(members, dict)
         return members
 
-    def _form(self, hint: Any) -> Form[Any]:
+    def form_of(self, hint: Any) -> Form[Any]:
+        """Of any type, such as one that may be None."""
         # type hints are looked up once a class, not once a value
         if hint not in self._forms:
             self._forms[hint] = self._make(hint)
@@ -109,27 +115,27 @@ class Forms:
 
     def _make(self, hint: Any) -> Form[Any]:
         if isinstance(hint, NewType):
-            return self._form(hint.__supertype__)
+            return self.form_of(hint.__supertype__)
         if isinstance(hint, type) and issubclass(hint, Enum):
             return enum_form(hint)
         if is_dataclass(hint):
             return self._object(hint)
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is Annotated:
-            form = self._form(arguments[0])
+            form = self.form_of(arguments[0])
             return Form(form.write, form.read, described(form.schema, arguments[1]), form.is_plain)
         # the only union of our documents is "or null"
         if origin in (Union, UnionType):
-            return optional_form(self._form(next(kind for kind in arguments if kind is not NoneType)))
+            return optional_form(self.form_of(next(kind for kind in arguments if kind is not NoneType)))
         if issubclass(origin, Mapping):
-            return mapping_form(*map(self._form, arguments))
+            return mapping_form(*map(self.form_of, arguments))
         if origin is tuple and ... not in arguments:
-            return fixed_form([self._form(argument) for argument in arguments])
-        return list_form(self._form(arguments[0]), origin)
+            return fixed_form([self.form_of(argument) for argument in arguments])
+        return list_form(self.form_of(arguments[0]), origin)
 
     def _object(self, kind: Any) -> Form[Any]:
-        spelling = self._spellings.get(kind, _AS_IT_STANDS)
-        members = tuple(self._members(kind, spelling))
+        spelling = self._spellings[kind]
+        members = tuple(self._members(kind))
 
         def write(value: object) -> JsonObject:
             values = ((member, member.value_in(value)) for member in members)
@@ -159,17 +165,22 @@ class Forms:
 
         return read
 
-    def _members(self, kind: Any, spelling: JsonSpelling) -> Iterable[_Member]:
+    def _members(self, kind: Any) -> Iterable[_Member]:
+        spelling = self._spellings[kind]
         defaults = {spec.name: spec.default for spec in fields(kind)}
         later, sparse = spelling.later.split(), spelling.sparse.split()
         for text in defaults if spelling.members is None else spelling.members.split():
+            if text.startswith("*"):
+                members = self._members(get_type_hints(kind)[text[1:]])
+                yield from (replace(member, path=(text[1:], *member.path)) for member in members)
+                continue
             name, _, renamed = text.partition("=")
             path = tuple((renamed or name).split("."))
             form = self._member_form(kind, path, spelling.types.get(name))
             yield _Member(name, form, path, defaults.get(path[-1], MISSING), name in later, name in sparse)
         # after the fields, as the published documents have them
         for name, (hint, derive) in spelling.derived.items():
-            yield _Member(name, self._form(hint), (), MISSING, name in later, name in sparse, derive)
+            yield _Member(name, self.form_of(hint), (), MISSING, name in later, name in sparse, derive)
 
     def _member_form(self, kind: Any, path: Sequence[str], narrower: object) -> Form[Any]:
         *parts, last = path
@@ -177,7 +188,7 @@ class Forms:
         for part in parts:
             kind = _part_class(get_type_hints(kind)[part])
         own = get_type_hints(kind, include_extras=True)[last]
-        form = self._form(narrower or own)
+        form = self.form_of(narrower or own)
         if get_origin(narrower) is Mapping and get_origin(own) is tuple:
             # a frozen value keeps its table as pairs, so that it can be hashed
             return Form(lambda pairs: form.write(dict(pairs)), lambda item: tuple(form.read(item).items()), form.schema)
@@ -187,6 +198,3 @@ class Forms:
 def _part_class(hint: Any) -> Any:
     """The class of a part that may be None."""
     return next((kind for kind in get_args(hint) if kind is not NoneType), hint)
-
-
-_AS_IT_STANDS = JsonSpelling()

@@ -20,6 +20,7 @@ from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 
 T = TypeVar("T", bound=Hashable)
+Adopted = NewType("Adopted", Mapping[ContactId, TagSet])
 _Rows = NewType("_Rows", Mapping[ContactId, Answer])
 _SortedTags = NewType("_SortedTags", tuple[Tag, ...])
 _SortedContacts = NewType("_SortedContacts", tuple[ContactId, ...])
@@ -162,9 +163,11 @@ def _rows_schema() -> Schema:
 
 
 _ANSWERS = Forms(SPELLINGS)
+_ADOPTED = object_schema("What it put under management without a request.", {"tags": TEXTS, "contacts": TEXTS})
 JOURNAL_FORMS = Forms(
     SPELLINGS,
     {
+        Adopted: Form(adopted_document, _read_adopted, {"type": "array", "items": _ADOPTED}),
         _Rows: Form(answers_document, read_answers, {"type": "array", "items": _rows_schema()}),
         _SortedTags: _sorted_form(_ANSWERS.form(tuple[Tag, ...])),
         _SortedContacts: _sorted_form(_ANSWERS.form(tuple[ContactId, ...])),

@@ -12,20 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, NewType, TypeVar
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.formats.journal_json import group_contacts, log_document, read_contact_ids, read_log
-from reconciler.core.formats.json_forms import (
-    Count,
-    Form,
-    Schema,
-    described,
-    mapping_form,
-    optional_form,
-    read_list,
-    read_text,
+from reconciler.core.formats.journal_json import (
+    JOURNAL_FORMS,
+    group_contacts,
+    log_document,
+    read_contact_ids,
+    read_log,
 )
+from reconciler.core.formats.json_forms import Count, Form, mapping_form, read_list, read_text
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
@@ -40,14 +37,15 @@ from reconciler.core.model.state_fields import (
     StateField,
     build_state,
     name_faults,
-    state_fields,
 )
 from reconciler.core.planning.plan import LocationState
 
 FORMAT_VERSION = "1.5"
+T = TypeVar("T", IndexStatus, MatchCounts)
 _SetSizes = NewType("_SetSizes", Mapping[SetName, int])
 _Contacts = NewType("_Contacts", ContactStates)
 _Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
+_Secret = NewType("_Secret", bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +94,7 @@ def _read_location(item: Any) -> Portable:
 
 
 def contacts_document(contacts: Mapping[ContactId, ContactState]) -> list[JsonObject]:
-    return [contact_document(state) | {"contacts": ids} for state, ids in group_contacts(contacts.items())]
-
-
-def contact_document(state: ContactState) -> JsonObject:
-    return {field.name: _FIELD_FORMS[field.name].write(value) for field, value in state_fields(state)}
-
-
-def contact_members() -> Schema:
-    """The members of a contact's state in their order, each with its schema."""
-    return {name: form.schema for name, form in _FIELD_FORMS.items()}
+    return [STATE_FORMS.write(state) | {"contacts": ids} for state, ids in group_contacts(contacts.items())]
 
 
 def read_contacts(groups: object) -> ContactStates:
@@ -143,9 +132,16 @@ def _sorted_table(key: Form[Any], value: Form[Any]) -> Form[Any]:
     )
 
 
+def _type_of(field: StateField) -> object:
+    """The type of a field of a contact's state, as the schema describes it."""
+    kind: Any = field.kind
+    kind = kind | None if field.empty is None else kind
+    return Annotated[kind, field.stored.about] if field.stored.about else kind
+
+
 _PLAIN = Forms({})
 _SIZES = _PLAIN.form_of(Mapping[SetName, Count])
-STATE_FORMS = Forms(
+STATE_FORMS = JOURNAL_FORMS.extended(
     {
         LocationState: JsonSpelling(
             members="location lineage serial set_sizes facts known=observed",
@@ -164,9 +160,26 @@ STATE_FORMS = Forms(
             },
             later="limits_at",
         ),
+        # read by `build_state`, which says of fields that contradict one another why they do
+        ContactState: JsonSpelling(
+            members="", derived={field.name: (_type_of(field), field.value_in) for field in FIELDS}
+        ),
         ContactReading: JsonSpelling(about="The last reading that could not decide the doubt."),
+        Snapshot: JsonSpelling(
+            about="The contacts of a matched set as they were pulled.",
+            types={"as_of": Annotated[Instant, "When the set was pulled."]},
+        ),
+        MatchCounts: JsonSpelling(
+            about="Rows of the file by the class that they ended in.",
+            types=dict.fromkeys(["rows", "matched", "not_found", "ambiguous", "duplicate", "malformed", "kept"], Count),
+        ),
+        # stored, and in no document that is shown: it holds the key where the environment has none
+        IndexStatus: JsonSpelling(
+            types={"secret": _Secret}, later="key_check secret covers scanned_at read_until look_ups"
+        ),
     },
     {
+        _Secret: Form(bytes.hex, lambda text: bytes.fromhex(read_text(text)), {"type": "string"}),
         _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),
         _Contacts: Form(lambda states: contacts_document(dict(states.items())), read_contacts, {"type": "array"}),
         _Aliases: _sorted_table(_PLAIN.form_of(Tag), _PLAIN.form_of(Tag)),
@@ -175,13 +188,27 @@ STATE_FORMS = Forms(
 )
 
 
-def _field_form(field: StateField) -> Form[Any]:
-    form = STATE_FORMS.form_of(field.kind)
-    form = optional_form(form) if field.empty is None else form
-    return replace(form, schema=described(form.schema, field.stored.about)) if field.stored.about else form
+_FIELD_FORMS: Mapping[str, Form[Any]] = {field.name: STATE_FORMS.form_of(_type_of(field)) for field in FIELDS}
 
 
-_FIELD_FORMS: Mapping[str, Form[Any]] = {field.name: _field_form(field) for field in FIELDS}
+def snapshots_document(snapshots: Mapping[SetName, Snapshot]) -> JsonObject:
+    return {name: STATE_FORMS.write(snapshots[name]) for name in sorted(snapshots)}
+
+
+def read_snapshots(item: object) -> Mapping[SetName, Snapshot]:
+    """The inverse; raises KeyError, TypeError, ValueError or OverflowError for anything else."""
+    snapshots: Mapping[SetName, Snapshot] = STATE_FORMS.form_of(Mapping[SetName, Snapshot]).read(item)
+    return snapshots
+
+
+def facts_text(facts: IndexStatus | MatchCounts) -> str:
+    """What is known of an index, or of a match, as a column has it."""
+    return json.dumps(STATE_FORMS.write(facts))
+
+
+def read_facts(kind: type[T], text: str) -> T:
+    """The inverse of `facts_text`."""
+    return STATE_FORMS.form(kind).read(json.loads(text))
 
 
 def accept(present: Portable, new: Portable) -> Portable | None:
@@ -217,52 +244,3 @@ def _content_of(portable: Portable) -> tuple[object, ...]:
     state = portable.state
     runs = [log.record.id for log in portable.runs]
     return dict(state.observed.items()), dict(state.set_sizes), state.facts, runs, dict(portable.snapshots)
-
-
-_Secret = NewType("_Secret", bytes)
-
-PEOPLE_FORMS = Forms(
-    {
-        Snapshot: JsonSpelling(
-            about="The contacts of a matched set as they were pulled.",
-            types={"as_of": Annotated[Instant, "When the set was pulled."]},
-        ),
-        MatchCounts: JsonSpelling(
-            about="Rows of the file by the class that they ended in.",
-            types=dict.fromkeys(["rows", "matched", "not_found", "ambiguous", "duplicate", "malformed", "kept"], Count),
-        ),
-        IndexStatus: JsonSpelling(
-            types={"secret": _Secret}, later="key_check secret covers scanned_at read_until look_ups"
-        ),
-    },
-    {_Secret: Form(bytes.hex, lambda text: bytes.fromhex(read_text(text)), {"type": "string"})},
-)
-_SNAPSHOTS = PEOPLE_FORMS.form_of(Mapping[SetName, Snapshot])
-_COUNTS = PEOPLE_FORMS.form(MatchCounts)
-_STATUS = PEOPLE_FORMS.form(IndexStatus)
-
-
-def snapshots_document(snapshots: Mapping[SetName, Snapshot]) -> Json:
-    return _SNAPSHOTS.write(dict(sorted(snapshots.items())))
-
-
-def read_snapshots(item: object) -> Mapping[SetName, Snapshot]:
-    """The inverse; raises KeyError, TypeError, ValueError or OverflowError for anything else."""
-    snapshots: Mapping[SetName, Snapshot] = _SNAPSHOTS.read(item)
-    return snapshots
-
-
-def counts_text(counts: MatchCounts) -> str:
-    return json.dumps(_COUNTS.write(counts))
-
-
-def read_counts(text: str) -> MatchCounts:
-    return _COUNTS.read(json.loads(text))
-
-
-def status_text(status: IndexStatus) -> str:
-    return json.dumps(_STATUS.write(status))
-
-
-def read_status(text: str) -> IndexStatus:
-    return _STATUS.read(json.loads(text))

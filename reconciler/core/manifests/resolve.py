@@ -18,9 +18,9 @@ from functools import cache
 from itertools import repeat
 
 from reconciler.core.manifests import combine_members, list_references, order_sets
+from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
-from reconciler.core.model.outcome import Cause, Reason
 from reconciler.core.model.people import Match
 
 

@@ -24,10 +24,8 @@ class Rate:
 
     per_window: int = 100
     """Requests in any `window_ms` milliseconds."""
-
     window_ms: int = 10_000
     per_day: int = 200_000
-
     reserve_pct: float = 0
     """The percentage of both limits that is left to other integrations."""
 
@@ -52,12 +50,10 @@ class Quota:
 
     limit: int | None = None
     """Requests of an interval of `window_ms`, and how many of them remain."""
-
     remaining: int | None = None
     window_ms: int | None = None
     daily_limit: int | None = None
     daily_remaining: int | None = None
-
     daily_reset: int | None = None
     """Milliseconds, either until the day's quota starts anew or since 1970: no document says which."""
 
@@ -147,15 +143,11 @@ class Facts:
 
     moves_updated: bool | None = None
     """Whether a write of tags moves a contact's `dateUpdated`."""
-
     max_contacts: int | None = None
     """How many contacts a request may hold, as a refusal told; and so `max_tags`."""
-
     max_tags: int | None = None
-
     aliases: tuple[Alias, ...] = ()
     """Sorted, one a sent spelling."""
-
     limits_at: Instant | None = None
     """When a refusal last told a size."""
 

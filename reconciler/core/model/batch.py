@@ -1,14 +1,40 @@
-"""The values that planning and the solver exchange: demands go in, batches come out, ordered as a schedule."""
+"""Why a change is planned, and how changes are sent: demands go into the solver, batches come out as a schedule."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from reconciler.core.model.names import ContactId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action
 
 EFFORT = 8
 """How many rounds of search a plan gets unless told otherwise: about 10 s for a million contacts."""
+
+
+class Reason(StrEnum):
+    """Why a change is planned."""
+
+    DECLARED = "declared"
+    RESTORED = "restored"
+    AGAIN = "again"
+    ABSENT = "absent"
+    GROUP = "group"
+    RENAMED = "renamed"
+    EXPIRED = "expired"
+    PRUNED = "pruned"
+    OWNED = "owned"
+    EXACT = "exact"
+    EXCLUSIVE = "exclusive"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason and the places that asked for it (none where no set declares the tag any more)."""
+
+    reason: Reason
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,16 +54,12 @@ class Stored:
     """How columns and formats have a field of a part; `state_fields.py` derives their writers and readers from this."""
 
     name: str
-
     place: int
     """Its place among the members of a document. A new field takes the next: those before it keep their bytes."""
-
     about: str = ""
     """Its description in the published schema."""
-
     event: str = ""
     """The event that its time dates, for the message about a time that is yet to come; empty where none is told."""
-
     may_be_null: bool = False
     """Whether tags are null, and not an empty list, where the part is not there."""
 
@@ -88,10 +84,8 @@ class Ledger:
     """The pairs of a contact that are under this repository's management."""
 
     tags: Annotated[TagSet, Stored("ledger", 4, "The tags under management.")] = NONE
-
     kept: Annotated[TagSet, Stored("kept", 5, "Of the ledger, what stays when nobody declares it any more.")] = NONE
     """Those that stay on the contact when no set declares them any more."""
-
     unconfirmed: Annotated[
         TagSet, Stored("unconfirmed", 13, "Tags under management whose adds nobody ever saw there.")
     ] = NONE
@@ -104,16 +98,12 @@ class ContactReading:
 
     asked: Instant
     """When the reading was asked for, by our clock."""
-
     answered: Instant
     """When it was answered, by our clock."""
-
     served: Instant | None = None
     """When it was answered, by the server's clock; None where the answer did not say."""
-
     updated: Instant | None = None
     """The contact's `dateUpdated`."""
-
     tags: TagSet = NONE
 
     def there(self, ours: Instant) -> Instant | None:
@@ -126,10 +116,8 @@ class Doubt:
     """The tags that requests of unknown effect tried to change."""
 
     tags: Annotated[TagSet, Stored("doubt", 6, "Tags for which the effect of a request is unknown.")]
-
     sent: Annotated[Instant, Stored("doubt_at", 7, event="sent")]
     """When the last of these requests was sent."""
-
     reading: Annotated[ContactReading | None, Stored("reading", 15, event="read")] = None
     """The last reading that could not decide the doubt, to be judged again once more is known."""
 
@@ -139,13 +127,10 @@ class Quarantine:
     """A contact that the API refuses for good."""
 
     reason: Annotated[Rejection, Stored("quarantine", 8)]
-
     at: Annotated[Instant, Stored("quarantined_at", 9, event="refused")]
     """When the API last refused the contact."""
-
     since: Annotated[Instant | None, Stored("quarantined_since", 10)] = None
     """When it first did; None where only the last time is known."""
-
     membership: Annotated[
         frozenset[SetName] | None,
         Stored("membership", 11, "The sets it belonged to when it was quarantined; null: not known."),
@@ -195,7 +180,6 @@ class ContactState:
 
     observation: Observation | None = None
     """None while no answer and no reading ever told the tags, which is not "no tags"."""
-
     ledger: Ledger = EMPTY_LEDGER
     doubt: Doubt | None = None
     quarantine: Quarantine | None = None

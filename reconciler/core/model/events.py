@@ -25,16 +25,13 @@ class BatchAnswered:
     location: LocationId
     action: Action
     tags: int
-
     done: int
     """The batches of this round that are answered, of `requests`."""
-
     requests: int
     applied: int
     noop: int
     rejected: int
     unclear: int
-
     quota_left: int | None = None
     """The requests that this run may still send today; None where no answer told."""
 
@@ -68,13 +65,10 @@ class Priced:
     location: LocationId
     method: str
     requests: int
-
     milliseconds: int
     """The time that it takes at the least."""
-
     share: float
     """Its share of a day's quota."""
-
     exclusive: int = 0
     """The tags with holders to search for in addition, two requests each at the least."""
 
@@ -89,26 +83,19 @@ class LocationProgress:
     location: LocationId
     since: Instant
     name: str = ""
-
     what: str = "requests"
     """The unit of `done` and `total`: requests of a round, or contacts that are read."""
-
     round: int = 0
     done: int = 0
     total: int = 0
-
     contacts: int = 0
     """The contacts that were answered; `rejected` and `unclear` (in doubt, held) are among them."""
-
     rejected: int = 0
     unclear: int = 0
-
     quota_left: int | None = None
     """The requests that this run may still send today; None where no answer told."""
-
     why: str = ""
     """The reason that nothing is sent until `resumes`."""
-
     resumes: Instant = Instant(0)
     _recent: deque[tuple[Instant, int]] = field(default_factory=deque)
 

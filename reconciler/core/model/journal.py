@@ -35,10 +35,8 @@ class Shortfall:
     outcome: Outcome
     action: Action
     tags: tuple[Tag, ...]
-
     why: str
     """The message of the API, or the reason that kept them back."""
-
     contacts: tuple[ContactId, ...]
 
 
@@ -48,18 +46,14 @@ class RunEnding:
 
     pairs: tuple[tuple[Outcome, int], ...] = ()
     """The number of planned pairs by their outcome, none of them 0."""
-
     rounds: int = 0
     reads: int = 0
     adopted: int = 0
     released: int = 0
-
     outside: int = 0
     """The pairs that turned out to be needed, and were not approved."""
-
     error: str = ""
     """The error that ended the run early."""
-
     shortfalls: tuple[Shortfall, ...] = ()
 
 
@@ -123,10 +117,8 @@ class Answer:
 
     verdict: ContactOutcome | None
     """None: not known so far."""
-
     released: TagSet = frozenset()
     """The tags that were under management and are gone."""
-
     entered: TagSet = frozenset()
     """The tags that the batch's intent put under management."""
 
@@ -149,10 +141,8 @@ class RunLog:
 
     record: RunRecord
     batches: tuple[BatchRecord, ...]
-
     adopted: Mapping[ContactId, TagSet] = field(default_factory=dict)
     """The tags that it put under management without a request."""
-
     ending: RunEnding | None = None
     """None for a run that was killed, or that is older than the journal's endings."""
 
@@ -187,24 +177,19 @@ class LocationReport:
     rounds: int = 0
     requests: int = 0
     """Writes; `reads` counts the requests that settled doubts."""
-
     adopted: int = 0
     released: int = 0
     pairs: Mapping[Outcome, int] = field(default_factory=dict)
     """The number of planned pairs by their outcome."""
-
     findings: tuple[FailedChange, ...] = ()
     surprises: tuple[Surprises, ...] = ()
     reads: int = 0
     notes: tuple[str, ...] = ()
     """Remarks for a person."""
-
     outside: int = 0
     """The pairs that turned out to be needed and were not approved: they are the next plan's."""
-
     unsent: tuple[Shortfall, ...] = ()
     """The pairs that were not sent or stay deferred, with the reason."""
-
     error: str = ""
     hint: str = ""
     error_code: int = ExitCode.DONE

@@ -37,13 +37,10 @@ class Holder:
     pid: int
     version: str
     created: Instant
-
     run_url: str = ""
     """The CI job's page, if there is one."""
-
     boot_id: str = ""
     """Tells the process from others of its number, with its namespaces and its start; empty: unknown."""
-
     pid_namespace: str = ""
     process_start: str = ""
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from reconciler.core.model.names import ContactId, Source, Tag, TagSet, alike_but_for_spelling
+from reconciler.core.model.names import ContactId, Tag, TagSet, alike_but_for_spelling
 
 
 class Action(StrEnum):
@@ -182,28 +182,3 @@ def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = F
 def called(held_in: str) -> str:
     """The name of a token in messages; `held_in` is empty where its place is not known."""
     return f"{THE_TOKEN} from {held_in}" if held_in else THE_TOKEN
-
-
-class Reason(StrEnum):
-    """Why a change is planned."""
-
-    DECLARED = "declared"
-    RESTORED = "restored"
-    AGAIN = "again"
-    ABSENT = "absent"
-    GROUP = "group"
-    RENAMED = "renamed"
-    EXPIRED = "expired"
-    PRUNED = "pruned"
-    OWNED = "owned"
-    EXACT = "exact"
-    EXCLUSIVE = "exclusive"
-    REVERTED = "reverted"
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A reason and the places that asked for it (none where no set declares the tag any more)."""
-
-    reason: Reason
-    sources: tuple[Source, ...] = ()

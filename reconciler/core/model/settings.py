@@ -131,12 +131,9 @@ class ApiSettings:
     requests_per_day: int = 200_000
     reserve_pct: float = 3
     """The percentage of every limit that is left to the location's other integrations."""
-
     company_id: str = ""
     """The agency that the locations' tokens belong to; empty where they are the locations' own."""
-
     timeout_s: int = 60
-
     settle_s: int = 90
     """How long a request in doubt may still take effect."""
 

@@ -55,14 +55,15 @@ class StateField:
     name: str
     part: str
     attribute: str
-
     kind: object
     """Its type, without None."""
-
     empty: object
     """Its value where its part is not there."""
-
     stored: Stored
+
+    def value_in(self, state: ContactState) -> Any:
+        part = getattr(state, self.part)
+        return self.empty if part is None else getattr(part, self.attribute)
 
 
 def _declared_fields() -> Iterator[StateField]:
@@ -104,9 +105,7 @@ def name_faults(contacts: Collection[ContactId], faults: Iterable[str]) -> Itera
 
 def state_fields(state: ContactState) -> Iterator[tuple[StateField, Any]]:
     """Every field with its value."""
-    for field in FIELDS:
-        part = getattr(state, field.part)
-        yield field, field.empty if part is None else getattr(part, field.attribute)
+    return ((field, field.value_in(state)) for field in FIELDS)
 
 
 def written_fields(state: ContactState) -> dict[str, object]:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.journal import BatchRecord, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Reason
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import DriftClass, ExpectedDrift
 from reconciler.core.observing.drift import Drifted, DriftReport, Groups, Setter, group_drifted, observations_of
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling

@@ -18,10 +18,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import diff, owned_in, select_contacts
@@ -73,16 +74,12 @@ class DriftReport:
     oldest: Instant | None
     newest: Instant | None
     refreshed: bool
-
     incomplete: str = ""
     """Why a search proves nothing of the contacts that it did not show."""
-
     waiting: tuple[Tag, ...] = ()
     """The exclusive tags without a search for their other holders."""
-
     older_rows: OlderRows | None = None
     """The rows of a search that were set aside."""
-
     applied: bool = True
     """Whether an apply of the location is known: without one no change can be told to be of others."""
 

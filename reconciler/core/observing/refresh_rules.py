@@ -57,25 +57,18 @@ class RefreshRequest:
     """The purpose of a refresh of one location."""
 
     method: Method
-
     contacts: tuple[ContactId, ...]
     """The contacts to observe anew."""
-
     doubtful: tuple[ContactId, ...] = ()
     """Those of them that only a reading of the moment settles."""
-
     exclusive: TagSet = frozenset()
     """The tags with holders to be found."""
-
     known: int = 0
     """The number of contacts that the location has at least."""
-
     lagging: bool = True
     """Whether an index that lags may answer."""
-
     everybody: bool = False
     """Whether all contacts of the location are to be observed, by a search."""
-
     contradicted: Contradicted = lambda _: ()
     """The contacts of observations with a state that is newer and differs; none without a state."""
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.model.batch import Demand
+from reconciler.core.model.batch import Demand, Reason
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
-from reconciler.core.model.outcome import Action, Reason
+from reconciler.core.model.outcome import Action
 
 IN_DOUBT = "in doubt"
 FLAPPING = "flapping: put back less than 7 days ago"

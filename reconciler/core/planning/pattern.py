@@ -12,10 +12,11 @@ from fnmatch import fnmatchcase
 from itertools import starmap
 
 from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, removed_by_others
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Source, Tag, TagSet, iso
-from reconciler.core.model.outcome import Action, Cause, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import (
     FLAPPING,
     GIVEN,

@@ -23,11 +23,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, fold_spelling
-from reconciler.core.model.outcome import Action, Outcome, Reason
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.planning.changes import (
     IN_DOUBT,
     Change,

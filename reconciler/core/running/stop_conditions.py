@@ -29,7 +29,6 @@ class StopOn:
 
     errors: float | None = None
     """Of the rows: those that did not end well."""
-
     surprises: float | None = None
     """Of the contacts: those that carried other tags than were last observed."""
 
@@ -57,21 +56,15 @@ class Rates:
     """The counts of a run's rows and readings."""
 
     rows: int = 0
-
     misplaced: int = 0
     """The rows rejected for a reason other than deletion."""
-
     looked: int = 0
     """The contacts that were read; `missed`: those of them that were not there."""
-
     missed: int = 0
-
     errors: int = 0
     """The rows that did not end well."""
-
     compared: int = 0
     """The rows of contacts with an earlier observation; `surprised`: those that differed from it."""
-
     surprised: int = 0
 
     def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
