@@ -122,33 +122,19 @@ def _make_invocation(
     return Invocation(console, Workspace(manifests, overrides, listener=console), form)
 
 
+def _choice(flag: str, values: str, default: str, text: str) -> Decorator:
+    return click.option(flag, type=click.Choice(values.split()), default=default, show_default=True, help=text)
+
+
 common = group_options(
     "invocation",
     _make_invocation,
     ("manifests", "form"),
     state=click.option("--state", metavar="URL", help="Where state lives, such as sqlite:///path/to/state.db."),
     quiet=click.option("--quiet", is_flag=True, help="No progress; errors are still told."),
-    log_level=click.option(
-        "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
-        default="info",
-        show_default=True,
-        help="How much progress to tell.",
-    ),
-    log_format=click.option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="Progress for people, or one JSON object a line.",
-    ),
-    color=click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        show_default=True,
-        help="Colour; auto: on a terminal, unless NO_COLOR is set.",
-    ),
+    log_level=_choice("--log-level", "debug info warning error", "info", "How much progress to tell."),
+    log_format=_choice("--log-format", "text json", "text", "Progress for people, or one JSON object a line."),
+    color=_choice("--color", "auto always never", "auto", "Colour; auto: on a terminal, unless NO_COLOR is set."),
     **_SETTING_FLAGS,
 )
 """--state, --quiet, --log-level, --log-format, --color, and a flag for each setting: after the command."""
@@ -185,17 +171,13 @@ locking = click.option(
 )
 
 
-def _make_form(*, output: str, whole: bool = False) -> OutputFormat:
-    return OutputFormat(output, whole)
-
-
 def output(formats: Sequence[str] = FORMATS, *, whole: bool = True, text: str = "How to answer.") -> Decorator:
     """--format, and --all where tables may be long.
 
     A command that is refused answers with a document of its format; the error is told as ever.
     """
     kinds = click.Choice(formats)
-    options = {"output": click.option("--format", "output", type=kinds, default="text", show_default=True, help=text)}
+    options = {"kind": click.option("--format", "kind", type=kinds, default="text", show_default=True, help=text)}
     if whole:
         options["whole"] = click.option("--all", "whole", is_flag=True, help="Fold nothing away.")
 
@@ -213,6 +195,6 @@ def output(formats: Sequence[str] = FORMATS, *, whole: bool = True, text: str = 
                     answer_failure(error, form)
                 raise
 
-        return group_options("form", _make_form, **options)(command)  # type: ignore[return-value]
+        return group_options("form", OutputFormat, **options)(command)  # type: ignore[return-value]
 
     return add

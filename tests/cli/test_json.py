@@ -92,7 +92,7 @@ def test_every_command_with_json_is_asked() -> None:
         path
         for path, command in commands().items()
         for option in command.params
-        if option.name == "output" and "json" in getattr(option.type, "choices", ())
+        if option.name == "kind" and "json" in getattr(option.type, "choices", ())
     }
 
     def first(question: tuple[str, ...]) -> tuple[str, ...]:
