@@ -53,18 +53,12 @@ def locate_folder(setting: str, directory: str) -> str:
     return "" if relative == "." else relative
 
 
-def snapshot_names(location: LocationId, name: SetName) -> tuple[str, str]:
-    """The names of the two files of a set's snapshot, below the directory of all."""
+def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[str, str]:
+    """The names of the two files of a set's snapshot, in the tree where `folder` is the directory of all."""
     quoted = quote(name, safe="")
     if len(quoted) > LONGEST_NAME:
         quoted = f"{quoted[: LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-    return f"{location}/{quoted}.txt", f"{location}/{quoted}.json"
-
-
-def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[str, str]:
-    """The names of the two files in the tree of manifests."""
-    listed, described = snapshot_names(location, name)
-    return posixpath.join(folder, listed), posixpath.join(folder, described)
+    return posixpath.join(folder, location, f"{quoted}.txt"), posixpath.join(folder, location, f"{quoted}.json")
 
 
 def find_naming(directory: Path, location: LocationId, contacts: Collection[ContactId]) -> tuple[Path, ...]:
@@ -111,7 +105,7 @@ def _read_file(files: Files, name: str) -> bytes | None:
 def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[LocationId, SetName]) -> Snapshot:
     try:
         document = json.loads(facts)
-        version, digest, counts = document["format_version"], document["contacts_digest"], document["counts"]
+        version, digest, counted = document["format_version"], document["contacts_digest"], document["counts"]
         if str(version).partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
             raise DamagedSnapshot(names[1], f"its format {str(version)[:20]!r} is not known here")
         if (document["location"], document["set"]) != of:
@@ -122,18 +116,10 @@ def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[
         # whoever wrote both files may have given a contact twice, which no plan expects
         if any(first >= second for first, second in pairwise(contacts)):
             raise DamagedSnapshot(names[0], "its ids are not sorted, or one is there twice")
-        return Snapshot(
-            contacts,
-            parse_instant(document["as_of"]),
-            str(document["source_digest"]),
-            _read_counts(counts),
-        )
+        counts = MatchCounts(**{entry.name: int(str(counted.get(entry.name, 0))) for entry in fields(MatchCounts)})
+        return Snapshot(contacts, parse_instant(document["as_of"]), str(document["source_digest"]), counts)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise DamagedSnapshot(names[1], "it is not as a pull writes it") from None
-
-
-def _read_counts(document: Mapping[str, object]) -> MatchCounts:
-    return MatchCounts(**{entry.name: int(str(document.get(entry.name, 0))) for entry in fields(MatchCounts)})
 
 
 def _digest(content: bytes) -> str:
@@ -142,7 +128,7 @@ def _digest(content: bytes) -> str:
 
 def write_snapshot(directory: Path, location: LocationId, name: SetName, snapshot: Snapshot) -> tuple[Path, Path]:
     """Writes the two files of a set's snapshot below the directory of all; returns their paths. Raises StateError."""
-    paths = (directory / snapshot_names(location, name)[0], directory / snapshot_names(location, name)[1])
+    listed, described = (directory / path for path in snapshot_paths("", location, name))
     ids = "".join(f"{contact}\n" for contact in snapshot.contacts).encode("ascii")
     facts = {
         "format_version": FORMAT_VERSION,
@@ -154,16 +140,16 @@ def write_snapshot(directory: Path, location: LocationId, name: SetName, snapsho
         "contacts_digest": _digest(ids),
     }
     try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        listed.parent.mkdir(parents=True, exist_ok=True)
         # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
-        if directory.is_symlink() or paths[0].parent.is_symlink():
-            raise StateError(f"snapshots are not written through a link: {paths[0].parent}", hint="remove the link")
+        if directory.is_symlink() or listed.parent.is_symlink():
+            raise StateError(f"snapshots are not written through a link: {listed.parent}", hint="remove the link")
         # the ids first: until the facts follow, the pair is damaged, and no plan goes by it
-        replace_file(paths[0], ids)
-        replace_file(paths[1], (json.dumps(facts, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+        replace_file(listed, ids)
+        replace_file(described, (json.dumps(facts, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
     except OSError as error:
-        raise StateError(f"the snapshot {paths[0]} cannot be written: {error.strerror}") from error
-    return paths
+        raise StateError(f"the snapshot {listed} cannot be written: {error.strerror}") from error
+    return listed, described
 
 
 class SnapshotFinder:

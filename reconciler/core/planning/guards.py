@@ -190,11 +190,9 @@ def count_managed(observed: ContactStates) -> Counter[Tag]:
 
 
 def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
-    """Contacts per tag."""
-    # counted per pattern: a million contacts share a few thousand
-    contacts = Counter(observed.contacts.values())
     counted: Counter[Tag] = Counter()
-    for index, number in contacts.items():
+    # counted per pattern: a million contacts share a few thousand
+    for index, number in Counter(observed.contacts.values()).items():
         for tag in tags_of(observed.patterns[index]) or ():
             counted[tag] += number
     return counted
