@@ -6,10 +6,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Want
+from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.contact_state import Ledger
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, Cause, Reason
+from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import EVERYTHING, Change, Selection
 from reconciler.core.planning.diff import sorted_deltas

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want, is_active, members_of, resolve
+from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Source, Tag
-from reconciler.core.model.outcome import Cause, Reason
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, ids, rules, tags, union
 
 PEOPLE = ids("anna bert cara dora emil fritz")
