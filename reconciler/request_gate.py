@@ -35,7 +35,7 @@ from reconciler.core.running.pace import Pace, quota_wait_ms, refuse_starved
 from reconciler.ports import Clock, Heartbeat, Reporter
 
 T = TypeVar("T")
-Listener = Callable[[Interrupted], None]
+Listener = Callable[[ReconcilerError], None]
 READ_LATER = "run it again then; a search reads 500 contacts a request"
 PASSING = (NotApplied, InDoubt, QuotaExhausted)
 """Errors after which a request that only reads may be sent again."""
@@ -227,23 +227,27 @@ class RequestGate:
 
 @dataclass(slots=True)
 class Stop:
-    """Asked by a signal; asks the runs that listen, and those that begin to listen later."""
+    """Asked by a signal, or by an error; asks the runs that listen, and those that begin to listen later."""
 
-    interrupted: Interrupted | None = None
+    interrupted: ReconcilerError | None = None
     _listeners: list[Listener] = field(default_factory=list)
 
     def ask(self, signum: int) -> None:
         """Runs send nothing more from now on; requests under way end."""
+        self.end(Interrupted(signum))
+
+    def end(self, error: ReconcilerError) -> None:
+        """As `ask`, for another reason. The first one stays."""
         if self.interrupted is None:
-            self.interrupted = Interrupted(signum)
+            self.interrupted = error
             for listener in tuple(self._listeners):
-                listener(self.interrupted)
+                listener(error)
 
     async def wait(self) -> None:
         """Returns once a signal has asked."""
         asked = asyncio.Event()
 
-        def listener(_: Interrupted) -> None:
+        def listener(_: ReconcilerError) -> None:
             asked.set()
 
         self.listen(listener)

@@ -22,7 +22,7 @@ from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
-from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError
+from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError, Unfinished
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Outcome
@@ -46,7 +46,7 @@ from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, j
 from reconciler.ports import LocationStore
 from reconciler.request_gate import Halted, RequestGate, Stop, until
 
-__all__ = ["ApplyOptions", "Services", "Stop", "apply"]
+__all__ = ["ApplyOptions", "Services", "Stop", "apply", "fail_report", "report_failed"]
 
 
 async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Services) -> tuple[LocationReport, ...]:
@@ -68,13 +68,27 @@ async def apply_location(
     plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
     """Carries out the plan of one location; its errors are in the report."""
+    report = await _apply_or_fail(plan, approved, options, services)
+    if options.fail_fast and report.error_code:
+        services.stop.end(Unfinished(f"stopped, since location {plan.location} failed (--fail-fast)"))
+    return report
+
+
+async def _apply_or_fail(
+    plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
+) -> LocationReport:
     try:
         if not _has_work(plan, options, services):
             return replace(report_nothing_sent(plan), outside=options.difference(plan.location).lacking)
         with await _acquire_lease(plan, options, services) as held:
             return await _run_under_lease(held, plan, approved, options, services)
     except ReconcilerError as error:
-        return _failed(report_nothing_sent(plan, RunStatus.STOPPED), error)
+        return report_failed(plan, error)
+
+
+def report_failed(plan: LocationPlan, error: ReconcilerError) -> LocationReport:
+    """The report of a location in which nothing was sent for this error."""
+    return fail_report(report_nothing_sent(plan, RunStatus.STOPPED), error)
 
 
 def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
@@ -118,7 +132,8 @@ async def _run_under_lease(
 ) -> LocationReport:
     # by the digest of the plan file, where there is one, later runs of the file find this one
     plan_file = options.proposal.plan if options.proposal else approved.plan
-    _refuse_stale(options.proposed(plan.location) or plan, plan_file, held.store)
+    planned = options.proposed(plan.location) or plan
+    _refuse_stale(planned, plan_file, held.store)
     _refuse_newer_pull(options.snapshots.get(plan.location, {}), held, services)
     if plan.location not in options.reversals:
         _refuse_expired(plan, services.clock.now())
@@ -128,12 +143,12 @@ async def _run_under_lease(
         operation=options.holder.operation,
         who=options.holder.who,
         started=services.clock.now(),
-        change_digest=plan_file.change_digest,
+        change_digest=(planned if planned.change_digest in options.digests else plan_file).change_digest,
         commit=options.commit,
         # also those that the plan did not need: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(record.id for record in _runs_of(plan_file, held.store))
+    earlier = tuple(record.id for record in _runs_of(planned, plan_file, held.store))
     with journalled_run(held, header, cancelled=None) as journal:
         return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
 
@@ -200,7 +215,7 @@ async def _finish_run(run: Run) -> LocationReport:
             _end_run(run, report)
         except StateError as error:
             problem = problem or error
-            report = _failed(replace(report, status=RunStatus.STOPPED), problem)
+            report = fail_report(replace(report, status=RunStatus.STOPPED), problem)
     return name_recovery_files(report, run.progress.recovery_files) if problem else report
 
 
@@ -244,7 +259,7 @@ def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
         outside=run.progress.outside,
         unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(difference.foreign)),
     )
-    return _failed(report, problem) if problem else report
+    return fail_report(report, problem) if problem else report
 
 
 def _still_held(run: Run) -> list[HeldContacts]:
@@ -270,7 +285,7 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None
         )
     if plan.serial == state.serial:
         return
-    for run in _runs_of(whole, store):
+    for run in _runs_of(plan, whole, store):
         if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
         if run.is_pruned:
@@ -300,16 +315,16 @@ def _refuse_expired(plan: LocationPlan, now: Instant) -> None:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
 
 
-def _runs_of(plan: Plan, store: LocationStore) -> list[RunRecord]:
+def _runs_of(plan: LocationPlan, whole: Plan, store: LocationStore) -> list[RunRecord]:
     """The runs that began with this very plan."""
+    digests = (plan.change_digest, whole.change_digest)
     return [
-        run
-        for run in store.read_runs()
-        if run.header.change_digest == plan.change_digest and run.header.started >= plan.as_of
+        run for run in store.read_runs() if run.header.change_digest in digests and run.header.started >= whole.as_of
     ]
 
 
-def _failed(report: LocationReport, error: ReconcilerError) -> LocationReport:
+def fail_report(report: LocationReport, error: ReconcilerError) -> LocationReport:
+    """The report of a run that this error ended."""
     message, hint = "; ".join(error.lines), "; ".join(error.hints)
     if isinstance(error, Interrupted):
         message += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"

@@ -89,6 +89,10 @@ class ApplyOptions:
     """The contacts to begin with, None: all at once."""
     spill: bool = False
     """Whether the run may wait for the next day's quota."""
+    fail_fast: bool = False
+    """Whether the error of one location stops the others."""
+    digests: frozenset[str] = frozenset()
+    """The change digests that were approved; a run in a location that was approved by its own is known by that."""
     proposal: Proposal | None = None
     """The plan file; the plan is the part of it that is needed now."""
     snapshots: Mapping[LocationId, Mapping[SetName, Snapshot]] = field(default_factory=dict)

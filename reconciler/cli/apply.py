@@ -16,16 +16,17 @@ from reconciler.cli.options import Invocation, common, create_state_option, grou
 from reconciler.cli.plan import find_exit_code, preview
 from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
 from reconciler.cli.report_file import reported
-from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.core.model.errors import ReconcilerError, StalePlan, UsageError
 from reconciler.core.model.lease import describe_lease
 from reconciler.core.model.safe_text import visible
-from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.running.stop_conditions import Canary
 from reconciler.operations.apply import (
     ApplyRequest,
     ApplyResult,
-    apply_plan,
-    find_stale_approval,
+    Judgement,
+    apply_judged,
+    judge_approval,
+    judge_plan,
     refuse_missing_reason,
     refuse_odd_digest,
 )
@@ -69,7 +70,12 @@ def _parse_rates(_context: click.Context, _parameter: click.Parameter, value: st
 
 
 def _make_request(
-    *, lock_timeout_ms: int, spill: bool, canary: Canary | None = None, stop_on: Mapping[str, float] = NO_RATES
+    *,
+    lock_timeout_ms: int,
+    spill: bool,
+    fail_fast: bool = False,
+    canary: Canary | None = None,
+    stop_on: Mapping[str, float] = NO_RATES,
 ) -> ApplyRequest:
     return ApplyRequest(
         lock_timeout_ms=lock_timeout_ms,
@@ -77,13 +83,14 @@ def _make_request(
         max_error_pct=stop_on.get("error_rate"),
         max_surprise_pct=stop_on.get("surprise_rate"),
         spill=spill,
+        fail_fast=fail_fast,
     )
 
 
 _sending = group_options(
     "sending",
     _make_request,
-    ("canary", "stop_on"),
+    ("canary", "stop_on", "fail_fast"),
     lock_timeout_ms=locking,
     spill=click.option(
         "--quota-spill",
@@ -108,8 +115,16 @@ _auto_approve = click.option("--auto-approve", is_flag=True, help="Do not ask.")
 )
 @_dry_run
 @_auto_approve
-@click.option("--approved", default="", metavar="DIGEST", help="Send without asking what has this change digest only.")
+@click.option(
+    "--approved",
+    multiple=True,
+    metavar="DIGEST",
+    help="Send without asking what has this change digest only, the plan or a location; repeatable.",
+)
 @create_state_option
+@click.option(
+    "--fail-fast", is_flag=True, help="Send nothing where one location is refused, and stop all where one fails."
+)
 @click.option(
     "--canary",
     callback=_parse_canary,
@@ -132,7 +147,7 @@ def apply_command(
     named: Path | None,
     dry_run: bool,
     auto_approve: bool,
-    approved: str,
+    approved: tuple[str, ...],
     flags: PlanFlags,
     sending: ApplyRequest,
     invocation: Invocation,
@@ -141,21 +156,28 @@ def apply_command(
 
     With a directory of MANIFESTS (default: manifests): plan, preview, ask, apply. With a saved PLAN: plan anew, and
     send what is in both; the rest is listed. With --approved: plan anew, and send it if a reviewer approved these very
-    changes. Needs the token of each location, by default in HIGHLEVEL_TOKEN.
+    changes. Needs the token of each location, by default in HIGHLEVEL_TOKEN. Where one location is refused, the others
+    go on.
     """
     request = flags.request()
     refuse_missing_reason(request)
     # before planning: reading contacts may take long
-    if approved:
-        refuse_odd_digest(approved, target)
+    for digest in approved:
+        refuse_odd_digest(digest, target)
     planned = _plan_target(target, named, flags.override(invocation.workspace), flags.locations, request)
-    if approved and (stale := find_stale_approval(approved, planned)):
+    sending = replace(sending, approved=approved)
+    judgement = judge_approval(planned, sending)
+    if isinstance(judgement.error, StalePlan):
         preview(planned, invocation, planned.notes)
-        raise stale
+        raise judgement.error
     _note_locks(planned, invocation.console, sending.lock_timeout_ms)
     if dry_run:
+        _note_refusals(judgement, invocation.console)
         preview(planned, invocation, planned.notes)
-        return ExitCode.GUARD if planned.plan.refused else ExitCode.DONE
+        return judgement.exit_code
+    # tokens before the preview: all that is missing is told with it
+    judgement = asyncio.run(judge_plan(planned, sending))
+    _note_refusals(judgement, invocation.console)
     # a file was previewed when it was saved
     reviewed = planned.proposal is not None and auto_approve
     if invocation.form.kind == "text" and not reviewed:
@@ -163,11 +185,20 @@ def apply_command(
     else:
         for note in planned.notes:
             invocation.console.note(note)
-    # guards first: a person is not asked about a plan that would be refused
-    approve(planned.plan)
-    if not (auto_approve or approved or planned.plan.is_empty):
-        _ask(planned)
-    return _send(planned, replace(sending, recovery_beside=target) if planned.proposal else sending, invocation)
+    # a person is not asked about a plan that would be refused
+    if judgement.error is not None:
+        raise judgement.error
+    if not (auto_approve or approved or judgement.approved.plan.is_empty):
+        _ask(judgement)
+    return _send(judgement, replace(sending, recovery_beside=target) if planned.proposal else sending, invocation)
+
+
+def _note_refusals(judgement: Judgement, console: Console) -> None:
+    """A line for each location that is not sent; none for the only one, whose refusal is the command's error."""
+    if judgement.error is not None:
+        return
+    for location, error in sorted(judgement.refused.items()):
+        console.note(f"location {location}: nothing will be sent: {'; '.join(error.lines)}")
 
 
 def _plan_target(
@@ -202,7 +233,7 @@ def _note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> 
         console.note(f"{describe_lease(lease)}. {then}")
 
 
-def _ask(planned: PlanResult) -> None:
+def _ask(judgement: Judgement) -> None:
     """Goes on only where a person types the word."""
     # a job would wait for ever
     if not sys.stdin.isatty():
@@ -210,21 +241,22 @@ def _ask(planned: PlanResult) -> None:
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
-    click.echo(visible(question(planned.plan, planned.session.settings.names())), nl=False, err=True)
+    names, plan = judgement.planned.session.settings.names(), judgement.approved.plan
+    click.echo(visible(question(plan, names, refused=sorted(judgement.refused))), nl=False, err=True)
     if read_line().strip().lower() != WORD:
         raise ReconcilerError("not approved: nothing was sent", hint=f"only the word {WORD} approves")
 
 
-def _send(planned: PlanResult, request: ApplyRequest, invocation: Invocation) -> int:
+def _send(judgement: Judgement, request: ApplyRequest, invocation: Invocation) -> int:
     """Carries a plan out and answers with its report; returns the exit code."""
-    result = asyncio.run(_apply_until_signal(planned, request, invocation.console))
+    result = asyncio.run(_apply_until_signal(judgement, request, invocation.console))
     invocation.print_document(RunDocument(result.reports))
     return result.exit_code
 
 
-async def _apply_until_signal(planned: PlanResult, request: ApplyRequest, console: Console) -> ApplyResult:
+async def _apply_until_signal(judgement: Judgement, request: ApplyRequest, console: Console) -> ApplyResult:
     with stop_by_signals(console) as stop:
-        return await apply_plan(planned, replace(request, stop=stop))
+        return await apply_judged(judgement, replace(request, stop=stop))
 
 
 @click.command(epilog="Example: reconciler revert 3f0c9e1b2a4d --dry-run")
@@ -267,11 +299,14 @@ def revert_command(
         preview(planned, invocation)
     if dry_run:
         return find_exit_code(planned.plan, detailed=False)
-    # guards first: a person is not asked about a plan that would be refused
-    approve(planned.plan)
     (reversal,) = planned.reversals.values()
+    sending = replace(sending, operation=f"revert {reversal.run}")
+    judgement = asyncio.run(judge_plan(planned, sending))
+    # a person is not asked about a plan that would be refused
+    if judgement.error is not None:
+        raise judgement.error
     if planned.plan.is_empty:
         console.note(f"nothing of run {reversal.run} is left to undo")
     elif not auto_approve:
-        _ask(planned)
-    return _send(planned, replace(sending, operation=f"revert {reversal.run}"), invocation)
+        _ask(judgement)
+    return _send(judgement, sending, invocation)

@@ -131,13 +131,14 @@ def hear_signals(ask: Callable[[int], None]) -> Iterator[None]:
 @contextmanager
 def stop_by_signals(console: Console) -> Iterator[Stop]:
     """A Stop that signals ask: the first lets requests under way end, the second ends the process at once."""
-    stop = Stop()
+    stop, signums = Stop(), list[int]()
 
     def ask(signum: int) -> None:
-        if stop.interrupted is not None:
+        if signums:
             # the journal has every intent: an end at once loses nothing
             sys.stderr.flush()
             os._exit(128 + signum)
+        signums.append(signum)
         stop.ask(signum)
         console.warn("stopping: nothing more is sent; what is under way ends first (once more: at once)")
 

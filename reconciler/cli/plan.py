@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from reconciler.cli.command_record import find_record, print_error
+from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, create_state_option, manifests_argument, output
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
 from reconciler.cli.report_file import reported
-from reconciler.core.model.errors import ExitCode, UsageError
+from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError, worst_code
+from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
 from reconciler.operations.drift import DriftRequest, find_drift
@@ -60,7 +63,16 @@ def plan_command(
         invocation.console.note(
             f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"
         )
-    return find_exit_code(planned.plan, detailed=detailed_exitcode)
+    unknown = print_errors(planned.unknown, invocation.console)
+    return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *unknown])
+
+
+def print_errors(unknown: Mapping[LocationId, ReconcilerError], console: Console) -> list[int]:
+    """Tells why locations are not known, below the board; the exit code of each."""
+    console.progress.close()
+    for location, error in unknown.items():
+        error.reword(f"location {location} is not known: {error.message}")
+    return [print_error(error, find_record()) for error in unknown.values()]
 
 
 def preview(planned: PlanResult, invocation: Invocation, notes: Sequence[str] = (), *, explain: bool = False) -> None:
@@ -105,7 +117,8 @@ def drift_command(
     result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)))
     notes = [*describe_leases(result.leases), *result.notes]
     invocation.print_document(DriftDocument(result.reports, notes=notes))
-    return ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE
+    unknown = print_errors(result.unknown, invocation.console)
+    return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *unknown])
 
 
 def _parse_classes(option: str, text: str) -> list[DriftClass]:

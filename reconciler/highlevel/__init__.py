@@ -16,7 +16,7 @@ from reconciler.core.model.errors import ApiError, AuthRefused, InDoubt, Request
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.observing.diagnosis import Answered
-from reconciler.highlevel.tokens import Agency, find_token, held_in
+from reconciler.highlevel.tokens import COMMAND_TIMEOUT_S, Agency, find_token, held_in
 from reconciler.request_gate import RequestGate
 from reconciler.wire import (
     SEARCH_PATH,
@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from reconciler.highlevel.connection import Connection
     from reconciler.highlevel.http_client import Transport
 
-__all__ = ["Agency", "ApiArguments", "HighLevelReader", "connect_reader", "describe_proxy", "find_token", "held_in"]
+__all__ = [
+    "COMMAND_TIMEOUT_S",
+    "Agency",
+    "ApiArguments",
+    "HighLevelReader",
+    "connect_reader",
+    "describe_proxy",
+    "find_token",
+    "held_in",
+]
 
 # the HTTP library takes a tenth of a second to load: the functions below load it, so that a command that asks the API
 # nothing does not

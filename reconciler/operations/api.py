@@ -1,27 +1,35 @@
 """A location's API, opened: a connection, a pace and a token of its own; and whether today's quota has room for a run.
 
-Law: holds no writer; `operations/apply.py` makes one of the same arguments.
+Law: holds no writer; `operations/apply.py` makes one of the same arguments. A command that prints a token runs beside
+the loop, so that one that hangs holds up no other location.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.errors import QuotaExhausted
+from reconciler.core.model.errors import AuthRefused, QuotaExhausted, ReconcilerError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
 from reconciler.core.running.pace import Pace, refuse_overrun, sent_today
-from reconciler.highlevel import Agency, ApiArguments, connect_reader, find_token, held_in
-from reconciler.operations.workspace import Session, Workspace
+from reconciler.highlevel import COMMAND_TIMEOUT_S, Agency, ApiArguments, connect_reader, find_token, held_in
+from reconciler.operations.workspace import FetchedToken, Session, Tokens, Workspace
 from reconciler.ports import LocationReader
 from reconciler.store import open_reader
 
 if TYPE_CHECKING:
     from reconciler.highlevel import HighLevelReader
+
+AT_ONCE = 32
+"""So many commands that print tokens run at once."""
+TOKEN_KEPT_MS = 300_000
+"""So long a token is used by what is begun with it. A later one is fetched anew: it may be short-lived."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,6 +40,8 @@ class LocationApi:
     settings: Settings
     location: LocationId
     pace: Pace
+    tokens: Tokens = field(default_factory=dict)
+    """Those that were fetched; of a session, where there is one."""
 
     @property
     def token_place(self) -> str:
@@ -48,10 +58,10 @@ class LocationApi:
 
         `on_quota` hears of the limits that an answer states; the pace does where it is None.
         """
-        settings, location, environment = self.settings, self.location, self.workspace.environment
-        place, company = settings.location(location), settings.company(location)
+        settings, location = self.settings, self.location
+        company = settings.company(location)
         return ApiArguments(
-            token=find_token(location, environment, variable=place.token_env, command=place.token_command),
+            token=self._find_token(),
             held_in=self.token_place,
             # a token of the location's own needs no exchange
             agency=Agency(company, location) if company else None,
@@ -60,6 +70,45 @@ class LocationApi:
             transport=self.workspace.transport,
             on_quota=on_quota or self.heed_quota,
         )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token was fetched lately enough to be used: a person may take hours to answer a question."""
+        fetched = self.tokens.get(self.location)
+        return fetched is not None and self.workspace.clock.now() - fetched.fetched_at < TOKEN_KEPT_MS
+
+    async def fetch_token(
+        self, executor: ThreadPoolExecutor | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> None:
+        """Fetches the token where that is due; an error is kept, and raised where the token is needed."""
+        if self.has_token:
+            return
+        place = self.settings.location(self.location)
+        # without a command to wait for there is nothing to do beside the loop
+        if place.token_command and not self.workspace.environment.get(place.token_env, "").strip():
+            await asyncio.get_running_loop().run_in_executor(executor, self._fetch_token, timeout_s)
+        else:
+            self._fetch_token()
+
+    def _fetch_token(self, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+        location, place = self.location, self.settings.location(self.location)
+        now, environment = self.workspace.clock.now(), self.workspace.environment
+        variable, command = place.token_env, place.token_command
+        try:
+            token = find_token(location, environment, variable=variable, command=command, timeout_s=timeout_s)
+        except AuthRefused as error:
+            self.tokens[location] = FetchedToken(now, error=error)
+        else:
+            self.tokens[location] = FetchedToken(now, token)
+
+    def _find_token(self) -> str:
+        if not self.has_token:
+            self._fetch_token()
+        fetched = self.tokens[self.location]
+        if fetched.error is not None:
+            # an error of its own each time: whoever catches one may reword it
+            raise AuthRefused(fetched.error.message, hint=fetched.error.hint)
+        return fetched.token
 
     def heed_quota(self, quota: Quota) -> None:
         self.pace.heed_quota(quota, self.workspace.clock.now())
@@ -72,27 +121,42 @@ class LocationApi:
 
 
 def find_api(session: Session, location: LocationId) -> LocationApi:
-    return LocationApi(session.workspace, session.settings, location, session.pace(location))
+    return LocationApi(session.workspace, session.settings, location, session.pace(location), session.tokens)
 
 
-def refuse_over_quota(plan: Plan, session: Session) -> None:
-    """Raises QuotaExhausted where a plan does not fit into the rest of today's quota.
+async def find_missing_tokens(
+    session: Session, locations: Iterable[LocationId], *, timeout_s: float = COMMAND_TIMEOUT_S
+) -> dict[LocationId, ReconcilerError]:
+    """Fetches the tokens of these locations side by side; why those have none that have none."""
+    apis = [find_api(session, location) for location in locations]
+    executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="token")
+    try:
+        await asyncio.gather(*(api.fetch_token(executor, timeout_s) for api in apis))
+    finally:
+        # a command that still runs when this is cancelled ends by its own time-out
+        executor.shutdown(wait=False, cancel_futures=True)
+    errors = {api.location: session.tokens[api.location].error for api in apis}
+    return {location: error for location, error in errors.items() if error is not None}
+
+
+def find_overruns(plan: Plan, session: Session) -> dict[LocationId, ReconcilerError]:
+    """Why a location's plan does not fit into the rest of today's quota, where it does not.
 
     Requests that runs of this state sent today count until the API says more.
     """
-    for location, requests in _count_requests(plan, session):
-        refuse_overrun(location, requests, session.pace(location), session.workspace.clock.now())
-
-
-def list_quota_notes(plan: Plan, session: Session) -> list[str]:
-    """A line for each location where an apply that began now would be refused."""
-    notes = []
+    overruns: dict[LocationId, ReconcilerError] = {}
     for location, requests in _count_requests(plan, session):
         try:
             refuse_overrun(location, requests, session.pace(location), session.workspace.clock.now())
         except QuotaExhausted as error:
-            notes.append(f"{error.message}: apply would be refused, or wait under --quota-spill")
-    return notes
+            overruns[location] = error
+    return overruns
+
+
+def list_quota_notes(plan: Plan, session: Session) -> list[str]:
+    """A line for each location where an apply that began now would be refused."""
+    overruns = find_overruns(plan, session).values()
+    return [f"{error.message}: apply would be refused, or wait under --quota-spill" for error in overruns]
 
 
 def _count_requests(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:

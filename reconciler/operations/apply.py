@@ -1,20 +1,30 @@
 """Applying a plan: `apply_plan(planned, request) -> ApplyResult`. It never asks: its caller has approved.
 
-Rules of a change digest
-1. A digest covers one set of changes: the very same, or nothing is sent. The changes cannot be told from it.
-2. Where nothing is left to do, there is nothing that needed approval.
+Rules
+1. Every location is judged before the first request of any: approval, guards, quota, token. One that is refused has a
+   report with that error, and the others go on. The refusal of the only location is raised.
+2. A change digest covers one set of changes: the very same, or nothing is sent. The changes cannot be told from it.
+3. Where nothing is left to do, there is nothing that needed approval.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler.apply import ApplyOptions, Services, apply
-from reconciler.core.model.errors import StalePlan, UsageError
+from reconciler.apply import ApplyOptions, Services, apply, fail_report, report_failed
+from reconciler.core.model.errors import (
+    ExitCode,
+    GuardRefused,
+    ReconcilerError,
+    StalePlan,
+    Unfinished,
+    UsageError,
+    worst_code,
+)
 from reconciler.core.model.journal import LocationReport, RunStatus, exit_code
 from reconciler.core.model.names import LocationId, SetName
 from reconciler.core.model.outcome import called
@@ -26,16 +36,18 @@ from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
 from reconciler.journalled_run import RecoveryJournal
-from reconciler.operations.api import find_api, refuse_over_quota
+from reconciler.operations.api import find_api, find_missing_tokens, find_overruns
 from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.snapshots import read_snapshot_files
 from reconciler.operations.workspace import Session
-from reconciler.ports import StateReader
+from reconciler.ports import LocationReader, StateReader
 from reconciler.request_gate import Stop
 from reconciler.store import open_reader, open_store
 
+NAMED = 3
+"""So many digests are named; of more there is the number."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -57,6 +69,11 @@ class ApplyRequest:
     """The share of surprises that stops the run; None: that of the settings."""
     spill: bool = False
     """Whether to wait for tomorrow's quota where today's does not suffice."""
+    approved: tuple[str, ...] = ()
+    """Change digests, of the plan or of locations, that somebody approved: nothing else is sent. Empty: the caller
+    approves all."""
+    fail_fast: bool = False
+    """Whether the error of one location stops the others."""
     stop: Stop = field(default_factory=Stop)
     """Asks the run to send nothing more."""
 
@@ -73,21 +90,124 @@ class ApplyResult:
         return exit_code(self.reports)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Judgement:
+    """The locations of a plan that may be sent, and why the others are not."""
+
+    planned: PlanResult
+    approved: ApprovedPlan
+    refused: Mapping[LocationId, ReconcilerError]
+    """For each location the first reason."""
+
+    @property
+    def error(self) -> ReconcilerError | None:
+        """The refusal of the only location: there is no other one that could go on."""
+        if len(self.planned.plan.locations) + len(self.planned.unknown) > 1:
+            return None
+        return next(iter(self.refused.values()), None)
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of the refusals; 0 without one."""
+        return worst_code([ExitCode.DONE, *(error.exit_code for error in self.refused.values())])
+
+    def refuse(self, errors: Mapping[LocationId, ReconcilerError]) -> Judgement:
+        """Without these locations, too; with none where one of all is refused and the others shall not go on."""
+        if not errors:
+            return self
+        plan = self.approved.plan
+        left = tuple(location for location in plan.locations if location.location not in errors)
+        return replace(self, approved=approve(replace(plan, locations=left)), refused={**errors, **self.refused})
+
+    def refuse_others(self) -> Judgement:
+        """Without any location, where one is refused."""
+        if not self.refused:
+            return self
+        first = min(self.refused)
+        message = f"nothing was sent, since location {first} is refused (--fail-fast)"
+        # what has nothing to do is not refused
+        left = [each for each in self.approved.plan.locations if each.may_have_work or self.planned.proposal]
+        return self.refuse({each.location: Unfinished(message) for each in left})
+
+
+def judge_approval(planned: PlanResult, request: ApplyRequest) -> Judgement:
+    """The locations that the approved digests cover and no guard refuses."""
+    # the journal keeps the reason: without one it could not be told later
+    refuse_missing_reason(planned.request)
+    refused: dict[LocationId, ReconcilerError] = find_stale_approvals(request.approved, planned)
+    for location in planned.plan.locations:
+        if location.refused and location.location not in refused:
+            refused[location.location] = _explain_guards(planned.plan, location)
+    left = tuple(location for location in planned.plan.locations if location.location not in refused)
+    approved = approve(replace(planned.plan, locations=left))
+    return Judgement(planned, approved, {**planned.unknown, **refused})
+
+
+def _explain_guards(plan: Plan, location: LocationPlan) -> GuardRefused:
+    try:
+        approve(replace(plan, locations=(location,)))
+    except GuardRefused as error:
+        return error
+    raise AssertionError(f"no guard refuses location {location.location}")
+
+
+async def judge_plan(planned: PlanResult, request: ApplyRequest) -> Judgement:
+    """All that is known before the first request of who may not be sent: approval, guards, quota and token.
+
+    Tokens are fetched side by side, and only of locations that are left.
+    """
+    judgement = _judge_quota(judge_approval(planned, request), request)
+    if not _has_work(judgement):
+        return judgement.refuse_others() if request.fail_fast else judgement
+    # where nothing but the sizes of sets is recorded, no token is needed
+    locations = [location.location for location in judgement.approved.plan.locations if location.may_have_work]
+    judgement = judgement.refuse(await find_missing_tokens(planned.session, locations))
+    return judgement.refuse_others() if request.fail_fast else judgement
+
+
+def _judge_quota(judgement: Judgement, request: ApplyRequest) -> Judgement:
+    # a run that would stop in the middle of its work is better not begun
+    if request.spill or not _has_work(judgement):
+        return judgement
+    return judgement.refuse(find_overruns(judgement.approved.plan, judgement.planned.session))
+
+
 async def apply_plan(planned: PlanResult, request: ApplyRequest) -> ApplyResult:
     """Carries out a plan, all locations side by side.
 
-    Raises GuardRefused, QuotaExhausted and AuthRefused before the first request. The error of one location, such as
-    LockHeld, is in its report: it does not stop the others.
+    The error of one location, such as GuardRefused, AuthRefused or LockHeld, is in its report: it does not stop the
+    others. What refuses the only location before the first request is raised: StalePlan, GuardRefused, QuotaExhausted,
+    AuthRefused.
     """
-    # the journal keeps the reason: without one it could not be told later
-    refuse_missing_reason(planned.request)
-    approved = approve(planned.plan)
-    if not _has_work(planned):
-        return ApplyResult(_report_nothing_sent(planned))
-    # a run that would stop in the middle of its work is better not begun
-    if not request.spill:
-        refuse_over_quota(planned.plan, planned.session)
-    return ApplyResult(await _send(approved, planned, request))
+    return await apply_judged(await judge_plan(planned, request), request)
+
+
+async def apply_judged(judgement: Judgement, request: ApplyRequest) -> ApplyResult:
+    """As `apply_plan`, of what was judged: a location that was refused stays so."""
+    # a question may have taken hours, in which others used the quota
+    judgement = _judge_quota(judgement, request)
+    if request.fail_fast:
+        judgement = judgement.refuse_others()
+    if judgement.error is not None:
+        raise judgement.error
+    reports = list(_report_refused(judgement))
+    if _has_work(judgement):
+        reports += await _send(judgement, request)
+    else:
+        reports += _report_nothing_sent(judgement)
+    return ApplyResult(tuple(sorted(reports, key=lambda report: report.location)))
+
+
+def _report_refused(judgement: Judgement) -> Iterator[LocationReport]:
+    planned = judgement.planned
+    # of a location that could not be planned, a plan file tells what there was to do
+    proposed = planned.proposal.plan.locations if planned.proposal else ()
+    plans = {plan.location: plan for plan in (*proposed, *planned.plan.locations)}
+    for location, error in judgement.refused.items():
+        if location in plans:
+            yield report_failed(plans[location], error)
+        else:
+            yield fail_report(LocationReport(location, "", RunStatus.STOPPED), error)
 
 
 def refuse_missing_reason(request: PlanRequest) -> None:
@@ -95,29 +215,36 @@ def refuse_missing_reason(request: PlanRequest) -> None:
         raise UsageError("--again needs a reason", hint='add --reason "why this is meant"; it goes into the journal')
 
 
-def _has_work(planned: PlanResult) -> bool:
+def _has_work(judgement: Judgement) -> bool:
     """Whether a change is to be sent, recorded or settled, or the fate of one in a plan file reported."""
+    planned, plan = judgement.planned, judgement.approved.plan
     if planned.reversals:
-        return not planned.plan.is_empty
+        return not plan.is_empty
     proposed = planned.proposal.plan.locations if planned.proposal else ()
-    return any(location.may_have_work or location.sizes_moved for location in (*planned.plan.locations, *proposed))
+    left = {location.location for location in plan.locations}
+    proposed_left = (location for location in proposed if location.location in left)
+    return any(location.may_have_work or location.sizes_moved for location in (*plan.locations, *proposed_left))
 
 
-def _report_nothing_sent(planned: PlanResult) -> tuple[LocationReport, ...]:
+def _report_nothing_sent(judgement: Judgement) -> tuple[LocationReport, ...]:
+    planned = judgement.planned
     if planned.reversals:
         return tuple(LocationReport(location, "", RunStatus.COMPLETE) for location in planned.reversals)
     rests = planned.proposal.rests if planned.proposal else {}
     return tuple(
         replace(report_nothing_sent(location), outside=rests.get(location.location, NO_DIFFERENCE).lacking)
-        for location in planned.plan.locations
+        for location in judgement.approved.plan.locations
     )
 
 
-async def _send(approved: ApprovedPlan, planned: PlanResult, request: ApplyRequest) -> tuple[LocationReport, ...]:
+async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationReport, ...]:
+    approved, planned = judgement.approved, judgement.planned
     session, workspace = planned.session, planned.session.workspace
     # where nothing but the sizes of sets is recorded, no token is needed
     locations = [location.location for location in approved.plan.locations if location.may_have_work]
     async with AsyncExitStack() as stack:
+        # again, side by side: of what was fetched long ago
+        await find_missing_tokens(session, locations)
         apis = {location: await stack.enter_async_context(_open_api(session, location)) for location in locations}
         store = stack.enter_context(open_store(session.settings.state))
 
@@ -167,6 +294,8 @@ def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> App
         ),
         canary=request.canary,
         spill=request.spill,
+        fail_fast=request.fail_fast,
+        digests=frozenset(request.approved),
         proposal=planned.proposal,
         snapshots=session.list_snapshots(),
     )
@@ -194,27 +323,30 @@ def refuse_odd_digest(digest: str, target: Path) -> None:
         )
 
 
-def find_stale_approval(digest: str, planned: PlanResult) -> StalePlan | None:
-    """The error to raise where the plan is another than the one that was approved; None where it is the same."""
+def find_stale_approvals(approved: Collection[str], planned: PlanResult) -> dict[LocationId, ReconcilerError]:
+    """The errors of locations whose changes are others than those that were approved; empty without an approval."""
     plan = planned.plan
-    # rule 2: an empty plan needs no approval
-    if plan.is_empty or plan.change_digest == digest:
-        return None
+    if not approved or plan.change_digest in approved:
+        return {}
+    # an empty plan needs no approval
+    stale = [each for each in plan.locations if not each.is_empty and each.change_digest not in approved]
+    if not stale:
+        return {}
     with open_reader(planned.session.settings.state) as reader:
-        hint = _explain_stale(digest, plan, reader)
+        return {each.location: _explain_stale(each, approved, reader) for each in stale}
+
+
+def _explain_stale(plan: LocationPlan, approved: Collection[str], reader: StateReader) -> StalePlan:
+    # of several digests none need be of this location
+    was = ", ".join(approved) if len(approved) <= NAMED else f"none of {len(approved):,} digests"
     return StalePlan(
-        f"what there is to do now has the change digest {plan.change_digest}, approved was {digest}: nothing was sent",
-        hint=hint,
+        f"what there is to do now has the change digest {plan.change_digest}, approved was {was}: nothing was sent",
+        hint=_explain_move(approved, reader.at(plan.location)),
     )
 
 
-def _explain_stale(digest: str, plan: Plan, reader: StateReader) -> str:
-    runs = [
-        run
-        for location in plan.locations
-        for run in reader.at(location.location).read_runs()
-        if run.header.change_digest == digest
-    ]
+def _explain_move(approved: Collection[str], reader: LocationReader) -> str:
+    runs = [run for run in reader.read_runs() if run.header.change_digest in approved]
     if not runs:
         return "manifests or state have moved since it was approved: review what is to do now, and approve that"
     # several runs may have carried the digest: the last one left the state as it is

@@ -15,8 +15,8 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.errors import UsageError
-from reconciler.core.model.names import ContactId, Instant, TagSet, did_you_mean
+from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.model.outcome import called
 from reconciler.core.observing.refresh_rules import (
     Method,
@@ -41,6 +41,7 @@ from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
 from reconciler.request_gate import NoLease, RequestGate
 
 T = TypeVar("T")
+Errors = dict[LocationId, ReconcilerError]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,12 +101,13 @@ async def find_current(
     reading: Reading,
     *,
     contacts: Sequence[ContactId] | None = None,
-) -> list[CurrentState]:
-    """The current state of every location of a session.
+) -> tuple[list[CurrentState], Errors]:
+    """The current state of every location of a session, and why that of a location is not known.
 
-    `contacts`: those to read instead of the declared ones; an index that lags is not asked for them.
+    `contacts`: those to read instead of the declared ones; an index that lags is not asked for them. Raises the error
+    of the only location.
     """
-    states = {location: load_state(session.settings, reader, location) for location in session.desired}
+    states, errors = load_each(session, reader)
     current = [CurrentState(state, respelt=_find_respelt(session, state)) for state in states.values()]
     if reading.method is not None:
         wanted = {
@@ -115,11 +117,48 @@ async def find_current(
         # the quota counts today's runs before the first reading asks for room in it
         for location in states:
             find_api(session, location).assume_sent_today(reader.at(location))
-        current = await run_side_by_side(
-            _read_current(session, state, scope, wanted[location]) for location, state in states.items()
+        current, failed = await run_each(
+            session,
+            {location: _read_current(session, state, scope, wanted[location]) for location, state in states.items()},
         )
+        errors |= failed
     _refuse_unknown_tags(session, states.values(), make_selection(session, scope).tags)
-    return current
+    return current, errors
+
+
+def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, LocationState], Errors]:
+    """The state of each location, and why that of a location cannot be used; raises the error of the only one."""
+    states: dict[LocationId, LocationState] = {}
+    errors: Errors = {}
+    for location in session.desired:
+        try:
+            states[location] = load_state(session.settings, reader, location)
+        except ReconcilerError as error:
+            if len(session.desired) == 1:
+                raise
+            errors[location] = error
+    return states, errors
+
+
+async def run_each(session: Session, works: Mapping[LocationId, Coroutine[Any, Any, T]]) -> tuple[list[T], Errors]:
+    """The results in order, side by side, and the errors, none of which ends another.
+
+    Raises the error of the only location.
+    """
+
+    async def end(work: Coroutine[Any, Any, T]) -> T | ReconcilerError:
+        try:
+            return await work
+        except ReconcilerError as error:
+            if len(session.desired) == 1:
+                raise
+            return error
+
+    endings = await run_side_by_side(map(end, works.values()))
+    errors = {
+        location: ending for location, ending in zip(works, endings, strict=True) if isinstance(ending, ReconcilerError)
+    }
+    return [ending for ending in endings if not isinstance(ending, ReconcilerError)], errors
 
 
 async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -159,6 +198,7 @@ async def read_location(
     listener, clock = api.workspace.listener, api.workspace.clock
     listener.on_reading(keep is not keep_nothing)
     gate = RequestGate(api.location, api.pace, clock, listener, heartbeat or NoLease(clock))
+    await api.fetch_token()
     async with api.connect_reader() as reader:
         # a 401 names the variable that the token came from
         return await refresh(wanted, ReadServices(reader, gate, token=called(api.token_place)), keep)

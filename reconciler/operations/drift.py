@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.lease import Lease
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
 from reconciler.core.observing.attribution import attribute_drift, mark_expected
@@ -40,6 +41,8 @@ class DriftResult:
     """Lines for a person: locations that were left out, contacts that could not be read."""
     leases: tuple[Lease, ...] = ()
     """Runs that were under way."""
+    unknown: Mapping[LocationId, ReconcilerError] = field(default_factory=dict)
+    """Locations of which nothing is known, and why; of one location alone it is raised."""
 
     def has_any(self, classes: Iterable[DriftClass]) -> bool:
         """Whether there is drift of one of these classes."""
@@ -49,18 +52,19 @@ class DriftResult:
 async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
     """The drift of a session's locations, with contacts read first where the request asks for that.
 
-    Raises UsageError for a scope that nothing has, AuthRefused and other ApiErrors of a reading, and StateError.
+    Raises UsageError for a scope that nothing has. A location whose reading or state fails has no report, and
+    `unknown` of the result tells why; of the only location AuthRefused, another ApiError or StateError is raised.
     """
     refuse_missing_state(session, create_state=request.create_state)
     with open_reader(session.settings.state) as reader:
-        current = await find_current(session, reader, request.scope, request.reading)
+        current, unknown = await find_current(session, reader, request.scope, request.reading)
         reports = tuple(
             _report_drift(session, location, reader.at(location.state.location), request) for location in current
         )
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
         strays = session.list_strays(reader)
     unread = [note for location in current for note in location.list_unread()]
-    return DriftResult(reports, (*strays, *unread), leases)
+    return DriftResult(reports, (*strays, *unread), leases, unknown)
 
 
 def _report_drift(

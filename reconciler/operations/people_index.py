@@ -166,6 +166,7 @@ class PeopleReading:
         """Reads the files, and brings the index up to date for them; raises the errors of the API."""
         workspace, location = self.api.workspace, self.api.location
         read = ReadPeople(PeopleBook(index), find_people_key(workspace.environment, index.status))
+        await self.api.fetch_token()
         async with connect_people(self.api.settings.api.base_url, **self.api.make_arguments()) as api:
             clock = workspace.clock
             gate = RequestGate(location, self.api.pace, clock, workspace.listener, self.heartbeat or NoLease(clock))

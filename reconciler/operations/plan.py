@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.approved_scope import Proposal
@@ -40,6 +41,8 @@ class PlanResult:
     """The plan file that this plan was made anew from."""
     reversals: Mapping[LocationId, Reversal] = field(default_factory=dict)
     """The runs that this plan undoes."""
+    unknown: Mapping[LocationId, ReconcilerError] = field(default_factory=dict)
+    """Locations that could not be planned, and why; of one location alone it is raised."""
 
     def list_quota_notes(self) -> list[str]:
         """A line for each location where an apply that began now would be refused."""
@@ -49,17 +52,18 @@ class PlanResult:
 async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     """A plan of the session's manifests, on its state, with contacts read first where the request asks for that.
 
-    Raises UsageError for a scope that nothing has, AuthRefused and other ApiErrors of a reading, and StateError.
+    Raises UsageError for a scope that nothing has. A location whose reading or state fails is not planned, and
+    `unknown` of the result tells why; of the only location AuthRefused, another ApiError or StateError is raised.
     """
     refuse_missing_state(session, create_state=request.create_state)
     with open_reader(session.settings.state) as reader:
-        current = await find_current(session, reader, request.scope, request.reading)
+        current, unknown = await find_current(session, reader, request.scope, request.reading)
         # after the reading, which may outlast a run
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
         strays = session.list_strays(reader)
     notes = [note for location in current for note in location.list_notes()]
     plan = plan_current(session, current, request)
-    return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases)
+    return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases, unknown=unknown)
 
 
 def plan_current(session: Session, current: Iterable[CurrentState], request: PlanRequest) -> Plan:

@@ -107,7 +107,7 @@ async def make_revert_plan(workspace: Workspace, run: str, request: PlanRequest 
         reversal, location = _reverse_run(reader, run, workspace.clock)
         session = open_session(workspace, [location], unpulled=True)
         # contacts of the run alone, and at this moment: an index that lags cannot verify
-        (current,) = await find_current(session, reader, request.scope, request.reading, contacts=reversal.moved)
+        ((current,), _) = await find_current(session, reader, request.scope, request.reading, contacts=reversal.moved)
         leases = list_leases(reader, [location], workspace.clock.now())
     plan = plan_revert(
         reversal,

@@ -18,7 +18,7 @@ from pathlib import Path
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
-from reconciler.core.model.names import ContactId, LocationId, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.approved_scope import (
@@ -41,7 +41,14 @@ from reconciler.core.planning.diff import diff
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.operations.api import find_api
-from reconciler.operations.current_state import CurrentState, read_location, run_side_by_side, take_in_reading
+from reconciler.operations.current_state import (
+    CurrentState,
+    Errors,
+    load_each,
+    read_location,
+    run_each,
+    take_in_reading,
+)
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import (
@@ -49,7 +56,6 @@ from reconciler.operations.workspace import (
     Session,
     Workspace,
     list_leases,
-    load_state,
     open_session,
     refuse_missing_state,
 )
@@ -99,10 +105,10 @@ async def remake_plan(
     )
     session = open_session(workspace, [planned.location for planned in proposed.locations])
     refuse_missing_state(session, create_state=request.create_state)
-    _refuse_stale(proposed, session)
+    stale = _find_stale(proposed, session)
     # nothing began after now
     proposed = replace(proposed, as_of=min(proposed.as_of, session.now))
-    return await _plan_again(proposed, session, request)
+    return await _plan_again(proposed, session, request, stale)
 
 
 def _refuse_another_part(request: PlanRequest, locations: Sequence[str]) -> None:
@@ -131,36 +137,51 @@ def _refuse_other_directory(proposed: Plan) -> None:
     )
 
 
-def _refuse_stale(proposed: Plan, session: Session) -> None:
-    if proposed.valid_until is not None and session.now >= proposed.valid_until:
-        raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
+def _find_stale(proposed: Plan, session: Session) -> Errors:
+    """The error of each location whose part of the file is stale; raises that of the only one."""
+    ended = {each.location for each in proposed.locations if _has_ended(each.valid_until, session)}
+    if _has_ended(proposed.valid_until, session) and not ended:
+        ended = set(session.desired)
+    errors: Errors = {}
     for planned in proposed.locations:
-        desired = session.desired[planned.location]
-        if desired.digest != planned.manifests_digest:
-            pulled = [part.name for part in desired.sets if (part.pulled_at or proposed.as_of) > proposed.as_of]
-            if pulled:
-                raise StalePlan(
-                    f"the plan is stale: contact set {pulled[0]!r} of location {planned.location} was pulled since",
-                    hint="plan again",
-                )
-            raise StalePlan(
-                f"the plan is stale: the manifests of location {planned.location} have changed since",
-                hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
-            )
+        if planned.location in ended:
+            message = "the plan is stale: a set has become active or expired since"
+            errors[planned.location] = StalePlan(message, hint="plan again")
+        elif session.desired[planned.location].digest != planned.manifests_digest:
+            errors[planned.location] = _explain_other_manifests(planned.location, proposed, session)
+    if errors and len(session.desired) == 1:
+        raise next(iter(errors.values()))
+    return errors
 
 
-async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) -> PlanResult:
+def _has_ended(valid_until: Instant | None, session: Session) -> bool:
+    return valid_until is not None and session.now >= valid_until
+
+
+def _explain_other_manifests(location: LocationId, proposed: Plan, session: Session) -> StalePlan:
+    sets = session.desired[location].sets
+    if pulled := [part.name for part in sets if (part.pulled_at or proposed.as_of) > proposed.as_of]:
+        return StalePlan(
+            f"the plan is stale: contact set {pulled[0]!r} of location {location} was pulled since", hint="plan again"
+        )
+    return StalePlan(
+        f"the plan is stale: the manifests of location {location} have changed since",
+        hint="plan again, or apply with the manifests that were planned (--manifests DIR)",
+    )
+
+
+async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, stale: Errors) -> PlanResult:
     with open_reader(session.settings.state) as reader:
-        states = [
-            respell_state(load_state(session.settings, reader, planned.location), planned)
-            for planned in proposed.locations
-        ]
-        removed = {state.location: _find_removed(proposed, state, reader.at(state.location)) for state in states}
-        for state in states:
-            find_api(session, state.location).assume_sent_today(reader.at(state.location))
+        loaded, unusable = load_each(session, reader)
+        planned = {each.location: each for each in proposed.locations if each.location not in {*stale, *unusable}}
+        states = {location: respell_state(loaded[location], part) for location, part in planned.items()}
+        removed = {location: _find_removed(proposed, states[location], reader.at(location)) for location in planned}
+        for location in planned:
+            find_api(session, location).assume_sent_today(reader.at(location))
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
-    current = await run_side_by_side(
-        _read_news(planned, state, session, request) for planned, state in zip(proposed.locations, states, strict=True)
+    current, unread = await run_each(
+        session,
+        {location: _read_news(part, states[location], session, request) for location, part in planned.items()},
     )
     fresh = plan_current(session, current, request)
     by_location = {location.state.location: location for location in current}
@@ -176,6 +197,7 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest) ->
         notes=(*_list_missing_flags(proposed, request), *(note for part in parts for note in part.notes)),
         leases=leases,
         proposal=Proposal(proposed, {part.plan.location: part.difference for part in parts}),
+        unknown={**unread, **unusable, **stale},
     )
 
 
@@ -276,8 +298,9 @@ def _make_part(
 def _find_removed(proposed: Plan, state: LocationState, reader: LocationReader) -> dict[ContactId, TagSet]:
     """The tags that earlier runs of the file removed from each contact."""
     removed: dict[ContactId, TagSet] = {}
+    digests = {proposed.change_digest, *(each.change_digest for each in proposed.locations)}
     for run in reader.read_runs():
-        if run.header.change_digest != proposed.change_digest:
+        if run.header.change_digest not in digests:
             continue
         for batch in reader.read_batches(run.id):
             if batch.action is Action.REMOVE:

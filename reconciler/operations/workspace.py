@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
-from reconciler.core.model.errors import InvalidInput, NeedsPull, Problem, ReconcilerError, StateError, UsageError
+from reconciler.core.model.errors import (
+    AuthRefused,
+    InvalidInput,
+    NeedsPull,
+    Problem,
+    ReconcilerError,
+    StateError,
+    UsageError,
+)
 from reconciler.core.model.events import Event
 from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
@@ -44,6 +52,18 @@ if TYPE_CHECKING:
 
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FetchedToken:
+    """A location's token, or why there is none, as of a moment."""
+
+    fetched_at: Instant
+    token: str = ""
+    error: AuthRefused | None = None
+
+
+Tokens = dict[LocationId, FetchedToken]
 
 
 class Listener(Protocol):
@@ -164,6 +184,8 @@ class Session:
     """The sets whose people are matched, of each location that has some."""
     paces: dict[LocationId, Pace] = field(default_factory=dict)
     """Of the locations that were asked so far: all requests to a location go by one."""
+    tokens: Tokens = field(default_factory=dict)
+    """What `operations/api.py` fetched so far."""
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))

@@ -79,10 +79,19 @@ def _closing_cells(plan: Plan, notes: Iterable[str]) -> Iterator[Cell]:
     yield from (Cell(note, Style.WARN) for note in notes)
     # said last, where a terminal ends: above it a long plan scrolls away
     if plan.refused:
-        yield Cell("Refused by guards: apply would send nothing.", Style.BAD)
+        yield Cell(_tell_refused(plan), Style.BAD)
     if plan.valid_until is not None:
         yield Cell(f"Valid until {moment(plan.valid_until)}, when a set becomes active or expires.", Style.FAINT)
     yield Cell(f"Change digest {plan.change_digest}", Style.FAINT)
+
+
+def _tell_refused(plan: Plan) -> str:
+    refused = [location for location in plan.locations if location.refused]
+    if len(refused) == len(plan.locations):
+        return "Refused by guards: apply would send nothing."
+    return (
+        f"Refused by guards in {len(refused):,} of {len(plan.locations):,} locations: apply would send nothing there."
+    )
 
 
 def _location_section(plan: LocationPlan, most: int | None, explain: bool, *, several: bool) -> Section:
@@ -197,17 +206,19 @@ NAMED = 3
 _IN_THE_SAME_RUN = (DeferralReason.UNTIL_OBSERVED, DeferralReason.UNTIL_SETTLED)
 
 
-def question(plan: Plan, names: Mapping[LocationId, str]) -> str:
-    """The question, in one line. `names`: the names of locations for people."""
+def question(plan: Plan, names: Mapping[LocationId, str], *, refused: Sequence[LocationId] = ()) -> str:
+    """The question, in one line. `names`: the names of locations for people; `refused`: those that are not sent."""
     # a location without changes is no part of the question
     busy = [location for location in plan.locations if not location.is_empty]
     where = _name_some([names.get(location.location) or location.location for location in busy], "location")
+    others = _name_some([names.get(location) or location for location in refused], "location")
+    nothing = f", and nothing to {others}" if others else ""
     sent = [location for location in busy if location.batches]
     # a plan may only record: the question says that no request leaves
     if not sent:
-        return f"Send nothing, and record {_count_recorded(busy)} in {where}? Type {WORD}: "
+        return f"Send nothing, and record {_count_recorded(busy)} in {where}{nothing}? Type {WORD}: "
     requests = counted(sum(location.summary.requests for location in sent), "request")
-    return f"Send {_count_changes(sent)} in {requests} to {where}{_count_deferred(sent)}? Type {WORD}: "
+    return f"Send {_count_changes(sent)} in {requests} to {where}{_count_deferred(sent)}{nothing}? Type {WORD}: "
 
 
 def _count_changes(plans: Iterable[LocationPlan]) -> str:

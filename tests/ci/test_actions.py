@@ -17,7 +17,7 @@ from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.world import World
 from tests.ci.conftest import NUMBER, Step
 from tests.ci.github import FakeGitHub, served
-from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +164,25 @@ def test_apply_sends_what_was_approved_and_nothing_else(
     assert "| 3 | <code>applied</code>" in one.summary
     assert one.outputs["requests"] == "1"
     assert one.outputs["digest"] == digest
+
+
+def test_of_several_locations_each_is_approved_for_itself(
+    step: Make, manifest: Write, project: Path, world: World
+) -> None:
+    def second(tag: str) -> None:
+        text = f"location: {ELSEWHERE}\ncontact_sets: {{s: {{contacts: [{contact_id(9)}], tags: [{tag}]}}}}\n"
+        (project / "manifests" / "second.yaml").write_text(text)
+
+    manifest(customers=(range(3), ["customer"], []))
+    second("vip")
+    _, planned = _plan(step, event={})
+    digests = planned.outputs["digest"].split()
+    saved = json.loads(Path(planned.outputs["plan"]).read_text())
+    assert digests == [each["change_digest"] for each in saved["locations"]]
+    second("other")
+    code, one = _apply(step, planned.outputs["digest"])
+    assert (code, one.outputs["exit-code"], one.outputs["changes"]) == (4, "4", "3")
+    assert "customer" in world.tags_of(contact_id(0))
 
 
 @pytest.mark.parametrize("approved", ["", "sha256:0", "latest\nsha256:0", f"sha256:{'0' * 64}"])

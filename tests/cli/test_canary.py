@@ -52,7 +52,7 @@ def test_a_location_that_fails_does_not_stop_the_other(
         f"location: {SECOND}\ncontact_sets:\n  s: {{contacts: [{contact_id(5)}], tags: [vip]}}\n"
     )
     (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{SECOND}: {{token_env: SECOND_TOKEN}}}}\n")
-    missing = reconciler("apply", "--auto-approve")
+    missing = reconciler("apply", "--auto-approve", "--fail-fast")
     assert missing.code == 7
     assert "SECOND_TOKEN" in missing.err
     assert not world.transitions  # what is known to fail is told before anything is sent

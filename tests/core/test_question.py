@@ -56,6 +56,14 @@ def test_locations_by_their_names() -> None:
     assert "to place0, place1, place10 and 27 more locations?" in asked(*map(a_plan, range(30)))
 
 
+def test_locations_that_are_refused_are_named_as_those() -> None:
+    plan = combine_plans([a_plan(1)], as_of=NOW, manifests="manifests")
+    refused = [LocationId(f"place{number}") for number in (2, 3)]
+    assert question(plan, {refused[0]: "Acme"}, refused=refused) == (
+        "Send 4 adds in 1 request to place1, and nothing to Acme and place3? Type yes: "
+    )
+
+
 def test_what_may_follow_in_the_same_run() -> None:
     asked = question(a_busy_plan(), {})
     assert "and at most 2 removes that the answers call for?" in asked

@@ -1,7 +1,7 @@
 """The apply action: `apply --approved`, from the protected branch's own manifests.
 
 A plan file that a pull request's job made is untrusted: whoever can change the workflow of a pull request can change
-the file. So nothing but the digest is taken over; what is sent is planned here, and must come to that digest.
+the file. So nothing but digests is taken over; what is sent is planned here, and must come to one of them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ USAGE = 64
 
 
 def main(runner: Runner) -> int:
-    """The exit code of apply; 4 where the digest is not the approved one."""
+    """The exit code of apply; 4 where a location's digest is no approved one: the others are sent."""
     mask_tokens(runner)
-    approved = runner.given("approved")
+    approved = runner.given("approved").split()
     if not approved:
         runner.summary("## Apply\n\nNo `approved` digest was given: nothing was sent.")
         return _end(runner, USAGE, {}, "")
     report = runner.scratch / "apply.md"
-    what = ("apply", Path(runner.given("manifests")), "--approved", approved)
+    what = ("apply", Path(runner.given("manifests")), *(word for each in approved for word in ("--approved", each)))
     told = ("--format", "json", "--report", report)
     # the log has progress and errors, the summary the report: the document is for the outputs
     done = runner.run(*what, *told, *_flags(runner), *common(runner), shown=False)
     runner.summarise(report)
-    return _end(runner, done.code, _document(done.answer), "" if done.code in (STALE, USAGE) else approved)
+    return _end(runner, done.code, _document(done.answer), "" if done.code in (STALE, USAGE) else " ".join(approved))
 
 
 def _flags(runner: Runner) -> list[str]:

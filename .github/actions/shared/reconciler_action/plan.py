@@ -17,6 +17,8 @@ from reconciler_action.settings import called, common, mask_tokens
 
 PLANNED = (0, 2, 5)
 """The exit codes with which there is a plan."""
+MOST_DIGESTS = 1_000
+"""A variable of a step holds 128 KiB; of more locations the digest of the whole plan is put out."""
 
 
 def main(runner: Runner) -> int:
@@ -53,13 +55,19 @@ def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
         exit_code=code,
         changes=changes(plan),
         requests=sum(each.summary.requests for each in plan.locations),
-        digest=plan.change_digest,
+        digest=digest_of(plan),
         plan=file,
         reports="\n".join(map(str, (file, file.with_suffix(".md"), _page(runner, file)))),
     )
     number = (runner.event.get("pull_request") or {}).get("number")
     if number and runner.wants("comment"):
         comment(runner, int(number), plan)
+
+
+def digest_of(plan: Plan) -> str:
+    """What `apply` takes as `approved`: a digest for each location with changes, so that each is sent for itself."""
+    own = [each.change_digest for each in plan.locations if not each.is_empty]
+    return " ".join(own) if 1 < len(own) <= MOST_DIGESTS else plan.change_digest
 
 
 def _page(runner: Runner, file: Path) -> Path:

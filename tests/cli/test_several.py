@@ -1,0 +1,219 @@
+"""Several locations, of which one may not be sent: it is told why, and the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.model.names import LocationId, Tag
+from reconciler.operations.api import find_missing_tokens
+from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox.world import World
+from tests.cli.conftest import LOCATION, Command, contact_id
+
+Manifest = Callable[..., None]
+SECOND = LocationId("bsdrwHvLUxlfw5SqKVCN")
+
+
+@pytest.fixture
+def two(manifest: Manifest, project: Path) -> Callable[[str], None]:
+    """Three customers here, and four contacts of a second location, whose settings are given."""
+
+    def write(settings: str) -> None:
+        manifest(customers=(range(3), ["customer"], []))
+        members = ", ".join(map(contact_id, range(4, 8)))
+        (project / "manifests" / "second.yaml").write_text(
+            f"location: {SECOND}\ncontact_sets:\n  s: {{contacts: [{members}], tags: [vip]}}\n"
+        )
+        (project / "manifests" / "reconciler.yaml").write_text(settings)
+
+    return write
+
+
+NO_TOKEN = f"locations: {{{SECOND}: {{token_env: SECOND_TOKEN}}}}\n"
+GUARDED = "guards: {max_adds: 3}\n"
+"""Three adds in the first location, four in the second one."""
+
+
+def told(text: str) -> dict[str, Any]:
+    return {each["location"]: each for each in json.loads(text)["locations"]}
+
+
+def digests(reconciler: Command, *more: str) -> dict[str, str]:
+    planned = told(reconciler("plan", "--format", "json", *more).out)
+    return {where: each["change_digest"] for where, each in planned.items()}
+
+
+def test_one_without_a_token_is_reported_before_the_first_request_and_the_other_goes_on(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
+    two(NO_TOKEN)
+    ended = reconciler("apply", "--auto-approve", "--format", "json")
+    assert ended.code == 7
+    reports = told(ended.out)
+    assert list(reports) == sorted((LOCATION, SECOND))
+    assert (reports[SECOND]["exit_code"], reports[LOCATION]["exit_code"]) == (7, 0)
+    assert "SECOND_TOKEN" in reports[SECOND]["error"]
+    assert "export SECOND_TOKEN" in reports[SECOND]["hint"]
+    assert reports[SECOND]["pairs"] == {"not_sent": 4}
+    assert reports[LOCATION]["pairs"] == {"applied": 3}
+    # told before anything is sent, too
+    assert ended.err.index("SECOND_TOKEN") < ended.err.index("round 1")
+    assert world.holders(Tag("customer")) == {contact_id(number) for number in range(3)}
+
+
+def test_every_missing_token_is_told_at_once(two: Callable[[str], None], reconciler: Command, world: World) -> None:
+    two(f"locations: {{{SECOND}: {{token_env: SECOND_TOKEN}}, {LOCATION}: {{token_env: FIRST_TOKEN}}}}\n")
+    ended = reconciler("apply", "--auto-approve")
+    assert ended.code == 7
+    assert all(name in ended.err and name in ended.out for name in ("FIRST_TOKEN", "SECOND_TOKEN"))
+    assert not world.transitions
+
+
+def test_one_that_a_guard_refuses_is_reported_and_the_other_goes_on(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
+    two(GUARDED)
+    previewed = reconciler("plan")
+    assert previewed.code == 5
+    assert "Refused by guards in 1 of 2 locations: apply would send nothing there." in previewed.out
+    dry = reconciler("apply", "--dry-run")
+    assert (dry.code, len(world.transitions)) == (5, 0)
+    assert f"location {SECOND}: nothing will be sent: guard max_adds refuses location {SECOND}" in dry.err
+    ended = reconciler("apply", "--auto-approve", "--format", "json")
+    reports = told(ended.out)
+    assert (ended.code, reports[SECOND]["exit_code"], reports[LOCATION]["exit_code"]) == (5, 5, 0)
+    assert (reports[SECOND]["run"], reports[SECOND]["pairs"]) == ("", {"not_sent": 4})
+    assert "--allow max_adds" in reports[SECOND]["hint"]
+    assert len(world.holders(Tag("customer"))) == 3
+
+
+@pytest.mark.parametrize(("settings", "code"), [(NO_TOKEN, 7), (GUARDED, 5)])
+def test_fail_fast_sends_nothing_where_one_is_refused(
+    two: Callable[[str], None], reconciler: Command, world: World, settings: str, code: int
+) -> None:
+    two(settings)
+    ended = reconciler("apply", "--auto-approve", "--fail-fast", "--format", "json")
+    assert ended.code == code
+    reports = told(ended.out)
+    assert {each["requests"] for each in reports.values()} == {0}
+    assert sorted(each["exit_code"] for each in reports.values()) == sorted((3, code))
+    (other,) = (each["error"] for each in reports.values() if each["exit_code"] == 3)
+    assert "is refused (--fail-fast)" in other
+    assert not world.transitions
+
+
+def test_fail_fast_stops_the_others_where_one_fails_while_it_sends(
+    two: Callable[[str], None], reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two(NO_TOKEN)
+    monkeypatch.setenv("SECOND_TOKEN", "pit-of-nobody")
+    # so small that the first location is not done when the second one is refused
+    ended = reconciler("apply", "--auto-approve", "--fail-fast", "--format", "json", "--api-requests-per-10s", "2")
+    reports = told(ended.out)
+    assert (ended.code, reports[SECOND]["exit_code"]) == (7, 7)
+
+
+def test_a_location_is_approved_by_its_own_digest(
+    two: Callable[[str], None], reconciler: Command, world: World, project: Path
+) -> None:
+    two("")
+    own = digests(reconciler)
+    assert (
+        own[LOCATION] == json.loads(reconciler("plan", "--location", LOCATION, "--format", "json").out)["change_digest"]
+    )
+    ended = reconciler("apply", "--approved", own[LOCATION], "--format", "json")
+    reports = told(ended.out)
+    assert (ended.code, reports[LOCATION]["exit_code"], reports[SECOND]["exit_code"]) == (4, 0, 4)
+    assert f"has the change digest {own[SECOND]}, approved was {own[LOCATION]}" in reports[SECOND]["error"]
+    assert world.holders(Tag("customer")) == {contact_id(number) for number in range(3)}
+    # a run is known by what approved it
+    (run,) = told(reconciler("history", "--format", "json").out)[LOCATION]["runs"]
+    assert run["change_digest"] == own[LOCATION]
+
+
+def test_digests_of_locations_outlast_what_becomes_of_another_one(
+    two: Callable[[str], None], reconciler: Command, manifest: Manifest, world: World
+) -> None:
+    two(NO_TOKEN)
+    own = digests(reconciler)
+    approved = [word for digest in own.values() for word in ("--approved", digest)]
+    assert reconciler("apply", *approved).code == 7
+    # the same job once more: what is done needs no approval, what is left has it still
+    again = reconciler("apply", *approved, "--format", "json")
+    assert {where: each["exit_code"] for where, each in told(again.out).items()} == {LOCATION: 0, SECOND: 7}
+    manifest(customers=(range(4), ["customer"], []))
+    moved = told(reconciler("apply", *approved, "--format", "json").out)
+    assert moved[LOCATION]["exit_code"] == 4
+    assert "carried it out: review what is left" in moved[LOCATION]["hint"]
+    assert all(digest in moved[LOCATION]["error"] for digest in own.values())
+
+
+def test_the_digest_of_the_whole_approves_all(two: Callable[[str], None], reconciler: Command, world: World) -> None:
+    two(NO_TOKEN)
+    whole = json.loads(reconciler("plan", "--format", "json").out)["change_digest"]
+    ended = reconciler("apply", "--approved", whole, "--format", "json")
+    assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 7}
+
+
+def test_a_plan_file_that_is_stale_in_one_location_is_sent_in_the_other(
+    two: Callable[[str], None], reconciler: Command, world: World, project: Path
+) -> None:
+    two("")
+    assert reconciler("plan", "--out", "plan.json").code == 0
+    (project / "manifests" / "second.yaml").write_text(f"location: {SECOND}\ncontact_sets: {{}}\n")
+    ended = reconciler("apply", "plan.json", "--auto-approve", "--format", "json")
+    reports = told(ended.out)
+    assert (ended.code, reports[SECOND]["exit_code"], reports[LOCATION]["exit_code"]) == (4, 4, 0)
+    assert f"the manifests of location {SECOND} have changed since" in reports[SECOND]["error"]
+    assert reports[SECOND]["pairs"] == {"not_sent": 4}
+    assert len(world.holders(Tag("customer"))) == 3
+
+
+def test_commands_that_print_tokens_run_side_by_side_and_one_that_hangs_ends_alone(
+    two: Callable[[str], None], project: Path
+) -> None:
+    slow = "sh -c 'sleep 0.6; echo token'"
+    two(
+        f"locations: {{{SECOND}: {{token_env: A, token_command: sleep 30}}, "
+        f'{LOCATION}: {{token_env: B, token_command: "{slow}"}}}}\n'
+    )
+    session = open_session(Workspace())
+    began = time.monotonic()
+    missing = asyncio.run(find_missing_tokens(session, [LOCATION, SECOND], timeout_s=1))
+    # one after the other they would take 1.6 s
+    assert time.monotonic() - began < 1.5
+    assert list(missing) == [SECOND]
+    assert missing[SECOND].message == "token_command did not run: TimeoutExpired"
+    assert session.tokens[LOCATION].token == "token"
+
+
+@pytest.mark.parametrize("command", ["plan", "drift"])
+def test_one_that_cannot_be_read_is_told_as_not_known_and_the_other_is_shown(
+    two: Callable[[str], None], reconciler: Command, command: str
+) -> None:
+    two(NO_TOKEN)
+    assert reconciler("apply", "--auto-approve").code == 7
+    ended = reconciler(command, "--refresh", "get")
+    assert ended.code == 7
+    assert f"error: location {SECOND} is not known: no token for location {SECOND}" in ended.err
+    assert f"Location {LOCATION}, state serial" in ended.out
+    assert f"Location {SECOND}, state serial" not in ended.out
+
+
+def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
+    two(f"locations: {{{SECOND}: {{lineage: 11111111-2222-3333-4444-555555555555}}}}\n")
+    planned = reconciler("plan")
+    assert (planned.code, "is pinned to lineage" in planned.err) == (1, True)
+    assert f"Location {SECOND}" not in planned.out
+    ended = reconciler("apply", "--auto-approve", "--format", "json")
+    assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 1}
+    assert len(world.holders(Tag("customer"))) == 3
