@@ -52,6 +52,7 @@ def test_a_plan_on_a_pull_request(
         "changes": "6",
         "requests": "1",
         "digest": saved["change_digest"],
+        "locations": json.dumps([{"id": LOCATION, "changes": 6, "digest": saved["change_digest"]}]),
         "plan": "",
         "reports": "",
     }
@@ -127,6 +128,26 @@ def test_a_guard_that_refuses_fails_the_step_and_is_told(
     code, one = _plan(step, variables=variables)
     assert (code, one.outputs["exit-code"]) == (5, "5")
     assert "Guards" in fake.comments[NUMBER][0]["body"]
+
+
+def test_a_plan_lists_the_locations_that_an_apply_each_has_to_send(step: Make, manifest: Write, project: Path) -> None:
+    """Each with the digest that a plan of it alone has; one without changes, or that a guard refuses, is not there."""
+    manifest(customers=(range(3), ["customer"], []))
+    two, none, refused = (f"{name}{LOCATION[5:]}" for name in ("other", "quiet", "stern"))
+    sets = {
+        two: f"{{a: {{contacts: [{contact_id(3)}], tags: [x]}}}}",
+        none: "{}",
+        refused: f"{{a: {{contacts: [{contact_id(4)}, {contact_id(5)}], tags: [x, y]}}}}",
+    }
+    for location, declared in sets.items():
+        (project / "manifests" / f"{location}.yaml").write_text(f"location: {location}\ncontact_sets: {declared}\n")
+    (project / "manifests" / "reconciler.yaml").write_text("guards: {max_adds: 3}\n")
+    code, one = _plan(step, event={})
+    listed = json.loads(one.outputs["locations"])
+    assert (code, [(each["id"], each["changes"]) for each in listed]) == (5, [(LOCATION, 3), (two, 1)])
+    for each in listed:
+        _, alone = _plan(step, event={}, location=each["id"])
+        assert alone.outputs["digest"] == each["digest"]
 
 
 def test_tokens_are_masked_before_anything_runs(
@@ -247,7 +268,7 @@ def test_drift_of_a_location_keeps_an_issue_of_its_own(
     assert look(f"Acme\n{other}", "pending") == "true"
     assert [each["body"].splitlines()[0] for each in fake.issues] == [
         marker("drift", other),
-        marker("drift", f"Acme {other}"),
+        marker("drift", f"Acme,{other}"),
     ]
 
 

@@ -57,7 +57,7 @@ def _issue(runner: Runner, markdown: str, *, drifted: bool) -> None:
     try:
         github = GitHub.of(runner.environment, runner.given("comment-author"))
         github.issue(
-            marker("drift", " ".join(sorted(locations))),
+            marker("drift", ",".join(sorted(locations))),
             title[:LONGEST_TITLE],
             f"{markdown}\nSeen by {page}",
             open_=drifted,

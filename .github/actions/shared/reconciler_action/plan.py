@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.plan import Plan
+from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.output.blocks import View, name_in_view
 from reconciler.output.markdown import render_markdown
 from reconciler.output.plan import PlanDocument
@@ -40,7 +41,7 @@ def main(runner: Runner) -> int:
 
 
 def _without_plan(runner: Runner, code: int) -> int:
-    runner.output(exit_code=code, changes=0, requests=0, digest="", plan="", reports="")
+    runner.output(exit_code=code, changes=0, requests=0, digest="", locations="[]", plan="", reports="")
     return code
 
 
@@ -53,9 +54,10 @@ def _narrowed(runner: Runner) -> list[str]:
 def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
     runner.output(
         exit_code=code,
-        changes=changes(plan),
+        changes=changes(plan.locations),
         requests=sum(each.summary.requests for each in plan.locations),
         digest=digest_of(plan),
+        locations=list_changed(plan),
         plan=file,
         reports="\n".join(map(str, (file, file.with_suffix(".md"), _page(runner, file)))),
     )
@@ -78,9 +80,16 @@ def _page(runner: Runner, file: Path) -> Path:
     return page
 
 
-def changes(plan: Plan) -> int:
+def list_changed(plan: Plan) -> str:
+    """The locations that an apply has to send, or to record, as a matrix takes them: JSON on one line."""
+    changed = [each for each in plan.locations if not each.is_empty and not each.refused]
+    listed = [{"id": each.location, "changes": changes([each]), "digest": each.change_digest} for each in changed]
+    return json.dumps(listed)
+
+
+def changes(plans: Iterable[LocationPlan]) -> int:
     """Pairs: to add, to remove, and to record."""
-    found = [each.summary for each in plan.locations]
+    found = [each.summary for each in plans]
     return sum(each.adds + each.removes + each.adopted + each.released for each in found)
 
 
