@@ -12,8 +12,8 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +23,7 @@ from reconciler.core.model.names import ContactId, LocationId, SetName, Source, 
 from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.core.model.settings import Settings
 from reconciler.loading.file_tree import NO_FILE, OUTSIDE, CannotRead
-from reconciler.loading.files import Files, display_path
+from reconciler.loading.files import Directory, Files, display_path
 from reconciler.system import replace_file
 
 FORMAT_VERSION = "1.0"
@@ -150,6 +150,33 @@ def write_snapshot(directory: Path, location: LocationId, name: SetName, snapsho
     except OSError as error:
         raise StateError(f"the snapshot {listed} cannot be written: {error.strerror}") from error
     return listed, described
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeptSnapshots:
+    """The snapshots of a location's matched sets; a set that was never pulled has none."""
+
+    found: Mapping[SetName, Snapshot]
+    damaged: Mapping[SetName, tuple[str, ...]] = field(default_factory=dict)
+    """Why files of a set cannot be used, in lines."""
+
+
+def read_snapshot_files(
+    settings: Settings, directory: Path, location: LocationId, names: Iterable[SetName]
+) -> KeptSnapshots:
+    """The snapshots of these sets; `directory`: that of the manifests, below which the settings have them."""
+    files = Directory(directory)
+    folder = locate_folder(settings.snapshots, files.place)
+    found, damaged = dict[SetName, Snapshot](), dict[SetName, tuple[str, ...]]()
+    for name in names:
+        try:
+            snapshot = read_snapshot(files, folder, location, name)
+        except DamagedSnapshot as error:
+            damaged[name] = explain_damage(error, files, snapshot_paths(folder, location, name), name).lines
+        else:
+            if snapshot is not None:
+                found[name] = snapshot
+    return KeptSnapshots(found, damaged)
 
 
 class SnapshotFinder:

@@ -35,14 +35,13 @@ from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
 from reconciler.loading.files import Directory
 from reconciler.loading.people_files import read_full_rows, refuse_existing, write_rows
-from reconciler.loading.snapshot_files import write_snapshot
+from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files, write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.refresh import hold_location
-from reconciler.operations.snapshots import KeptSnapshots, read_snapshot_files
 from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.ports import LocationReader, StateReader, StateStore
 from reconciler.store import open_reader, open_store

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.journal import RunLog, RunRecord
+from reconciler.core.model.lease import judge_by_lease
 from reconciler.core.model.names import LocationId
 from reconciler.core.observing.attribution import Trend, compute_trend
 from reconciler.core.planning.make_plan import plan_revert
@@ -65,7 +66,7 @@ def list_runs(reader: StateReader, location: LocationId, clock: Clock) -> Sequen
     state = reader.at(location)
     lease = state.read_lease(clock.now())
     # a run that never ended and has no lease was killed
-    return [record.held_under(lease) for record in state.read_runs()]
+    return [judge_by_lease(record, lease) for record in state.read_runs()]
 
 
 def find_run(reader: StateReader, run: str, clock: Clock, *, undoing: bool = False) -> RunRecord:

@@ -31,7 +31,8 @@ from reconciler.output.blocks import (
     table,
 )
 from reconciler.output.document import DerivedDocument, Document
-from reconciler.output.log import batch_rows
+from reconciler.output.log import batch_rows, signed_tags
+from reconciler.output.run import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +131,13 @@ def _trail_table(story: ContactStory, most: int | None) -> Table:
 
 
 def _trail_row(run: str, batch: BatchRecord, who: str, contact: ContactId) -> tuple[Cell, ...]:
-    verdict = batch.answers[contact].verdict
-    changed = (
-        () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
-    )
+    answer = batch.answers[contact]
     return (
         Cell(moment(batch.intended)),
         Cell(run),
         Cell(f"{batch.action} {', '.join(batch.tags)}"),
-        Cell("no answer" if verdict is None else verdict.outcome.replace("_", " ")),
-        Cell(" ".join(sorted(changed))),
+        Cell("no answer" if answer.verdict is None else words(answer.verdict.outcome)),
+        Cell(signed_tags(answer)),
         Cell(who, Style.FAINT),
     )
 

@@ -234,17 +234,21 @@ def _by_contact(entry: Entry) -> tuple[ContactId, Instant]:
 
 
 def _contact_row(contact: ContactId, batch: BatchRecord, answer: Answer) -> tuple[Cell, ...]:
-    verdict = answer.verdict
-    changed = (
-        () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
-    )
+    outcome, _, message = _outcome_words(answer.verdict)
     return (
         contact_cell(contact),
         Cell(f"{batch.action} {', '.join(batch.tags)}"),
-        Cell("no answer" if verdict is None else words(verdict.outcome)),
-        Cell(" ".join(sorted(changed)), Style.ADD if batch.action is Action.ADD else Style.REMOVE),
-        Cell("" if verdict is None else verdict.message),
+        Cell(outcome),
+        Cell(signed_tags(answer), Style.ADD if batch.action is Action.ADD else Style.REMOVE),
+        Cell(message),
     )
+
+
+def signed_tags(answer: Answer) -> str:
+    """The tags that were added, each with a plus, and those that were removed, with a minus."""
+    verdict = answer.verdict
+    signed = () if verdict is None else (*(f"+{tag}" for tag in verdict.added), *(f"-{tag}" for tag in verdict.removed))
+    return " ".join(sorted(signed))
 
 
 def _log_rows(log: RunLog) -> Iterator[Row]:

@@ -6,9 +6,8 @@ location's members are worked out once, when first asked for: sets of ids, never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
@@ -62,9 +61,7 @@ class Location:
         self.rules: dict[Tag, TagRule] = {**manifests.shared, **own}
         self.broken = frozenset(name for place, name in manifests.broken if place == location)
         self.complete = manifests.complete and not self.broken
-        self.order, self.cycles = order_sets(
-            {name: list_references(contact_set) for name, contact_set in self.sets.items()}
-        )
+        self.order, self.cycles = order_sets({name: contact_set.references for name, contact_set in self.sets.items()})
         listed_size = sum(len(listed.ids) for _, listed in self.listed())
         self.size_limit = MEMBERS_FLOOR + MEMBERS_FACTOR * listed_size
         self.combined_size = self._combined_size(listed_size)
@@ -120,7 +117,7 @@ class Location:
             # another name for a set shares its members: a chain of such names takes no memory
             self._members[name] = self._known_members(contacts.sets[0].name)
         else:
-            self._members[name] = frozenset(combine_members(contacts, self._known_members))
+            self._members[name] = frozenset(contacts.combine_members(self._known_members))
 
     def _known_members(self, name: SetName) -> Members:
         """The members of a set that is listed, or was resolved before."""
@@ -128,27 +125,6 @@ class Location:
         if name not in self._members and isinstance(contacts, ListedContacts):
             self._members[name] = frozenset(contacts.ids)
         return self._members.get(name, frozenset())
-
-
-def list_references(contact_set: ContactSet) -> tuple[SetName, ...]:
-    """The sets that a set is combined of, in the order written."""
-    contacts = contact_set.contacts
-    if isinstance(contacts, ListedContacts):
-        return ()
-    return tuple(use.name for use in (*contacts.sets, *contacts.minus, *contacts.only))
-
-
-def combine_members(contacts: Combined, members: Callable[[SetName], Iterable[ContactId]]) -> Iterable[ContactId]:
-    """Union of sets, kept to `only`, without `minus`; in the order written, as a plan's order follows from it."""
-    combined = dict.fromkeys(chain.from_iterable(members(use.name) for use in contacts.sets))
-    if contacts.only:
-        within = set[ContactId]().union(*(members(use.name) for use in contacts.only))
-        combined = dict.fromkeys(filter(within.__contains__, combined))
-    for use in contacts.minus:
-        # of two sets the smaller one is walked: many small sets without a large one stay cheap
-        for contact in combined.keys() & members(use.name):
-            del combined[contact]
-    return combined
 
 
 def order_sets(graph: Mapping[SetName, tuple[SetName, ...]]) -> tuple[list[SetName], list[list[SetName]]]:

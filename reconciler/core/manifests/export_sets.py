@@ -101,13 +101,7 @@ def _matches_any(tag: Tag, patterns: tuple[str, ...]) -> bool:
 
 
 def _can_be_listed(contact: ContactId) -> bool:
-    return (
-        bool(contact)
-        and contact.isascii()
-        and contact.isprintable()
-        and not contact.isspace()
-        and contact == contact.strip()
-    )
+    return bool(contact) and contact.isascii() and contact.isprintable() and contact == contact.strip()
 
 
 def _sets_by_combination(contacts_of: dict[TagSet, list[ContactId]]) -> tuple[ExportedSet, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import repeat
 
-from reconciler.core.manifests import combine_members, list_references, order_sets
+from reconciler.core.manifests import order_sets
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
@@ -166,14 +166,14 @@ def _match_of(contact_set: ContactSet) -> Match | None:
 def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]:
     """The members of every set, those of combined sets worked out; raises KeyError for an unknown set."""
     by_name = {contact_set.name: contact_set for contact_set in sets}
-    order, _ = order_sets({name: list_references(contact_set) for name, contact_set in by_name.items()})
+    order, _ = order_sets({name: contact_set.references for name, contact_set in by_name.items()})
     members: dict[SetName, Sequence[ContactId]] = {}
     for name in order:
         contacts = by_name[name].contacts
         if isinstance(contacts, ListedContacts):
             members[name] = contacts.ids
         else:
-            members[name] = tuple(combine_members(contacts, members.__getitem__))
+            members[name] = tuple(contacts.combine_members(members.__getitem__))
     return members
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.model.errors import ExitCode, worst_code
-from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
@@ -98,17 +97,6 @@ class RunRecord:
     def was_killed(self) -> bool:
         """Whether its process was gone before it wrote down how it ended."""
         return self.status is RunStatus.INTERRUPTED and self.ended is None
-
-    def held_under(self, lease: Lease | None) -> RunRecord:
-        """As the location's lease tells: a run that has not ended lasts as long as the lease that it began under.
-
-        `lease`: the one that is held now, None where there is none.
-        """
-        # a killed process wrote no end: its run is over once its lease is gone, or another one was taken since
-        lasts = lease is not None and lease.holder.created <= self.header.started
-        if self.status is not RunStatus.RUNNING or lasts:
-            return self
-        return replace(self, status=RunStatus.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
+from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.model.names import Instant, LocationId, iso
 
 # six heartbeats: one that is late for a slow disk or network costs no lease
@@ -100,6 +101,18 @@ def wrong_lease_error(location: LocationId, given: str, held: Lease | None) -> U
     return UsageError(
         f"{given!r} is not the lease of location {location}; nothing was unlocked", hint=f"{describe_lease(held)}"
     )
+
+
+def judge_by_lease(record: RunRecord, lease: Lease | None) -> RunRecord:
+    """The run as the location's lease tells: one that has not ended lasts as long as the lease that it began under.
+
+    `lease`: the one that is held now, None where there is none.
+    """
+    # a killed process wrote no end: its run is over once its lease is gone, or another one was taken since
+    lasts = lease is not None and lease.holder.created <= record.header.started
+    if record.status is not RunStatus.RUNNING or lasts:
+        return record
+    return replace(record, status=RunStatus.INTERRUPTED)
 
 
 def retry_pauses(timeout_ms: int) -> Iterator[int]:

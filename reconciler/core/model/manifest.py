@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.people import Match
@@ -80,6 +81,22 @@ class Combined:
     only: tuple[SetUse, ...]
     source: Source
 
+    @property
+    def uses(self) -> tuple[SetUse, ...]:
+        return (*self.sets, *self.minus, *self.only)
+
+    def combine_members(self, members: Callable[[SetName], Iterable[ContactId]]) -> Iterable[ContactId]:
+        """The contacts in the order written, as a plan's order follows from it; `members`: those of a set."""
+        combined = dict.fromkeys(chain.from_iterable(members(use.name) for use in self.sets))
+        if self.only:
+            within = set[ContactId]().union(*(members(use.name) for use in self.only))
+            combined = dict.fromkeys(filter(within.__contains__, combined))
+        for use in self.minus:
+            # of two sets the smaller one is walked: many small sets without a large one stay cheap
+            for contact in combined.keys() & members(use.name):
+                del combined[contact]
+        return combined
+
 
 @dataclass(frozen=True, slots=True)
 class ContactSet:
@@ -100,6 +117,11 @@ class ContactSet:
     start: Instant | None = None
     until: Instant | None = None
     allow_empty: bool = False
+
+    @property
+    def references(self) -> tuple[SetName, ...]:
+        """The names of the sets that it is combined of."""
+        return tuple(use.name for use in self.contacts.uses) if isinstance(self.contacts, Combined) else ()
 
 
 @dataclass(frozen=True, slots=True)

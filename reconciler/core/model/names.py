@@ -78,12 +78,9 @@ def name_locations(text: str, names: Mapping[LocationId, str]) -> str:
     # most texts name no location: these are spared the search
     if not names or "ocation " not in text:
         return text
-    return _LOCATION_IN_PROSE.sub(lambda match: match[1] + _label(match[2], names), text)
-
-
-def _label(text: str, names: Mapping[LocationId, str]) -> str:
-    location = LocationId(text)
-    return location_label(location, names.get(location, ""))
+    return _LOCATION_IN_PROSE.sub(
+        lambda match: match[1] + location_label(place := LocationId(match[2]), names.get(place, "")), text
+    )
 
 
 def closest_name(name: str, known: Collection[str]) -> str:

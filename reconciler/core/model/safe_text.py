@@ -105,12 +105,8 @@ def contact_page(template: str, location: LocationId, contact: ContactId) -> str
 
 def _encoded(text: str) -> str:
     """An encoded text has no brace: it is never taken for a placeholder."""
-    return _SPECIAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in _bytes(found[0])), text)
-
-
-def _bytes(char: str) -> bytes:
-    # half of a surrogate pair, which an answer may hold, has no UTF-8 of its own
-    return char.encode("utf-8", "replace")
+    # half of a surrogate pair, which an answer may hold, has no UTF-8 of its own: it is replaced
+    return _SPECIAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want
@@ -142,7 +142,8 @@ def find_drift(
             groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(contacts)
     observations = _ages(select_contacts(desired, selection), observed, groups, stale_before)
     # a contact that is not there has no other drift (rule 4)
-    groups = defaultdict(list, {key: _without(evidence.gone, contacts) for key, contacts in groups.items()})
+    for key, contacts in groups.items():
+        groups[key] = [contact for contact in contacts if contact not in evidence.gone]
     for contact, why in evidence.gone.items():
         groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
     return DriftReport(
@@ -158,10 +159,6 @@ def find_drift(
         applied=not before_run(state).is_first,
         waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
-
-
-def _without(gone: Container[ContactId], contacts: Iterable[ContactId]) -> list[ContactId]:
-    return [contact for contact in contacts if contact not in gone]
 
 
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}

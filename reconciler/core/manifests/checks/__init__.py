@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.core.manifests import CheckFinding, Location, Manifests, list_references
+from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks import conflicts, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.errors import Problem, Severity
@@ -62,7 +62,7 @@ def known_sets(manifests: Manifests) -> Iterator[CheckFinding]:
 def _set_uses(location: Location) -> Iterator[SetUse]:
     for contact_set in location.all_sets():
         if isinstance(contact_set.contacts, Combined):
-            yield from (*contact_set.contacts.sets, *contact_set.contacts.minus, *contact_set.contacts.only)
+            yield from contact_set.contacts.uses
 
 
 def set_cycles(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -104,7 +104,7 @@ def _names_of_waiting(location: Location) -> set[SetName]:
     waiting = {contact_set.name for contact_set, _ in snapshots.matched_sets(location.sets.values())}
     waiting -= {name for name in waiting if not _is_empty(location, location.sets[name])}
     for name in location.order if waiting else ():
-        if waiting & set(list_references(location.sets[name])):
+        if waiting & set(location.sets[name].references):
             waiting.add(name)
     return waiting
 
