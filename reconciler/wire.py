@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
@@ -89,7 +90,34 @@ def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
     rows = document.get("responses")
     if not isinstance(rows, list):
         raise UnreadableAnswer("the answer has no list `responses`")
-    return tuple(_read_row(item) for item in rows)
+    return tuple(_read_rows(rows))
+
+
+def _read_rows(items: Iterable[object]) -> Iterator[ResponseRow]:
+    """The rows as `_read_row` reads each of them; those that differ by their contact alone are read once."""
+    alike: dict[object, ResponseRow] = {}
+    for item in items:
+        try:
+            contact, form = _take_apart(item)
+            row = alike.get(form)
+        except (KeyError, TypeError):
+            yield _read_row(item)
+            continue
+        if row is None:
+            row = alike[form] = _read_row(item)
+            yield row
+        else:
+            yield ResponseRow(contact, row.type, row.message, row.old, row.added, row.removed)
+
+
+def _take_apart(item: Any) -> tuple[ContactId, object]:
+    """The contact of a row, and all that it says of it; KeyError or TypeError for a row that is no success."""
+    contact, old, added, removed = item["contactId"], item["oldTags"], item["tagsAdded"], item["tagsRemoved"]
+    # a text is no list of its letters
+    if not (type(contact) is str and type(old) is type(added) is type(removed) is list):
+        raise TypeError
+    # True equals 1, but neither is a tag: lists that are equal are read alike
+    return ContactId(contact), (item["type"], item["message"], tuple(old), tuple(added), tuple(removed))
 
 
 def _read_row(item: object) -> ResponseRow:

@@ -146,6 +146,46 @@ def test_tags_of_another_shape_are_unknown_not_empty(value: object) -> None:
     assert read_bulk_answer(encoded({"responses": [row]}))[0].old is None
 
 
+odd_tags = st.lists(st.sampled_from(("a", "A ", "b", 1, True, 1.0, None, ["a"], {"a": 1}, "\ud800")), max_size=2)
+odd_lists = odd_tags | st.sampled_from(("a", "ab", {"a": 1}, 7, None))
+odd_rows = st.fixed_dictionaries(
+    {},
+    optional={
+        "contactId": st.sampled_from((TWICE, FOREIGN, 7)),
+        "type": st.sampled_from(("success", "error", 7, ["success"])),
+        "message": st.sampled_from(("Tags updated", "Tags  updated", 7)),
+        "oldTags": odd_lists,
+        "tagsAdded": odd_lists,
+        "tagsRemoved": odd_lists,
+    },
+)
+usual_rows = st.fixed_dictionaries(
+    {
+        "contactId": st.sampled_from((TWICE, FOREIGN)),
+        "type": st.just("success"),
+        "message": st.sampled_from(("Tags updated", "Tags  updated")),
+        "oldTags": odd_lists,
+        "tagsAdded": odd_lists,
+        "tagsRemoved": odd_tags,
+    },
+)
+
+
+@given(st.lists(usual_rows | usual_rows.map(json.dumps) | odd_rows, max_size=6))
+def test_a_row_says_the_same_whatever_rows_are_beside_it(items: list[object]) -> None:
+    """Rows that are alike are read once: one by one they are read as each is."""
+
+    def read(some: list[object]) -> tuple[ResponseRow, ...] | str:
+        try:
+            return read_bulk_answer(json.dumps({"responses": some}).encode())
+        except UnreadableAnswer as error:
+            return str(error)
+
+    alone = [read([item]) for item in items]
+    unreadable = [said for said in alone if isinstance(said, str)]
+    assert read(items) == (unreadable[0] if unreadable else tuple(row for rows in alone for row in rows))
+
+
 @given(hostile)
 def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
     for read in (read_bulk_answer, read_page, read_contact):
