@@ -151,8 +151,8 @@ class DoubtBook:
 
     def has_any(self, contact: ContactId, tags: TagSet) -> bool:
         """Whether a request of this run left one of these pairs in doubt, be it one that an earlier request applied."""
-        sent = self.sent_to(contact)
-        return not tags.isdisjoint(sent.adds | sent.removes)
+        sent = self.sent.get(contact)
+        return sent is not None and not tags.isdisjoint(sent.adds | sent.removes)
 
     def remove(self, contact: ContactId) -> None:
         self.sent.pop(contact, None)

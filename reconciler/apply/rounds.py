@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -282,7 +281,7 @@ def _finish(run: Run, task: asyncio.Task[None]) -> None:
 
 def _describe_answer(run: Run, batch: Batch, *, done: int, of: int) -> BatchAnswered:
     tags = frozenset(batch.tags)
-    worst = Counter(run.outcomes.worst_outcome(contact, tags) for contact in batch.contacts)
+    worst = run.outcomes.count_worst(batch.contacts, tags)
     return BatchAnswered(
         location=run.location,
         action=batch.action,

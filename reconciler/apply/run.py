@@ -264,13 +264,14 @@ class Run:
         tags, removing, outcomes = frozenset(batch.tags), batch.action is Action.REMOVE, self.outcomes
         # a batch may name a tag as the location keeps it; the desired tags are in the run's spelling
         named = self.spelling.read(tags)
+        unclear = outcomes.list_unclear(batch.contacts, tags)
         return {
             contact
             for contact in batch.contacts
             if contact in outcomes.rejected
             or (removing and contact in outcomes.failed)
             or (removing and not named.isdisjoint(self.desired.want(contact).present))
-            or outcomes.is_unclear(contact, tags)
+            or contact in unclear
             or self.doubts.has_any(contact, tags)
         }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from reconciler.core.model.alike import once_per_object
 from reconciler.core.model.contact_state import (
     NEVER_OBSERVED,
     ContactReading,
@@ -13,7 +15,7 @@ from reconciler.core.model.contact_state import (
     DatedTags,
     ObservationOrigin,
 )
-from reconciler.core.model.names import Instant, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.state_fields import (
     FIELDS,
@@ -69,6 +71,11 @@ class Interning:
         if number is None:
             number = numbers[known] = self._insert(location, known)
         return number
+
+    def number_states(self, location: int, states: Mapping[ContactId, ContactState]) -> dict[ContactId, int]:
+        """The number of each contact's state; contacts share states, and each is looked up once."""
+        number = once_per_object(partial(self.known, location))
+        return {contact: number(state) for contact, state in states.items()}
 
     def _insert(self, location: int, known: ContactState) -> int:
         row = (location, *(self._column(field, value) for field, value in state_fields(known)))

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
+from reconciler.core.model.alike import once_per_object
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
@@ -148,10 +150,8 @@ def entering(
     stored = database.execute(_LEDGERS, (number,)).fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
-    return {
-        contact: spelling.missing_from(known.ledger.tags, before.get(contact, NONE))
-        for contact, known in changed.items()
-    }
+    missing = once_per_object(spelling.missing_from)
+    return {contact: missing(known.ledger.tags, before.get(contact, NONE)) for contact, known in changed.items()}
 
 
 @decoding()
@@ -172,19 +172,22 @@ def answered(
     spelling: Spelling,
 ) -> Iterator[tuple[ContactId, Answer]]:
     """The answers to a batch, each with the tags that leave management once its contacts are `changed`."""
+    make = once_per_object(partial(_make_answer, spelling))
     for contact, row in rows.items():
-        if (verdict := verdicts.get(contact)) is None:
-            continue
-        ledger, after = row.ledger, changed.get(contact)
-        # taken away by the answer, though a doubt may keep it in the ledger a while longer
-        gone = ledger - spelling.missing_from(ledger, verdict.removed)
-        # a refused tag was under management by the intent alone: it is not released
-        lost = (
-            NONE
-            if after is None or verdict.outcome is Outcome.REJECTED
-            else spelling.missing_from(ledger, after.ledger.tags)
-        )
-        yield contact, Answer(verdict, gone | lost)
+        if (verdict := verdicts.get(contact)) is not None:
+            yield contact, make(row.ledger, verdict, changed.get(contact))
+
+
+def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, after: ContactState | None) -> Answer:
+    # taken away by the answer, though a doubt may keep it in the ledger a while longer
+    gone = ledger - spelling.missing_from(ledger, verdict.removed)
+    # a refused tag was under management by the intent alone: it is not released
+    lost = (
+        NONE
+        if after is None or verdict.outcome is Outcome.REJECTED
+        else spelling.missing_from(ledger, after.ledger.tags)
+    )
+    return Answer(verdict, gone | lost)
 
 
 def put_answers(
@@ -193,11 +196,8 @@ def put_answers(
     """The number that each contact's answer has from here on."""
     start = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
     numbers: dict[Answer, int] = {}
-    answer_numbers = {
-        contact: numbers.setdefault(answer, start + len(numbers))
-        for contact, answer in answers
-        if answer.verdict is not None
-    }
+    number = once_per_object(lambda answer: numbers.setdefault(answer, start + len(numbers)))
+    answer_numbers = {contact: number(answer) for contact, answer in answers if answer.verdict is not None}
     # made before they are given: new tag sets may have to be stored on the way
     rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
     database.give(Given.ANSWERS, rows)

@@ -206,7 +206,7 @@ class SqlLocation:
             )
             # answers first, as rows name them by number
             answers = sql_journal.put_answers(database, self._interning, number, settled_answers)
-            states = {contact: self._interning.known(location, state) for contact, state in changed.items()}
+            states = self._interning.number_states(location, changed)
             settled = [
                 (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
             ]
@@ -288,7 +288,7 @@ class SqlLocation:
         if not changed:
             return
         # in order: the pages that hold them are full then, and next to one another
-        rows = [(contact, self._interning.known(location, changed[contact])) for contact in sorted(changed)]
+        rows = sorted(self._interning.number_states(location, changed).items())
         database.give(Given.CONTACTS, rows)
         if database.execute(sql_journal.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
             _count(database, location)

@@ -20,8 +20,8 @@ BUGS = (
     Bug(
         "take the first of two rows of one contact",
         "core/model/outcome.py",
-        "if len(rows) != 1:",
-        "if not rows:",
+        "if number[contact] != 1:",
+        "if not number[contact]:",
         "10",
     ),
     Bug(
@@ -174,7 +174,7 @@ BUGS = (
     Bug(
         "send what is in doubt in another batch of the plan",
         "apply/run.py",
-        "            or outcomes.is_unclear(contact, tags)\n            or self.doubts.has_any(contact, tags)\n",
+        "            or contact in unclear\n            or self.doubts.has_any(contact, tags)\n",
         "",
         "6",
     ),

@@ -15,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -92,18 +92,31 @@ def classify_rows(
     action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[ResponseRow]
 ) -> dict[ContactId, ContactOutcome]:
     """One verdict for each contact of the batch; rows of contacts that were not sent are ignored."""
-    found: defaultdict[ContactId, list[ResponseRow]] = defaultdict(list)
-    for row in rows:
-        found[row.contact].append(row)
-    wanted = frozenset(tags)
-    return {contact: _judge_rows(action, wanted, found.get(contact, [])) for contact in contacts}
+    rows, wanted = tuple(rows), frozenset(tags)
+    by_contact = {row.contact: row for row in rows}
+    number = Counter(row.contact for row in rows)
+    judged: dict[object, ContactOutcome] = {}
+    verdicts: dict[ContactId, ContactOutcome] = {}
+    for contact in contacts:
+        # two rows of one contact cannot both be its answer, and neither is known to be
+        if number[contact] != 1:
+            verdicts[contact] = _undecided(number[contact])
+            continue
+        row = by_contact[contact]
+        # rows that differ by their contact alone share a verdict
+        said = (row.type, row.message, row.old, row.added, row.removed)
+        verdict = judged.get(said)
+        if verdict is None:
+            verdict = judged[said] = _judge_row(action, wanted, row)
+        verdicts[contact] = verdict
+    return verdicts
 
 
-def _judge_rows(action: Action, wanted: TagSet, rows: list[ResponseRow]) -> ContactOutcome:
-    # two rows of one contact cannot both be its answer, and neither is known to be
-    if len(rows) != 1:
-        return ContactOutcome(Outcome.IN_DOUBT, f"{len(rows)} rows in the answer" if rows else "no row in the answer")
-    row = rows[0]
+def _undecided(rows: int) -> ContactOutcome:
+    return ContactOutcome(Outcome.IN_DOUBT, f"{rows} rows in the answer" if rows else "no row in the answer")
+
+
+def _judge_row(action: Action, wanted: TagSet, row: ResponseRow) -> ContactOutcome:
     # an error that changed tags all the same is not believed either way
     if row.type == "error" and (row.added or row.removed):
         return ContactOutcome(Outcome.IN_DOUBT, "an error row that tells of a change")

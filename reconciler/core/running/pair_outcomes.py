@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from reconciler.core.model.alike import once_per_object
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactStates
 from reconciler.core.model.journal import FailedChange, Surprises
@@ -55,19 +57,31 @@ class PairOutcomes:
     def record_batch(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """How a batch ended."""
         tags = frozenset(batch.tags)
+        follow = once_per_object(partial(self._follow_answer, tags))
         for contact, verdict in verdicts.items():
             if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                changed = tags & (verdict.added | verdict.removed)
-                self.set_outcome(contact, changed, Outcome.APPLIED)
-                self.set_outcome(contact, tags - changed, Outcome.NOOP)
+                self.fates[contact] = follow(self._of(contact), verdict)
+                self._mend(contact, tags)
             else:
                 self.record_failure(contact, batch.action, tags, verdict.outcome, verdict.message)
+
+    def _follow_answer(self, tags: TagSet, before: Fates, verdict: ContactOutcome) -> Fates:
+        """The fates once the API answered that these tags are as they should be."""
+        changed = tags & (verdict.added | verdict.removed)
+        return self._follow(self._follow(before, changed, Outcome.APPLIED), tags - changed, Outcome.NOOP)
 
     def set_outcome(self, contact: ContactId, tags: TagSet, outcome: Outcome) -> None:
         """The pairs ended so."""
         if not tags:
             return
-        before = self._of(contact)
+        self.fates[contact] = self._follow(self._of(contact), tags, outcome)
+        if outcome in _WELL:
+            self._mend(contact, tags)
+
+    def _follow(self, before: Fates, tags: TagSet, outcome: Outcome) -> Fates:
+        """The fates once these pairs ended so."""
+        if not tags:
+            return before
         key = (before, tags, outcome)
         # a million contacts share a few fates: each step from one to the next is worked out once
         after = self._put.get(key)
@@ -77,9 +91,7 @@ class PairOutcomes:
             told = frozenset(tag for tag, fate in before if fate in firm)
             kept = frozenset(each for each in before if each[0] not in tags or each[0] in told)
             after = self._put[key] = kept | {(tag, outcome) for tag in tags - told}
-        self.fates[contact] = after
-        if outcome in _WELL:
-            self._mend(contact, tags)
+        return after
 
     def record_failure(
         self,
@@ -102,10 +114,10 @@ class PairOutcomes:
         if awaited if awaited is not None else action is Action.ADD:
             self.failed[contact] = self.failed.get(contact, NONE) | tags
 
-    def worst_outcome(self, contact: ContactId, tags: TagSet) -> Outcome:
-        """The worst outcome of these tags on the contact."""
-        fates = {fate for tag, fate in self._of(contact) if tag in tags}
-        return next((each for each in _WORST_FIRST if each in fates), Outcome.NOT_SENT)
+    def count_worst(self, contacts: Iterable[ContactId], tags: TagSet) -> Counter[Outcome]:
+        """How many of the contacts have which worst outcome of these tags."""
+        worst = once_per_object(lambda fates: _worst_of(fates, tags))
+        return Counter(worst(self._of(contact)) for contact in contacts)
 
     def add_surprise(self, contact: ContactId, surprise: Surprise) -> None:
         self._surprises[surprise].append(contact)
@@ -113,9 +125,10 @@ class PairOutcomes:
     def tags_with(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
         return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
 
-    def is_unclear(self, contact: ContactId, tags: TagSet) -> bool:
-        """Whether it is unknown how one of these pairs ended."""
-        return any(fate in (Outcome.IN_DOUBT, Outcome.HELD) and tag in tags for tag, fate in self._of(contact))
+    def list_unclear(self, contacts: Iterable[ContactId], tags: TagSet) -> set[ContactId]:
+        """Those of the contacts of which it is unknown how one of these pairs ended."""
+        unclear = once_per_object(lambda fates: _is_unclear(fates, tags))
+        return {contact for contact in contacts if unclear(self._of(contact))}
 
     @property
     def spent(self) -> dict[ContactId, TagSet]:
@@ -193,8 +206,19 @@ class PairOutcomes:
             self.set_outcome(contact, tags - known if known else tags, outcome)
 
     def _mend(self, contact: ContactId, tags: TagSet) -> None:
+        if contact not in self.failed:
+            return
         if remaining := self.failed.pop(contact, NONE) - tags:
             self.failed[contact] = remaining
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)
+
+
+def _worst_of(fates: Fates, tags: TagSet) -> Outcome:
+    ended = {fate for tag, fate in fates if tag in tags}
+    return next((outcome for outcome in _WORST_FIRST if outcome in ended), Outcome.NOT_SENT)
+
+
+def _is_unclear(fates: Fates, tags: TagSet) -> bool:
+    return any(fate in (Outcome.IN_DOUBT, Outcome.HELD) and tag in tags for tag, fate in fates)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from reconciler.core.model.alike import group_alike
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
@@ -69,16 +70,17 @@ class Rates:
 
     def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """`known`: before the request."""
-        for contact, verdict in verdicts.items():
-            self.rows += 1
+        for state, verdict, contacts in group_alike(verdicts, known, verdicts):
+            number = len(contacts)
+            self.rows += number
             # held and in doubt count too: nothing tells that they ended well
-            self.errors += verdict.outcome not in _GOOD
+            self.errors += number * (verdict.outcome not in _GOOD)
             # contacts that were deleted in the CRM are everyday; invalid and foreign ids hint at a wrong location
-            self.misplaced += verdict.rejection not in (None, Rejection.DELETED)
+            self.misplaced += number * (verdict.rejection not in (None, Rejection.DELETED))
             # without an observation there is no share of surprises to count in
-            if verdict.old is not None and known[contact].observed is not None:
-                self.compared += 1
-                self.surprised += find_surprise(known[contact], verdict) is not None
+            if verdict.old is not None and state.observed is not None:
+                self.compared += number
+                self.surprised += number * (find_surprise(state, verdict) is not None)
 
     def count_readings(self, contacts: int, missed: int) -> None:
         """Counts contacts that were read, and those of them that are said not to be there."""
