@@ -116,7 +116,7 @@ def drift_command(
     foreign = DriftClass.FOREIGN in (*failing, *shown)
     result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)))
     notes = [*describe_leases(result.leases), *result.notes]
-    invocation.print_document(DriftDocument(result.reports, notes=notes))
+    invocation.print_document(DriftDocument(result.reports, notes=notes, now=session.now))
     unknown = print_errors(result.unknown, invocation.console)
     return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *unknown])
 

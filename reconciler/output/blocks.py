@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.model.names import ContactId, Instant, LocationId, Source, iso, name_locations
+from reconciler.core.model.names import (
+    ContactId,
+    Instant,
+    LocationId,
+    Source,
+    iso,
+    location_label,
+    name_locations,
+)
 from reconciler.core.model.safe_text import Provenance, contact_page
 
 SAMPLE = 3
@@ -30,12 +38,16 @@ class Style(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`contacts`: the ids that the text begins with, parted by a comma and a blank. `pages`: their links."""
+    """`contacts`: the ids that the text begins with, parted by a comma and a blank. `pages`: their links.
+
+    `locations`: the ids of locations that the text begins with, parted alike; people read their names.
+    """
 
     text: str
     style: Style = Style.PLAIN
     contacts: tuple[ContactId, ...] = ()
     pages: tuple[str, ...] = ()
+    locations: tuple[LocationId, ...] = ()
 
     @property
     def after_contacts(self) -> str:
@@ -46,6 +58,8 @@ class Cell:
 class Column:
     name: str
     right: bool = False
+    heat: bool = False
+    """Whether a page shades the numbers by their size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,21 @@ class Table:
     """The number of rows that were folded away."""
     key: bool = False
     """Whether a reader must see it: a format with a limit cuts all other blocks first."""
+    weights: tuple[int, ...] = ()
+    """How much each row matters: where rows are folded away, the heaviest stay; without weights the first."""
+
+    def shorten(self, most: int | None) -> Table:
+        """The table with `most` rows (None: all of them) in their order, and the number of those that are hidden."""
+        if most is None or len(self.rows) <= most:
+            return self
+        heaviest = sorted(range(len(self.rows)), key=lambda at: -self.weights[at] if self.weights else at)
+        kept = sorted(heaviest[:most])
+        return replace(
+            self,
+            rows=tuple(self.rows[at] for at in kept),
+            hidden=self.hidden + len(self.rows) - len(kept),
+            weights=tuple(self.weights[at] for at in kept) if self.weights else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +125,8 @@ class View:
     title: str
     sections: tuple[Section, ...]
     closing: tuple[Cell, ...] = ()
+    overview: Section | None = None
+    """What stands before the sections where there are many: `overview.py`."""
     made: Provenance | None = None
     """For formats that leave the terminal."""
     contact_url: str = ""
@@ -169,25 +200,39 @@ def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
     # most locations have no name: the view is not built a second time for them
     if not names:
         return view
-    sections = tuple(
-        replace(
-            section,
-            title=name_locations(section.title, names),
-            verdict=_named_cell(section.verdict, names),
-            blocks=tuple(_named_block(block, names) for block in section.blocks),
-        )
-        for section in view.sections
+    return replace(
+        view,
+        sections=tuple(_named_section(section, names) for section in view.sections),
+        closing=tuple(_named_cell(cell, names) for cell in view.closing),
+        overview=None if view.overview is None else _named_section(view.overview, names),
     )
-    return replace(view, sections=sections, closing=tuple(_named_cell(cell, names) for cell in view.closing))
+
+
+def _named_section(section: Section, names: Mapping[LocationId, str]) -> Section:
+    return replace(
+        section,
+        title=name_locations(section.title, names),
+        verdict=_named_cell(section.verdict, names),
+        blocks=tuple(_named_block(block, names) for block in section.blocks),
+    )
 
 
 def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
     if isinstance(block, Lines):
         return replace(block, items=tuple(_named_cell(cell, names) for cell in block.items))
-    return replace(block, rows=tuple(tuple(_named_cell(cell, names) for cell in row) for row in block.rows))
+    rows = tuple(tuple(_named_cell(cell, names) for cell in row) for row in block.rows)
+    if not all(row[0].locations for row in rows):
+        return replace(block, rows=rows)
+    # a table of locations is sorted as people read it
+    order = sorted(range(len(rows)), key=lambda at: rows[at][0].text.casefold())
+    weights = tuple(block.weights[at] for at in order) if block.weights else ()
+    return replace(block, rows=tuple(rows[at] for at in order), weights=weights)
 
 
 def _named_cell(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
+    if cell.locations:
+        labels = ", ".join(location_label(location, names.get(location, "")) for location in cell.locations)
+        return replace(cell, text=labels + cell.text[len(", ".join(cell.locations)) :])
     text = name_locations(cell.text, names)
     # most cells name no location: the same cell stands for them
     return cell if text is cell.text else replace(cell, text=text)
@@ -205,12 +250,12 @@ def table(
     *,
     most: int | None = ROWS,
     key: bool = False,
+    weights: Sequence[int] = (),
 ) -> Table:
     """A table folded to `most` rows (None: all of them). `columns`: as `read_columns` reads them."""
-    # the number of hidden rows stays: a folded table must not look like a whole one
-    shown = tuple(rows if most is None else rows[:most])
     named = read_columns(columns) if isinstance(columns, str) else tuple(columns)
-    return Table(title, named, shown, len(rows) - len(shown), key)
+    # the number of hidden rows stays: a folded table must not look like a whole one
+    return Table(title, named, tuple(rows), key=key, weights=tuple(weights)).shorten(most)
 
 
 def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bool = False) -> Lines:
@@ -265,6 +310,15 @@ def places(sources: Sequence[Source]) -> str:
 def moment(instant: Instant | None) -> str:
     """To the second: `2026-11-23 09:30:00Z`."""
     return "never" if instant is None else iso(instant)[:19].replace("T", " ") + "Z"
+
+
+def describe_age(seconds: float) -> str:
+    """In the unit that a reader compares by: `40 s`, `12 min`, `30 h`, `9 d`."""
+    for most, unit, size in ((60, "s", 1), (3_600, "min", 60), (48 * 3_600, "h", 3_600)):
+        if seconds < most:
+            # clocks of two machines differ: an observation may be of a moment to come
+            return f"{max(0, seconds) // size:,.0f} {unit}"
+    return f"{seconds // 86_400:,.0f} d"
 
 
 def duration(seconds: float) -> str:

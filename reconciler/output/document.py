@@ -177,7 +177,7 @@ class FailureDocument(Document):
             return View("Error", (self._error_section(),))
         # an apply that was stopped has sent requests: its answer stands before the error
         view = self.until_then.view(most)
-        return View(view.title, (*view.sections, self._error_section()), view.closing)
+        return replace(view, sections=(*view.sections, self._error_section()))
 
     def _error_section(self) -> Section:
         lines = (*(Cell(line, Style.BAD) for line in self.lines), *(Cell(f"hint: {hint}") for hint in self.hints))

@@ -19,6 +19,7 @@ from reconciler.output.blocks import (
     ROWS,
     Block,
     Cell,
+    Column,
     Lines,
     Records,
     Row,
@@ -33,9 +34,11 @@ from reconciler.output.blocks import (
     number,
     read_columns,
     table,
+    totals,
 )
 from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import DerivedDocument
+from reconciler.output.overview import LocationRow, age_cell, is_many, make_overview
 
 _STYLES = {
     DriftClass.MISSING: Style.REMOVE,
@@ -222,15 +225,18 @@ _FORMS = Forms(
 class DriftDocument(DerivedDocument):
     report: ClassVar = "drift"
     forms: ClassVar = _FORMS
-    only_in_views: ClassVar = frozenset({"notes"})
+    only_in_views: ClassVar = frozenset({"notes", "now"})
 
     locations: Sequence[DriftReport]
     notes: Sequence[str] = ()
     """Sentences below the sections."""
+    now: Instant | None = None
+    """The moment by which the ages of observations are told; without it they are not."""
 
     def view(self, most: int | None = ROWS) -> View:
         closing = tuple(Cell(note, Style.WARN) for note in self.notes)
-        return View("Drift", tuple(_report_section(report, most) for report in self.locations), closing)
+        sections = tuple(_report_section(report, most) for report in self._list_told())
+        return View("Drift", sections, closing, _make_overview(self.locations, self.now, most))
 
     def records(self) -> Records:
         columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
@@ -238,7 +244,55 @@ class DriftDocument(DerivedDocument):
         return make_records("Every contact and tag", columns, rows)
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return list(map(_drift_charts, self.locations))
+        return list(map(_drift_charts, self._list_told()))
+
+    def _list_told(self) -> list[DriftReport]:
+        """The locations with a section: of several, those of which more is to be told than that nothing drifted."""
+        alone = not is_many(report.location for report in self.locations)
+        return [report for report in self.locations if alone or not _is_quiet(report)]
+
+
+def _is_quiet(report: DriftReport) -> bool:
+    return _brief_verdict(report) == NO_DRIFT and not report.drifted and not _proof_cells(report)
+
+
+NO_DRIFT = Cell("no drift", Style.GOOD)
+
+
+def _brief_verdict(report: DriftReport) -> Cell:
+    """The verdict in a word or two; the same order as that of the sentence."""
+    if any(report.count(drift) for drift in _OURS):
+        return Cell("drift", Style.WARN)
+    if report.count(DriftClass.UNOBSERVED) and not report.observed:
+        return Cell("nothing known", Style.WARN)
+    if any(report.count(drift) for drift in _UNDONE):
+        return Cell("not as declared", Style.WARN)
+    if report.count(DriftClass.PENDING):
+        return Cell("pending", Style.STRONG) if report.applied else Cell("no statement", Style.WARN)
+    return NO_DRIFT if _report_verdict(report).style is Style.GOOD else Cell("no drift, in part", Style.STRONG)
+
+
+def _make_overview(reports: Sequence[DriftReport], now: Instant | None, most: int | None) -> Section | None:
+    """The locations and the classes of drift, of which each number is pairs, or contacts for whole contacts."""
+    numbers = {drift: sum(report.count(drift) for report in reports) for drift in DriftClass}
+    classes = [drift for drift in DriftClass if numbers[drift]]
+    shaded = (Column(drift, right=True, heat=True) for drift in classes)
+    columns = [*read_columns("#oldest"), *shaded, *read_columns("#expected")]
+    ordered = ((str(drift), numbers[drift], _STYLES.get(drift, Style.PLAIN)) for drift in classes)
+    every = ("locations", len(reports), Style.PLAIN)
+    rows = [_overview_row(report, classes, now) for report in reports]
+    return make_overview(rows, columns, most, totals=totals(every, *ordered))
+
+
+def _overview_row(report: DriftReport, classes: Sequence[DriftClass], now: Instant | None) -> LocationRow:
+    counts = [report.count(drift) for drift in classes]
+    expected = sum(len(drifted.contacts) for drifted in report.drifted if drifted.expected is not None)
+    cells = (
+        Cell("") if now is None else age_cell(report.oldest, now),
+        *(number(count, _STYLES.get(drift, Style.PLAIN)) for drift, count in zip(classes, counts, strict=True)),
+        Cell(f"{expected:,}" if expected else "", Style.FAINT),
+    )
+    return LocationRow(report.location, _brief_verdict(report), cells, sum(counts))
 
 
 def _drift_rows(report: DriftReport) -> Iterator[Row]:

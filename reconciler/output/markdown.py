@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from reconciler.core.model.safe_text import printable
 from reconciler.output.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
+from reconciler.output.overview import find_severity
 
 LIMIT = 60_000
 """Bytes. GitHub takes 65,536 characters in a comment."""
@@ -56,16 +57,23 @@ _CUTS = (
 
 def render_markdown(view: View, *, limit: int = LIMIT) -> str:
     """The view in at most `limit` bytes, ending with a new line."""
+    overview = [] if view.overview is None else [_fit_overview(view.overview, limit // 2)]
     # detail goes before substance: each cut shows less than the one before
     for cut in _CUTS:
-        text = _join_if_short(_make_parts(view, cut), limit)
+        text = _join_if_short(_make_parts(view, cut, [*_title_parts(view, cut), *overview]), limit)
         if text is not None:
             return text
-    return _sections_that_fit(view, _CUTS[-1], limit)
+    return _sections_that_fit(view, _CUTS[-1], limit, overview)
 
 
-def _make_parts(view: View, cut: _Cut) -> Iterator[str]:
-    yield from _title_parts(view, cut)
+def _fit_overview(overview: Section, limit: int) -> str:
+    """As much of the overview as is not longer than `limit`: it is cut for itself, whatever the sections are cut to."""
+    texts = (_section_text(overview, cut) for cut in _CUTS)
+    return next((text for text in texts if len(text.encode()) <= limit), _section_text(overview, _CUTS[-1]))
+
+
+def _make_parts(view: View, cut: _Cut, opening: Sequence[str]) -> Iterator[str]:
+    yield from opening
     yield from (_section_text(section, cut) for section in view.sections)
     yield from _closing_parts(view, cut)
 
@@ -82,20 +90,27 @@ def _join_if_short(parts: Iterable[str], limit: int) -> str | None:
     return _join_parts(made)
 
 
-def _sections_that_fit(view: View, cut: _Cut, limit: int) -> str:
-    opening, closing = _title_parts(view, cut), _closing_parts(view, cut)
+def _sections_that_fit(view: View, cut: _Cut, limit: int, overview: Sequence[str]) -> str:
+    opening, closing = [*_title_parts(view, cut), *overview], _closing_parts(view, cut)
     # room is kept for the longest form of the line that tells how many sections are shown
     longest = f"{len(view.sections):,} of {len(view.sections):,} sections shown"
     room = limit - len(_join_parts([*opening, longest, *closing]).encode())
-    shown: list[str] = []
-    for section in view.sections:
-        text = _section_text(section, cut)
+    shown: dict[int, str] = {}
+    for at in _order_by_severity(view):
+        text = _section_text(view.sections[at], cut)
         # bytes, which are never fewer than the characters that a forge counts
         room -= len(text.encode()) + 2
         if room < 0:
             break
-        shown.append(text)
-    return _join_parts([*opening, *shown, f"{len(shown):,} of {len(view.sections):,} sections shown", *closing])
+        shown[at] = text
+    texts = [shown[at] for at in sorted(shown)]
+    return _join_parts([*opening, *texts, f"{len(texts):,} of {len(view.sections):,} sections shown", *closing])
+
+
+def _order_by_severity(view: View) -> Sequence[int]:
+    """The sections by index; of many locations the worst first, so that a cut takes the others."""
+    order = range(len(view.sections))
+    return order if view.overview is None else sorted(order, key=lambda at: -find_severity(view.sections[at]))
 
 
 def _join_parts(parts: Sequence[str]) -> str:
@@ -217,7 +232,7 @@ def _block_parts(block: Block, cut: _Cut) -> list[str]:
         drawn = "\n".join(f"- {_sentence_text(cell, cut)}" for cell in items)
         remark = _count_shown(len(items), len(block.items) + block.hidden, "lines")
     else:
-        rows = block.rows[:most]
+        rows = block.shorten(most).rows
         drawn = _table_text(block, rows, cut) if rows else ""
         remark = _count_shown(len(rows), len(block.rows) + block.hidden, "rows")
     return [*title, *([drawn] if drawn else []), *remark]

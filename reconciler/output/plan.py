@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model import JsonObject
-from reconciler.core.model.names import LocationId, Tag
+from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, DeferralReason
 from reconciler.core.planning.plan import LocationPlan, Plan
@@ -26,15 +26,20 @@ from reconciler.output.blocks import (
     make_records,
     make_section,
     moment,
+    number,
     percent,
+    read_columns,
     totals,
 )
 from reconciler.output.charts import Chart, draw_bars
+from reconciler.output.overview import LocationRow, age_cell, is_many, make_overview
 from reconciler.output.plan_tables import (
+    SharedChange,
     aside_lines,
     certificate_table,
     deferral_lines,
     delta_table,
+    find_shared_changes,
     guard_lines,
     held_for,
     held_table,
@@ -42,6 +47,7 @@ from reconciler.output.plan_tables import (
     location_rows,
     removal_table,
     repeat_lines,
+    shared_table,
     still_refused,
     tag_table,
 )
@@ -56,11 +62,13 @@ class PlanDocument:
     """Whether to show why no plan needs fewer requests."""
 
     def view(self, most: int | None = ROWS) -> View:
+        shared = find_shared_changes(self.plan.locations)
         several = len(self.plan.locations) > 1
         sections = tuple(
-            _location_section(location, most, self.explain, several=several) for location in self.plan.locations
+            _location_section(plan, most, shared, self.explain, several=several) for plan in self._list_told()
         )
-        return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)))
+        overview = _make_overview(self.plan, shared, most)
+        return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)), overview)
 
     def records(self) -> Records:
         """A row for each pair that is sent, deferred, held, kept or recorded."""
@@ -72,7 +80,77 @@ class PlanDocument:
         return plan_document(self.plan)
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return list(map(_plan_charts, self.plan.locations))
+        return list(map(_plan_charts, self._list_told()))
+
+    def _list_told(self) -> list[LocationPlan]:
+        """The locations with a section: of several, those of which more is to be told than that nothing changes."""
+        locations = self.plan.locations
+        alone = not is_many(plan.location for plan in locations)
+        return [plan for plan in locations if alone or not _is_quiet(plan)]
+
+
+def _is_quiet(plan: LocationPlan) -> bool:
+    return (
+        _brief_verdict(plan) == NO_CHANGES and not _location_section(plan, None, {}, explain=False, several=True).blocks
+    )
+
+
+NO_CHANGES = Cell("no changes", Style.GOOD)
+
+
+def _brief_verdict(plan: LocationPlan) -> Cell:
+    """The headline in a word or two."""
+    if plan.refused:
+        return Cell("refused", Style.BAD)
+    if plan.batches:
+        return Cell("ready", Style.STRONG)
+    if not plan.is_empty:
+        return Cell("to record", Style.STRONG)
+    if left_out(plan):
+        return Cell("left out", Style.STRONG)
+    if plan.aside:
+        return Cell("not as declared", Style.WARN)
+    return Cell("not decided", Style.WARN) if plan.waiting else NO_CHANGES
+
+
+_OVERVIEW = read_columns("#adds #removes #requests #oldest guards")
+
+
+def _make_overview(plan: Plan, shared: Mapping[str, SharedChange], most: int | None) -> Section | None:
+    summaries = [location.summary for location in plan.locations]
+    return make_overview(
+        [_overview_row(location, plan.as_of) for location in plan.locations],
+        _OVERVIEW,
+        most,
+        shared_table(shared, most),
+        totals=totals(
+            ("locations", len(plan.locations), Style.PLAIN),
+            ("tags to add", sum(summary.adds for summary in summaries), Style.ADD),
+            ("tags to remove", sum(summary.removes for summary in summaries), Style.REMOVE),
+            ("contacts", sum(summary.contacts for summary in summaries), Style.PLAIN),
+            ("requests", sum(summary.requests for summary in summaries), Style.PLAIN),
+        ),
+    )
+
+
+def _overview_row(plan: LocationPlan, as_of: Instant) -> LocationRow:
+    summary = plan.summary
+    cells = (
+        number(summary.adds, Style.ADD),
+        number(summary.removes, Style.REMOVE),
+        number(summary.requests),
+        age_cell(plan.oldest, as_of),
+        _guard_cell(plan),
+    )
+    return LocationRow(plan.location, _brief_verdict(plan), cells, summary.adds + summary.removes)
+
+
+def _guard_cell(plan: LocationPlan) -> Cell:
+    """The guards that refuse, else those that were lifted."""
+    if plan.refused:
+        return Cell(", ".join(dict.fromkeys(guard.guard for guard in plan.refused)), Style.BAD)
+    lifted = ", ".join(dict.fromkeys(guard.guard for guard in plan.guards if guard.allowed))
+    return Cell(f"{lifted} lifted" if lifted else "", Style.WARN)
 
 
 def _closing_cells(plan: Plan, notes: Iterable[str]) -> Iterator[Cell]:
@@ -94,7 +172,9 @@ def _tell_refused(plan: Plan) -> str:
     )
 
 
-def _location_section(plan: LocationPlan, most: int | None, explain: bool, *, several: bool) -> Section:
+def _location_section(
+    plan: LocationPlan, most: int | None, shared: Mapping[str, SharedChange], explain: bool, *, several: bool
+) -> Section:
     # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     headline = plan_headline(plan, left_out=bool(left_out(plan)))
@@ -105,7 +185,7 @@ def _location_section(plan: LocationPlan, most: int | None, explain: bool, *, se
         guard_lines(plan, most),
         tag_table(plan, most),
         removal_table(plan, most),
-        delta_table(plan, most),
+        delta_table(plan, most, shared),
         repeat_lines(plan, most),
         *(certificate_table(proof, most) for proof in plan.proofs if explain),
         deferral_lines(plan, most),

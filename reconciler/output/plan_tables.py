@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.model.batch import Proof, Reason
@@ -37,6 +37,7 @@ from reconciler.output.blocks import (
     sample_cell,
     table,
 )
+from reconciler.output.overview import sample_locations
 
 
 def aside_lines(plan: LocationPlan) -> Block:
@@ -98,20 +99,62 @@ def removal_table(plan: LocationPlan, most: int | None) -> Block:
     return table("Removals", "#contacts tag why which", rows, most=most, key=True)
 
 
-def delta_table(plan: LocationPlan, most: int | None) -> Block:
+def delta_table(plan: LocationPlan, most: int | None, shared: Mapping[str, SharedChange]) -> Block:
+    """`shared`: the changes that other locations get too, by their text."""
     # removals stand apart above: here a reader checks that the groups are those that were meant
-    rows = [_delta_row(delta) for delta in plan.deltas]
+    rows = [_delta_row(delta, shared) for delta in plan.deltas]
     return table("Changes, by contacts that need the same", "#contacts change which", rows, most=most)
 
 
-def _delta_row(delta: Delta) -> tuple[Cell, ...]:
+def _delta_row(delta: Delta, shared: Mapping[str, SharedChange]) -> tuple[Cell, ...]:
+    change = _signed_tags(delta)
+    text = f"{change} (in {len(shared[change].locations):,} locations)" if change in shared else change
+    return number(len(delta.contacts)), Cell(text, _delta_style(delta)), sample_cell(delta.contacts)
+
+
+def _delta_style(delta: Delta) -> Style:
     # one removal makes the group red: the worst of its changes decides
     removing = any(change.action is Action.REMOVE for change in delta.changes)
-    return (
-        number(len(delta.contacts)),
-        Cell(" ".join(_signed_tag(change) for change in delta.changes), Style.REMOVE if removing else Style.ADD),
-        sample_cell(delta.contacts),
-    )
+    return Style.REMOVE if removing else Style.ADD
+
+
+@dataclass(slots=True)
+class SharedChange:
+    """The same tags to add and to remove, in several locations."""
+
+    style: Style
+    contacts: int = 0
+    locations: dict[LocationId, None] = field(default_factory=dict)
+
+
+def find_shared_changes(plans: Sequence[LocationPlan]) -> dict[str, SharedChange]:
+    """The changes of two locations at least, by their text; those of most locations first."""
+    changes: dict[str, SharedChange] = {}
+    # of one location there is nothing to compare
+    for plan in plans if len(plans) > 1 else ():
+        for delta in plan.deltas:
+            shared = changes.setdefault(_signed_tags(delta), SharedChange(_delta_style(delta)))
+            shared.contacts += len(delta.contacts)
+            shared.locations[plan.location] = None
+    ordered = sorted(changes.items(), key=lambda item: (-len(item[1].locations), -item[1].contacts, item[0]))
+    return {change: shared for change, shared in ordered if len(shared.locations) > 1}
+
+
+def shared_table(shared: Mapping[str, SharedChange], most: int | None) -> Block:
+    rows = [
+        (
+            Cell(change, entry.style),
+            number(len(entry.locations)),
+            number(entry.contacts),
+            sample_locations(tuple(entry.locations)),
+        )
+        for change, entry in shared.items()
+    ]
+    return table("The same change in several locations", "change #locations #contacts which", rows, most=most)
+
+
+def _signed_tags(delta: Delta) -> str:
+    return " ".join(map(_signed_tag, delta.changes))
 
 
 def _signed_tag(change: Change) -> str:

@@ -27,11 +27,13 @@ from reconciler.output.blocks import (
     make_records,
     moment,
     number,
+    read_columns,
     sample_cell,
     table,
     totals,
 )
 from reconciler.output.document import DerivedDocument, Document
+from reconciler.output.overview import LocationRow, is_many, make_overview
 
 _CLASSES = {
     RowClass.NOT_FOUND: ("not found", "no contact has its values"),
@@ -46,7 +48,51 @@ _PLACES = 5
 
 
 def pull_view(locations: Sequence[PulledLocation], *, most: int | None = ROWS) -> View:
-    return View("Pull", tuple(_location_section(pulled, most) for pulled in locations))
+    alone = not is_many(pulled.location for pulled in locations)
+    sections = tuple(_location_section(pulled, most) for pulled in locations if alone or not _is_quiet(pulled))
+    return View("Pull", sections, overview=_make_overview(locations, most))
+
+
+def _is_quiet(pulled: PulledLocation) -> bool:
+    """Whether its row of the overview tells all of it."""
+    lifted = any(guard.allowed for entry in pulled.sets for guard in entry.guards)
+    return _brief_verdict(pulled) == UNCHANGED and not (pulled.remarks or lifted or any(_detail_blocks(pulled, None)))
+
+
+UNCHANGED = Cell("unchanged", Style.GOOD)
+
+
+def _brief_verdict(pulled: PulledLocation) -> Cell:
+    """The verdict in a word or two."""
+    if any(guard.refused for entry in pulled.sets for guard in entry.guards):
+        return Cell("refused", Style.BAD)
+    if not all(entry.is_new for entry in pulled.sets):
+        return Cell("failed", Style.BAD)
+    if all(entry.is_unchanged for entry in pulled.sets):
+        return UNCHANGED
+    return Cell("pulled" if pulled.is_kept else "would change", Style.STRONG)
+
+
+def _make_overview(locations: Sequence[PulledLocation], most: int | None) -> Section | None:
+    numbers = totals(
+        ("locations", len(locations), Style.PLAIN),
+        ("joined", sum(_count(pulled, "joined") for pulled in locations), Style.ADD),
+        ("left", sum(_count(pulled, "left") for pulled in locations), Style.REMOVE),
+        ("requests", sum(pulled.requests for pulled in locations), Style.PLAIN),
+    )
+    columns = read_columns("#sets #joined #left #requests")
+    return make_overview([_overview_row(pulled) for pulled in locations], columns, most, totals=numbers)
+
+
+def _overview_row(pulled: PulledLocation) -> LocationRow:
+    joined, left = _count(pulled, "joined"), _count(pulled, "left")
+    cells = (
+        number(len(pulled.sets)),
+        number(joined, Style.ADD),
+        number(left, Style.REMOVE),
+        number(pulled.requests),
+    )
+    return LocationRow(pulled.location, _brief_verdict(pulled), cells, joined + left)
 
 
 def _location_section(pulled: PulledLocation, most: int | None) -> Section:

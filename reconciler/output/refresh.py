@@ -27,10 +27,13 @@ from reconciler.output.blocks import (
     make_section,
     moment,
     number,
+    read_columns,
     sample_cell,
     table,
+    totals,
 )
 from reconciler.output.document import DerivedDocument, Document
+from reconciler.output.overview import LocationRow, is_many, make_overview
 
 
 def _report_section(report: Refreshed, most: int | None) -> Section:
@@ -71,6 +74,36 @@ def _contact_table(title: str, reasons: Mapping[ContactId, str], most: int | Non
     return table(title, "#contacts why which", rows, most=most)
 
 
+NOTHING_TO_READ = Cell("nothing to read", Style.GOOD)
+
+
+def _brief_verdict(report: Refreshed) -> Cell:
+    """The verdict in a word or two."""
+    if not report.run:
+        return NOTHING_TO_READ
+    return Cell("read in part", Style.WARN) if report.incomplete or report.unread else Cell("read", Style.STRONG)
+
+
+def _make_overview(reports: Sequence[Refreshed], most: int | None) -> Section | None:
+    numbers = totals(
+        ("locations", len(reports), Style.PLAIN),
+        ("contacts read", sum(report.read for report in reports), Style.PLAIN),
+        ("news", sum(report.changed for report in reports), Style.PLAIN),
+    )
+    columns = read_columns("#read #news #not_there #not_read")
+    return make_overview([_overview_row(report) for report in reports], columns, most, totals=numbers)
+
+
+def _overview_row(report: Refreshed) -> LocationRow:
+    cells = (
+        number(report.read),
+        number(report.changed),
+        number(len(report.gone), Style.WARN),
+        number(len(report.unread), Style.WARN),
+    )
+    return LocationRow(report.location, _brief_verdict(report), cells, report.changed)
+
+
 _FORMS = Forms(
     {
         Refreshed: JsonSpelling(
@@ -89,7 +122,10 @@ class RefreshDocument(DerivedDocument, Document):
     locations: Sequence[Refreshed]
 
     def view(self, most: int | None) -> View:
-        return View("Refresh", tuple(_report_section(report, most) for report in self.locations))
+        alone = not is_many(report.location for report in self.locations)
+        told = (report for report in self.locations if alone or _brief_verdict(report) != NOTHING_TO_READ)
+        sections = tuple(_report_section(report, most) for report in told)
+        return View("Refresh", sections, overview=_make_overview(self.locations, most))
 
     def records(self) -> Records:
         """The contacts that are not there, or were not read."""

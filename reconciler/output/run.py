@@ -12,6 +12,7 @@ from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
@@ -39,6 +40,7 @@ from reconciler.output.blocks import (
 )
 from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import DerivedDocument, Document
+from reconciler.output.overview import LocationRow, is_many, make_overview
 
 
 def _report_section(report: LocationReport, most: int | None) -> Section:
@@ -203,7 +205,8 @@ class RunDocument(DerivedDocument, Document):
     locations: Sequence[LocationReport]
 
     def view(self, most: int | None = ROWS) -> View:
-        return View("Run", tuple(_report_section(report, most) for report in self.locations))
+        sections = tuple(_report_section(report, most) for report in self._list_told())
+        return View("Run", sections, overview=_make_overview(self.locations, most))
 
     def records(self) -> Records:
         """First the error and the number of pairs by outcome, then each contact that did not end well."""
@@ -213,7 +216,61 @@ class RunDocument(DerivedDocument, Document):
         )
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return [outcome_charts(report.pairs.items()) for report in self.locations]
+        return [outcome_charts(report.pairs.items()) for report in self._list_told()]
+
+    def _list_told(self) -> list[LocationReport]:
+        """The locations with a section: of several, those in which a run was, or of which there is more to tell."""
+        alone = not is_many(report.location for report in self.locations)
+        return [report for report in self.locations if alone or _brief_verdict(report) != NOTHING_TO_DO]
+
+
+NOTHING_TO_DO = Cell("nothing to do", Style.GOOD)
+_REFUSALS: Mapping[int, str] = {
+    ExitCode.AUTH: "no token",
+    ExitCode.LOCKED: "locked",
+    ExitCode.QUOTA: "over quota",
+    ExitCode.GUARD: "refused",
+    ExitCode.STALE: "stale",
+}
+"""Of a location to which nothing was sent, by the code of its error."""
+
+
+def _brief_verdict(report: LocationReport) -> Cell:
+    """The verdict in a word or two."""
+    if report.error:
+        return Cell("stopped" if report.run else _REFUSALS.get(report.error_code, "failed"), Style.BAD)
+    if not report.run:
+        return Cell("nothing sent", Style.WARN) if report.notes else NOTHING_TO_DO
+    if not report.exit_code:
+        return Cell("done", Style.GOOD)
+    doubts = report.pairs.get(Outcome.IN_DOUBT, 0) + report.pairs.get(Outcome.HELD, 0)
+    return Cell("in doubt" if doubts else "done in part", Style.WARN)
+
+
+_OVERVIEW = read_columns("#ended_as_asked #left_open #rejected #requests")
+
+
+def _make_overview(reports: Sequence[LocationReport], most: int | None) -> Section | None:
+    rows = [_overview_row(report) for report in reports]
+    ended: Counter[Outcome] = Counter()
+    for report in reports:
+        ended.update(report.pairs)
+    pairs = [(words(outcome), count, STYLES.get(outcome, Style.WARN)) for outcome, count in ended.items()]
+    requests = ("requests", sum(report.requests for report in reports), Style.PLAIN)
+    numbers = totals(("locations", len(reports), Style.PLAIN), requests, *pairs)
+    return make_overview(rows, _OVERVIEW, most, totals=numbers)
+
+
+def _overview_row(report: LocationReport) -> LocationRow:
+    parts = [_count_ended(outcome, pairs) for outcome, pairs in report.pairs.items()]
+    done, left_open, rejected = (sum(part[at] for part in parts) for at in range(3))
+    cells = (
+        number(done, Style.GOOD),
+        number(left_open, Style.WARN),
+        number(rejected, Style.WARN),
+        number(report.requests),
+    )
+    return LocationRow(report.location, _brief_verdict(report), cells, left_open + rejected)
 
 
 def _report_rows(report: LocationReport) -> Iterator[Row]:

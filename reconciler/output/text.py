@@ -69,7 +69,7 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    for section in view.sections:
+    for section in (*([view.overview] if view.overview else ()), *view.sections):
         _print_section(console, section)
     for cell in view.closing:
         _print_sentence(console, _cell_text(cell))

@@ -206,7 +206,8 @@ def test_a_reader_by_ear_finds_tables_rows_and_cells(browser: Page, tmp_path: Pa
     tables = browser.run("document.querySelectorAll('table').length")
     assert found.count("table") == found.count("caption") == tables > 1
     assert found.count("cell") == browser.run("document.querySelectorAll('td').length")
-    assert found.count("columnheader") == browser.run("document.querySelectorAll('th').length")
+    assert found.count("columnheader") == browser.run("document.querySelectorAll('thead th').length")
+    assert found.count("rowheader") == browser.run("document.querySelectorAll('tbody th').length") > 1
 
 
 def test_print_leaves_the_long_table_out_and_says_so(browser: Page, tmp_path: Path) -> None:
@@ -225,10 +226,47 @@ def test_print_leaves_the_long_table_out_and_says_so(browser: Page, tmp_path: Pa
 
 
 def test_the_tab_names_the_location(browser: Page, tmp_path: Path) -> None:
-    show(browser, ANSWERS["plan"](), tmp_path / "report.html")
-    assert browser.run("document.title") == (
-        "Plan: Location Acme Outdoor (asdrwHvLUxlfw5SqKVCN), state serial 41 and 1 more – reconciler"
-    )
+    show(browser, ANSWERS["contact"](), tmp_path / "report.html")
+    first = browser.run("document.querySelector('h2').textContent")
+    assert browser.run("document.title") == f"Contact: {first} and 1 more – reconciler"
+
+
+def test_the_tab_of_many_locations_counts_them(browser: Page, tmp_path: Path) -> None:
+    show(browser, ANSWERS["drift-many"](), tmp_path / "report.html")
+    assert browser.run("document.title") == "Drift: 5 locations – reconciler"
+
+
+def test_each_location_with_a_section_leads_to_it(browser: Page, tmp_path: Path) -> None:
+    show(browser, ANSWERS["plan-many"](), tmp_path / "report.html")
+    links = "[...document.querySelectorAll('.overview th a')]"
+    led = browser.run(f"{links}.map(a => document.querySelector(a.hash).querySelector('h2').textContent)")
+    named = browser.run(f"{links}.map(a => a.textContent)")
+    assert len(named) == 4
+    assert [name in title for name, title in zip(named, led, strict=True)] == [True] * 4
+    assert "no changes" in browser.run("document.querySelector('.overview tbody').textContent")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_heat_is_read_by_its_numbers_too(browser: Page, tmp_path: Path, scheme: str, width: int) -> None:
+    """On a phone no column is left out: the table is moved sideways, and its first column stays."""
+    browser.colours(scheme)
+    browser.size(width, 844)
+    try:
+        show(browser, ANSWERS["drift-many"](), tmp_path / "report.html")
+        cells = "[...document.querySelectorAll('.overview td[class^=heat]')]"
+        numbers = browser.run(f"{cells}.map(cell => cell.textContent)")
+        grounds = browser.run(f"{cells}.map(cell => getComputedStyle(cell).backgroundColor)")
+        seen = browser.run(f"{cells}.every(cell => cell.getClientRects().length > 0)")
+        sticks = browser.run("getComputedStyle(document.querySelector('.overview tbody th')).position")
+    finally:
+        browser.size(1280, 900)
+        browser.colours("light")
+    digits = {
+        ground: {len(number) for number, at in zip(numbers, grounds, strict=True) if at == ground} for ground in grounds
+    }
+    assert ("1,234" in numbers, seen, sticks) == (True, True, "sticky")
+    assert sorted(map(sorted, digits.values())) == [[1], [2], [5]], "a ground an order of magnitude"
 
 
 BROKEN_WORDS = """[...document.querySelectorAll('td, th, li, p, dd, dt, h1, h2, h3')].flatMap(element => {

@@ -62,10 +62,34 @@ def test_a_plan_on_a_pull_request(
     assert HOSTILE not in page
     (comment,) = fake.comments[NUMBER]
     first, _, rest = comment["body"].partition("\n")
-    assert first == marker("plan", LOCATION)
+    assert first == marker("plan")
     assert "<!--" not in rest + one.summary
     assert "```" not in rest
     assert "customer" in one.summary
+
+
+def test_all_locations_are_in_one_comment(
+    step: Make, manifest: Write, project: Path, github: tuple[FakeGitHub, dict[str, str]]
+) -> None:
+    fake, variables = github
+    manifest(customers=(range(3), ["customer"], []))
+    text = (project / "manifests" / "acme.yaml").read_text()
+    for number in range(3):
+        (project / "manifests" / f"more{number}.yaml").write_text(text.replace(LOCATION, f"more{number:016}"))
+    names = "locations: {more0000000000000001: {name: '@everyone'}}\n"
+    (project / "manifests" / "reconciler.yaml").write_text(names)
+    code, _ = _plan(step, variables=variables)
+    assert code == 0
+    (comment,) = fake.comments[NUMBER]
+    assert "### 4 locations" in comment["body"]
+    assert "| 4 | 12 |" in comment["body"].split("#### Locations")[0]
+    assert "@everyone" not in comment["body"]
+    # a job of a matrix has a comment of its own, which the others leave alone
+    _plan(step, variables=variables, location="more0000000000000001")
+    assert [each["body"].partition("\n")[0] for each in fake.comments[NUMBER]] == [
+        marker("plan"),
+        marker("plan", "more0000000000000001"),
+    ]
 
 
 def test_a_second_push_changes_the_comment_and_no_changes_make_none(

@@ -1,4 +1,4 @@
-"""One comment a location, one issue about drift: found by marker and author, and nobody else's ever touched."""
+"""One comment, one issue about drift: found by marker and author, and nobody else's ever touched."""
 
 from __future__ import annotations
 

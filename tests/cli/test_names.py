@@ -214,7 +214,7 @@ def test_a_saved_plan_is_shown_by_the_ids_alone_where_there_are_no_names(
         (two / "manifests").rename(two / "elsewhere")
     ended = reconciler("show", "plan.json")
     assert (ended.code, ended.err) == (0, "")
-    assert f"Location {LOCATION}, " in ended.out
+    assert f"\n{LOCATION} " in ended.out
 
 
 def test_a_note_for_machines_keeps_the_id(reconciler: Command, two: Path) -> None:

@@ -21,14 +21,18 @@ from reconciler.core.model.journal import (
     RunStatus,
     Shortfall,
 )
-from reconciler.core.model.names import ContactId, Instant, LocationId, Source, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.model.people import MatchCounts
 from reconciler.core.model.safe_text import Provenance, command_line
-from reconciler.core.model.settings import DriftClass, GuardLimits
+from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
 from reconciler.core.observing.attribution import Trend, compute_trend
 from reconciler.core.observing.drift import Drifted, DriftReport, Setter, find_drift
+from reconciler.core.observing.pull_report import PulledLocation, PulledSet
 from reconciler.core.observing.refresh_rules import Refreshed, UnreachableReason
-from reconciler.core.planning.plan import LocationState, combine_plans
+from reconciler.core.planning.guards import Measured
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, Plan, combine_plans
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.shortfalls import NEXT_PLAN, STOPPED
 from reconciler.output.contact import ContactDocument, ContactStory
@@ -38,10 +42,11 @@ from reconciler.output.drift import DriftDocument
 from reconciler.output.history import HistoryDocument
 from reconciler.output.log import LogDocument
 from reconciler.output.plan import PlanDocument
+from reconciler.output.pull import PullDocument
 from reconciler.output.refresh import RefreshDocument
 from reconciler.output.run import RunDocument
 from reconciler.output.state import FactsDocument, StateDocument
-from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, state, tags, unseen
+from tests.build import DAY, HERE, NOW, a_rule, a_set, carries, declare, ids, many, plan_options, state, tags, unseen
 from tests.core.scenes import ELSEWHERE, a_busy_plan
 
 REFUSING = GuardLimits(max_adds=1, max_removes_pct=1.0)
@@ -246,6 +251,74 @@ def _trends(logs: list[RunLog]) -> dict[LocationId, Trend]:
     return {HERE: compute_trend(logs), ELSEWHERE: compute_trend([])}
 
 
+ACME, BETA, GAMMA, DELTA, ZETA = (LocationId(f"{letter}oc{'0' * 17}") for letter in "lmnop")
+FLEET = {BETA: "Beta Bikes", GAMMA: "acme Outdoor", ZETA: "Übersee *Reisen*"}
+"""Names of some of five locations, by which their rows are sorted."""
+
+
+def a_fleet_plan() -> Plan:
+    """Ready, refused, without changes, without any observation, and one in which a reading is needed."""
+    vip, observed = a_set("vip", "anna bert", "vip"), state(anna=carries("vip", ledger="vip"), bert=carries(""))
+    settled = state(anna=carries("vip", ledger="vip"), bert=carries("vip", ledger="vip"))
+    waiting = a_set("churned", "emil", absent="vip")
+    scenes = (
+        (ACME, declare(vip), observed, GuardLimits()),
+        (BETA, declare(vip, a_set("all", "anna bert cara", "newsletter")), observed, REFUSING),
+        (GAMMA, declare(vip), settled, GuardLimits()),
+        (DELTA, declare(vip, waiting), state(), GuardLimits()),
+        (ZETA, declare(waiting), state(emil=unseen(ledger="vip", doubt="vip")), GuardLimits()),
+    )
+    plans = [
+        plan_location(
+            replace(desired, location=location), LocationState(location, "l", 7, known), plan_options(limits=limits)
+        )
+        for location, desired, known, limits in scenes
+    ]
+    return combine_plans(plans, as_of=NOW, manifests="manifests")
+
+
+def a_fleet_of_runs() -> tuple[LocationReport, ...]:
+    done, stopped, idle = some_runs()
+    well = replace(done, findings=(), unsent=(), outside=0, pairs={Outcome.APPLIED: 40, Outcome.NOOP: 2}, requests=1)
+    return (
+        replace(done, location=ACME),
+        replace(stopped, location=BETA),
+        replace(idle, location=GAMMA),
+        LocationReport(DELTA, "", RunStatus.STOPPED, error="no token for location " + DELTA, error_code=7),
+        replace(well, location=ZETA),
+    )
+
+
+def a_fleet_of_drift() -> list[DriftReport]:
+    every, nothing = a_drift_of_all_classes(), some_drift()[1]
+    missing = Drifted(DriftClass.MISSING, Tag("vip"), "restored", ids(many(1_234)), oldest=NOW, newest=NOW)
+    unobserved = Drifted(DriftClass.UNOBSERVED, Tag(""), "", ids(many(30)))
+    return [
+        replace(every, location=ACME),
+        replace(nothing, location=BETA),
+        replace(nothing, location=GAMMA, drifted=(missing,), oldest=Instant(NOW - 40 * DAY)),
+        DriftReport(DELTA, 0, (unobserved,), 0, None, None, refreshed=False),
+        replace(nothing, location=ZETA),
+    ]
+
+
+def a_fleet_of_refreshes() -> list[Refreshed]:
+    read, incomplete, idle = some_refreshes()
+    return [replace(read, location=ACME), replace(incomplete, location=BETA), replace(idle, location=GAMMA)]
+
+
+def a_fleet_of_pulls() -> list[PulledLocation]:
+    """One in which contacts joined, one that a guard refuses, one that fails, one without news."""
+    before = Instant(NOW - DAY)
+    kept = PulledSet(SetName("buyers"), "buyers.csv", 2, 2, before, MatchCounts(2, 2))
+    joined = replace(kept, size=3, counts=MatchCounts(3, 3), joined=ids("cara"))
+    guard = Measured(Guard.SHRINK_PCT, "buyers", 50, 100, refused=True, numerator=2, denominator=2)
+    refused = replace(kept, counts=MatchCounts(0, 0), left=ids("anna bert"), guards=(guard,))
+    failed = replace(kept, failure=("buyers.csv: no such file",))
+    sets = {ACME: joined, BETA: refused, GAMMA: failed, DELTA: kept}
+    return [PulledLocation(location, NOW, "5f0c1a2b3c4d", (entry,), 4) for location, entry in sets.items()]
+
+
 def made(answer: CommandOutput) -> CommandOutput:
     """The document as a command makes it that hid a password of its own, and knows where the CRM shows contacts."""
     line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
@@ -271,4 +344,9 @@ ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "diff": lambda: made(a_comparison()),
     "state": lambda: made(CommandOutput(StateDocument([a_state()]))),
     "contact": lambda: CommandOutput(ContactDocument(some_stories())),
+    "plan-many": lambda: made(CommandOutput(PlanDocument(a_fleet_plan()), FLEET)),
+    "run-many": lambda: made(CommandOutput(RunDocument(a_fleet_of_runs()), FLEET)),
+    "drift-many": lambda: made(CommandOutput(DriftDocument(a_fleet_of_drift(), now=NOW), FLEET)),
+    "refresh-many": lambda: CommandOutput(RefreshDocument(a_fleet_of_refreshes()), FLEET),
+    "pull-many": lambda: CommandOutput(PullDocument(a_fleet_of_pulls()), FLEET),
 }

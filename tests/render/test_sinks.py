@@ -21,7 +21,7 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import FailedChange, LocationReport, RunStatus
-from reconciler.core.model.manifest import ListedContacts
+from reconciler.core.model.manifest import ListedContacts, TagUse
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.safe_text import Provenance, command_line, json_line, printable
@@ -75,6 +75,20 @@ def some_drift(text: str) -> CommandOutput:
     return CommandOutput(DriftDocument([DriftReport(LocationId(text), 1, found, 1, NOW, NOW, refreshed=True)]))
 
 
+def many_locations(text: str) -> CommandOutput:
+    """The text as id and name of locations, and as a tag that changes in both."""
+    desired = declare(replace(a_manifest(a_set("s", "anna", "x")).sets[0], tags=(a_use(text),)))
+    plans = [
+        plan_location(replace(desired, location=location), LocationState(location), plan_options())
+        for location in map(LocationId, (text, f"{text}2"))
+    ]
+    return CommandOutput(PlanDocument(combine_plans(plans, as_of=NOW, manifests="m")), {LocationId(text): text})
+
+
+def a_use(text: str) -> TagUse:
+    return TagUse(Tag(text), text, Source("acme.yaml", 1, 1))
+
+
 def known(text: str) -> ContactState:
     return carries(ledger="x", doubt="x") if not text else changed_state(carries(), observed=frozenset({Tag(text)}))
 
@@ -103,6 +117,7 @@ DOCUMENTS: dict[str, Callable[[str], CommandOutput]] = {
     "drift": some_drift,
     "state": a_state,
     "contact": a_contact,
+    "many locations": many_locations,
     "plan of a command": of_a_command(a_plan),
     "run of a command": of_a_command(a_run),
     "drift of a command": of_a_command(some_drift),

@@ -24,7 +24,7 @@ from markupsafe import Markup, escape
 
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.safe_text import contact_page, printable
-from reconciler.output.blocks import Column, Records, Row, View, made_in_words
+from reconciler.output.blocks import Block, Cell, Column, Records, Row, Table, View, made_in_words
 from reconciler.output.charts import Chart, place_chart
 
 PART = 100
@@ -35,6 +35,8 @@ SAMPLE = 200
 WIDEST = 50
 LONGEST, SENTENCE, PAD = 30, 20, 5
 """Of a column, in characters: the longest word that is not broken, the room of a sentence, and the padding."""
+HEATS = 4
+"""Shades of a number's ground; the style sheet has them."""
 _BREAKS = re.compile(r"[\s-]")
 
 
@@ -54,6 +56,10 @@ def render_html(
         title=_page_title(view),
         made=made_in_words(view.made) if view.made else "",
         sections=list(zip(view.sections, drawn, strict=True)),
+        anchors=[_name_anchor(index) for index in range(len(view.sections))],
+        anchor=_find_anchors(view),
+        heat=_heat_class,
+        shaded=view.overview is not None and any(map(_is_shaded, view.overview.blocks)),
         records=records,
         right=[Markup(' class="right"') if column.right else "" for column in records.columns],
         heads=[Markup(_column_class(column)) for column in records.columns],  # noqa: S704  our own words
@@ -70,9 +76,32 @@ def render_html(
 
 def _page_title(view: View) -> str:
     """The title of the browser's tab: the document, and its first location."""
+    if view.overview is not None:
+        return f"{view.title}: {view.overview.title} – reconciler"
     names = [section.title for section in view.sections]
     more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"{view.title}: {names[0]}{more} – reconciler" if names else f"{view.title} – reconciler"
+
+
+def _name_anchor(index: int) -> str:
+    # of our own making: an id from outside could hold any mark
+    return f"location-{index + 1}"
+
+
+def _find_anchors(view: View) -> Callable[[Cell], str]:
+    """The anchor of the section of the one location that a cell names; empty where it has none."""
+    anchors = {section.location: _name_anchor(index) for index, section in enumerate(view.sections)}
+    return lambda cell: anchors.get(cell.locations[0], "") if len(cell.locations) == 1 else ""
+
+
+def _is_shaded(block: Block) -> bool:
+    return isinstance(block, Table) and any(column.heat for column in block.columns)
+
+
+def _heat_class(number: str) -> str:
+    """The class of a number's ground, by its order of magnitude."""
+    digits = number.replace(",", "")
+    return f"heat{min(HEATS, len(digits))}" if digits.strip("0") else "faint"
 
 
 def _column_class(column: Column) -> str:

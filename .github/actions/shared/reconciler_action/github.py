@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 def marker(kind: str, name: str = "") -> str:
-    """The first line of what is ours: `kind`, such as plan, and the location it is about."""
+    """The first line of what is ours: `kind`, such as plan, and the locations that a job was told to plan."""
     return f"<!-- reconciler:{kind}:{quote(name, safe='').replace('-', '%2D').replace('.', '%2E')} -->"
 
 

@@ -1,20 +1,16 @@
-"""The plan action: validate, plan, and tell the pull request, location by location."""
+"""The plan action: validate, plan, and tell the pull request in one comment."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-from reconciler.core.model.names import LocationId
 from reconciler.core.planning.plan import LocationPlan, Plan
-from reconciler.output.blocks import View, name_in_view
-from reconciler.output.markdown import render_markdown
-from reconciler.output.plan import PlanDocument
 from reconciler.planfile import load_plan
 from reconciler_action.github import GitHub, Refused, marker
 from reconciler_action.runner import Runner
-from reconciler_action.settings import called, common, mask_tokens
+from reconciler_action.settings import common, mask_tokens
 
 PLANNED = (0, 2, 5)
 """The exit codes with which there is a plan."""
@@ -33,10 +29,10 @@ def main(runner: Runner) -> int:
     file, report = runner.scratch / "plan.json", runner.scratch / "plan.md"
     written = ("--out", file, "--report", report)
     done = runner.run("plan", manifests, *written, "--detailed-exitcode", *_narrowed(runner), *common(runner))
-    runner.summarise(report)
+    markdown = runner.summarise(report)
     if done.code not in PLANNED:
         return _without_plan(runner, done.code)
-    _tell(runner, load_plan(file), file, done.code)
+    _tell(runner, load_plan(file), file, done.code, markdown)
     return 0 if done.code == 2 else done.code
 
 
@@ -51,7 +47,7 @@ def _narrowed(runner: Runner) -> list[str]:
     return [*(["--refresh", refresh] if refresh else []), *chosen]
 
 
-def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
+def _tell(runner: Runner, plan: Plan, file: Path, code: int, markdown: str) -> None:
     runner.output(
         exit_code=code,
         changes=changes(plan.locations),
@@ -63,7 +59,7 @@ def _tell(runner: Runner, plan: Plan, file: Path, code: int) -> None:
     )
     number = (runner.event.get("pull_request") or {}).get("number")
     if number and runner.wants("comment"):
-        comment(runner, int(number), plan)
+        comment(runner, int(number), plan, markdown)
 
 
 def digest_of(plan: Plan) -> str:
@@ -93,19 +89,13 @@ def changes(plans: Iterable[LocationPlan]) -> int:
     return sum(each.adds + each.removes + each.adopted + each.released for each in found)
 
 
-def comment(runner: Runner, number: int, plan: Plan) -> None:
-    """One comment a location. Where it cannot be made, the summary still has it: a warning, no failure."""
+def comment(runner: Runner, number: int, plan: Plan, markdown: str) -> None:
+    """One comment on all locations. Where it cannot be made, the summary still has it: a warning, no failure."""
+    # jobs of a matrix plan locations of their own: each has its comment
+    mark = marker("plan", ",".join(sorted(runner.words("location"))))
     try:
         github = GitHub.of(runner.environment, runner.given("comment-author"))
-        for location, markdown, changed in _parts(plan, called(runner, plan)):
-            github.comment(number, marker("plan", location), markdown, create=changed)
+        # a plan without changes corrects the comment of an earlier one, and makes none
+        github.comment(number, mark, markdown, create=not plan.is_empty or bool(plan.refused))
     except Refused as refused:
         runner.command("warning", f"no comment on the pull request ({refused}): the plan is in the summary of this run")
-
-
-def _parts(plan: Plan, names: Mapping[LocationId, str]) -> Iterator[tuple[LocationId, str, bool]]:
-    """For each location its part of the preview, and whether there is anything to say."""
-    view = name_in_view(PlanDocument(plan).view(), names)
-    for each, section in zip(plan.locations, view.sections, strict=True):
-        markdown = render_markdown(View(view.title, (section,), view.closing))
-        yield each.location, markdown, not each.is_empty or bool(each.refused)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.plan import Plan
 from reconciler.loading import load_settings
 from reconciler_action.runner import Runner
 
@@ -21,12 +20,6 @@ def mask_tokens(runner: Runner) -> None:
         return
     names = {settings.location(each).token_env for each in (*settings.locations, ANY)}
     runner.mask(runner.environment.get(name, "") for name in sorted(names))
-
-
-def called(runner: Runner, plan: Plan) -> dict[LocationId, str]:
-    """What people call the locations of a plan."""
-    settings = load_settings(Path(runner.given("manifests")), environment=runner.environment, flags={})
-    return {each.location: settings.location(each.location).name for each in plan.locations}
 
 
 def common(runner: Runner) -> list[str]:
