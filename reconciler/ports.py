@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.model.api_limits import Facts
@@ -19,6 +20,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
 from reconciler.wire_people import CustomField, PeoplePage, PersonRead
 
+Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 Location_co = TypeVar("Location_co", covariant=True)
 
@@ -28,21 +30,40 @@ class Clock(Protocol):
 
     async def sleep(self, milliseconds: int) -> None: ...
 
-    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
-        """The result of `work`; `beat`, which does not raise, is called every `every_ms` while it lasts."""
+    async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
+        """The result of `work`; `beat`, which does not raise, is called every `every_ms` while it lasts.
+
+        The result does not wait for a beat that takes its time.
+        """
 
 
 class Heartbeat(Protocol):
     """Keeps a lease alive."""
 
-    def renew(self) -> None:
-        """Renews the lease where that is due; raises LeaseLost where it is over."""
+    async def renew(self) -> None:
+        """Renews the lease where that is due; raises LeaseLost where it is over, or was when that had been done."""
+
+    def refuse_ended(self) -> None:
+        """Raises LeaseLost where the lease is over by now."""
 
     async def during(self, work: Awaitable[T]) -> T:
         """The result of `work`; the lease is renewed while it lasts."""
 
     async def sleep(self, milliseconds: int) -> None:
         """A wait; the lease is renewed while it lasts."""
+
+
+class Worker(Protocol):
+    """Does one piece of work after the other, beside the event loop."""
+
+    async def __call__(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """The result of `work`. Cancelled, it is not begun, or goes on to its end unheard."""
+
+    async def close(self) -> None:
+        """Returns when all work has ended."""
+
+
+StartWorker: TypeAlias = Callable[[], Worker]
 
 
 class Reporter(Protocol):
@@ -240,4 +261,13 @@ class State(Protocol[Location_co]):
 
 
 StateReader: TypeAlias = State[LocationReader]
-StateStore: TypeAlias = State[LocationStore]
+
+
+class StateStore(State[LocationStore], Protocol):
+    """The states of all locations at one URL, to be changed."""
+
+    def connect(self, location: LocationId) -> AbstractContextManager[LocationStore]:
+        """The port over a connection of its own: opened, used and closed in one thread, beside those of others.
+
+        What one connection committed, another one sees in its next call.
+        """

@@ -15,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -52,10 +52,10 @@ LOT_PAGES = 20
 """Pages of a search likewise."""
 AT_ONCE = 20
 
-Keep = Callable[[tuple[ObservedContacts, ...]], None]
+Keep = Callable[[tuple[ObservedContacts, ...]], Awaitable[None]]
 
 
-def keep_nothing(_: tuple[ObservedContacts, ...]) -> None:
+async def keep_nothing(_: tuple[ObservedContacts, ...]) -> None:
     """For a caller that only wants the result."""
 
 
@@ -182,7 +182,7 @@ class _Refresh:
                     chunk = chunk[1:]
                 await run_jobs((partial(read_one, contact, lot) for contact in chunk), AT_ONCE)
             finally:
-                self._hand_on(lot)
+                await self._hand_on(lot)
 
     async def _get_one(self, contact: ContactId, lot: ReadLot, of: int) -> None:
         try:
@@ -276,24 +276,24 @@ class _Refresh:
             number, read = number + 1, read + len(page.contacts)
             self.reading.gate.report(Read(self.location, read, page.total))
             if scan.ended or number % LOT_PAGES == 0:
-                self._hand_on(lot)
+                await self._hand_on(lot)
                 lot = lot_of_rows(self.reading.gate.clock.now())
             if scan.ended:
                 return scan
             try:
                 page = await self.page(page.cursor, tag)
             except BaseException:
-                self._hand_on(lot)
+                await self._hand_on(lot)
                 raise
 
     def _since(self) -> Instant:
         # a contact that changed later may not be in the index yet
         return Instant(self.began - INDEX_LAG_MS)
 
-    def _hand_on(self, lot: ReadLot) -> None:
+    async def _hand_on(self, lot: ReadLot) -> None:
         if values := lot.values():
             if lot.origin is ObservationOrigin.SEARCH:
                 self.rows += sum(len(seen.contacts) for seen in values)
                 self.contradicted.update(self.wanted.contradicted(values))
             self.seen += values
-            self.keep(values)
+            await self.keep(values)

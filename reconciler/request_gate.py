@@ -2,7 +2,8 @@
 
 Rules
 1. A request leaves where its gate is not halted, today's quota less its reserve has room for it, the rate limit lets
-   one more go, and the lease that it needs is alive. One at a time waits for that, and reports its wait.
+   one more go, and the lease that it needs is alive. One at a time waits for that, and reports its wait. Halt and
+   lease are looked at once more when its intent is durable.
 2. While a wait or a request lasts the lease is renewed.
 3. An error that may pass is followed by a pause and another try: a read's here, a write's by the sender, which journals
    each attempt.
@@ -51,7 +52,10 @@ class NoLease:
 
     clock: Clock
 
-    def renew(self) -> None:
+    async def renew(self) -> None:
+        return
+
+    def refuse_ended(self) -> None:
         return
 
     async def during(self, work: Awaitable[T]) -> T:
@@ -156,8 +160,21 @@ class RequestGate:
                 if gives_up() or not await self.wait_to_retry(tries, error):
                     raise
 
+    def refuse_late(self, ticket: int) -> None:
+        """Lets a request go for which an intent was journalled since it had its ticket.
+
+        Raises Halted and LeaseLost: that took its time. Then the request does not leave, and its ticket is void.
+        """
+        try:
+            self.raise_if_halted()
+            self.heartbeat.refuse_ended()
+        except BaseException:
+            self.pace.take_back(ticket)
+            raise
+        self.pace.leave_late(ticket, self.clock.now())
+
     async def write(self, ticket: int, request: Awaitable[T]) -> T:
-        """The answer to a write that has its ticket already: its intent was journalled in between."""
+        """The answer to a write that has its ticket already, and was let go."""
         self.writes += 1
         return await self._await_answer(ticket, request)
 
@@ -176,7 +193,9 @@ class RequestGate:
                 await self._prepare(prepare)
                 self.raise_if_halted()
             # last: the lease may have ended during the wait
-            self.heartbeat.renew()
+            await self.heartbeat.renew()
+            # to renew it may have taken time
+            self.raise_if_halted()
             return self.pace.leave(self.clock.now())
 
     async def _prepare(self, prepare: Callable[[], Awaitable[None]]) -> None:

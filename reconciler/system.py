@@ -31,14 +31,19 @@ class SystemClock:
     async def sleep(self, milliseconds: int) -> None:
         await asyncio.sleep(milliseconds / 1000)
 
-    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
-        task = asyncio.ensure_future(work)
+    async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
+        async def go_on() -> None:
+            while True:
+                await asyncio.sleep(every_ms / 1000)
+                await beat()
+
+        # a task of its own: the result does not wait for a beat
+        task, beating = asyncio.ensure_future(work), asyncio.ensure_future(go_on())
         try:
-            # `wait` leaves the work running when the time is up; `wait_for` would cancel it
-            while not (await asyncio.wait({task}, timeout=every_ms / 1000))[0]:
-                beat()
+            await asyncio.wait({task})
             return task.result()
         finally:
+            beating.cancel()
             if not task.done():
                 task.cancel()
                 # its last steps are done before the caller goes on: a request may be under way

@@ -10,17 +10,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest, RefreshResult
 from reconciler.core.running.pace import Pace
+from reconciler.journalled_run import HeldLease, acquire_lease
+from reconciler.ports import Clock, StartWorker, StateStore
 from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.system import SystemClock
+from tests.build import HERE
 
+Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)
 MEMORY = Path("/dev/shm")
@@ -39,7 +43,37 @@ class Beat:
 
     due: int
     every: int
-    call: Callable[[], None]
+    call: Callable[[], Awaitable[None]]
+
+
+class InPlace:
+    """A Worker that does all at once, where it is asked: the same order every time."""
+
+    async def __call__(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        return work(*arguments)
+
+    async def close(self) -> None:
+        return
+
+
+class SlowWorker:
+    """A Worker whose calls take time on a clock, `takes_ms` in all: a part before the work is done, a part after it."""
+
+    def __init__(self, clock: Clock, takes_ms: Callable[[], tuple[int, int]]) -> None:
+        self._clock, self._takes_ms = clock, takes_ms
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        async with self._turn:
+            before, after = self._takes_ms()
+            await self._clock.sleep(before)
+            result = work(*arguments)
+            await self._clock.sleep(after)
+            return result
+
+    async def close(self) -> None:
+        async with self._turn:
+            return
 
 
 class FakeClock:
@@ -69,13 +103,13 @@ class FakeClock:
             first = min(due, key=lambda each: each.due)
             self.ms = first.due
             first.due += first.every
-            first.call()
+            await first.call()
         self.ms = end
 
     async def sleep_seconds(self, seconds: float) -> None:
         await self.sleep(round(seconds * 1000))
 
-    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+    async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
         if isinstance(asyncio.get_running_loop(), VirtualLoop):
             return await SystemClock().during(work, beat, every_ms=every_ms)
         beating = Beat(self.ms + every_ms, every_ms, beat)
@@ -123,6 +157,12 @@ def a_holder(name: str = "one", *, host: str = "elsewhere", pid: int = 4_242, op
         version="1.2.3",
         created=START,
         run_url="https://ci.example/7",
+    )
+
+
+async def hold(store: StateStore, clock: FakeClock, start_worker: StartWorker = InPlace) -> HeldLease:
+    return await acquire_lease(
+        HERE, a_holder(), store=store, start_worker=start_worker, clock=clock, report=lambda event: None
     )
 
 

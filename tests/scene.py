@@ -34,9 +34,9 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combi
 from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.journalled_run import RecoveryJournal
 from reconciler.operations.runs import read_log
-from reconciler.ports import StateStore
+from reconciler.ports import StartWorker, StateStore
+from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
@@ -45,7 +45,7 @@ from reconciler.sandbox.world import World as Crm
 from reconciler.store import open_reader, open_store
 from reconciler.wire import SEARCH_PATH, BulkUpdate
 from tests.build import HERE, Words, contact, declare, name, plan_options, words
-from tests.fakes import FakeClock, a_holder
+from tests.fakes import FakeClock, InPlace, a_holder
 from tests.sandbox.faults import FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 from tests.scene_invariants import check_adds, check_run
@@ -235,6 +235,7 @@ class Scene:
         self.stop = Stop()
         self.updates: list[BulkUpdate] = []
         self.takes_ms = 0
+        self.start_worker: StartWorker = InPlace
         self.prepare: Callable[[], None] = lambda: None
         self.before: Callable[[int], None] = lambda nth: None
         self.after: Callable[[int], None] = lambda nth: None
@@ -389,6 +390,7 @@ class Scene:
             pace=self.pace,
             stop=self.stop,
             chance=lambda: 0.5,
+            start_worker=self.start_worker,
         )
         given = {"in_flight": self.in_flight} | dict(more)
         chosen = ApplyOptions(self.wanted, dict.fromkeys(self.wanted, options), holder, **given)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from reconciler.core.model.errors import Interrupted, LeaseLost, NotApplied, Quo
 from reconciler.core.model.events import Event, Waiting
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.running.pace import Pace
-from reconciler.journalled_run import HeldLease, acquire_lease, journalled_run
+from reconciler.journalled_run import journalled_run
 from reconciler.ports import StateStore
 from reconciler.request_gate import Halted, NoLease, RequestGate
 from reconciler.store import open_store
 from tests.build import HERE
-from tests.fakes import START, FakeClock, a_holder
+from tests.fakes import START, FakeClock, hold
 
 Request = Callable[[], Awaitable[int]]
 
@@ -131,11 +132,6 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
         yield state
 
 
-def hold(store: StateStore) -> HeldLease:
-    clock = FakeClock()
-    return asyncio.run(acquire_lease(HERE, a_holder(), store=store, clock=clock, report=lambda event: None))
-
-
 class Unforeseen(Exception):
     pass
 
@@ -152,34 +148,39 @@ class Unforeseen(Exception):
 def test_a_run_ends_as_it_was_left(
     store: StateStore, ends_by: type[BaseException] | None, cancelled: RunStatus | None, status: RunStatus
 ) -> None:
-    def work() -> None:
-        with hold(store) as held, journalled_run(held, RunHeader(HERE, "test", "one", START), cancelled=cancelled):
-            if ends_by is not None:
-                raise ends_by
+    async def work() -> None:
+        header = RunHeader(HERE, "test", "one", START)
+        with pytest.raises(ends_by) if ends_by else nullcontext():
+            async with await hold(store, FakeClock()) as held, journalled_run(held, header, cancelled=cancelled):
+                if ends_by is not None:
+                    raise ends_by
 
-    if ends_by is None:
-        work()
-    else:
-        with pytest.raises(ends_by):
-            work()
+    asyncio.run(work())
     assert [record.status for record in store.at(HERE).read_runs()] == [status]
     assert store.at(HERE).read_lease(START) is None
 
 
 def test_a_run_that_is_left_open_or_has_ended_is_not_ended_again(store: StateStore) -> None:
-    with hold(store) as held:
-        with journalled_run(held, RunHeader(HERE, "open", "one", START)) as run:
-            run.leave_open()
-        with journalled_run(held, RunHeader(HERE, "ended", "one", START)) as run:
-            run.end(RunStatus.STOPPED)
+    async def work() -> None:
+        async with await hold(store, FakeClock()) as held:
+            async with journalled_run(held, RunHeader(HERE, "open", "one", START)) as run:
+                run.leave_open()
+            async with journalled_run(held, RunHeader(HERE, "ended", "one", START)) as run:
+                await run.end(RunStatus.STOPPED)
+
+    asyncio.run(work())
     assert [record.status for record in store.at(HERE).read_runs()] == [RunStatus.INTERRUPTED, RunStatus.STOPPED]
 
 
 def test_a_lease_that_is_over_by_our_clock_lets_nothing_more_leave(store: StateStore) -> None:
-    held = hold(store)
-    assert isinstance(held.clock, FakeClock)
-    gate = RequestGate(HERE, Pace(Rate()), held.clock, lambda event: None, held)
-    held.clock.ms = held.lease.expires
-    with pytest.raises(LeaseLost):
-        asyncio.run(gate.read(answered))
-    assert gate.reads == 0
+    clock = FakeClock()
+
+    async def work() -> None:
+        async with await hold(store, clock) as held:
+            gate = RequestGate(HERE, Pace(Rate()), clock, lambda event: None, held)
+            clock.ms = held.lease.expires
+            with pytest.raises(LeaseLost):
+                await gate.read(answered)
+            assert gate.reads == 0
+
+    asyncio.run(work())

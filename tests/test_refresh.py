@@ -30,7 +30,7 @@ from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import ReadServices, refresh, scan
+from reconciler.refresh import Keep, ReadServices, refresh, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
@@ -292,9 +292,16 @@ def test_reading_gives_up_after_some_tries(asking: str, kind: FaultKind, raised:
     assert library.requests() == 5
 
 
+def keeping(kept: list[ObservedContacts]) -> Keep:
+    async def keep(lot: tuple[ObservedContacts, ...]) -> None:
+        kept.extend(lot)
+
+    return keep
+
+
 def read_by_id(library: Library, *contacts: ContactId) -> tuple[RefreshResult, list[ObservedContacts]]:
     kept: list[ObservedContacts] = []
-    return asyncio.run(read_contacts(contacts, library.reading, kept.extend)), kept
+    return asyncio.run(read_contacts(contacts, library.reading, keeping(kept))), kept
 
 
 def test_a_contact_that_is_answered_as_another_one_is_left_out_and_told() -> None:
@@ -327,7 +334,7 @@ def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() 
     library = Library(*(numbered(nth, "a", deleted=nth >= 5) for nth in range(200)))
     kept: list[ObservedContacts] = []
     with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
-        asyncio.run(read_contacts([nth_id(nth) for nth in range(200)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(200)], library.reading, keeping(kept)))
 
     assert caught.value.exit_code == 3
     assert by_contact(tuple(kept)).keys() == {nth_id(nth) for nth in range(5)}
@@ -362,7 +369,7 @@ def test_what_was_read_before_it_broke_off_is_handed_on() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(30)), faults=broken(range(20, 80)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
-        asyncio.run(read_contacts([nth_id(nth) for nth in range(30)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(30)], library.reading, keeping(kept)))
     assert 0 < sum(len(each.contacts) for each in kept) < 30
 
 
@@ -370,7 +377,7 @@ def test_pages_that_were_read_before_it_broke_off_are_handed_on() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(1_700)), faults=broken(range(2, 11)))
     kept: list[ObservedContacts] = []
     with pytest.raises(InDoubt):
-        asyncio.run(scan(library.reading, kept.extend))
+        asyncio.run(scan(library.reading, keeping(kept)))
     assert sum(len(each.contacts) for each in kept) == 1_000
 
 

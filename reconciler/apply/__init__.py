@@ -1,5 +1,5 @@
 """The shell: the only place where a plan meets the API. Takes an ApprovedPlan and nothing else. Here a run in one
-location from its lease to its report, and all locations side by side.
+location from its lease to its report, and many locations side by side.
 
 Law: sees core, wire, ports, the gate and the bracket of runs; no store, no client, no clock of its own.
 
@@ -16,12 +16,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from reconciler.apply.books import LocationBook, RunProgress, name_recovery_files
 from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
+from reconciler.beside import Places, connect_location
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError, Unfinished
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
@@ -43,20 +45,25 @@ from reconciler.core.running.shortfalls import (
     report_nothing_sent,
 )
 from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
-from reconciler.ports import LocationStore
 from reconciler.request_gate import Halted, RequestGate, Stop, until
 
 __all__ = ["ApplyOptions", "Services", "Stop", "apply", "fail_report", "report_failed"]
 
 
 async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Services) -> tuple[LocationReport, ...]:
-    """Carries out the plan, all locations side by side; a location that fails does not stop the others."""
-    tasks = [
-        asyncio.ensure_future(apply_location(location, approved, options, services))
-        for location in approved.plan.locations
-    ]
+    """Carries out the plan, many locations side by side; a location that fails does not stop the others."""
+    places = options.places or Places(None, services.report)
+
+    async def apply_in_turn(location: LocationPlan) -> LocationReport:
+        async with places.take(location.location):
+            return await apply_location(location, approved, options, services)
+
+    order = {location: place for place, location in enumerate(options.order)}
+    in_order = sorted(approved.plan.locations, key=lambda plan: order.get(plan.location, len(order)))
+    tasks = [asyncio.ensure_future(apply_in_turn(location)) for location in in_order]
     try:
-        return tuple(await asyncio.gather(*tasks))
+        reports = {report.location: report for report in await asyncio.gather(*tasks)}
+        return tuple(reports[plan.location] for plan in approved.plan.locations)
     finally:
         for task in tasks:
             task.cancel()
@@ -78,9 +85,9 @@ async def _apply_or_fail(
     plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
     try:
-        if not _has_work(plan, options, services):
+        if not await _has_work(plan, options, services):
             return replace(report_nothing_sent(plan), outside=options.difference(plan.location).lacking)
-        with await _acquire_lease(plan, options, services) as held:
+        async with await _acquire_lease(plan, options, services) as held:
             return await _run_under_lease(held, plan, approved, options, services)
     except ReconcilerError as error:
         return report_failed(plan, error)
@@ -91,7 +98,7 @@ def report_failed(plan: LocationPlan, error: ReconcilerError) -> LocationReport:
     return fail_report(report_nothing_sent(plan, RunStatus.STOPPED), error)
 
 
-def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
+async def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
     """Whether there are pairs to send, to record or to settle, or a plan file to account for."""
     proposed = options.proposed(plan.location)
     if proposed is not None and not proposed.is_empty:
@@ -101,7 +108,8 @@ def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> 
     if not plan.may_have_work:
         return False
     desired, plan_options = options.desired[plan.location], options.options[plan.location]
-    state = services.store.at(plan.location).load_state()
+    async with connect_location(services.store, plan.location, services.start_worker) as connection:
+        state = await connection.call(connection.store.load_state)
     if decidable_doubts(state.observed, desired, state.facts, plan_options.now):
         return True
     unread = open_doubts(state.observed, desired, settle_ms=plan_options.settle_ms, now=plan_options.now)
@@ -114,6 +122,7 @@ async def _acquire_lease(plan: LocationPlan, options: ApplyOptions, services: Se
         plan.location,
         options.holder,
         store=services.store,
+        start_worker=services.start_worker,
         clock=services.clock,
         report=services.report,
         lock_timeout_ms=options.lock_timeout_ms,
@@ -133,8 +142,8 @@ async def _run_under_lease(
     # by the digest of the plan file, where there is one, later runs of the file find this one
     plan_file = options.proposal.plan if options.proposal else approved.plan
     planned = options.proposed(plan.location) or plan
-    _refuse_stale(planned, plan_file, held.store)
-    _refuse_newer_pull(options.snapshots.get(plan.location, {}), held, services)
+    await _refuse_stale(planned, plan_file, held)
+    await _refuse_newer_pull(options.snapshots.get(plan.location, {}), held, services)
     if plan.location not in options.reversals:
         _refuse_expired(plan, services.clock.now())
     plan_options = options.options[plan.location]
@@ -148,12 +157,12 @@ async def _run_under_lease(
         # also those that the plan did not need: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(record.id for record in _runs_of(planned, plan_file, held.store))
-    with journalled_run(held, header, cancelled=None) as journal:
-        return await _finish_run(_open_run(plan, options, services, journal, earlier, header.started))
+    earlier = tuple(record.id for record in await _runs_of(planned, plan_file, held))
+    async with journalled_run(held, header, cancelled=None) as journal:
+        return await _finish_run(await _open_run(plan, options, services, journal, earlier, header.started))
 
 
-def _open_run(
+async def _open_run(
     plan: LocationPlan,
     options: ApplyOptions,
     services: Services,
@@ -162,7 +171,8 @@ def _open_run(
     began: Instant,
 ) -> Run:
     proposed, plan_options = options.proposed(plan.location), options.options[plan.location]
-    state = respell_state(journal.held.store.load_state(), proposed or plan)
+    held = journal.held
+    state = await held.call(lambda: respell_state(held.store.load_state(), proposed or plan))
     reversal = options.reversals.get(plan.location)
     return Run(
         plan=plan,
@@ -177,7 +187,7 @@ def _open_run(
             services.pace(plan.location) if services.pace else Pace(plan_options.rate),
             services.clock,
             services.report,
-            journal.held,
+            held,
             chance=services.chance,
             spill=options.spill,
             later=APPLY_LATER,
@@ -203,39 +213,39 @@ async def _finish_run(run: Run) -> LocationReport:
         run.services.stop.forget(run.gate.halt)
     if not isinstance(problem, StateError):
         try:
-            hold_unseen(run)
+            await hold_unseen(run)
         except StateError as error:
             problem = problem or error
-    report = _report_run(run, problem)
+    report = await _report_run(run, problem)
     if isinstance(problem, StateError):
         # where the journal cannot be written, what it holds is the truth: the next run reads it
         run.journal.leave_open()
     else:
         try:
-            _end_run(run, report)
+            await _end_run(run, report)
         except StateError as error:
             problem = problem or error
             report = fail_report(replace(report, status=RunStatus.STOPPED), problem)
     return name_recovery_files(report, run.progress.recovery_files) if problem else report
 
 
-def _end_run(run: Run, report: LocationReport) -> None:
+async def _end_run(run: Run, report: LocationReport) -> None:
     if rejected := run.progress.rejected:
         # only now: a token that is wrong refuses every contact, and says nothing of them
         believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
-        run.store.save_states(run.lease, believed)
+        await run.call(run.store.save_states, run.lease, believed)
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
     is_whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
     sizes = run.desired.set_sizes if is_whole else None
-    run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
+    await run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
     if run.apply_options.history_keep is not None:
-        run.store.prune_journal(run.lease, run.apply_options.history_keep)
+        await run.call(run.store.prune_journal, run.lease, run.apply_options.history_keep)
 
 
-def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
-    hold_unsettled(run)
+async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
+    await hold_unsettled(run)
     if run.progress.disbelieved:
-        disbelieve_absences(run)
+        await disbelieve_absences(run)
     run.outcomes.close_unsent(run.present, run.observed)
     pairs = Counter(run.outcomes.pairs(run.observed))
     difference = run.apply_options.difference(run.location)
@@ -276,16 +286,16 @@ def _still_held(run: Run) -> list[HeldContacts]:
     return [held for held in open_ones if held.contacts]
 
 
-def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None:
+async def _refuse_stale(plan: LocationPlan, whole: Plan, held: HeldLease) -> None:
     """A plan is of one lineage, and used up by the run that completes it."""
-    state = store.load_state()
+    state = await held.call(held.store.load_state)
     if plan.lineage not in (None, state.lineage):
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
         )
     if plan.serial == state.serial:
         return
-    for run in _runs_of(plan, whole, store):
+    for run in await _runs_of(plan, whole, held):
         if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
         if run.is_pruned:
@@ -295,12 +305,12 @@ def _refuse_stale(plan: LocationPlan, whole: Plan, store: LocationStore) -> None
             )
 
 
-def _refuse_newer_pull(snapshots: Mapping[SetName, Snapshot], held: HeldLease, services: Services) -> None:
+async def _refuse_newer_pull(snapshots: Mapping[SetName, Snapshot], held: HeldLease, services: Services) -> None:
     """Between the reading of the manifests and the lease a pull may have given a set other contacts."""
     if not snapshots:
         return
     location, read = held.lease.location, services.read_snapshots
-    kept = held.store.read_snapshots() if read is None else read(location, snapshots)
+    kept = await held.call(held.store.read_snapshots if read is None else partial(read, location, snapshots))
     for name, snapshot in snapshots.items():
         if name not in kept or kept[name].contacts != snapshot.contacts:
             raise StalePlan(
@@ -315,11 +325,13 @@ def _refuse_expired(plan: LocationPlan, now: Instant) -> None:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
 
 
-def _runs_of(plan: LocationPlan, whole: Plan, store: LocationStore) -> list[RunRecord]:
+async def _runs_of(plan: LocationPlan, whole: Plan, held: HeldLease) -> list[RunRecord]:
     """The runs that began with this very plan."""
     digests = (plan.change_digest, whole.change_digest)
     return [
-        run for run in store.read_runs() if run.header.change_digest in digests and run.header.started >= whole.as_of
+        run
+        for run in await held.call(held.store.read_runs)
+        if run.header.change_digest in digests and run.header.started >= whole.as_of
     ]
 
 

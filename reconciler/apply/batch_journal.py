@@ -2,6 +2,7 @@
 
 Rules
 1. The intent is durable before the request leaves; the answer and the states that follow from it are one transaction.
+   While the state takes it the run goes on: what it learnt meanwhile counts for the answer too.
 2. Tags are journalled as the run calls them, however an answer spells them.
 3. A contact that the API refuses is quarantined at the end of the run only: a wrong token refuses every contact.
 4. An answer that the state does not take is written beside the plan, and the report names the file.
@@ -45,14 +46,14 @@ class JournalledBatch:
     """The states with it."""
 
 
-def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
+async def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
     now = run.now()
     before = {contact: run.state_of(contact) for contact in batch.contacts}
     # many contacts of a batch share a state, and so the state that follows from it
     intend_once = cache(partial(record_intent, at=now, once=run.desired.once))
     intended = {contact: _intend(run, contact, batch, state, intend_once) for contact, state in before.items()}
     asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
-    number = run.store.record_intent(run.lease, run.journal.id, asked, intended, now)
+    number = await run.call(run.store.record_intent, run.lease, run.journal.id, asked, intended, now)
     return JournalledBatch(batch, asked, number, now, before, intended)
 
 
@@ -65,23 +66,23 @@ def _intend(
     return intend_once(state, batch.action, managed, keep=run.desired.want(contact).keep)
 
 
-def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
+async def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
     """The request is known to have had no effect."""
     withdrawn = _withdrawn(journalled, journalled.before)
     now = run.now()
     with _or_recovery_file(run, journalled, nothing_sent(journalled.batch), withdrawn, now):
-        run.store.withdraw_batch(run.lease, journalled.number, withdrawn, now)
+        await run.call(run.store.withdraw_batch, run.lease, journalled.number, withdrawn, now)
 
 
-def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[ContactId], why: str) -> None:
+async def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: frozenset[ContactId], why: str) -> None:
     """Withdraws the additions to all of the contacts but these: on them the effect of the request is in doubt."""
     batch, tags, now = journalled.batch, frozenset(journalled.batch.tags), run.now()
     doubted = replace(batch, contacts=tuple(contact for contact in batch.contacts if contact in contacts))
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
     doubtful = {contact: journalled.intended[contact].with_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
-    _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
-    run.observed.update(doubtful)
+    await _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
+    run.observed.update({contact: run.spelling.spell_state(state) for contact, state in doubtful.items()})
     run.outcomes.record_batch(doubted, verdicts)
     for contact in doubted.contacts:
         run.doubts.add(contact, Action.ADD, tags)
@@ -91,33 +92,64 @@ def _withdrawn(journalled: JournalledBatch, contacts: Iterable[ContactId]) -> di
     return {contact: withdraw_intent(journalled.intended[contact], journalled.before[contact]) for contact in contacts}
 
 
-def journal_unseen(run: Run, journalled: JournalledBatch, verdict: ContactOutcome) -> None:
+async def journal_unseen(run: Run, journalled: JournalledBatch, verdict: ContactOutcome) -> None:
     """The contacts stay as the intent left them: in doubt."""
-    _save_answer(run, journalled, dict.fromkeys(journalled.batch.contacts, verdict), {}, run.now())
+    await _save_answer(run, journalled, dict.fromkeys(journalled.batch.contacts, verdict), {}, run.now())
 
 
-def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
+async def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
+    if not _new_aliases(sent.batch, answered, run.spelling):
+        await _journal_answer(run, sent, answered)
+        return
+    # one at a time: to the second answer that shows a spelling it is known
+    async with run.respelling:
+        await _journal_answer(run, sent, answered)
+
+
+async def _journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
     now = run.now()
     aliases = _new_aliases(sent.batch, answered, run.spelling)
-    journalled, verdicts = _spell(sent, answered, run.spelling.with_learnt(aliases))
-    settle_ms, once = run.options.settle_ms, run.desired.once
-    absorb_once = cache(partial(record_answer, sent=journalled.sent, answered=now, settle_ms=settle_ms, once=once))
-    states = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
-    refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
-    rejected = _withdrawn(journalled, refused)
+    spelling = run.spelling.with_learnt(aliases)
+    answer = _read_answer(run, sent, answered, spelling, now)
+    journalled, verdicts = answer.journalled, answer.verdicts
     try:
         # durable is that a refused contact is as before: only in memory, for this run, it is quarantined already
-        _save_answer(run, journalled, verdicts, states | rejected, now, aliases)
+        await _save_answer(run, journalled, verdicts, answer.states | answer.rejected, now, aliases)
     except StateError as error:
         report_in_doubt(run, journalled, f"its answer could not be recorded: {error.message}")
         raise
-    run.observed.update(states)
-    run.progress.add_rejected(rejected)
+    if run.spelling != spelling:
+        # while it was recorded another answer taught a spelling
+        answer = _read_answer(run, sent, answered, run.spelling, now)
+        journalled, verdicts = answer.journalled, answer.verdicts
+    run.observed.update(answer.states)
+    run.progress.add_rejected(answer.rejected)
     run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
     run.rates.count_rows(journalled.before, verdicts)
     for contact, verdict in verdicts.items():
         _note_answer(run, journalled, contact, verdict, now)
     run.halt_if_wrong()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer in one spelling of tags."""
+
+    journalled: JournalledBatch
+    verdicts: Verdicts
+    states: dict[ContactId, ContactState]
+    """The states that follow from it."""
+    rejected: dict[ContactId, ContactState]
+    """The states before it of the contacts that the API refused."""
+
+
+def _read_answer(run: Run, sent: JournalledBatch, answered: Verdicts, spelling: Spelling, now: Instant) -> _Answer:
+    journalled, verdicts = _spell(sent, answered, spelling)
+    settle_ms, once = run.options.settle_ms, run.desired.once
+    absorb_once = cache(partial(record_answer, sent=journalled.sent, answered=now, settle_ms=settle_ms, once=once))
+    states = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
+    refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
+    return _Answer(journalled, verdicts, states, _withdrawn(journalled, refused))
 
 
 def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
@@ -126,7 +158,7 @@ def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
     run.outcomes.record_batch(journalled.batch, dict.fromkeys(journalled.batch.contacts, verdict))
 
 
-def _save_answer(
+async def _save_answer(
     run: Run,
     journalled: JournalledBatch,
     verdicts: Verdicts,
@@ -136,8 +168,8 @@ def _save_answer(
 ) -> None:
     with _or_recovery_file(run, journalled, verdicts, durable, now):
         # aliases first: after a kill in between the next run reads the doubtful tags in the right spelling
-        run.save_aliases(aliases)
-        run.store.record_answer(run.lease, journalled.number, verdicts, durable, now)
+        await run.learn_aliases(aliases)
+        await run.call(run.store.record_answer, run.lease, journalled.number, verdicts, durable, now)
 
 
 @contextmanager

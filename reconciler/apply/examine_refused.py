@@ -204,24 +204,26 @@ async def moves_date(run: Run) -> bool | None:
     return run.facts.moves_updated
 
 
-def learn_from_journal(run: Run, readings: Mapping[ContactId, ContactReading]) -> None:
+async def learn_from_journal(run: Run, readings: Mapping[ContactId, ContactReading]) -> None:
     """Learns the habit from contacts that read as an earlier write left them."""
     if run.facts.moves_updated is None:
-        moved = {moved_by_journal(contact, reading, run.trail_of(contact)) for contact, reading in readings.items()}
-        _save_habit(run, moved - {None})
+        moved = {
+            moved_by_journal(contact, reading, await run.trail_of(contact)) for contact, reading in readings.items()
+        }
+        await _save_habit(run, moved - {None})
 
 
 async def _learn_habit(run: Run, writes: Iterable[KnownWrite]) -> None:
     moved = [await _read_whether_moved(run, write) for write in writes]
     # a date that moved may have been moved by others: only if both contacts show it, it is the habit
     if False in moved or None not in moved:
-        _save_habit(run, moved)
+        await _save_habit(run, moved)
 
 
-def _save_habit(run: Run, moved: Collection[bool | None]) -> None:
+async def _save_habit(run: Run, moved: Collection[bool | None]) -> None:
     """One write that moved nothing tells for all."""
     if moved:
-        run.save_facts(replace(run.facts, moves_updated=False not in moved))
+        await run.learn(lambda facts: replace(facts, moves_updated=False not in moved))
 
 
 async def _read_whether_moved(run: Run, write: KnownWrite) -> bool | None:

@@ -215,7 +215,9 @@ async def _search(run: Run, open_adds: Adds, searches: Searches, total: int) -> 
             cursor = page.cursor
             rows = [(row.id, row.location) for row in page.contacts]
             news = scan.add_page(rows, page.total, page.cursor)
-            _settle_rows(run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, open_adds)
+            await _settle_rows(
+                run, [row for row, new in zip(page.contacts, news, strict=True) if new], asked, open_adds
+            )
             run.report(Read(run.location, total - len(open_adds), total))
             if scan.ended or _is_enough(run, scan, number, open_adds):
                 break
@@ -229,7 +231,7 @@ def _is_enough(run: Run, scan: Scan, number: int, open_adds: Adds) -> bool:
     return ahead <= 0 or searching_ms(ahead, rate) >= duration(len(open_adds), rate)
 
 
-def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_adds: Adds) -> None:
+async def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_adds: Adds) -> None:
     changed: dict[ContactId, ContactState] = {}
     for row in rows:
         if row.id not in open_adds or row.tags is None:
@@ -243,4 +245,4 @@ def _settle_rows(run: Run, rows: Iterable[ContactRead], asked: Instant, open_add
         if not changed[row.id].doubtful:
             del open_adds[row.id]
             run.doubts.remove(row.id)
-    run.save_states(changed)
+    await run.save_states(changed)

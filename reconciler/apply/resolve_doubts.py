@@ -65,7 +65,7 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
         run.progress.add_note(f"what is in doubt stays held: {readings.blind}")
     # a contact may have been held only since nobody knew whether a write moves the date: a later one may have shown it
     await _settle_by_kept_readings(run, contacts, again)
-    _reject_missing(run, readings.missing)
+    await _reject_missing(run, readings.missing)
     run.rates.count_readings(readings.answered, len(readings.absent))
     run.halt_if_wrong()
     run.gate.raise_if_halted()
@@ -82,9 +82,9 @@ async def _settle_by_kept_readings(run: Run, contacts: Iterable[ContactId], agai
 
 async def _settle_by_readings(run: Run, readings: dict[ContactId, ContactReading], again: Again) -> None:
     """Uses the readings up."""
-    learn_from_journal(run, readings)
+    await learn_from_journal(run, readings)
     contacts = sorted(readings)
-    run.save_states({contact: await _settle_one(run, contact, readings[contact], again) for contact in contacts})
+    await run.save_states({contact: await _settle_one(run, contact, readings[contact], again) for contact in contacts})
     readings.clear()
 
 
@@ -92,7 +92,7 @@ async def _settle_one(run: Run, contact: ContactId, reading: ContactReading, aga
     state = run.state_of(contact)
     adds = run.adds_in_doubt(contact, state.doubtful)
     tried = run.doubts.tags_tried(contact)
-    untouched = _untouched(run, contact, reading, adds - reading.tags - tried)
+    untouched = await _untouched(run, contact, reading, adds - reading.tags - tried)
     # a run that was told to stop asks nothing more: the reading is kept, and the next run decides by it
     moves = await moves_date(run) if untouched and run.gate.error is None else None
     settled = settle_doubt(
@@ -104,15 +104,15 @@ async def _settle_one(run: Run, contact: ContactId, reading: ContactReading, aga
         tried=tried,
         settle_ms=run.options.settle_ms,
     )
-    _record_settled(run, contact, settled, adds, again)
+    await _record_settled(run, contact, settled, adds, again)
     return settled.known
 
 
-def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: TagSet) -> TagSet:
+async def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: TagSet) -> TagSet:
     """The additions that may be sent once more, if a tag write moves the date."""
     if not missing:
         return NONE
-    trail = run.trail_of(contact)
+    trail = await run.trail_of(contact)
     since = {tag: first_doubt(contact, tag, trail) for tag in missing}
 
     def slack_ms(sent: Instant | None) -> int:
@@ -122,7 +122,7 @@ def _untouched(run: Run, contact: ContactId, reading: ContactReading, missing: T
     return frozenset(tag for tag, sent in since.items() if is_untouched(reading, sent, slack_ms=slack_ms(sent)))
 
 
-def _record_settled(run: Run, contact: ContactId, settled: Settled, adds: TagSet, again: Again) -> None:
+async def _record_settled(run: Run, contact: ContactId, settled: Settled, adds: TagSet, again: Again) -> None:
     ours = run.outcomes.tags_with(contact, Outcome.IN_DOUBT)
     run.outcomes.set_outcome(contact, settled.seen, Outcome.SEEN)
     run.doubts.add_proven(contact, settled.again & adds)
@@ -136,8 +136,8 @@ def _record_settled(run: Run, contact: ContactId, settled: Settled, adds: TagSet
             run.outcomes.set_outcome(contact, tags, Outcome.NOT_SENT)
             run.doubts.add_tried(contact, tags)
             again.setdefault((action, tags), []).append(contact)
-    _record_failure(run, contact, settled.held & adds, Outcome.HELD, _WHY_HELD[Action.ADD])
-    _record_failure(run, contact, settled.held - adds, Outcome.HELD, _WHY_HELD[Action.REMOVE])
+    await _record_failure(run, contact, settled.held & adds, Outcome.HELD, _WHY_HELD[Action.ADD])
+    await _record_failure(run, contact, settled.held - adds, Outcome.HELD, _WHY_HELD[Action.REMOVE])
     run.doubts.remove(contact)
 
 
@@ -147,10 +147,10 @@ _WHY_HELD = {
 }
 
 
-def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
+async def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
     for contact, why in missing.items():
         before = run.state_of(contact)
-        _record_failure(run, contact, before.doubtful, Outcome.REJECTED, f"not found when it was read: {why}")
+        await _record_failure(run, contact, before.doubtful, Outcome.REJECTED, f"not found when it was read: {why}")
         run.progress.add_rejected({contact: before})
         # in memory only: the quarantine is durable at the end of the run, once the absences are believed
         after = quarantine(before, why, run.now(), run.desired.membership(contact))
@@ -158,7 +158,7 @@ def _reject_missing(run: Run, missing: Mapping[ContactId, Rejection]) -> None:
         run.doubts.remove(contact)
 
 
-def hold_unsettled(run: Run) -> None:
+async def hold_unsettled(run: Run) -> None:
     """Reports the doubts of earlier runs that this one could not settle as held."""
     for listed in run.plan.held:
         if listed.why == IN_DOUBT:
@@ -166,20 +166,22 @@ def hold_unsettled(run: Run) -> None:
                 # the earlier run may have been killed before it reported the doubt
                 reported = run.outcomes.tags_with(contact, *Outcome)
                 doubt = run.state_of(contact).doubtful.intersection(listed.tags) - reported
-                _record_failure(run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read")
+                await _record_failure(
+                    run, contact, doubt, Outcome.HELD, "an earlier run sent it, and it could not be read"
+                )
 
 
-def disbelieve_absences(run: Run) -> None:
+async def disbelieve_absences(run: Run) -> None:
     """Reports doubts on contacts that were refused, or said not to be there, as doubts again."""
     why = "the contact is said not to be there, which is not believed"
     for contact, before in run.progress.rejected.items():
         doubt = before.doubtful & run.outcomes.tags_with(contact, Outcome.REJECTED)
-        _record_failure(run, contact, doubt, Outcome.IN_DOUBT, why)
+        await _record_failure(run, contact, doubt, Outcome.IN_DOUBT, why)
 
 
-def _record_failure(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
+async def _record_failure(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcome, why: str) -> None:
     """Reports a doubt that did not end well by the action that was sent."""
-    wanted, added = run.adds_in_doubt(contact, doubt), _tags_sent_to_add(run, contact, doubt)
+    wanted, added = run.adds_in_doubt(contact, doubt), await _tags_sent_to_add(run, contact, doubt)
     for action, sent in ((Action.ADD, added), (Action.REMOVE, doubt - added)):
         # removals wait for every tag that is to be there, be it that an earlier run sent its removal
         for tags, awaited in ((sent & wanted, True), (sent - wanted, False)):
@@ -187,11 +189,11 @@ def _record_failure(run: Run, contact: ContactId, doubt: TagSet, outcome: Outcom
                 run.outcomes.record_failure(contact, action, tags, outcome, why, awaited=awaited)
 
 
-def _tags_sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
+async def _tags_sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
     """The tags in doubt that this run sent to be added, or an earlier one did, by the journal."""
     ours = run.doubts.sent_to(contact)
     earlier = doubt - ours.adds - ours.removes
-    added = sent_to_add(contact, earlier, run.trail_of(contact)) if earlier else {}
+    added = sent_to_add(contact, earlier, await run.trail_of(contact)) if earlier else {}
     # of a request whose rows were pruned the journal tells nothing: then it was sent as it is desired
     wanted = run.adds_in_doubt(contact, earlier)
     return (doubt & ours.adds) | frozenset(tag for tag in earlier if added.get(tag, tag in wanted))
@@ -199,7 +201,7 @@ def _tags_sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagSet:
 
 async def take_up_earlier_runs(run: Run) -> bool:
     """Takes the additions and the doubts of earlier runs into account; whether the plan is to be made anew."""
-    sent = _adds_of_earlier_runs(run)
+    sent = await _adds_of_earlier_runs(run)
     _count_as_done(run, sent)
     doubts = _find_open_doubts(run) if run.reversal is None else {}
     _hold_tried(run, sent, unread=doubts)
@@ -212,9 +214,9 @@ async def take_up_earlier_runs(run: Run) -> bool:
     return True
 
 
-def _adds_of_earlier_runs(run: Run) -> list[BatchRecord]:
+async def _adds_of_earlier_runs(run: Run) -> list[BatchRecord]:
     """The additions that earlier runs of the same plan sent."""
-    batches = (batch for earlier in run.earlier for batch in run.batches_of(earlier))
+    batches = [batch for earlier in run.earlier for batch in await run.batches_of(earlier)]
     return [batch for batch in batches if batch.action is Action.ADD]
 
 

@@ -49,7 +49,7 @@ Wave = Collection[ContactId] | None
 
 async def carry_out(run: Run) -> None:
     """All rounds of the run. Raises the error that stopped it."""
-    _store_observations(run)
+    await _store_observations(run)
     # pairs of a plan file that are no longer needed are never sent, but the report accounts for every pair of the file
     besides = run.apply_options.difference(run.location).besides
     run.outcomes.add_planned((*run.plan.deltas, *run.plan.reasserted, *besides))
@@ -58,10 +58,10 @@ async def carry_out(run: Run) -> None:
     rounds = _Rounds(run, before_run(run.location_book.state))
     moved = await take_up_earlier_runs(run)
     if run.apply_options.canary is None:
-        await rounds.until_converged(rounds.inside() if moved else run.plan, None)
+        await rounds.until_converged(await rounds.inside() if moved else run.plan, None)
         return
     for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.apply_options.canary):
-        await rounds.until_converged(rounds.inside(wave), wave)
+        await rounds.until_converged(await rounds.inside(wave), wave)
         _check_wave(run, wave)
 
 
@@ -90,7 +90,7 @@ class _Rounds:
                 return
             if again:
                 await self._send_once_more(again)
-            current = self.inside(wave)
+            current = await self.inside(wave)
 
     async def _until_sent(self, current: LocationPlan, wave: Wave) -> LocationPlan:
         rounds = 0
@@ -99,7 +99,7 @@ class _Rounds:
                 raise Unfinished(f"not converged after {MAX_ROUNDS} rounds", hint="run plan to see what is left")
             rounds += 1
             await self._send_round(current)
-            current = self.inside(wave)
+            current = await self.inside(wave)
         return current
 
     async def _settle_own_doubts(self) -> Again | None:
@@ -136,7 +136,7 @@ class _Rounds:
 
     async def _send_round(self, current: LocationPlan) -> None:
         run = self.run
-        _record_ledger(run, current)
+        await _record_ledger(run, current)
         run.outcomes.add_planned(current.deltas)
         observed, requests = run.observed, len(current.batches)
         run.progress.add_counts(count_pairs(current.deltas, current.reasserted, requests=requests, observed=observed))
@@ -146,10 +146,10 @@ class _Rounds:
         self.run.report(RoundStarted(self.run.location, self.run.progress.start_round(), len(batches)))
         await send_all(self.run, _with_trial(self.run, batches))
 
-    def inside(self, wave: Wave = None) -> LocationPlan:
+    async def inside(self, wave: Wave = None) -> LocationPlan:
         """The rest of the work, as far as it was approved, belongs to the wave, and the guards let it pass."""
         run = self.run
-        fresh = self._plan_anew()
+        fresh = await self.run.call(self._plan_anew)
         deltas, outside = keep_approved(fresh.deltas, run.limit, failed=run.outcomes.failed)
         run.progress.set_outside(outside)
         if wave is not None:
@@ -166,6 +166,7 @@ class _Rounds:
         return inside
 
     def _plan_anew(self) -> LocationPlan:
+        """Beside the event loop: nothing else changes the state of the location meanwhile."""
         run = self.run
         # a re-assertion saves requests of the plan it was approved with: it is no part of a later round
         options = replace(run.options, reassertion=NO_REASSERTION)
@@ -202,14 +203,14 @@ def _with_trial(run: Run, batches: Sequence[Batch]) -> Sequence[Batch]:
     return batches
 
 
-def _store_observations(run: Run) -> None:
+async def _store_observations(run: Run) -> None:
     """Stores the observations that the plan was made on and the state does not have yet."""
     seen, settle_ms = map(run.spelling.spell_observed, run.plan.observations), run.options.settle_ms
     if changed := record_observations(run.observed, tuple(seen), settle_ms=settle_ms):
-        run.store.save_states(run.lease, changed)
+        await run.call(run.store.save_states, run.lease, changed)
 
 
-def _record_ledger(run: Run, current: LocationPlan) -> None:
+async def _record_ledger(run: Run, current: LocationPlan) -> None:
     changed: dict[ContactId, ContactState] = {}
     once, now = run.desired.once, run.now()
     for change in current.ledger:
@@ -221,7 +222,7 @@ def _record_ledger(run: Run, current: LocationPlan) -> None:
             state = release_pairs(state, released, once=once, at=now)
             changed[contact] = replace(state, ledger=replace(state.ledger, kept=frozenset(change.kept)))
     if changed:
-        run.store.save_adoptions(run.lease, run.journal.id, changed)
+        await run.call(run.store.save_adoptions, run.lease, run.journal.id, changed)
         run.observed.update(changed)
 
 

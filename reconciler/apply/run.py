@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import methodcaller
 from random import random
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from reconciler.apply.books import DoubtBook, LocationBook, RunProgress
+from reconciler.beside import Places, ThreadWorker
 from reconciler.core.formats.recovery_file import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
@@ -30,10 +32,21 @@ from reconciler.core.running.pace import Pace
 from reconciler.core.running.pair_outcomes import PairOutcomes
 from reconciler.core.running.stop_conditions import Canary, Rates, StopOn
 from reconciler.journalled_run import JournalledRun
-from reconciler.ports import Clock, LocationStore, RecoveryFiles, Reporter, StateStore, TagReader, TagWriter
+from reconciler.ports import (
+    Clock,
+    LocationStore,
+    RecoveryFiles,
+    Reporter,
+    StartWorker,
+    StateStore,
+    TagReader,
+    TagWriter,
+)
 from reconciler.request_gate import RequestGate, Stop
 from reconciler.wire import ContactRead, Page
 
+Arguments = TypeVarTuple("Arguments")
+T = TypeVar("T")
 IN_FLIGHT = 50
 Verdicts = dict[ContactId, ContactOutcome]
 
@@ -67,6 +80,8 @@ class Services:
     """The name of a location's token in messages, with where it is held."""
     read_snapshots: Callable[[LocationId, Iterable[SetName]], Mapping[SetName, Snapshot]] | None = None
     """Reads those of these sets from files as they are now, where files and not the state have them."""
+    start_worker: StartWorker = ThreadWorker
+    """A location's calls of the state are made by a worker of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +99,10 @@ class ApplyOptions:
     """So many runs keep their rows, None: all of them."""
     in_flight: int = IN_FLIGHT
     """So many requests of a location may be under way at once."""
+    places: Places | None = None
+    """For locations that work at once, None: for all of them."""
+    order: Sequence[LocationId] = ()
+    """The order in which they come."""
     stop_on: StopOn = StopOn()
     canary: Canary | None = None
     """The contacts to begin with, None: all at once."""
@@ -149,6 +168,10 @@ class Run:
     rates: Rates = field(default_factory=Rates)
     splitting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a refused batch is taken apart."""
+    learning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a fact is saved: each is derived from the one before."""
+    respelling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an answer is recorded that shows a spelling which is not known."""
 
     @property
     def location(self) -> LocationId:
@@ -156,6 +179,7 @@ class Run:
 
     @property
     def store(self) -> LocationStore:
+        """Its methods are called by `call` alone."""
         return self.journal.held.store
 
     @property
@@ -213,33 +237,41 @@ class Run:
     def state_of(self, contact: ContactId) -> ContactState:
         return self.observed[contact]
 
-    def save_states(self, changed: Mapping[ContactId, ContactState]) -> None:
+    async def call(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        """The result of a method of `store`, or of other work that takes its time, made beside the event loop."""
+        return await self.journal.held.call(work, *arguments)
+
+    async def save_states(self, changed: Mapping[ContactId, ContactState]) -> None:
         """States that became known without a request, durable before they are used."""
         if changed:
             # the store first: no request may leave because of a state that a kill would lose
-            self.store.save_states(self.lease, changed)
+            await self.call(self.store.save_states, self.lease, changed)
             self.observed.update(changed)
 
-    def save_facts(self, facts: Facts) -> None:
-        """Facts that the location taught, durable, and heeded from here on."""
-        if facts != self.facts:
-            self.store.save_facts(self.lease, facts)
-            self.location_book.set_facts(facts)
+    async def learn(self, teach: Callable[[Facts], Facts]) -> None:
+        """Facts that the location taught, durable, and heeded from here on; `teach` makes them from those of now."""
+        async with self.learning:
+            facts = teach(self.facts)
+            if facts != self.facts:
+                await self.call(self.store.save_facts, self.lease, facts)
+                self.location_book.set_facts(facts)
 
-    def save_aliases(self, aliases: Iterable[Alias]) -> None:
+    async def learn_aliases(self, aliases: Iterable[Alias]) -> None:
         """Other spellings that the location keeps, durable; the run reads them as they were sent from here on."""
         for sent, back in aliases:
-            self.save_facts(self.facts.with_aliases([(sent, back)]))
+            await self.learn(methodcaller("with_aliases", [(sent, back)]))
             self.location_book.learn_alias((sent, back))
             self.progress.add_note(f"the location keeps the tag {sent!r} as {back!r}: one tag from here on")
 
-    def batches_of(self, earlier: str) -> list[BatchRecord]:
+    async def batches_of(self, earlier: str) -> list[BatchRecord]:
         """The batches of a run of the journal, in the run's spelling of tags."""
-        return list(map(self.spelling.spell_record, self.store.read_batches(earlier)))
+        batches = await self.call(self.store.read_batches, earlier)
+        return list(map(self.spelling.spell_record, batches))
 
-    def trail_of(self, contact: ContactId) -> list[BatchRecord]:
+    async def trail_of(self, contact: ContactId) -> list[BatchRecord]:
         """The batches of the journal that had the contact, in the run's spelling of tags."""
-        return [self.spelling.spell_record(batch) for _, batch in self.store.read_trail(contact)]
+        trail = await self.call(self.store.read_trail, contact)
+        return [self.spelling.spell_record(batch) for _, batch in trail]
 
     def present(self, contact: ContactId) -> TagSet:
         """The tags that are to be on a contact when all is done."""

@@ -6,11 +6,14 @@ Rules
    shows an effect it is in doubt. Where no token may read, additions are held; where nothing was read late enough,
    additions are in doubt, and removals, which may be sent again, until a part of them is taken.
 3. To be cancelled is to be killed: nothing is written, the next run finds the intent.
+4. Nothing leaves where halt or lease end come while the intent is written, or that takes long: it is withdrawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import methodcaller
 
 from reconciler.apply.batch_journal import (
     JournalledBatch,
@@ -39,12 +42,14 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
 from reconciler.core.running.batch_split import read_limits
-from reconciler.request_gate import Tries
+from reconciler.request_gate import Halted, Tries
 from reconciler.wire import BulkUpdate
 
+LATEST_MS = 10_000
+"""So long after the date of its intent a request may leave: a doubt is settled by that date."""
+MOST_LATE = 3
 MOST_SILENT = 10
 """So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
-
 SPLIT = (400, 413, 422)
 """The statuses with which a request is refused for its content; any other refuses every request alike."""
 
@@ -61,23 +66,42 @@ async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
 
     Raises Halted, StateError, and ApiError where it was never applied, or every request would be refused.
     """
-    tries, writer = Tries(), run.services.writer(run.location)
+    tries = Tries()
     while True:
-        # before the intent: a run that is killed while it waits has sent nothing, and leaves no doubt
-        ticket = await run.gate.take_turn(writer.ready)
         # an intent for each attempt: a doubt lasts from when the request really left
-        journalled = journal_intent(run, batch)
+        journalled, ticket = await _take_turn(run, batch)
         try:
             verdicts = await _ask(run, journalled, ticket)
         except RequestRefused as refused:
             return await _examine(run, journalled, refused)
         except (ApiError, LeaseLost) as error:
-            withdraw_batch(run, journalled)
+            await withdraw_batch(run, journalled)
             if not await _may_go_again(run, tries, error):
                 raise _with_location(run, error) from None
         else:
-            journal_answer(run, journalled, verdicts)
+            await journal_answer(run, journalled, verdicts)
             return verdicts
+
+
+async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int]:
+    """The batch with a durable intent, and the ticket with which it may leave now."""
+    for _ in range(MOST_LATE):
+        # before the intent: a run that is killed while it waits has sent nothing, and leaves no doubt
+        ticket = await run.gate.take_turn(run.services.writer(run.location).ready)
+        journalled = await journal_intent(run, batch)
+        try:
+            run.gate.refuse_late(ticket)
+        except (Halted, LeaseLost):
+            await withdraw_batch(run, journalled)
+            raise
+        if run.now() - journalled.sent <= LATEST_MS:
+            return journalled, ticket
+        run.gate.pace.take_back(ticket)
+        await withdraw_batch(run, journalled)
+    raise StateError(
+        f"the state takes longer than {LATEST_MS // 1000} s to write down what is about to be sent",
+        hint="see what else works on it, then apply again",
+    )
 
 
 async def _ask(run: Run, journalled: JournalledBatch, ticket: int) -> Verdicts:
@@ -122,10 +146,10 @@ async def _examine(run: Run, journalled: JournalledBatch, error: RequestRefused)
     look = await _look(run, journalled, waits=splits) if error.status else Look(Effect.NONE)
     unseen = look.effect in (Effect.UNREAD, Effect.FORBIDDEN)
     if look.effect is Effect.POSSIBLE or (unseen and journalled.batch.action is Action.ADD):
-        verdicts = _record_doubt(run, journalled, error, look)
+        verdicts = await _record_doubt(run, journalled, error, look)
         if unseen:
             # additions in doubt are not sent again in parts: only the message can still tell of a size
-            learn_named_size(run, journalled.batch, error)
+            await learn_named_size(run, journalled.batch, error)
         if unseen and not splits:
             raise error
         return verdicts
@@ -133,11 +157,11 @@ async def _examine(run: Run, journalled: JournalledBatch, error: RequestRefused)
         # removals: to send them again harms nobody, so they go on in parts whatever came of them
         verdict = ContactOutcome(Outcome.IN_DOUBT, f"{error.message}; {look.why}")
         run.doubts.add_unseen(UnseenRemoval(journalled.batch, journalled.sent, verdict.message))
-        journal_unseen(run, journalled, verdict)
+        await journal_unseen(run, journalled, verdict)
     elif look.absent and journalled.batch.action is Action.ADD:
-        withdraw_but_for(run, journalled, look.absent, f"{error.message}; the contact is not there to be read")
+        await withdraw_but_for(run, journalled, look.absent, f"{error.message}; the contact is not there to be read")
     else:
-        withdraw_batch(run, journalled)
+        await withdraw_batch(run, journalled)
     if not splits:
         raise error
     return RefusedBatch(error)
@@ -152,24 +176,24 @@ async def _look(run: Run, journalled: JournalledBatch, *, waits: bool) -> Look:
         raise
 
 
-def _record_doubt(run: Run, journalled: JournalledBatch, error: RequestRefused, look: Look) -> Verdicts:
+async def _record_doubt(run: Run, journalled: JournalledBatch, error: RequestRefused, look: Look) -> Verdicts:
     outcome = Outcome.HELD if look.effect is Effect.FORBIDDEN else Outcome.IN_DOUBT
     message = f"{error.message}; {look.why}"
     verdicts = dict.fromkeys(journalled.batch.contacts, ContactOutcome(outcome, message))
     run.progress.add_note(f"a refused request may have taken effect: {message}")
-    journal_answer(run, journalled, verdicts)
+    await journal_answer(run, journalled, verdicts)
     _count_silent(run, error)
     return verdicts
 
 
-def learn_named_size(run: Run, batch: Batch, error: RequestRefused) -> bool:
+async def learn_named_size(run: Run, batch: Batch, error: RequestRefused) -> bool:
     """Heeds the size that the message names, if it does; whether that is so."""
     limits = read_limits(error.message, batch)
     if limits is not None:
-        learn_size(run, run.facts.limited(*limits, run.now()), error)
+        await learn_size(run, methodcaller("limited", *limits, run.now()), error)
     return limits is not None
 
 
-def learn_size(run: Run, facts: Facts, error: RequestRefused) -> None:
-    run.save_facts(facts)
+async def learn_size(run: Run, teach: Callable[[Facts], Facts], error: RequestRefused) -> None:
+    await run.learn(teach)
     run.progress.add_note(f"a request was refused for its size, smaller ones from here on: {error.message}")

@@ -18,6 +18,7 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import methodcaller
 
 from reconciler.apply.examine_refused import APART_MS, last_written
 from reconciler.apply.run import Run, Verdicts
@@ -79,15 +80,16 @@ async def _try_larger(run: Run, batch: Batch) -> list[Batch]:
     if isinstance(answer, RefusedBatch):
         _count_extra(run, answer.error)
         # the size that was learnt holds, and for another while: its date is renewed
-        run.save_facts(run.facts.limited(*(read_limits(answer.error.message, batch) or (None, None)), run.now()))
+        limits = read_limits(answer.error.message, batch) or (None, None)
+        await run.learn(methodcaller("limited", *limits, run.now()))
         run.progress.add_note(f"a larger request than was learnt was tried, and refused: {answer.error.message}")
         return [batch]
     if _is_taken(answer):
-        run.save_facts(widen_limits(run.facts, batch, run.options.caps))
+        await run.learn(lambda facts: widen_limits(facts, batch, run.options.caps))
     return []
 
 
-def hold_unseen(run: Run) -> None:
+async def hold_unseen(run: Run) -> None:
     """Removals that were refused, and taken in no part, stay in doubt where no reading showed their effect."""
     changed: dict[ContactId, ContactState] = {}
     for unseen in run.doubts.unseen:
@@ -95,7 +97,7 @@ def hold_unseen(run: Run) -> None:
             if tags := run.outcomes.tags_with(contact, Outcome.NOT_SENT).intersection(unseen.batch.tags):
                 run.outcomes.record_failure(contact, unseen.batch.action, tags, Outcome.HELD, unseen.message)
                 changed[contact] = changed.get(contact, run.state_of(contact)).with_doubt(tags, unseen.sent)
-    run.save_states(changed)
+    await run.save_states(changed)
 
 
 def _split_wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
@@ -127,7 +129,7 @@ async def _take_apart(run: Run, batch: Batch, error: RequestRefused) -> list[Bat
             return [batch]
         if is_single(batch):
             raise _hopeless(error)
-        if learn_named_size(run, batch, error):
+        if await learn_named_size(run, batch, error):
             _count_extra(run, error)
             return [batch]
         await run.gate.pause(AGAIN_MS, f"a request was refused, and is sent once more: {error.message}")
@@ -151,7 +153,7 @@ async def _halve(run: Run, part: _Part) -> list[Batch]:
     if not failed:
         # both halves are taken, and the whole was not: it was too large
         if all(_is_taken(answer) for _, answer in answers if not isinstance(answer, RefusedBatch)):
-            learn_size(run, narrow_limits(run.facts, part.batch, halves[0], run.now()), part.error)
+            await _learn_narrower(run, part, halves[0])
         return []
     tags_cut = len(halves[0].tags) < len(part.batch.tags)
     if len(failed) == len(halves):
@@ -202,8 +204,13 @@ async def _send_remainder(run: Run, part: _Part, remainder: Batch) -> list[Batch
     if isinstance(answer, RefusedBatch):
         return await _halve_each(run, [replace(part, batch=remainder, error=answer.error, taken=True)])
     if _is_taken(answer):
-        learn_size(run, narrow_limits(run.facts, part.batch, remainder, run.now()), part.error)
+        await _learn_narrower(run, part, remainder)
     return []
+
+
+async def _learn_narrower(run: Run, part: _Part, taken: Batch) -> None:
+    now = run.now()
+    await learn_size(run, lambda facts: narrow_limits(facts, part.batch, taken, now), part.error)
 
 
 def _blame(run: Run, part: _Part) -> list[Batch]:

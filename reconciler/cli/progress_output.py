@@ -18,7 +18,16 @@ from typing import TextIO
 import click
 
 from reconciler.cli.command_record import find_record, for_person
-from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.events import (
+    BatchAnswered,
+    Event,
+    LocationProgress,
+    Priced,
+    Queued,
+    Read,
+    RoundStarted,
+    Waiting,
+)
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
@@ -132,6 +141,8 @@ def _describe_event(event: Event, progress: LocationProgress, now: Instant) -> s
             return f"{progress.called}: round {event.round}, {counted(event.requests, 'request')}"
         case Waiting():
             return f"{progress.called}: waiting {duration(event.milliseconds / 1000)}: {event.why}"
+        case Queued():
+            return f"{progress.called}: in the queue: {counted(event.most, 'location')} at once"
         case Priced():
             return f"{progress.called}: reading by {event.method}: {_describe_price(event)}"
     return f"{progress.called}: {', '.join(facts(progress, now))}"

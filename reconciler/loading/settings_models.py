@@ -94,6 +94,8 @@ class ApplyModel(Strict):
 
     max_in_flight: Positive = Field(_APPLY.max_in_flight, le=100)
     """The most requests under way at once in a location."""
+    max_locations: Positive | None = Field(_APPLY.max_locations, le=1_000)
+    """The most locations that are asked at once; the default is four for each core of the machine."""
     max_error_pct: Share | None = _APPLY.max_error_pct
     """A run stops where more rows than this end badly, in percent."""
     max_surprise_pct: Share | None = _APPLY.max_surprise_pct

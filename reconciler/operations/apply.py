@@ -35,7 +35,6 @@ from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
 from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
-from reconciler.journalled_run import RecoveryJournal
 from reconciler.loading.snapshot_files import read_snapshot_files
 from reconciler.operations.api import find_api, find_missing_tokens, find_overruns
 from reconciler.operations.identity import find_commit, find_holder
@@ -43,6 +42,7 @@ from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import Session
 from reconciler.ports import LocationReader, StateReader
+from reconciler.recovery_journal import RecoveryJournal
 from reconciler.request_gate import Stop
 from reconciler.store import open_reader, open_store
 
@@ -266,6 +266,7 @@ async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationRe
             stop=request.stop,
             token=name_token,
             read_snapshots=read_snapshots if session.settings.snapshots else None,
+            start_worker=workspace.start_worker,
         )
         if locations:
             workspace.listener.on_sending()
@@ -288,6 +289,8 @@ def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> App
         lock_timeout_ms=request.lock_timeout_ms,
         history_keep=settings.history_keep,
         in_flight=settings.apply.max_in_flight,
+        places=session.make_places(),
+        order=session.in_order(),
         stop_on=StopOn(
             errors=settings.apply.max_error_pct if request.max_error_pct is None else request.max_error_pct,
             surprises=settings.apply.max_surprise_pct if request.max_surprise_pct is None else request.max_surprise_pct,

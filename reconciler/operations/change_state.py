@@ -20,7 +20,7 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source, TagSet
 from reconciler.core.observing.refresh_rules import record_observations
-from reconciler.journalled_run import load_unrecorded
+from reconciler.journalled_run import HeldLease
 from reconciler.loading.export_files import Exported, read_export
 from reconciler.loading.snapshot_files import find_naming
 from reconciler.operations.git import GitRefused, find_commit_time
@@ -28,6 +28,7 @@ from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
 from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
 from reconciler.ports import LocationStore
+from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_reader, open_store
 
 
@@ -67,16 +68,17 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
     # a reader first: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
         location = find_location(reader, request.location, settings)
-    with (
-        open_store(settings.state) as store,
-        await hold_location(workspace, store, location, "state forget", request.lock_timeout_ms) as held,
-        # a change by hand that is cancelled has stopped
-        begin_run(held, cancelled=RunStatus.STOPPED),
-    ):
-        state = held.store.load_state()
-        if request.limits:
-            held.store.save_facts(held.lease, state.facts.without_limits())
-        people = held.store.forget_contacts(held.lease, request.contacts) if request.contacts else frozenset()
+    with open_store(settings.state) as store:
+        async with (
+            await hold_location(workspace, store, location, "state forget", request.lock_timeout_ms) as held,
+            # a change by hand that is cancelled has stopped
+            begin_run(held, cancelled=RunStatus.STOPPED),
+        ):
+            state, people = await held.call(held.store.load_state), frozenset[ContactId]()
+            if request.limits:
+                await held.call(held.store.save_facts, held.lease, state.facts.without_limits())
+            if request.contacts:
+                people = await held.call(held.store.forget_contacts, held.lease, request.contacts)
     # by the state before: afterwards none of the contacts is in it
     observed = state.observed
     forgotten = tuple(contact for contact in request.contacts if contact in observed.contacts)
@@ -124,17 +126,17 @@ async def import_contacts(workspace: Workspace, request: ImportRequest) -> Impor
         ObservedContacts(tags, request.observed_at, ObservationOrigin.IMPORT, contacts)
         for tags, contacts in exported.contacts.items()
     ]
-    with (
-        open_store(settings.state) as store,
-        await hold_location(workspace, store, location, "state import", request.lock_timeout_ms) as held,
-        # a change by hand that is cancelled has stopped
-        begin_run(held, cancelled=RunStatus.STOPPED),
-    ):
-        state = held.store.load_state()
-        # the state has each tag in the location's own spelling
-        spelt = tuple(map(state.spelling.spell_observed, observations))
-        changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
-        held.store.save_states(held.lease, changed)
+    with open_store(settings.state) as store:
+        async with (
+            await hold_location(workspace, store, location, "state import", request.lock_timeout_ms) as held,
+            # a change by hand that is cancelled has stopped
+            begin_run(held, cancelled=RunStatus.STOPPED),
+        ):
+            state = await held.call(held.store.load_state)
+            # the state has each tag in the location's own spelling
+            spelt = tuple(map(state.spelling.spell_observed, observations))
+            changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
+            await held.call(held.store.save_states, held.lease, changed)
     return ImportResult(exported, len(changed))
 
 
@@ -189,10 +191,10 @@ async def push_states(
     with open_store(workspace.load_settings().state) as store:
         for portable in states:
             location = portable.state.location
-            with await hold_location(workspace, store, location, "state push", lock_timeout_ms) as held:
+            async with await hold_location(workspace, store, location, "state push", lock_timeout_ms) as held:
                 accepted = accept(pull_location(store, location), portable)
                 if accepted is not None:
-                    held.store.replace_state(held.lease, accepted.state, accepted.runs, accepted.snapshots)
+                    await _replace_state(held, accepted)
             yield PushedState(location, None if accepted is None else accepted.state.serial)
 
 
@@ -206,18 +208,23 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
         raise UsageError("the state is there already", hint="name another place")
     with open_store(settings.state) as source, open_store(url) as target:
         for location in source.list_locations():
-            with (
+            async with (
                 await hold_location(workspace, source, location, "state migrate", lock_timeout_ms),
                 await hold_location(workspace, target, location, "state migrate", lock_timeout_ms) as held,
             ):
                 portable = pull_location(source, location)
                 accepted = accept(pull_location(target, location), portable)
                 if accepted is not None:
-                    held.store.replace_state(held.lease, accepted.state, accepted.runs, accepted.snapshots)
+                    await _replace_state(held, accepted)
                 # the copy is read back: what it would still have to accept did not arrive
                 if accept(portable, pull_location(target, location)) is not None:
                     raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
             yield portable
+
+
+async def _replace_state(held: HeldLease, portable: Portable) -> None:
+    replace = held.store.replace_state
+    await held.call(replace, held.lease, portable.state, portable.runs, portable.snapshots)
 
 
 async def recover_answers(
@@ -231,15 +238,19 @@ async def recover_answers(
     recovered = [load_unrecorded(file) for file in files]
     with open_store(workspace.load_settings().state) as store:
         for answers in recovered:
-            with await hold_location(workspace, store, answers.location, "state recover", lock_timeout_ms) as held:
-                _refuse_settled(held.store, answers)
-                if answers.had_no_effect:
-                    held.store.withdraw_batch(held.lease, answers.number, answers.learnt, answers.answered)
-                else:
-                    held.store.record_answer(
-                        held.lease, answers.number, answers.verdicts, answers.learnt, answers.answered
-                    )
+            async with await hold_location(
+                workspace, store, answers.location, "state recover", lock_timeout_ms
+            ) as held:
+                await held.call(_record_unsettled, held.store, held.lease, answers)
             yield answers
+
+
+def _record_unsettled(store: LocationStore, lease: Lease, answers: UnrecordedAnswers) -> None:
+    _refuse_settled(store, answers)
+    if answers.had_no_effect:
+        store.withdraw_batch(lease, answers.number, answers.learnt, answers.answered)
+    else:
+        store.record_answer(lease, answers.number, answers.verdicts, answers.learnt, answers.answered)
 
 
 def _refuse_settled(store: LocationStore, answers: UnrecordedAnswers) -> None:

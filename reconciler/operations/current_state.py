@@ -141,20 +141,26 @@ def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, L
 
 
 async def run_each(session: Session, works: Mapping[LocationId, Coroutine[Any, Any, T]]) -> tuple[list[T], Errors]:
-    """The results in order, side by side, and the errors, none of which ends another.
+    """The results in order, so many locations at once as the settings say, and the errors, none of which ends another.
 
     Raises the error of the only location.
     """
+    places, order = session.make_places(), session.settings.in_order(works)
 
-    async def end(work: Coroutine[Any, Any, T]) -> T | ReconcilerError:
+    async def end(location: LocationId) -> T | ReconcilerError:
         try:
-            return await work
+            async with places.take(location):
+                return await works[location]
         except ReconcilerError as error:
             if len(session.desired) == 1:
                 raise
             return error
+        finally:
+            # one that waited for its place when all were ended has not begun
+            works[location].close()
 
-    endings = await run_side_by_side(map(end, works.values()))
+    ended = dict(zip(order, await run_side_by_side(map(end, order)), strict=True))
+    endings = [ended[location] for location in works]
     errors = {
         location: ending for location, ending in zip(works, endings, strict=True) if isinstance(ending, ReconcilerError)
     }

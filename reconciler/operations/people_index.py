@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -144,7 +144,7 @@ class ReadPeople:
         return tuple(remarks)
 
 
-def keep_nothing(_: PeopleLot) -> None:
+async def keep_nothing(_: PeopleLot) -> None:
     """For a reading that is not stored."""
 
 
@@ -160,7 +160,7 @@ class PeopleReading:
     """Whether all contacts are read, however fresh the index is."""
     heartbeat: Heartbeat | None = None
     """Of the lease, where the reading is stored."""
-    keep: Callable[[PeopleLot], None] = keep_nothing
+    keep: Callable[[PeopleLot], Awaitable[None]] = keep_nothing
 
     async def read(self, index: PeopleIndex) -> ReadPeople:
         """Reads the files, and brings the index up to date for them; raises the errors of the API."""

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from reconciler.beside import Places
 from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
 from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, UsageError, worst_code
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet, ListedContacts
 from reconciler.core.model.names import Instant, LocationId, SetName
-from reconciler.core.model.people import Snapshot
+from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.observing.pull_report import (
     ChangedRow,
     PulledLocation,
@@ -108,19 +110,18 @@ async def pull_people(session: Session, request: PullRequest, show: Show) -> Pul
     matched = _choose_sets(session, request)
     refuse_missing_state(session, create_state=request.create_state or request.dry_run)
     meeting = _Meeting(len(matched), show)
+    places = session.make_places()
+    pulls = [
+        _LocationPull(session, request, location, matched[location], meeting, places)
+        for location in session.settings.in_order(matched)
+    ]
     state = session.settings.state
     if request.dry_run:
         with open_reader(state) as reader:
-            await run_side_by_side(
-                _LocationPull(session, request, location, sets, meeting).preview(reader)
-                for location, sets in matched.items()
-            )
+            await run_side_by_side(pull.preview(reader) for pull in pulls)
     else:
         with open_store(state) as store:
-            await run_side_by_side(
-                _LocationPull(session, request, location, sets, meeting).carry_out(store)
-                for location, sets in matched.items()
-            )
+            await run_side_by_side(pull.carry_out(store) for pull in pulls)
     if not matched:
         show(meeting.result)
     return meeting.result
@@ -186,11 +187,13 @@ class _LocationPull:
     location: LocationId
     sets: tuple[ContactSet, ...]
     meeting: _Meeting
+    places: Places
 
     async def preview(self, reader: StateReader) -> None:
         """Matches, and keeps nothing."""
         try:
-            pulled = await self._match(reader.at(self.location), self._make_reading())
+            async with self.places.take(self.location):
+                pulled = await self._match(self._read_before(reader.at(self.location)), self._make_reading())
             await self.meeting.arrive(replace(pulled.report, is_kept=False))
         except ReconcilerError as error:
             self._fail(error)
@@ -200,12 +203,14 @@ class _LocationPull:
         workspace = self.session.workspace
         try:
             timeout_ms = self.request.lock_timeout_ms
-            with await hold_location(workspace, store, self.location, "pull", timeout_ms) as held:
-                await self._carry_out(held)
+            async with AsyncExitStack() as place:
+                await place.enter_async_context(self.places.take(self.location))
+                async with await hold_location(workspace, store, self.location, "pull", timeout_ms) as held:
+                    await self._carry_out(held, place)
         except ReconcilerError as error:
             self._fail(error)
 
-    async def _carry_out(self, held: HeldLease) -> None:
+    async def _carry_out(self, held: HeldLease, place: AsyncExitStack) -> None:
         workspace = self.session.workspace
         header = RunHeader(
             self.location,
@@ -215,14 +220,18 @@ class _LocationPull:
             commit=find_commit(workspace.directory),
             allowed=tuple(map(str, self._allowances)),
         )
-        with journalled_run(held, header) as run:
-            reading = replace(
-                self._make_reading(), heartbeat=held, keep=lambda lot: held.store.save_people(held.lease, lot)
-            )
-            pulled = await self._match(held.store, reading)
+
+        async def keep(lot: PeopleLot) -> None:
+            await held.call(held.store.save_people, held.lease, lot)
+
+        async with journalled_run(held, header) as run:
+            reading = replace(self._make_reading(), heartbeat=held, keep=keep)
+            pulled = await self._match(await held.call(self._read_before, held.store), reading)
+            # it waits for those that come after it
+            await place.aclose()
             await held.during(self.meeting.arrive(replace(pulled.report, run=run.id)))
-            held.renew()
-            self._keep(held, pulled.snapshots)
+            await held.renew()
+            await self._keep(held, pulled.snapshots)
 
     def _fail(self, error: ReconcilerError) -> None:
         if len(self.session.matched) > 1:
@@ -242,13 +251,16 @@ class _LocationPull:
     def _allowances(self) -> tuple[Allowance, ...]:
         return find_allowances(self.session, self.location, self.request.allow, self.request.reason)
 
-    async def _match(self, reader: LocationReader, reading: PeopleReading) -> _Pulled:
+    def _read_before(self, reader: LocationReader) -> _Before:
+        find_api(self.session, self.location).assume_sent_today(reader)
+        return _Before(self._find_snapshots(reader), reader.read_people())
+
+    async def _match(self, before: _Before, reading: PeopleReading) -> _Pulled:
         as_of = self.session.workspace.clock.now()
-        reading.api.assume_sent_today(reader)
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
-        kept = self._find_snapshots(reader)
+        kept = before.kept
         contacts = frozenset(contact for snapshot in kept.found.values() for contact in snapshot.contacts)
-        read = await replace(reading, contacts=contacts).read(reader.read_people())
+        read = await replace(reading, contacts=contacts).read(before.people)
         entries, snapshots = [], {}
         for contact_set in self.sets:
             entry, snapshot = self._match_set(contact_set, kept, read, as_of)
@@ -318,19 +330,27 @@ class _LocationPull:
             rows = (cells for row, (_, cells) in enumerate(full.rows) if result.class_of(row) in UNMATCHED)
             write_rows(target, full.columns, rows)
 
-    def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
+    async def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
         place = self.session.settings.snapshots
         if place:
             for name, snapshot in snapshots.items():
                 write_snapshot(Path(place), self.location, name, snapshot)
             return
         if snapshots:
-            held.store.save_snapshots(held.lease, snapshots)
+            await held.call(held.store.save_snapshots, held.lease, snapshots)
         # a set that is not matched any more: by hand, or gone, or another branch has it
         matched = {entry.name for entry in self.session.matched[self.location]}
-        oldest, stored = held.clock.now() - SNAPSHOT_KEEP_MS, held.store.read_snapshots()
+        oldest, stored = held.clock.now() - SNAPSHOT_KEEP_MS, await held.call(held.store.read_snapshots)
         if gone := [name for name in stored.keys() - matched if stored[name].as_of < oldest]:
-            held.store.drop_snapshots(held.lease, sorted(gone))
+            await held.call(held.store.drop_snapshots, held.lease, sorted(gone))
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """A location as the state has it before a pull."""
+
+    kept: KeptSnapshots
+    people: PeopleIndex
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from reconciler.beside import Places
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.errors import ReconcilerError, StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
@@ -28,7 +29,7 @@ from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.current_state import list_concerned, make_refresh_request, read_location
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
-from reconciler.operations.workspace import Session, Workspace, load_state, refuse_missing_state, settle_ms_from
+from reconciler.operations.workspace import Session, Workspace, check_pin, refuse_missing_state, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
 from reconciler.store import open_store
@@ -61,9 +62,10 @@ async def refresh_state(session: Session, request: RefreshStateRequest) -> Refre
     """
     refuse_missing_state(session, create_state=request.create_state)
     with open_store(session.settings.state) as store:
+        places = session.make_places()
         # side by side: each location has a rate limit of its own
         endings = await asyncio.gather(
-            *(_refresh_or_fail(session, store, location, request) for location in session.desired)
+            *(_refresh_or_fail(session, store, location, request, places) for location in session.in_order())
         )
     return RefreshStateResult(
         tuple(ending for ending in endings if isinstance(ending, Refreshed)),
@@ -72,10 +74,11 @@ async def refresh_state(session: Session, request: RefreshStateRequest) -> Refre
 
 
 async def _refresh_or_fail(
-    session: Session, store: StateStore, location: LocationId, request: RefreshStateRequest
+    session: Session, store: StateStore, location: LocationId, request: RefreshStateRequest, places: Places
 ) -> Refreshed | ReconcilerError:
     try:
-        return await _refresh_location(session, store, location, request)
+        async with places.take(location):
+            return await _refresh_location(session, store, location, request)
     except ReconcilerError as error:
         # a single location is named by the command line already
         if len(session.desired) > 1:
@@ -127,7 +130,7 @@ class StoredReading:
     since: Instant | None = None
     """The oldest time of an observation."""
 
-    def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
+    async def keep(self, lot: tuple[ObservedContacts, ...]) -> None:
         """Stores observations, and counts them."""
         observed = self.state.observed
         # before they are recorded: a tag that was known already is no news
@@ -139,7 +142,7 @@ class StoredReading:
         changed = record_observations(observed, spelt, settle_ms=self.settle_ms)
         self.changed += sum(after.observed != before[contact] for contact, after in changed.items())
         if changed:
-            self.held.store.save_states(self.held.lease, changed)
+            await self.held.call(self.held.store.save_states, self.held.lease, changed)
 
 
 async def read_and_store(
@@ -151,8 +154,8 @@ async def read_and_store(
     lock_timeout_ms: int,
 ) -> StoredReading:
     """Reads the contacts that `make_request` asks for, given the state, and stores their tags."""
-    with await hold_location(api.workspace, store, api.location, operation, lock_timeout_ms) as held:
-        state = load_state(api.settings, store, api.location)
+    async with await hold_location(api.workspace, store, api.location, operation, lock_timeout_ms) as held:
+        state = check_pin(api.settings, await held.call(held.store.load_state))
         stored = StoredReading(held, state, settle_ms_from(api.settings))
         wanted = make_request(state)
         if not wanted.is_empty:
@@ -162,9 +165,9 @@ async def read_and_store(
 
 async def _read_journalled(api: LocationApi, wanted: RefreshRequest, stored: StoredReading) -> None:
     held = stored.held
-    with begin_run(held) as run:
+    async with begin_run(held) as run:
         stored.run = run.id
-        api.assume_sent_today(held.store)
+        await held.call(api.assume_sent_today, held.store)
         try:
             stored.result = await read_location(api, wanted, keep=stored.keep, heartbeat=held)
         except ReconcilerError as error:
@@ -174,7 +177,7 @@ async def _read_journalled(api: LocationApi, wanted: RefreshRequest, stored: Sto
             raise
         # all that was read is stored: a reader of the state need not know that the run could not be ended
         with suppress(StateError):
-            run.end(RunStatus.COMPLETE)
+            await run.end(RunStatus.COMPLETE)
 
 
 async def hold_location(
@@ -185,6 +188,7 @@ async def hold_location(
         location,
         find_holder(operation, workspace),
         store=store,
+        start_worker=workspace.start_worker,
         clock=workspace.clock,
         report=workspace.listener,
         lock_timeout_ms=lock_timeout_ms,
@@ -193,7 +197,7 @@ async def hold_location(
 
 def begin_run(
     held: HeldLease, *, cancelled: RunStatus = RunStatus.INTERRUPTED
-) -> AbstractContextManager[JournalledRun]:
+) -> AbstractAsyncContextManager[JournalledRun]:
     """A run of the history, under the name of the lease's operation."""
     holder = held.lease.holder
     header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())

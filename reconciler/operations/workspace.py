@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.beside import Places, ThreadWorker
 from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
@@ -43,13 +44,15 @@ from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
-from reconciler.ports import Clock, StateReader
+from reconciler.ports import Clock, StartWorker, StateReader
 from reconciler.store import LOCATION, open_reader
 from reconciler.system import SystemClock
 
 if TYPE_CHECKING:
     from reconciler.highlevel.http_client import Transport
 
+LOCATIONS_A_CORE = 4
+"""So many locations work at once for each core where the settings do not say how many."""
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""
 
@@ -116,6 +119,8 @@ class Workspace:
     clock: Clock = field(default_factory=SystemClock)
     transport: Transport | None = None
     """Replaces the network in tests."""
+    start_worker: StartWorker = ThreadWorker
+    """Calls of a location's state are made by a worker of its own."""
 
     @property
     def in_ci(self) -> bool:
@@ -189,6 +194,15 @@ class Session:
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
+
+    def make_places(self) -> Places:
+        """The places for locations that work at once."""
+        most = self.settings.apply.max_locations
+        return Places(LOCATIONS_A_CORE * (os.cpu_count() or 1) if most is None else most, self.workspace.listener)
+
+    def in_order(self) -> list[LocationId]:
+        """The locations in the order in which they come."""
+        return self.settings.in_order(self.desired)
 
     def list_snapshots(self) -> dict[LocationId, dict[SetName, Snapshot]]:
         """The snapshots that the sets were resolved by."""
@@ -306,7 +320,12 @@ def settle_ms_from(settings: Settings) -> int:
 
 def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
     """The state; raises StateError where it is another than the one that the settings pin."""
-    state = reader.at(location).load_state()
+    return check_pin(settings, reader.at(location).load_state())
+
+
+def check_pin(settings: Settings, state: LocationState) -> LocationState:
+    """The state; raises StateError where it is another than the one that the settings pin."""
+    location = state.location
     pin = settings.pin(location)
     # without a pin any state will do
     if pin in (None, state.lineage):

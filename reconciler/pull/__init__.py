@@ -178,11 +178,11 @@ class _Update:
         await self._read_missing(sorted(self.wanted.contacts - scan.shown))
         status = replace(self.book.status, read_until=began)
         if scan.why_incomplete:
-            self._keep(PeopleLot(status))
+            await self._keep(PeopleLot(status))
             return
         # neither shown nor of a snapshot: what they were found by counts no more, until they are shown again
         hidden = self.book.contacts - scan.shown - self.wanted.contacts
-        self._keep(PeopleLot(replace(status, scanned_at=began), dict.fromkeys(hidden, frozenset())))
+        await self._keep(PeopleLot(replace(status, scanned_at=began), dict.fromkeys(hidden, frozenset())))
 
     async def _read_changes(self) -> bool:
         """Reads the contacts that changed; False where the location does not answer such a search."""
@@ -199,7 +199,7 @@ class _Update:
         self.update.incomplete = scan.why_incomplete
         await self._read_missing(sorted(self._find_rivals(scan.shown)))
         if not scan.why_incomplete:
-            self._keep(PeopleLot(replace(self.book.status, read_until=began)))
+            await self._keep(PeopleLot(replace(self.book.status, read_until=began)))
         return True
 
     def _find_rivals(self, shown: Set[ContactId]) -> set[ContactId]:
@@ -223,7 +223,7 @@ class _Update:
             if page.total:
                 self.gate.report(Read(self.gate.location, len(scan.shown), page.total))
             if scan.ended or number % LOT_PAGES == 0:
-                self._keep(PeopleLot(self._status(), people))
+                await self._keep(PeopleLot(self._status(), people))
                 self.read |= people.keys()
                 people = {}
             if scan.ended:
@@ -237,10 +237,10 @@ class _Update:
         wanted = self.wanted
         return IndexStatus(wanted.key_check, wanted.secret, wanted.covers, look_ups=self.book.status.look_ups)
 
-    def _keep(self, lot: PeopleLot) -> None:
+    async def _keep(self, lot: PeopleLot) -> None:
         lot = replace(lot, anew=self.anew)
         self.book.apply_lot(lot)
-        self.services.keep(lot)
+        await self.services.keep(lot)
         self.anew = self.lacks_values = False
 
     async def _read_missing(self, contacts: Sequence[ContactId]) -> None:
@@ -254,7 +254,7 @@ class _Update:
             readings = await read_by_id(self.services, contacts[start : start + LOT])
             if not readings.is_believed:
                 return
-            self._keep(PeopleLot(self._status(), readings.people, frozenset(readings.gone)))
+            await self._keep(PeopleLot(self._status(), readings.people, frozenset(readings.gone)))
             self.read |= readings.people.keys() | readings.gone.keys()
             self.update.gone += tuple(sorted(readings.gone))
             self.update.unproven -= len(unproven & (readings.gone.keys() | readings.people.keys()))
@@ -270,7 +270,7 @@ class _Update:
             readings = await look_up(self.services, values[start : start + LOT], methods)
             if readings.is_refused:
                 return False
-            self._keep(PeopleLot(self._status(), readings.people))
+            await self._keep(PeopleLot(self._status(), readings.people))
             shown |= readings.people.keys()
             self.update.refused += readings.refused
             self.update.looked_up = min(start + LOT, len(values))
@@ -295,5 +295,5 @@ class _Update:
             if method is LookUp.NONE:
                 return {kind: method}
             methods[kind] = method
-        self._keep(PeopleLot(replace(self._status(), look_ups=tuple(sorted(methods.items())))))
+        await self._keep(PeopleLot(replace(self._status(), look_ups=tuple(sorted(methods.items())))))
         return {kind: methods[kind] for kind in kinds}

@@ -9,7 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -34,7 +34,7 @@ class PullServices:
     gate: RequestGate
     fingerprint: Callable[[PersonValue], Fingerprint | None]
     """None for a value that cannot be one of a person."""
-    keep: Callable[[PeopleLot], None]
+    keep: Callable[[PeopleLot], Awaitable[None]]
     """Takes each lot, before the next request."""
 
     @property

@@ -15,8 +15,8 @@ from reconciler.ports import LocationReader, State, StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.database import Database
 from reconciler.store.per_location import StatePerLocation, folder_of, location_of
-from reconciler.store.sql_store import SqlState
-from reconciler.store.sqlite_file import DISK, Disk
+from reconciler.store.sql_store import SqlState, SqlStore
+from reconciler.store.sqlite_file import DISK, Disk, Turn
 
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore
@@ -53,8 +53,8 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
-        return SqlState(postgres.open_for_writing(url))
-    return SqlState(sqlite.open_for_writing(_sqlite_path(url), disk))
+        return SqlStore(partial(postgres.open_for_writing, url))
+    return SqlStore(partial(sqlite.open_for_writing, _sqlite_path(url), disk, turn=Turn()))
 
 
 @contextmanager

@@ -48,6 +48,10 @@ class StatePerLocation(Generic[Port_co]):
             self._ports[location] = self._opened.enter_context(self._open_location(location))
         return self._ports[location]
 
+    def connect(self, location: LocationId) -> AbstractContextManager[Port_co]:
+        """A port of its own."""
+        return self._open_location(location)
+
     def find_faults(self) -> Sequence[str]:
         faults = ((place, fault) for place in self.list_locations() for fault in self.at(place).find_faults())
         # a fault of contacts names its location itself

@@ -50,6 +50,19 @@ class SqlState:
             return tuple(maintenance.find_faults(self.database))
 
 
+class SqlStore(SqlState):
+    """The states to be changed; `open_database` opens one connection after the other."""
+
+    def __init__(self, open_database: Callable[[], Database]) -> None:
+        super().__init__(open_database())
+        self._open = open_database
+
+    @contextmanager
+    def connect(self, location: LocationId) -> Iterator[SqlLocation]:
+        with SqlState(self._open()) as state:
+            yield state.at(location)
+
+
 class SqlLocation:
     """The state of one location; each method is one consistent view, or one durable transaction.
 

@@ -17,7 +17,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.store import sqlite_file as files
 from reconciler.store.database import COLUMNS, Given
 from reconciler.store.schema import STEPS, TABLES, VERSION
-from reconciler.store.sqlite_file import DISK, Disk, back_up, errors, transaction
+from reconciler.store.sqlite_file import DISK, Disk, Turn, back_up, errors, transaction
 
 CACHE_KIB = 65_536
 """Most of the pages of a million contacts: those of a batch lie all over them."""
@@ -31,8 +31,9 @@ class SqliteDatabase:
     # larger number would part its page, full as it is, in two
     next_known = "(SELECT coalesce(max(n), 32767) + 1 FROM known WHERE n > 32767)"
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK, turn: Turn | None = None) -> None:
         self.connection = connection
+        self._turn = turn or Turn()
         self._before_commit: Callable[[], None] | None = None
         self._path, self._disk = path, disk
 
@@ -41,7 +42,8 @@ class SqliteDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        with errors(self._path):
+        # readers too: a long look would keep the others from committing
+        with self._turn, errors(self._path):
             self.connection.execute("BEGIN")
             try:
                 yield
@@ -50,7 +52,7 @@ class SqliteDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        with errors(self._path), transaction(self.connection):
+        with self._turn, errors(self._path), transaction(self.connection):
             yield
             if self._before_commit is not None:
                 self._before_commit()
@@ -74,7 +76,7 @@ class SqliteDatabase:
         """One writer at a time is SQLite's rule anyhow."""
 
     def back_up(self) -> None:
-        with errors(self._path):
+        with self._turn, errors(self._path):
             back_up(self.connection, self._path, self._disk)
 
     def hold(self, location: LocationId, fence: int) -> None:
@@ -128,8 +130,15 @@ def open_scratch(path: Path) -> SqliteDatabase:
     return open_for_writing(path, lasting=False)
 
 
-def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> SqliteDatabase:
-    """A connection to the state, made if there is none yet."""
+def open_for_writing(
+    path: Path, disk: Disk = DISK, *, lasting: bool = True, turn: Turn | None = None
+) -> SqliteDatabase:
+    """A connection to the state, made if there is none yet; `turn` is that of the process's other connections."""
+    with turn or Turn():
+        return _open_for_writing(path, disk, turn, lasting=lasting)
+
+
+def _open_for_writing(path: Path, disk: Disk, turn: Turn | None, *, lasting: bool) -> SqliteDatabase:
     connection = files.open_for_writing(path, disk, lasting=lasting)
     try:
         with errors(path):
@@ -142,7 +151,7 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
     except BaseException:
         connection.close()
         raise
-    return SqliteDatabase(connection, path, disk)
+    return SqliteDatabase(connection, path, disk, turn)
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -15,6 +15,8 @@ import os
 import sqlite3
 import stat
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -42,6 +44,36 @@ class Disk:
 
 
 DISK = Disk()
+
+
+class Turn:
+    """The connections of one process to one file take turns, in the order in which they came.
+
+    SQLite would have each ask again and again, and the one that is out of luck wait for its time-out.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            own = threading.Lock()
+            own.acquire()
+            self._waiting.append(own)
+        # the one before opens it
+        own.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_taken = False
 
 
 def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None:

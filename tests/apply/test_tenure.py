@@ -16,12 +16,11 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, retry_pauses
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Outcome
-from reconciler.journalled_run import acquire_lease
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock
 from tests.build import HERE, a_set, declare, who
-from tests.fakes import START, FakeClock, a_holder
+from tests.fakes import START, FakeClock, a_holder, hold
 from tests.scene import Scene, one_by_one
 
 ALL = declare(a_set("s", who("anna bert cara"), "vip"))
@@ -91,7 +90,7 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
 
     async def wait() -> None:
         with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
-            tenure = await acquire_lease(HERE, a_holder(), store=store, clock=clock, report=lambda _: None)
+            tenure = await hold(store, clock)
             await tenure.sleep(20 * TTL_MS)
             assert tenure.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
 
@@ -175,7 +174,7 @@ def test_the_real_clock_beats_while_work_lasts() -> None:
         await done.wait()
         return "done"
 
-    def beat() -> None:
+    async def beat() -> None:
         beats.append(len(beats))
         if len(beats) == 3:
             done.set()
@@ -191,8 +190,11 @@ def test_the_real_clock_passes_an_error_on() -> None:
     async def work() -> None:
         raise LeaseLost("gone")
 
+    async def nothing() -> None:
+        return
+
     async def main() -> None:
-        await SystemClock().during(work(), lambda: None, every_ms=1_000)
+        await SystemClock().during(work(), nothing, every_ms=1_000)
 
     with pytest.raises(LeaseLost):
         asyncio.run(main())

@@ -21,7 +21,7 @@ ANNA = "AnnaAnnaAnnaAnnaAnna"
         ("histroy", "Did you mean 'history'?"),
         ("state unlok", "Did you mean 'unlock'?"),
         ("sandbox serv", "Did you mean 'serve'?"),
-        ("plan --locaton x", "Did you mean '--location'?"),
+        ("plan --locaton x", "'--location'"),
         ("plan --refrsh auto", "'--refresh'"),
         ("state unlock --locaton x", "Did you mean '--location'?"),
         ("plan --format jsn", "'json'"),

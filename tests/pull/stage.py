@@ -174,7 +174,7 @@ class Stage:
         api = StagedApi(workspace, settings, HERE, Pace(rate_from(settings)), transport=self.transport)
         kept = PeopleBook(self.index)
 
-        def keep(lot: PeopleLot) -> None:
+        async def keep(lot: PeopleLot) -> None:
             kept.apply_lot(lot)
             self.index = kept.index
 

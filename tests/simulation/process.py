@@ -9,7 +9,8 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -113,10 +114,10 @@ class ProcessClock:
         finally:
             await self._process.thaw()
 
-    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
-        def alive() -> None:
+    async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
+        async def alive() -> None:
             if self._process.alive and self._clock.now() >= self._process.frozen_until:
-                beat()
+                await beat()
 
         return await self._clock.during(work, alive, every_ms=every_ms)
 
@@ -129,6 +130,11 @@ class MortalStore:
 
     def at(self, location: LocationId) -> MortalStore:
         return MortalStore(self._store.at(location), self._process)
+
+    @contextmanager
+    def connect(self, location: LocationId) -> Iterator[MortalStore]:
+        with self._store.connect(location) as store:
+            yield MortalStore(store, self._process)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)

@@ -33,7 +33,7 @@ from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
-from tests.fakes import a_holder, read_contacts
+from tests.fakes import InPlace, a_holder, read_contacts
 from tests.simulation.declared import Declared, as_desired
 from tests.simulation.place import COMPANY, ORIGIN, Place, Wire, token_of
 from tests.simulation.process import Fate, MortalStore, Process, ProcessClock
@@ -194,6 +194,7 @@ class Program:
             reader=self.apis.__getitem__,
             pace=self.paces.__getitem__,
             chance=self.chance.random,
+            start_worker=InPlace,
         )
 
 

@@ -79,14 +79,14 @@ class VirtualClock:
     async def sleep(self, milliseconds: int) -> None:
         await asyncio.sleep(milliseconds / 1000)
 
-    async def during(self, work: Awaitable[T], beat: Callable[[], None], *, every_ms: int) -> T:
+    async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
         beating = asyncio.ensure_future(self._beats(beat, every_ms))
         try:
             return await work
         finally:
             beating.cancel()
 
-    async def _beats(self, beat: Callable[[], None], every_ms: int) -> None:
+    async def _beats(self, beat: Callable[[], Awaitable[None]], every_ms: int) -> None:
         while True:
             await self.sleep(every_ms)
-            beat()
+            await beat()

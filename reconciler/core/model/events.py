@@ -73,7 +73,15 @@ class Priced:
     """The tags with holders to search for in addition, two requests each at the least."""
 
 
-Event = RoundStarted | BatchAnswered | Waiting | Read | Priced
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The location waits until one of the `most` that work at once has ended."""
+
+    location: LocationId
+    most: int
+
+
+Event = RoundStarted | BatchAnswered | Waiting | Read | Priced | Queued
 
 
 @dataclass(slots=True)
@@ -116,6 +124,8 @@ class LocationProgress:
                 self._begin("contacts read", 0, now)
             case Waiting():
                 self.why, self.resumes = event.why, Instant(now + event.milliseconds)
+            case Queued():
+                self.why, self.resumes = f"{event.most:,} locations work at once", now
 
     @property
     def called(self) -> str:

@@ -5,7 +5,7 @@ Law: no token is ever a setting; a location names the variable or the command th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -146,9 +146,13 @@ class PlanSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApplySettings:
-    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it."""
+    """How a run goes: requests under way at once in a location, and the shares, in percent, that stop it.
+
+    `max_locations`: so many locations at once, in every command that asks them; None: four for each core.
+    """
 
     max_in_flight: int = 50
+    max_locations: int | None = None
     max_error_pct: float | None = None
     max_surprise_pct: float | None = None
 
@@ -259,6 +263,11 @@ class Settings:
     def names(self) -> dict[LocationId, str]:
         """The names of the locations; those without a name are left out."""
         return {location: place.name for location, place in self.locations.items() if place.name}
+
+    def in_order(self, locations: Iterable[LocationId]) -> list[LocationId]:
+        """The locations in the order of their names, of their ids where they have none."""
+        names = self.names()
+        return sorted(locations, key=lambda location: (names.get(location, location), location))
 
     def company(self, location: LocationId) -> str:
         """The agency that the location's token belongs to; empty where it is the location's own."""

@@ -114,6 +114,16 @@ class Pace:
             self._left_today -= 1
         return self.departed
 
+    def leave_late(self, ticket: int, now: Instant) -> None:
+        """The request leaves only now: its intent took time to be written down, which is none of its answer's."""
+        self._log[ticket].left = now
+
+    def take_back(self, ticket: int) -> None:
+        """The request did not leave."""
+        del self._log[ticket]
+        if self._left_today is not None:
+            self._left_today += 1
+
     def end(self, ticket: int, now: Instant, *, answered: bool = False) -> None:
         """It came to its end. `answered`: by the API, so that it tells how long an answer takes."""
         departure = self._log[ticket]

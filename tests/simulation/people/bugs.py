@@ -50,8 +50,8 @@ PEOPLE_BUGS = (
     Bug(
         "take a search that hid contacts for a complete one",
         "pull/__init__.py",
-        "        if scan.why_incomplete:\n            self._keep(PeopleLot(status))\n",
-        "        if scan.why_incomplete is None:\n            self._keep(PeopleLot(status))\n",
+        "        if scan.why_incomplete:\n            await self._keep(PeopleLot(status))\n",
+        "        if scan.why_incomplete is None:\n            await self._keep(PeopleLot(status))\n",
         "reads",
     ),
     Bug(

@@ -33,6 +33,7 @@ from reconciler.planfile import plan_text
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch, Merged
 from reconciler.sandbox.world import World
+from tests.fakes import InPlace
 from tests.sandbox.faults import EVERYDAY, FaultPlan
 from tests.simulation.people.crowd import HERE, NUMBER, Crowd, SetFile, make_row
 from tests.simulation.place import ORIGIN, RUNS, Place, Trouble, Wire, token_of
@@ -391,6 +392,7 @@ class Life:
             listener=act,
             clock=ProcessClock(process),
             transport=Wire(self.place, process),
+            start_worker=InPlace,
         )
 
     # what is kept, read without the product
