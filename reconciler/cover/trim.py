@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.cover.problem import Bits, CoverProblem, Ints, any_ones, count_ones, join_ranges
+from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, join_ranges
 
 
 class Parts:
@@ -72,21 +72,24 @@ def dissolve_request(parts: Parts, number: int) -> bool:
         moves.append((users[idle], np.full((int(idle.sum()), 2), -1), parts.count[users[idle]]))
         wanted -= int(parts.count[users[idle]].sum())
     users, needs = users[~idle], needs[~idle]
-    # twice each: users that found their set full the first time may fit into another one
-    for steps in (_serve_by_one, _serve_by_one, _serve_by_two, _serve_by_two):
-        if wanted <= 0 or not len(users):
-            break
-        who, sets = steps(parts, users, needs, free)
-        if not len(who):
-            continue
-        amount = _admit_users(parts.count[users[who]], sets, free, wanted)
-        served = amount > 0
-        who, sets, amount = who[served], sets[served], amount[served]
-        moves.append((users[who], sets, amount))
-        wanted -= int(amount.sum())
+    if wanted > 0 and len(users):
+        # listed once: what a step leaves over is a part of it, as places only become fewer
+        entries = _list_entries(parts, users, needs, free)
         waiting = np.ones(len(users), np.bool_)
-        waiting[who] = False
-        users, needs = users[waiting], needs[waiting]
+        # twice each: users that found their set full the first time may fit into another one
+        for steps in (_serve_by_one, _serve_by_one, _serve_by_two, _serve_by_two):
+            entries = entries.only(waiting[entries.owner] & (free[entries.sets] > 0))
+            if wanted <= 0 or not len(entries.owner):
+                break
+            who, sets = steps(parts, needs, free, entries)
+            if not len(who):
+                continue
+            amount = _admit_users(parts.count[users[who]], sets, free, wanted)
+            served = amount > 0
+            who, sets, amount = who[served], sets[served], amount[served]
+            moves.append((users[who], sets, amount))
+            wanted -= int(amount.sum())
+            waiting[who] = False
     if wanted > 0:
         return False
     for who, sets, amount in moves:
@@ -94,9 +97,23 @@ def dissolve_request(parts: Parts, number: int) -> bool:
     return True
 
 
-def _list_entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints, Ints]:
-    """For every user and set with free places that it could take instead: user number, set, how much of the need it
-    holds."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entries:
+    """Sets with free places that users could take instead, by user."""
+
+    # the user's number, ascending
+    owner: Ints
+    sets: Ints
+    # how many tags of the need the set holds, and whether it holds them all
+    gain: Ints
+    serves: Bools
+
+    def only(self, keep: Bools) -> _Entries:
+        return _Entries(self.owner[keep], self.sets[keep], self.gain[keep], self.serves[keep])
+
+
+def _list_entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> _Entries:
+    """Every user with every set with free places that it could take instead."""
     pattern = parts.pattern[users]
     first, last = parts.first[pattern], parts.first[pattern + 1]
     owner = np.repeat(np.arange(len(users)), last - first)
@@ -105,30 +122,34 @@ def _list_entries(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[I
     owner, sets = owner[keep], sets[keep]
     need, offered = needs[owner], parts.sets[sets]
     gain = count_ones(need & offered)
-    keep = (gain > 0) & ~any_ones(offered & ~need & parts.problem.once)
-    return owner[keep], sets[keep], gain[keep]
+    keep = gain > 0
+    if parts.problem.once.any():
+        keep &= ~any_ones(offered & ~need & parts.problem.once)
+    return _Entries(owner[keep], sets[keep], gain[keep], (gain == count_ones(needs)[owner])[keep])
 
 
-def _serve_by_one(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+def _serve_by_one(_parts: Parts, _needs: Bits, free: Ints, entries: _Entries) -> tuple[Ints, Ints]:
     """Users that one other set serves, and that set: the one with most free places."""
-    owner, sets, gain = _list_entries(parts, users, needs, free)
-    enough = gain == count_ones(needs)[owner]
-    owner, sets = owner[enough], sets[enough]
+    owner, sets = entries.owner[entries.serves], entries.sets[entries.serves]
     best = _first_best(owner, free[sets])
     return owner[best], np.stack([sets[best], np.full(len(best), -1)], axis=1)
 
 
-def _serve_by_two(parts: Parts, users: Ints, needs: Bits, free: Ints) -> tuple[Ints, Ints]:
+def _serve_by_two(parts: Parts, needs: Bits, free: Ints, entries: _Entries) -> tuple[Ints, Ints]:
     """Users that two other sets serve: the one that holds most of the need, and one that holds the rest."""
-    owner, sets, gain = _list_entries(parts, users, needs, free)
-    best = _first_best(owner, gain)
-    who, first = owner[best], sets[best]
-    needed = needs[who] & ~parts.sets[first]
-    owner, sets, gain = _list_entries(parts, users[who], needed, free)
-    enough = gain == count_ones(needed)[owner]
+    owner, sets = entries.owner, entries.sets
+    best = _first_best(owner, entries.gain)
+    chosen = np.zeros(len(needs), np.int64)
+    chosen[owner[best]] = sets[best]
+    needed = needs & ~parts.sets[chosen]
+    # of a smaller need less may be sent again: a set that serves it is among those that could take a part of the whole
+    need, offered = needed[owner], parts.sets[sets]
+    enough = any_ones(need) & ~any_ones(need & ~offered)
+    if parts.problem.once.any():
+        enough &= ~any_ones(offered & ~need & parts.problem.once)
     owner, sets = owner[enough], sets[enough]
     best = _first_best(owner, free[sets])
-    return who[owner[best]], np.stack([first[owner[best]], sets[best]], axis=1)
+    return owner[best], np.stack([chosen[owner[best]], sets[best]], axis=1)
 
 
 def _first_best(owner: Ints, score: Ints) -> Ints:
