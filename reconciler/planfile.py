@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from reconciler.core.formats.plan_json import plan_document, read_plan
+from reconciler.core.formats.plan_json import read_plan
+from reconciler.core.formats.plan_text import plan_parts
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import did_you_mean
-from reconciler.core.model.safe_text import json_line
+from reconciler.core.model.safe_text import json_line, without_commands
 from reconciler.core.planning.plan import Plan
 from reconciler.system import replace_file
 
@@ -20,7 +22,13 @@ MOST_BYTES = 512 * 1024 * 1024
 
 def plan_text(plan: Plan) -> str:
     """The document as one line of ASCII: any terminal, any tool."""
-    return json_line(plan_document(plan))
+    return "".join(text_parts(plan))
+
+
+def text_parts(plan: Plan) -> Iterator[str]:
+    """The document as `json_line` has it, part by part."""
+    yield from map(without_commands, plan_parts(plan))
+    yield "\n"
 
 
 def write_plan(plan: Plan, path: Path) -> None:
@@ -31,7 +39,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
-        replace_file(path, plan_text(plan).encode("ascii"))
+        replace_file(path, (part.encode("ascii") for part in text_parts(plan)))
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
 

@@ -8,7 +8,7 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -50,13 +50,13 @@ class SystemClock:
                 await asyncio.wait({task})
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Old or new, never half, and readable by its owner alone; raises OSError, with the old file as it was."""
     # beside its place, since a rename replaces a file in one step only within one file system; 0600 from the start
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             # on disk before the rename: after a crash the name must not lead to an empty file
             os.fsync(file.fileno())

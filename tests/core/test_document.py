@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, read_plan, seal
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, Source, iso, parse_instant
+from reconciler.core.model.safe_text import json_line
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
@@ -39,6 +40,7 @@ def test_a_plan_comes_back_from_its_document(limits: GuardLimits) -> None:
     plan = a_busy_plan(limits=limits)
     assert read_plan(plan_document(plan)) == plan
     assert read_plan(json.loads(plan_text(plan))) == plan
+    assert plan_text(plan) == json_line(plan_document(plan)), "part by part as in one"
 
 
 @given(worlds(), st.integers(0, 4_000_000_000_000), st.text())
@@ -46,6 +48,7 @@ def test_any_plan_comes_back_from_its_document(world: World, as_of: int, manifes
     location = plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), plan_options())
     plan = combine_plans([location], as_of=Instant(as_of), manifests=manifests)
     assert read_plan(json.loads(plan_text(plan))) == plan
+    assert plan_text(plan) == json_line(plan_document(plan)), "part by part as in one"
 
 
 def test_the_document_has_every_field_of_the_contract() -> None:

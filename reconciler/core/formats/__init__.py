@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import reduce
@@ -80,6 +80,7 @@ class Forms:
         self._spellings = defaultdict(JsonSpelling, spellings)
         self._underived = forms or {}
         self._forms: dict[object, Form[Any]] = {**PLAIN_FORMS, **self._underived}
+        self._members_of: dict[type, tuple[_Member, ...]] = {}
 
     def extended(
         self, spellings: Mapping[type, JsonSpelling], forms: Mapping[object, Form[Any]] | None = None
@@ -96,6 +97,14 @@ class Forms:
         written = self.form_of(type(value)).write(value)
         assert isinstance(written, dict)
         return written
+
+    def list_members(self, value: object) -> Iterator[tuple[str, object, Form[Any]]]:
+        """The members of the object of a value of one of our classes: each with its own value, and that one's form."""
+        self.form_of(type(value))
+        for member in self._members_of[type(value)]:
+            part = member.value_in(value)
+            if not member.is_left_out(part):
+                yield member.name, part, member.form
 
     def schema(self, hint: object) -> Schema:
         return self.form_of(hint).schema
@@ -135,7 +144,7 @@ class Forms:
 
     def _object(self, kind: Any) -> Form[Any]:
         spelling = self._spellings[kind]
-        members = tuple(self._members(kind))
+        members = self._members_of[kind] = tuple(self._members(kind))
 
         def write(value: object) -> JsonObject:
             values = ((member, member.value_in(value)) for member in members)

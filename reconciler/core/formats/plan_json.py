@@ -87,19 +87,19 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
         about="Pairs that an earlier request tried too, and when last: an approval covers one attempt."
     ),
 }
-_FORMS = Forms(SPELLINGS, {DeferralReason: enum_form(DeferralReason, by_name=True)})
+FORMS = Forms(SPELLINGS, {DeferralReason: enum_form(DeferralReason, by_name=True)})
 
 
 def plan_document(plan: Plan) -> JsonObject:
     """The document, sealed: `digest` is over everything else in it."""
-    document: JsonObject = {"format_version": FORMAT_VERSION, "digest": "", **_FORMS.write(plan)}
+    document: JsonObject = {"format_version": FORMAT_VERSION, "digest": "", **FORMS.write(plan)}
     return document | {"digest": seal(document)}
 
 
 def plan_schema() -> Schema:
     """Of `plan --format json`, `show PLAN --format json` and the plan file."""
     sealed: Schema = {"format_version": VERSION, "digest": {"type": "string"}}
-    return object_schema(SPELLINGS[Plan].about, sealed | _FORMS.members(Plan))
+    return object_schema(SPELLINGS[Plan].about, sealed | FORMS.members(Plan))
 
 
 def seal(document: Mapping[str, Json]) -> str:
@@ -124,7 +124,7 @@ def read_plan(document: object) -> Plan:
     if document.get("digest") != seal(document):
         raise PlanFileError("the plan was changed after it was written: its digest does not fit", hint="plan again")
     try:
-        plan = _FORMS.form(Plan).read(document)
+        plan = FORMS.form(Plan).read(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PlanFileError(f"the plan lacks something: {type(error).__name__} {error}", hint="plan again") from error
     return _check(plan)

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
@@ -216,9 +217,10 @@ def _list_reviewed(plan: LocationPlan) -> Iterator[list[object]]:
     """What an approval covers, entry by entry."""
     yield ["location", plan.location]
     alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
+    # without the places that asked for the change: they move with every comment
+    describe = cache(lambda change: (change.action.value, change.tag, change.reason.value))
     for delta in plan.deltas:
-        # without the places that asked for the change: they move with every comment
-        alike[tuple((change.action, change.tag, change.reason) for change in delta.changes)] += delta.contacts
+        alike[tuple(map(describe, delta.changes))] += delta.contacts
     for changes, contacts in sorted(alike.items()):
         yield ["delta", changes, sorted(contacts)]
     for deferral in plan.deferrals:
