@@ -223,6 +223,7 @@ def test_a_schedule_orders_batches_that_share_a_contact_and_no_others(groups: li
 
 _PROGRAM = """
 import sys
+from reconciler.core.model.batch import Demand
 from reconciler.cover import solve
 print("numpy" in sys.modules)
 sets = [frozenset(f"t{a * b % 11}" for b in range(1, 2 + a % 5)) for a in range(40)]
