@@ -246,6 +246,7 @@ def _is_added_twice(world: World) -> bool:
 CUSTOMERS, VIPS = 40, 4
 CARELESS = 3
 TOKENS = "tokens.sh"
+NEW_TAG = "spring 2027"
 CLIENT = """location: {location}
 contact_sets:
   customers:
@@ -265,11 +266,15 @@ locations:
 """
 
 
+def _client_id(number: int) -> str:
+    return made_up_id("client", str(number))
+
+
 def _write_clients(manifests: Path, count: int) -> None:
     """The manifests of so many clients, a directory each."""
     settings = AGENCY
     for number in range(1, count + 1):
-        name, location = f"client-{number:02}", made_up_id("client", str(number))
+        name, location = f"client-{number:02}", _client_id(number)
         directory = manifests / name
         directory.mkdir(parents=True)
         contacts = [made_up_id(location, str(contact)) for contact in range(CUSTOMERS)]
@@ -309,7 +314,10 @@ class _DemoOfMany:
         scene("Where did others change the VIPs?", ["drift", "manifests", *LOOK, *FAIL], ExitCode.CHANGES)
         scene("Put it right.", ["apply", "manifests", *LOOK, "--auto-approve"], ExitCode.DONE)
         check("in each location every VIP carries its tag again", all(_is_mended(world) for world in worlds))
-        scene("And now?", ["plan", "manifests", "--detailed-exitcode"], ExitCode.DONE)
+        self._edit()
+        scene("Send it.", ["apply", "manifests", "--auto-approve"], ExitCode.GUARD)
+        unsent = [world.location for world in worlds if not world.holders(NEW_TAG)]
+        check("a guard keeps that client as it was, and all others are sent", unsent == [_client_id(len(worlds))])
         check("no tag was added twice to anyone", not any(map(_is_added_twice, worlds)))
         click.echo("\nThat was the whole job, many times over. Everything above is true: each step was checked.")
 
@@ -323,6 +331,20 @@ class _DemoOfMany:
                 lambda world, now: world.remove(_vips_of(world)[0], ["vip"], now=now, by=SOMEBODY), world.location
             )
             click.echo(f"  {world.location}: `vip` is taken from a contact")
+
+    def _edit(self) -> None:
+        """Declares another tag everywhere, and leaves a few rows of the last client's list."""
+        clients = sorted(path.parent for path in (self.stage.directory / "manifests").glob("*/tags.yaml"))
+        for client in clients:
+            manifest = client / "tags.yaml"
+            text = manifest.read_text(encoding="utf-8").replace("[customer]", f"[customer, {NEW_TAG}]")
+            manifest.write_text(text, encoding="utf-8")
+        rows = (clients[-1] / "customers.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (clients[-1] / "customers.csv").write_text("".join(rows[: VIPS + 1]), encoding="utf-8")
+        click.secho(
+            f"\n# All customers shall carry `{NEW_TAG}`; but one client's list came in nearly empty:", bold=True
+        )
+        click.echo(f"  {clients[-1].name}/customers.csv has {VIPS} contacts instead of {CUSTOMERS}")
 
 
 def _vips_of(world: World) -> list[str]:
