@@ -1,9 +1,11 @@
 """A million contacts from a file: seconds and peak memory of ours beside a plain csv loop and polars, in the same run.
 
     python benchmarks/loading.py [--rows N] [--peer polars] [--parquet]
+    python benchmarks/loading.py --locations N
 
 Each candidate runs in a process of its own on the same rows. `polars` needs `pip install polars`; `--parquet` (ours on
-a Parquet file, as for ten million rows) needs the extra [bulk].
+a Parquet file, as for ten million rows) needs the extra [bulk]. `--locations`: a manifest of twenty contacts for
+each of so many locations, all of them read and one of them chosen.
 """
 
 from __future__ import annotations
@@ -53,6 +55,23 @@ import polars
 found = polars.read_csv(directory + "/contacts.csv").get_column("contact_id").unique().to_list()
 """,
 }
+OF_LOCATIONS = {
+    "all locations": "found = load(directory).manifests",
+    "one, all read": "found = [each for each in load(directory).manifests if each.location == one]",
+    "one, chosen": "found = load(directory, locations=[one]).manifests",
+}
+MEASURED_LOCATIONS = """
+import sys, time
+from reconciler.loading import load
+directory, number = sys.argv[1], int(sys.argv[2])
+one = f"location{{number - 1:012d}}"
+began = time.process_time()
+{code}
+seconds = time.process_time() - began
+assert len(found) == {expected}, len(found)
+peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024
+print(seconds, peak)
+"""
 MEASURED = """
 import sys, time
 directory, rows = sys.argv[1], int(sys.argv[2])
@@ -86,12 +105,35 @@ def write_parquet(directory: Path) -> None:
     (directory / "parquet.yaml.off").write_text(manifest)
 
 
+def write_locations(directory: Path, number: int) -> None:
+    for place in range(number):
+        ids = "".join(f"      - {place:08d}{contact:012d}\n" for contact in range(20))
+        (directory / f"place{place}.yaml").write_text(
+            f"location: location{place:012d}\ncontact_sets:\n  customers:\n    contacts:\n{ids}    tags: [customer]\n"
+        )
+
+
+def measure_locations(number: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        write_locations(Path(place), number)
+        print(f"{'candidate':24} {'cpu s':>8} {'peak MiB':>9}   {number:,} locations")
+        for name, code in OF_LOCATIONS.items():
+            program = MEASURED_LOCATIONS.format(code=code, expected="number" if name == "all locations" else "1")
+            command = [sys.executable, "-c", program, place, str(number)]
+            seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            print(f"{name:24} {float(seconds):8.2f} {peak:>9}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--peer", action="append", choices=["polars"], default=[])
     parser.add_argument("--parquet", action="store_true")
+    parser.add_argument("--locations", type=int, default=0)
     arguments = parser.parse_args()
+    if arguments.locations:
+        measure_locations(arguments.locations)
+        return
     left_out = {"polars"} - set(arguments.peer) | ({"load Parquet"} if not arguments.parquet else set())
     ordered = sorted(CANDIDATES, key=lambda name: name == "load Parquet")
     names = [name for name in ordered if name not in left_out]

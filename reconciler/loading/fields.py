@@ -132,8 +132,12 @@ def _check_name(value: str) -> str:
     return value
 
 
+def is_location_id(text: str) -> bool:
+    return _LOCATION.fullmatch(text) is not None
+
+
 def _check_location(value: str) -> str:
-    if not _LOCATION.fullmatch(value):
+    if not is_location_id(value):
         raise _wrong_value(f"expected a location id (1 to 64 letters, digits, - and _), found {value[:80]!r}")
     return value
 

@@ -234,6 +234,11 @@ def decode_text(data: bytes, path: str) -> str:
     return text
 
 
+def is_sound(text: str) -> bool:
+    """Whether the text has no character that is refused."""
+    return _FORBIDDEN.search(text) is None
+
+
 def is_utf_16(data: bytes) -> bool:
     """Whether the bytes begin as a text in UTF-16 does."""
     return _UTF_16.match(data) is not None

@@ -4,13 +4,15 @@ Rules
 1. All files are read before one is refused. A mistake in one place does not hide a mistake in another: a broken set is
    left out and the other ones are checked, except for problems that would only follow from its absence.
 2. Errors are raised together, as InvalidInput; warnings and infos are returned.
+3. Where locations are chosen, a manifest of another one is not read further than its `location`, if that can be seen
+   early: of its faults only those of its name are told. Any other manifest is read as a whole.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, tag_rules
+from reconciler.loading.early_location import HEAD, see_location
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import MAX_BYTES, Directory, Files, decode_text, display_path
 from reconciler.loading.models import ManifestModel
@@ -49,6 +52,8 @@ class Loaded:
     manifests: tuple[Manifest, ...]
     problems: tuple[Problem, ...]
     """Warnings and infos only, sorted by place."""
+    elsewhere: frozenset[LocationId] = frozenset()
+    """Locations that were not chosen, and whose manifests were left out."""
 
 
 def load(
@@ -60,20 +65,23 @@ def load(
     strict: bool = False,
     find_snapshots: FindSnapshots | None = None,
     pulls: bool = False,
+    locations: Sequence[str] = (),
 ) -> Loaded:
     """The settings and manifests of a directory, or of any other tree of files.
 
     `environment`: the process's variables, of which those that name settings count; `flags`: text by key, such as
     `api.base_url`; `now`: without it dates that are past are not reported; `strict`: warnings are errors;
     `find_snapshots`: asked once for each location with matched sets whose snapshots are in the state; without it
-    nothing is said of these; `pulls`: nothing is said of faults in files of people, which the pull finds by itself.
-    Raises InvalidInput with every problem.
+    nothing is said of these; `pulls`: nothing is said of faults in files of people, which the pull finds by itself;
+    `locations`: ids or names of those whose manifests are read, empty: all.
+    Raises InvalidInput with every problem, and UsageError for a name of two locations.
     """
     with without_cyclic_gc():
         loader = _Loader(_files_at(place), pulls=pulls)
         settings = loader.load_settings(Overrides(environment, flags))
         snapshots = SnapshotFinder(loader.files, settings, find_snapshots, loader.problems.append)
-        manifests = loader.load_manifests(settings, snapshots)
+        manifests = loader.load_manifests(settings, snapshots, frozenset(map(settings.find_location, locations)))
+        elsewhere = frozenset(loader.elsewhere)
         merged = Manifests(
             files=manifests,
             shared=settings.rules,
@@ -82,9 +90,10 @@ def load(
             complete=loader.complete,
             settled={named.location: named.source for named in settings.locations.values()},
             snapshots_known=snapshots.known,
+            elsewhere=elsewhere,
         )
         problems = _sort_problems([*loader.problems, *check_manifests(merged)], strict)
-    return Loaded(settings, manifests, problems)
+    return Loaded(settings, manifests, problems, elsewhere)
 
 
 def load_settings(
@@ -146,6 +155,8 @@ class _Loader:
         self.broken: set[tuple[LocationId, SetName]] = set()
         # false where a file could not be used: a set that seems to be missing may be in it
         self.complete = True
+        # locations of manifests that were left out
+        self.elsewhere: set[LocationId] = set()
         self.files = files
         self.pulls = pulls
 
@@ -155,10 +166,15 @@ class _Loader:
         root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
         return read_settings(root, path, overrides, self.problems.append)
 
-    def load_manifests(self, settings: Settings, snapshots: SnapshotFinder) -> tuple[Manifest, ...]:
+    def load_manifests(
+        self, settings: Settings, snapshots: SnapshotFinder, chosen: frozenset[LocationId]
+    ) -> tuple[Manifest, ...]:
+        """`chosen`: the locations whose manifests are read; empty: all."""
         manifests = []
         names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:
+            if chosen and self._is_elsewhere(name, chosen):
+                continue
             manifest = self._load_manifest(name, settings, snapshots)
             if manifest is None:
                 self.complete = False
@@ -168,6 +184,21 @@ class _Loader:
             hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
             self._add_problem(Source(self.files.label), "no manifest in this directory", "directory", hint)
         return tuple(manifests)
+
+    def _is_elsewhere(self, name: str, chosen: frozenset[LocationId]) -> bool:
+        """Whether a manifest is seen to be of another location than those."""
+        # a name that cannot be shown is refused, whatever stands in the file
+        if not name.isprintable():
+            return False
+        try:
+            with self.files.open(name) as stream:
+                seen = see_location(stream.read(HEAD))
+        except (CannotRead, OSError):
+            return False
+        if seen is None or seen in chosen:
+            return False
+        self.elsewhere.add(seen)
+        return True
 
     def _list_names(self) -> list[str]:
         try:

@@ -98,6 +98,27 @@ def parse_nodes(text: str, path: str, *, loader: Any = FAST_LOADER) -> Parsed:
     return Parsed(builder.root, tuple(builder.problems))
 
 
+def find_first(key: str, text: str) -> tuple[Scalar, int] | None:
+    """The value of a key of the outermost mapping, and where it ends; the text behind it is not read.
+
+    None where it is no scalar, where something up to there is refused, and where nothing has the key.
+    """
+    builder = _Builder(text, "")
+    events: Any = yaml.parse(text, Loader=FAST_LOADER)
+    try:
+        for event in events:
+            builder.take_event(event)
+            if (found := builder.find_top(key)) is not None:
+                if builder.problems or not isinstance(found, Scalar):
+                    return None
+                return found, event.end_mark.index
+    except (yaml.YAMLError, *_ESCAPES, InvalidInput):
+        return None
+    finally:
+        events.close()
+    return None
+
+
 def plain_mapping(node: Mapping) -> dict[str, Plain]:
     """A mapping as text, lists and dicts, for pydantic."""
     return {
@@ -150,6 +171,11 @@ class _Builder:
 
     def stop(self, source: Source, check: str, message: str, hint: str = "") -> NoReturn:
         raise InvalidInput([*self.problems, Problem(source, message, check, hint=hint)])
+
+    def find_top(self, key: str) -> Node | None:
+        """The value of a key of the outermost mapping, as soon as it has one."""
+        entries = self._stack[0].entries if len(self._stack) == 1 else None
+        return entries[key][1] if entries and key in entries else None
 
     def take_event(self, event: Any) -> None:
         kind = type(event)

@@ -133,12 +133,19 @@ class Workspace:
         return settings
 
     def load_manifests(
-        self, *, now: Instant, strict: bool = False, find_snapshots: FindSnapshots | None = None, pulls: bool = False
+        self,
+        *,
+        now: Instant,
+        strict: bool = False,
+        find_snapshots: FindSnapshots | None = None,
+        pulls: bool = False,
+        locations: Sequence[str] = (),
     ) -> Loaded:
         """The settings and manifests as they are at `now`; raises InvalidInput with every problem.
 
         `find_snapshots`: finds those of matched sets that are in the state; without it no state is asked. `pulls`:
-        whether files of people are left to a pull.
+        whether files of people are left to a pull. `locations`: ids or names of those whose manifests are read; empty:
+        all.
         """
         self.listener.on_manifests(self.directory)
         try:
@@ -150,6 +157,7 @@ class Workspace:
                 strict=strict,
                 find_snapshots=find_snapshots,
                 pulls=pulls,
+                locations=locations,
             )
         except InvalidInput:
             # the problems speak of locations, whose names stand in settings that may well be valid
@@ -251,10 +259,12 @@ def open_session(
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
-    loaded = workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots, pulls=pulls)
+    loaded = workspace.load_manifests(
+        now=now, find_snapshots=workspace.find_snapshots, pulls=pulls, locations=locations
+    )
     settings = loaded.settings
     chosen = [settings.find_location(location) for location in locations]
-    groups = _choose_manifests(loaded.manifests, chosen, settings)
+    groups = _choose_manifests(loaded, chosen)
     if not (unpulled or pulls) and (
         refused := list_unplannable((each for group in groups.values() for each in group), now)
     ):
@@ -296,15 +306,14 @@ def resolve_all(
     }
 
 
-def _choose_manifests(
-    manifests: Iterable[Manifest], chosen: Sequence[LocationId], settings: Settings
-) -> dict[LocationId, list[Manifest]]:
-    groups = group_manifests(manifests)
+def _choose_manifests(loaded: Loaded, chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
+    groups = group_manifests(loaded.manifests)
     unknown = [location for location in chosen if location not in groups]
     if unknown:
+        there = sorted({*groups, *loaded.elsewhere})
         raise UsageError(
             f"no manifest is of location {unknown[0]!r}",
-            hint=f"the manifests have: {', '.join(map(settings.called, sorted(groups)))}",
+            hint=f"the manifests have: {', '.join(map(loaded.settings.called, there))}",
         )
     return {location: groups[location] for location in sorted(chosen or groups)}
 

@@ -197,11 +197,14 @@ def merged_locations(manifests: Manifests) -> Iterator[CheckFinding]:
 
 def unused_locations(manifests: Manifests) -> Iterator[CheckFinding]:
     """Locations that the settings name, and no manifest: a slip of the pen, or a manifest that is gone."""
-    used = [location.location for location in manifests.locations]
+    used = {*(location.location for location in manifests.locations), *manifests.elsewhere}
+    known = sorted(used)
     for location, place in manifests.settled.items() if manifests.complete else ():
         if location not in used:
             yield CheckFinding(
-                place, f"location {location} is in the settings, and no manifest has it", did_you_mean(location, used)
+                place,
+                f"location {location} is in the settings, and no manifest has it",
+                did_you_mean(location, known),
             )
 
 
