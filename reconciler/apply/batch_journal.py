@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -18,12 +18,14 @@ from functools import cache, partial
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
+from reconciler.core.manifests.resolve import Want
+from reconciler.core.model.alike import group_alike, once_per_object
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import not_among, record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import StateError
-from reconciler.core.model.names import ContactId, Instant, TagSet
+from reconciler.core.model.names import ContactId, Instant, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling, aliases_in
 from reconciler.core.running.stop_conditions import find_surprise
@@ -49,21 +51,25 @@ class JournalledBatch:
 async def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
     now = run.now()
     before = {contact: run.state_of(contact) for contact in batch.contacts}
-    # many contacts of a batch share a state, and so the state that follows from it
-    intend_once = cache(partial(record_intent, at=now, once=run.desired.once))
-    intended = {contact: _intend(run, contact, batch, state, intend_once) for contact, state in before.items()}
+    intended = dict(_intend(run, batch, before, now))
     asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
     number = await run.call(run.store.record_intent, run.lease, run.journal.id, asked, intended, now)
     return JournalledBatch(batch, asked, number, now, before, intended)
 
 
-def _intend(
-    run: Run, contact: ContactId, batch: Batch, state: ContactState, intend_once: Callable[..., ContactState]
-) -> ContactState:
-    tags = frozenset(batch.tags)
+def _intend(run: Run, batch: Batch, before: States, now: Instant) -> Iterator[tuple[ContactId, ContactState]]:
+    desired, tags = run.desired, frozenset(batch.tags)
+
+    def follow(state: ContactState, managed: TagSet, want: Want) -> ContactState:
+        return record_intent(state, batch.action, managed, keep=want.keep, at=now, once=desired.once)
+
+    # many contacts of a batch share a state and what is declared, and so the state that follows
+    follow_once = once_per_object(follow)
     # a tag that a reversal gives back enters the ledger only where it was in it before
-    managed = tags if run.reversal is None else run.reversal.managed(contact, tags, run.desired)
-    return intend_once(state, batch.action, managed, keep=run.desired.want(contact).keep)
+    managed_once: dict[TagSet, TagSet] = {}
+    for contact, state in before.items():
+        managed = tags if run.reversal is None else run.reversal.managed(contact, tags, desired)
+        yield contact, follow_once(state, managed_once.setdefault(managed, managed), desired.want(contact))
 
 
 async def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
@@ -126,8 +132,7 @@ async def _journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -
     run.progress.add_rejected(answer.rejected)
     run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
     run.rates.count_rows(journalled.before, verdicts)
-    for contact, verdict in verdicts.items():
-        _note_answer(run, journalled, contact, verdict, now)
+    _note_answers(run, journalled, verdicts, now)
     run.halt_if_wrong()
 
 
@@ -145,9 +150,7 @@ class _Answer:
 
 def _read_answer(run: Run, sent: JournalledBatch, answered: Verdicts, spelling: Spelling, now: Instant) -> _Answer:
     journalled, verdicts = _spell(sent, answered, spelling)
-    settle_ms, once = run.options.settle_ms, run.desired.once
-    absorb_once = cache(partial(record_answer, sent=journalled.sent, answered=now, settle_ms=settle_ms, once=once))
-    states = {contact: _absorb(run, journalled, contact, verdict, absorb_once) for contact, verdict in verdicts.items()}
+    states = dict(_absorb(run, journalled, verdicts, now))
     refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
     return _Answer(journalled, verdicts, states, _withdrawn(journalled, refused))
 
@@ -186,31 +189,45 @@ def _or_recovery_file(
 
 
 def _absorb(
-    run: Run,
-    journalled: JournalledBatch,
-    contact: ContactId,
-    verdict: ContactOutcome,
-    absorb_once: Callable[..., ContactState],
-) -> ContactState:
-    batch, membership = journalled.batch, run.desired.membership(contact)
-    tags = run.spelling.read(frozenset(batch.tags))
-    return absorb_once(journalled.intended[contact], verdict, batch.action, tags, membership=membership)
+    run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant
+) -> Iterator[tuple[ContactId, ContactState]]:
+    batch, desired = journalled.batch, run.desired
+    record = partial(
+        record_answer,
+        action=batch.action,
+        tags=run.spelling.read(frozenset(batch.tags)),
+        sent=journalled.sent,
+        answered=now,
+        settle_ms=run.options.settle_ms,
+        once=desired.once,
+    )
+
+    def absorb(state: ContactState, verdict: ContactOutcome, membership: frozenset[SetName]) -> ContactState:
+        return record(state, verdict, membership=membership)
+
+    absorb_once = once_per_object(absorb)
+    for contact, verdict in verdicts.items():
+        yield contact, absorb_once(journalled.intended[contact], verdict, desired.membership(contact))
 
 
-def _note_answer(
-    run: Run, journalled: JournalledBatch, contact: ContactId, verdict: ContactOutcome, now: Instant
-) -> None:
-    """Books the doubt, the surprise, the holders and the write that one answer shows."""
-    before, batch = journalled.before[contact], journalled.batch
-    if verdict.outcome is Outcome.IN_DOUBT:
-        run.doubts.add(contact, batch.action, frozenset(batch.tags))
-    if surprising := find_surprise(before, verdict):
-        run.outcomes.add_surprise(contact, surprising)
-    if before.observed is None:
-        run.progress.add_first_observation(verdict)
+def _note_answers(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant) -> None:
+    """Books the doubts, the surprises, the holders and the writes that the answers show."""
+    batch, tags = journalled.batch, frozenset(journalled.batch.tags)
+    for contact, verdict in verdicts.items():
+        if verdict.outcome is Outcome.IN_DOUBT:
+            run.doubts.add(contact, batch.action, tags)
+    for before, verdict, contacts in group_alike(verdicts, journalled.before, verdicts):
+        if surprising := find_surprise(before, verdict):
+            for contact in contacts:
+                run.outcomes.add_surprise(contact, surprising)
+        if before.observed is None:
+            run.progress.add_first_observations(verdict, len(contacts))
     # a write that changed no tag need not move the contact's date: it teaches nothing
-    if verdict.outcome is Outcome.APPLIED and verdict.observed is not None:
-        run.location_book.add_write(KnownWrite(contact, journalled.sent, now, verdict.observed))
+    applied = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.APPLIED]
+    # the book keeps the last two
+    for contact in applied[-2:]:
+        if (after := verdicts[contact].observed) is not None:
+            run.location_book.add_write(KnownWrite(contact, journalled.sent, now, after))
 
 
 def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[Alias]:
@@ -218,8 +235,13 @@ def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[A
     if batch.action is Action.REMOVE:
         # only the answer to an add shows how the location keeps the tag that was sent
         return []
-    carried = {verdict.observed for verdict in answered.values()}
+    carried = {verdict.observed for verdict in _distinct(answered)}
     return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))
+
+
+def _distinct(verdicts: Verdicts) -> Iterable[ContactOutcome]:
+    """The verdicts, those that contacts share once."""
+    return {id(verdict): verdict for verdict in verdicts.values()}.values()
 
 
 def _spell(sent: JournalledBatch, answered: Verdicts, spelling: Spelling) -> tuple[JournalledBatch, Verdicts]:
@@ -241,6 +263,8 @@ def _as_named(batch: Batch, verdicts: Verdicts) -> Verdicts:
         return moved if moved <= tags else moved | (tags - not_among(tags, moved))
 
     # most answers name no other tag: their verdicts are handed on as they are
+    if all(verdict.added | verdict.removed <= tags for verdict in _distinct(verdicts)):
+        return verdicts
     strange = {contact: verdict for contact, verdict in verdicts.items() if not verdict.added | verdict.removed <= tags}
     return verdicts | {
         contact: replace(verdict, added=add_names(verdict.added), removed=add_names(verdict.removed))

@@ -114,12 +114,12 @@ class RunProgress:
     def add_rejected(self, before: Mapping[ContactId, ContactState]) -> None:
         self.rejected |= before
 
-    def add_first_observation(self, answer: ContactOutcome) -> None:
-        """Counts the tags of a contact that was never observed before."""
+    def add_first_observations(self, answer: ContactOutcome, contacts: int) -> None:
+        """Counts the tags of so many contacts that were never observed before, and were answered alike."""
         if answer.old is not None:
-            self.new_holders.update(answer.old)
+            self.new_holders.update(dict.fromkeys(answer.old, contacts))
             # a blind removal counted as no holder lost, as none was known: its answer shows the one that is lost
-            self.counts.lost.update(answer.removed)
+            self.counts.lost.update(dict.fromkeys(answer.removed, contacts))
 
     def add_recovery_file(self, path: str) -> None:
         self.recovery_files.append(path)

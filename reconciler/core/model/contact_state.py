@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Protocol
 
+from reconciler.core.model.alike import once_per_object
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
 
@@ -260,8 +261,9 @@ class ContactStates:
         return ((contact, self.patterns[index]) for contact, index in self.contacts.items())
 
     def update(self, changed: Mapping[ContactId, ContactState]) -> None:
+        intern = once_per_object(self._intern)
         for contact, known in changed.items():
-            self.contacts[contact] = self._intern(known)
+            self.contacts[contact] = intern(known)
 
     def _intern(self, known: ContactState) -> int:
         index = self._index.get(known)
