@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
 
-from reconciler.core.formats.recovery_file import UnrecordedAnswers
+from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.formats.recovery_file import UnrecordedAnswers, read_unrecorded, unrecorded_document
+from reconciler.core.formats.state_json import UnrecordedAnswers, read_unrecorded, unrecorded_document
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
 

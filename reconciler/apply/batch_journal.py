@@ -17,7 +17,7 @@ from functools import cache, partial
 
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.run import Run, Verdicts
-from reconciler.core.formats.recovery_file import UnrecordedAnswers, nothing_sent
+from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Want
 from reconciler.core.model.alike import group_alike, once_per_object
 from reconciler.core.model.api_limits import Alias
@@ -26,7 +26,7 @@ from reconciler.core.model.contact_changes import not_among, record_answer, reco
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import ContactId, Instant, SetName, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, nothing_sent
 from reconciler.core.planning.tag_aliases import Spelling, aliases_in
 from reconciler.core.running.stop_conditions import find_surprise
 
@@ -76,7 +76,7 @@ async def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
     """The request is known to have had no effect."""
     withdrawn = _withdrawn(journalled, journalled.before)
     now = run.now()
-    with _or_recovery_file(run, journalled, nothing_sent(journalled.batch), withdrawn, now):
+    with _or_recovery_file(run, journalled, nothing_sent(journalled.batch.contacts), withdrawn, now):
         await run.call(run.store.withdraw_batch, run.lease, journalled.number, withdrawn, now)
 
 
@@ -87,7 +87,7 @@ async def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: froz
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
     doubtful = {contact: journalled.intended[contact].with_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
-    await _save_answer(run, journalled, nothing_sent(batch) | verdicts, durable, now)
+    await _save_answer(run, journalled, nothing_sent(batch.contacts) | verdicts, durable, now)
     run.observed.update({contact: run.spelling.spell_state(state) for contact, state in doubtful.items()})
     run.outcomes.record_batch(doubted, verdicts)
     for contact in doubted.contacts:

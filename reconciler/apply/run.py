@@ -11,7 +11,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from reconciler.apply.books import DoubtBook, LocationBook, RunProgress
 from reconciler.beside import Places, ThreadWorker
-from reconciler.core.formats.recovery_file import UnrecordedAnswers
+from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.batch import Batch

@@ -13,8 +13,7 @@ import click
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, locking, manifests_option
 from reconciler.cli.state import state_command
-from reconciler.core.formats.recovery_file import UnrecordedAnswers
-from reconciler.core.formats.state_json import Portable
+from reconciler.core.formats.state_json import Portable, UnrecordedAnswers
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.lease import Lease, describe_lease, unlock_command
 from reconciler.core.model.names import ContactId, Instant, parse_instant

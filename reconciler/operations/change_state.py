@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.recovery_file import UnrecordedAnswers, is_open
-from reconciler.core.formats.state_json import Portable, accept, read_state
+from reconciler.core.formats.integrity import accept, verify
+from reconciler.core.formats.state_json import Portable, UnrecordedAnswers, is_unrecorded, read_state
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
@@ -256,7 +255,7 @@ def _record_unsettled(store: LocationStore, lease: Lease, answers: UnrecordedAns
 def _refuse_settled(store: LocationStore, answers: UnrecordedAnswers) -> None:
     runs = store.read_runs()
     same = store.load_state().lineage == answers.lineage
-    if not same or not is_open(answers, runs[-1] if runs else None, tuple(store.read_batches(answers.run))):
+    if not same or not is_unrecorded(answers, runs[-1] if runs else None, tuple(store.read_batches(answers.run))):
         raise StateError(
             f"the state does not wait for this answer of run {answers.run}: it has it, or a later run has begun",
             hint="plan with --refresh get to settle what is in doubt",

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.state_json import Portable, accept, read_state, state_document
+from reconciler.core.formats.integrity import accept, verify
+from reconciler.core.formats.state_json import Portable, read_state, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import InvalidInput

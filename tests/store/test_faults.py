@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.recovery_file import UnrecordedAnswers
-from reconciler.core.formats.state_json import Portable
+from reconciler.core.formats.state_json import Portable, UnrecordedAnswers
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.lease import TTL_MS

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.formats.integrity import verify
-from reconciler.core.formats.state_json import accept, read_state, state_document
+from reconciler.core.formats.integrity import accept, verify
+from reconciler.core.formats.state_json import read_state, state_document
 from reconciler.core.model.errors import StateCorrupted
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS, Lease

@@ -1,4 +1,4 @@
-"""Whether a location's state hangs together: the laws that every state of ours obeys. Pure.
+"""Whether a location's state hangs together: the laws that every state of ours obeys; and which may replace it. Pure.
 
 The checks look at patterns, not at contacts one by one, and name a few contacts of each fault.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState
+from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
 from reconciler.core.model.names import ContactId, Instant, Tag, alike_but_for_spelling, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome
@@ -154,3 +156,38 @@ def _of_batch(batch: BatchRecord, *, last: bool) -> Iterator[str]:
             mine, other = other, mine
         if other or not alike_but_for_spelling(mine - tags, tags) or (verdict.outcome is Outcome.APPLIED) != bool(mine):
             yield "a row that does not go with what was asked"
+
+
+def accept(present: Portable, new: Portable) -> Portable | None:
+    """The content after a push: None where it changes nothing; raises StateError where it would lose a run or a change.
+
+    A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
+    older than that of the state, and no run may be missing.
+    """
+    state = present.state
+    if not state.serial and not present.runs and not len(state.observed):
+        return new
+    if new.state.lineage != state.lineage:
+        raise StateError(
+            f"the state of location {state.location} is of lineage {state.lineage}, and this is of {new.state.lineage}",
+            hint="they have nothing to do with one another: see that --state names the right one",
+        )
+    missing = {log.record.id for log in present.runs} - {log.record.id for log in new.runs}
+    if new.state.serial < state.serial or missing:
+        lacks = f", and lacks run {min(missing)}" if missing else ""
+        raise StateError(
+            f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
+            hint="pull again, and make the change once more",
+        )
+    # serial and lineage alone are no change: a push of what is there writes nothing
+    if _content_of(new) == _content_of(present):
+        return None
+    # the serial grows with each change of content, wherever the change was made
+    serial = max(new.state.serial, state.serial + 1)
+    return replace(new, state=replace(new.state, serial=serial))
+
+
+def _content_of(portable: Portable) -> tuple[object, ...]:
+    state = portable.state
+    runs = [log.record.id for log in portable.runs]
+    return dict(state.observed.items()), dict(state.set_sizes), state.facts, runs, dict(portable.snapshots)

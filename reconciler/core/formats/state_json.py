@@ -1,10 +1,11 @@
-"""State as a portable JSON document: `state pull` prints it, and `state push` takes it. Pure.
+"""State as a portable JSON document, which `state pull` prints and `state push` takes; and answers that it lacks. Pure.
 
 Rules
 1. `format_version` is "MAJOR.MINOR": a reader ignores unknown fields and refuses an unknown MAJOR.
 2. Contacts that share their whole state stand together, and so do contacts of a batch that were answered alike.
 3. `pull` then `push` into an empty state gives the same content, the same runs and the same document.
-4. Writer, reader and schema of a contact's state derive from its class; `STATE_FORMS` names every exception.
+4. Answers that the state could not take are complete enough to be recorded later as they would have been.
+5. Writer, reader and schema of a contact's state derive from its class; `STATE_FORMS` names every exception.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Annotated, Any, NewType, TypeVar
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import (
     JOURNAL_FORMS,
+    answers_document,
     group_contacts,
     log_document,
+    read_answers,
     read_contact_ids,
     read_log,
 )
@@ -26,9 +29,10 @@ from reconciler.core.formats.json_forms import Count, Form, mapping_form, read_l
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
-from reconciler.core.model.errors import InvalidInput, Problem, StateError
-from reconciler.core.model.journal import RunLog
-from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunLog, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.outcome import ContactOutcome, Outcome
 from reconciler.core.model.people import IndexStatus, MatchCounts, Snapshot
 from reconciler.core.model.state_fields import (
     FIELDS,
@@ -46,6 +50,9 @@ _SetSizes = NewType("_SetSizes", Mapping[SetName, int])
 _Contacts = NewType("_Contacts", ContactStates)
 _Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
 _Secret = NewType("_Secret", bytes)
+_Outcomes = NewType("_Outcomes", Mapping[ContactId, ContactOutcome])
+_States = NewType("_States", Mapping[ContactId, ContactState])
+EMERGENCY = "emergency journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,23 @@ class Portable:
     state: LocationState
     runs: tuple[RunLog, ...]
     snapshots: Mapping[SetName, Snapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnrecordedAnswers:
+    """The answer to batch `number` of a run, and the states of the contacts after it. `lineage` is the state's."""
+
+    location: LocationId
+    lineage: str | None
+    run: str
+    number: int
+    answered: Instant
+    verdicts: Mapping[ContactId, ContactOutcome]
+    learnt: Mapping[ContactId, ContactState]
+
+    @property
+    def had_no_effect(self) -> bool:
+        return all(verdict.outcome is Outcome.NOT_SENT for verdict in self.verdicts.values())
 
 
 def state_document(locations: Iterable[Portable]) -> JsonObject:
@@ -124,6 +148,15 @@ def _read_contact(item: Mapping[str, Json]) -> ContactState:
     return build_state({"unconfirmed": None} | values)
 
 
+def _write_outcomes(verdicts: Mapping[ContactId, ContactOutcome]) -> list[JsonObject]:
+    return answers_document({contact: Answer(verdict) for contact, verdict in verdicts.items()})
+
+
+def _read_outcomes(rows: object) -> dict[ContactId, ContactOutcome]:
+    answers = read_answers(rows)
+    return {contact: answer.verdict for contact, answer in answers.items() if answer.verdict is not None}
+
+
 def _sorted_table(key: Form[Any], value: Form[Any]) -> Form[Any]:
     """Pairs as an object. They are read sorted, as every state of ours has them: equal states are one object."""
     table = mapping_form(key, value)
@@ -164,6 +197,10 @@ STATE_FORMS = JOURNAL_FORMS.extended(
         ContactState: JsonSpelling(
             members="", derived={field.name: (_type_of(field), field.value_in) for field in FIELDS}
         ),
+        UnrecordedAnswers: JsonSpelling(
+            members="location lineage run batch=number answered rows=verdicts known=learnt",
+            types={"batch": Count, "rows": _Outcomes, "known": _States},
+        ),
         ContactReading: JsonSpelling(about="The last reading that could not decide the doubt."),
         Snapshot: JsonSpelling(
             about="The contacts of a matched set as they were pulled.",
@@ -179,6 +216,8 @@ STATE_FORMS = JOURNAL_FORMS.extended(
         ),
     },
     {
+        _Outcomes: Form(_write_outcomes, _read_outcomes, {}),
+        _States: Form(contacts_document, lambda groups: dict(read_contacts(groups).items()), {}),
         _Secret: Form(bytes.hex, lambda text: bytes.fromhex(read_text(text)), {"type": "string"}),
         _SetSizes: replace(_SIZES, write=lambda sizes: _SIZES.write(dict(sorted(sizes.items())))),
         _Contacts: Form(lambda states: contacts_document(dict(states.items())), read_contacts, {"type": "array"}),
@@ -211,36 +250,24 @@ def read_facts(kind: type[T], text: str) -> T:
     return STATE_FORMS.form(kind).read(json.loads(text))
 
 
-def accept(present: Portable, new: Portable) -> Portable | None:
-    """The content after a push: None where it changes nothing; raises StateError where it would lose a run or a change.
-
-    A push into an empty state takes lineage and serial over. Elsewhere the lineage must be the same, the serial not
-    older than that of the state, and no run may be missing.
-    """
-    state = present.state
-    if not state.serial and not present.runs and not len(state.observed):
-        return new
-    if new.state.lineage != state.lineage:
-        raise StateError(
-            f"the state of location {state.location} is of lineage {state.lineage}, and this is of {new.state.lineage}",
-            hint="they have nothing to do with one another: see that --state names the right one",
-        )
-    missing = {log.record.id for log in present.runs} - {log.record.id for log in new.runs}
-    if new.state.serial < state.serial or missing:
-        lacks = f", and lacks run {min(missing)}" if missing else ""
-        raise StateError(
-            f"this is older than the state: serial {new.state.serial}, there {state.serial}{lacks}",
-            hint="pull again, and make the change once more",
-        )
-    # serial and lineage alone are no change: a push of what is there writes nothing
-    if _content_of(new) == _content_of(present):
-        return None
-    # the serial grows with each change of content, wherever the change was made
-    serial = max(new.state.serial, state.serial + 1)
-    return replace(new, state=replace(new.state, serial=serial))
+def unrecorded_document(lost: UnrecordedAnswers) -> JsonObject:
+    return {"format_version": FORMAT_VERSION, "kind": EMERGENCY, **STATE_FORMS.write(lost)}
 
 
-def _content_of(portable: Portable) -> tuple[object, ...]:
-    state = portable.state
-    runs = [log.record.id for log in portable.runs]
-    return dict(state.observed.items()), dict(state.set_sizes), state.facts, runs, dict(portable.snapshots)
+def read_unrecorded(document: object, *, path: str) -> UnrecordedAnswers:
+    """The inverse of `unrecorded_document`; raises InvalidInput."""
+    if not isinstance(document, dict) or document.get("kind") != EMERGENCY:
+        raise InvalidInput([Problem(Source(path), "this is no emergency journal", "emergency")])
+    try:
+        return STATE_FORMS.form(UnrecordedAnswers).read(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InvalidInput([Problem(Source(path), f"it lacks something: {error}", "emergency")]) from error
+
+
+def is_unrecorded(lost: UnrecordedAnswers, last: RunRecord | None, batches: tuple[BatchRecord, ...]) -> bool:
+    """Whether the state still waits for this answer: its run is the last one, and the batch is not settled."""
+    if last is None or last.id != lost.run or last.status is not RunStatus.RUNNING:
+        return False
+    # the batch may have been settled meanwhile, by another recovery or by a reading
+    waiting = [batch for batch in batches if batch.status is BatchStatus.INTENDED]
+    return any(batch.answers.keys() == lost.verdicts.keys() for batch in waiting)

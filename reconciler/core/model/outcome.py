@@ -88,6 +88,10 @@ class ContactOutcome:
         return None if self.old is None else (self.old | self.added) - self.removed
 
 
+def nothing_sent(contacts: Iterable[ContactId]) -> dict[ContactId, ContactOutcome]:
+    return dict.fromkeys(contacts, ContactOutcome(Outcome.NOT_SENT))
+
+
 def classify_rows(
     action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[ResponseRow]
 ) -> dict[ContactId, ContactOutcome]:
