@@ -22,6 +22,7 @@ from reconciler.output.document import PROVENANCE, FailureDocument
 from reconciler.output.drift import DriftDocument
 from reconciler.output.findings import DoctorDocument, ProblemList
 from reconciler.output.history import HistoryDocument
+from reconciler.output.locations import LocationsDocument
 from reconciler.output.log import LogDocument
 from reconciler.output.pull import PullDocument, ResolveDocument
 from reconciler.output.refresh import RefreshDocument
@@ -44,6 +45,7 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], Schema]]] = {
     "diff": ("What a change to manifests means.", DiffDocument.schema),
     "state": ("Contacts as the state knows them, of `state list`.", StateDocument.schema),
     "contact": ("All that is known of a contact, of `state show`.", ContactDocument.schema),
+    "locations": ("The locations of a directory of manifests.", LocationsDocument.schema),
     "problems": ("What `validate` found.", ProblemList.schema),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from reconciler.core.formats.json_forms import Count
 from reconciler.core.manifests.compare_revisions import SettingMove, compare_revisions
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts
@@ -40,6 +41,7 @@ from reconciler.output.diff import DiffDocument
 from reconciler.output.document import CommandOutput
 from reconciler.output.drift import DriftDocument
 from reconciler.output.history import HistoryDocument
+from reconciler.output.locations import ChangedPart, ListedLocation, LocationsDocument
 from reconciler.output.log import LogDocument
 from reconciler.output.plan import PlanDocument
 from reconciler.output.pull import PullDocument
@@ -319,6 +321,20 @@ def a_fleet_of_pulls() -> list[PulledLocation]:
     return [PulledLocation(location, NOW, "5f0c1a2b3c4d", (entry,), 4) for location, entry in sets.items()]
 
 
+def some_locations() -> CommandOutput:
+    """Changed for reasons of their own, one without a manifest any more."""
+    listed = (
+        ListedLocation(
+            Count(0), ACME, "Acme", ("manifests/acme.yaml",), True, changed=(ChangedPart.MANIFESTS, ChangedPart.FILES)
+        ),
+        ListedLocation(
+            Count(1), BETA, "", ("manifests/b.yaml", "manifests/c.yaml"), None, changed=(ChangedPart.PULLED,)
+        ),
+    )
+    gone = ListedLocation(None, GAMMA, "", (), has_state=False, deleted=True, changed=(ChangedPart.MANIFESTS,))
+    return CommandOutput(LocationsDocument("origin/main", listed, (gone,)))
+
+
 def made(answer: CommandOutput) -> CommandOutput:
     """The document as a command makes it that hid a password of its own, and knows where the CRM shows contacts."""
     line = command_line(["drift", "manifests", "--state", "postgresql://crm:s3cret@db/tags", "--tag", "v|p `x`"])
@@ -344,6 +360,7 @@ ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "diff": lambda: made(a_comparison()),
     "state": lambda: made(CommandOutput(StateDocument([a_state()]))),
     "contact": lambda: CommandOutput(ContactDocument(some_stories())),
+    "locations": some_locations,
     "plan-many": lambda: made(CommandOutput(PlanDocument(a_fleet_plan()), FLEET)),
     "run-many": lambda: made(CommandOutput(RunDocument(a_fleet_of_runs()), FLEET)),
     "drift-many": lambda: made(CommandOutput(DriftDocument(a_fleet_of_drift(), now=NOW), FLEET)),

@@ -1,0 +1,107 @@
+"""The manifests of a tree by location, and the files that each of them reads, without reading those.
+
+Rules
+1. A file of which it is not known whose manifest it is, or what it reads, is a problem: nobody is left out silently.
+2. A manifest that `validate` would refuse for anything else is taken: it says of which location it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.names import LocationId, SetName, Source
+from reconciler.loading.early_location import HEAD, see_location
+from reconciler.loading.fields import is_location_id
+from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
+from reconciler.loading.files import MAX_BYTES, Files, decode_text, display_path, name_inside
+from reconciler.loading.nodes import Mapping, Node, Scalar, parse_nodes
+
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """A manifest. Names are those of the tree of files."""
+
+    name: str
+    location: LocationId
+    reads: tuple[str, ...]
+    """The files with contacts, or people, that its sets name."""
+    matched: tuple[SetName, ...]
+    """The sets whose people are matched: their contacts are in snapshots."""
+
+
+def read_manifest_files(files: Files, *, whole: bool) -> tuple[ManifestFile, ...]:
+    """The manifests of a tree, sorted by name; raises InvalidInput with every file that cannot be told.
+
+    `whole`: whether to tell what they read; else of a manifest that shows its location early nothing more is read.
+    """
+    problems: list[Problem] = []
+    manifests: list[ManifestFile] = []
+    try:
+        names = files.names()
+    except CannotRead as error:
+        raise InvalidInput([Problem(Source(files.label), str(error), "directory")]) from None
+    for name in names:
+        if name == SETTINGS_NAME:
+            continue
+        try:
+            manifests.append(_read_manifest(files, name, whole=whole))
+        except InvalidInput as error:
+            problems += error.problems
+        except (CannotRead, OSError) as error:
+            problems.append(Problem(Source(display_path(files, name)), str(error), "path"))
+    if problems:
+        raise InvalidInput(problems)
+    return tuple(manifests)
+
+
+def _read_manifest(files: Files, name: str, *, whole: bool) -> ManifestFile:
+    path = display_path(files, name)
+    with files.open(name) as stream:
+        head = stream.read(HEAD)
+        if not whole and (seen := see_location(head)) is not None:
+            return ManifestFile(name, seen, (), ())
+        root = parse_nodes(decode_text(head + stream.read(MAX_BYTES + 1), path), path).root
+    written = root.get("location") if isinstance(root, Mapping) else None
+    if not isinstance(root, Mapping) or not isinstance(written, Scalar):
+        hint = "`reconciler validate` tells more"
+        raise InvalidInput([Problem(Source(path, 1, 1), "it names no location", "missing-key", hint=hint)])
+    if not is_location_id(written.text):
+        raise InvalidInput([Problem(written.source, f"{written.text[:80]!r} is no location", "value")])
+    sets = list(_list_file_sets(root.get("contact_sets")))
+    reads = dict.fromkeys(name_inside(name, file.text) for _, contacts in sets if (file := _text_of(contacts, "file")))
+    matched = tuple(SetName(set_name) for set_name, contacts in sets if contacts.get("match") is not None)
+    return ManifestFile(name, LocationId(written.text), tuple(reads), matched)
+
+
+def _list_file_sets(node: Node | None) -> Iterator[tuple[str, Mapping]]:
+    """The sets whose contacts are a mapping, each with that."""
+    for name, (_, declared) in node.items.items() if isinstance(node, Mapping) else ():
+        contacts = declared.get("contacts") if isinstance(declared, Mapping) else None
+        if isinstance(contacts, Mapping):
+            yield name, contacts
+
+
+def _text_of(node: Mapping, key: str) -> Scalar | None:
+    value = node.get(key)
+    return value if isinstance(value, Scalar) else None
+
+
+def digest_files(files: Files, names: Iterable[str]) -> dict[str, str]:
+    """The digest of each file's content; the reason of a file that cannot be read."""
+    return {name: _digest_file(files, name) for name in names}
+
+
+def _digest_file(files: Files, name: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with files.open(name) as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except (CannotRead, OSError) as error:
+        return f"cannot be read: {error}"
+    return digest.hexdigest()
