@@ -15,6 +15,7 @@ from reconciler.cli.options import Invocation, common, create_state_option, mani
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError, worst_code
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
@@ -116,9 +117,10 @@ def drift_command(
     foreign = DriftClass.FOREIGN in (*failing, *shown)
     result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)))
     notes = [*describe_leases(result.leases), *result.notes]
-    invocation.print_document(DriftDocument(result.reports, notes=notes, now=session.now))
-    unknown = print_errors(result.unknown, invocation.console)
-    return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *unknown])
+    unknown = UnknownLocation.list_from(result.unknown)
+    invocation.print_document(DriftDocument(result.reports, unknown, notes, session.now))
+    codes = print_errors(result.unknown, invocation.console)
+    return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *codes])
 
 
 def _parse_classes(option: str, text: str) -> list[DriftClass]:

@@ -9,9 +9,10 @@ A plan file (`saved_plan.py`) and a run to undo (`revert.py`) give a PlanResult 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
 from reconciler.core.planning.approved_scope import Proposal
@@ -62,7 +63,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
         strays = session.list_strays(reader)
     notes = [note for location in current for note in location.list_notes()]
-    plan = plan_current(session, current, request)
+    plan = replace(plan_current(session, current, request), unknown=UnknownLocation.list_from(unknown))
     return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases, unknown=unknown)
 
 

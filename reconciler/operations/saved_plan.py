@@ -18,6 +18,7 @@ from pathlib import Path
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
@@ -189,15 +190,16 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         _make_part(planned, proposed, by_location[planned.location], removed[planned.location], session, request)
         for planned in fresh.locations
     ]
-    plans = [part.plan for part in parts]
+    plans, unknown = [part.plan for part in parts], {**unread, **unusable, **stale}
+    plan = combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection)
     return PlanResult(
-        plan=combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection),
+        plan=replace(plan, unknown=UnknownLocation.list_from(unknown)),
         session=session,
         request=request,
         notes=(*_list_missing_flags(proposed, request), *(note for part in parts for note in part.notes)),
         leases=leases,
         proposal=Proposal(proposed, {part.plan.location: part.difference for part in parts}),
-        unknown={**unread, **unusable, **stale},
+        unknown=unknown,
     )
 
 

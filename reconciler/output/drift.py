@@ -10,6 +10,7 @@ from typing import ClassVar
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport, Setter
@@ -38,7 +39,14 @@ from reconciler.output.blocks import (
 )
 from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import DerivedDocument
-from reconciler.output.overview import LocationRow, age_cell, is_many, make_overview
+from reconciler.output.overview import (
+    LocationRow,
+    age_cell,
+    is_many,
+    make_overview,
+    unknown_row,
+    unknown_section,
+)
 
 _STYLES = {
     DriftClass.MISSING: Style.REMOVE,
@@ -217,6 +225,7 @@ _FORMS = Forms(
             about="A run that last set a pair: its id, whose it was, and when the request was answered."
         ),
         OlderRows: PLAN_SPELLINGS[OlderRows],
+        UnknownLocation: PLAN_SPELLINGS[UnknownLocation],
     }
 )
 
@@ -228,6 +237,8 @@ class DriftDocument(DerivedDocument):
     only_in_views: ClassVar = frozenset({"notes", "now"})
 
     locations: Sequence[DriftReport]
+    unknown: Sequence[UnknownLocation] = ()
+    """Locations of which nothing can be told."""
     notes: Sequence[str] = ()
     """Sentences below the sections."""
     now: Instant | None = None
@@ -236,7 +247,8 @@ class DriftDocument(DerivedDocument):
     def view(self, most: int | None = ROWS) -> View:
         closing = tuple(Cell(note, Style.WARN) for note in self.notes)
         sections = tuple(_report_section(report, most) for report in self._list_told())
-        return View("Drift", sections, closing, _make_overview(self.locations, self.now, most))
+        sections += tuple(map(unknown_section, self.unknown))
+        return View("Drift", sections, closing, _make_overview(self.locations, self.unknown, self.now, most))
 
     def records(self) -> Records:
         columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
@@ -244,7 +256,7 @@ class DriftDocument(DerivedDocument):
         return make_records("Every contact and tag", columns, rows)
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return list(map(_drift_charts, self._list_told()))
+        return [*map(_drift_charts, self._list_told()), *(() for _ in self.unknown)]
 
     def _list_told(self) -> list[DriftReport]:
         """The locations with a section: of several, those of which more is to be told than that nothing drifted."""
@@ -272,15 +284,18 @@ def _brief_verdict(report: DriftReport) -> Cell:
     return NO_DRIFT if _report_verdict(report).style is Style.GOOD else Cell("no drift, in part", Style.STRONG)
 
 
-def _make_overview(reports: Sequence[DriftReport], now: Instant | None, most: int | None) -> Section | None:
+def _make_overview(
+    reports: Sequence[DriftReport], unknown: Sequence[UnknownLocation], now: Instant | None, most: int | None
+) -> Section | None:
     """The locations and the classes of drift, of which each number is pairs, or contacts for whole contacts."""
     numbers = {drift: sum(report.count(drift) for report in reports) for drift in DriftClass}
     classes = [drift for drift in DriftClass if numbers[drift]]
     shaded = (Column(drift, right=True, heat=True) for drift in classes)
     columns = [*read_columns("#oldest"), *shaded, *read_columns("#expected")]
     ordered = ((str(drift), numbers[drift], _STYLES.get(drift, Style.PLAIN)) for drift in classes)
-    every = ("locations", len(reports), Style.PLAIN)
+    every = ("locations", len(reports) + len(unknown), Style.PLAIN)
     rows = [_overview_row(report, classes, now) for report in reports]
+    rows += [unknown_row(each, len(columns)) for each in unknown]
     return make_overview(rows, columns, most, totals=totals(every, *ordered))
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.output.blocks import (
     SAMPLE,
@@ -24,6 +25,7 @@ from reconciler.output.blocks import (
     Total,
     counted,
     describe_age,
+    lines,
     make_section,
     table,
 )
@@ -47,6 +49,17 @@ class LocationRow:
 def is_many(locations: Iterable[LocationId]) -> bool:
     """Whether there are two different ones at least."""
     return len(set(locations)) > 1
+
+
+def unknown_row(unknown: UnknownLocation, cells: int) -> LocationRow:
+    """`cells`: how many the table has."""
+    return LocationRow(unknown.location, Cell("not known", Style.BAD), (Cell(""),) * cells)
+
+
+def unknown_section(unknown: UnknownLocation) -> Section:
+    verdict = Cell(f"Not known: {unknown.error}.", Style.BAD)
+    hint = [Cell(unknown.hint, Style.FAINT)] if unknown.hint else []
+    return make_section(f"Location {unknown.location}", verdict, lines("", hint), location=unknown.location)
 
 
 def make_overview(

@@ -32,7 +32,14 @@ from reconciler.output.blocks import (
     totals,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.overview import LocationRow, age_cell, is_many, make_overview
+from reconciler.output.overview import (
+    LocationRow,
+    age_cell,
+    is_many,
+    make_overview,
+    unknown_row,
+    unknown_section,
+)
 from reconciler.output.plan_tables import (
     SharedChange,
     aside_lines,
@@ -68,6 +75,7 @@ class PlanDocument:
             _location_section(plan, most, shared, self.explain, several=several) for plan in self._list_told()
         )
         overview = _make_overview(self.plan, shared, most)
+        sections += tuple(map(unknown_section, self.plan.unknown))
         return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)), overview)
 
     def records(self) -> Records:
@@ -80,7 +88,7 @@ class PlanDocument:
         return plan_document(self.plan)
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:
-        return list(map(_plan_charts, self._list_told()))
+        return [*map(_plan_charts, self._list_told()), *(() for _ in self.plan.unknown)]
 
     def _list_told(self) -> list[LocationPlan]:
         """The locations with a section: of several, those of which more is to be told than that nothing changes."""
@@ -119,12 +127,15 @@ _OVERVIEW = read_columns("#adds #removes #requests #oldest guards")
 def _make_overview(plan: Plan, shared: Mapping[str, SharedChange], most: int | None) -> Section | None:
     summaries = [location.summary for location in plan.locations]
     return make_overview(
-        [_overview_row(location, plan.as_of) for location in plan.locations],
+        [
+            *(_overview_row(location, plan.as_of) for location in plan.locations),
+            *(unknown_row(unknown, len(_OVERVIEW)) for unknown in plan.unknown),
+        ],
         _OVERVIEW,
         most,
         shared_table(shared, most),
         totals=totals(
-            ("locations", len(plan.locations), Style.PLAIN),
+            ("locations", len(plan.locations) + len(plan.unknown), Style.PLAIN),
             ("tags to add", sum(summary.adds for summary in summaries), Style.ADD),
             ("tags to remove", sum(summary.removes for summary in summaries), Style.REMOVE),
             ("contacts", sum(summary.contacts for summary in summaries), Style.PLAIN),

@@ -112,6 +112,20 @@ def test_killed_in_the_midst_of_many_nothing_is_sent_twice(tmp_path: Path) -> No
     assert sum(report.pairs.values()) == 30
 
 
+def test_where_it_is_asked_for_one_that_fails_stops_the_others(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, crowd(40)), options=LONE, latency_ms=1_000, in_flight=2)
+    scene.add_place(THERE, contact("dora", location=THERE))
+    scene.places[THERE].app._accesses.clear()
+    scene.want(a_set("s", crowd(40), "a"))
+    scene.want(a_set("s", "dora", "c"), location=THERE)
+    here, there = scene.apply_all(fail_fast=True)
+    assert (here.location, here.exit_code, there.exit_code) == (HERE, ExitCode.PARTIAL, ExitCode.AUTH)
+    assert here.error == f"stopped, since location {THERE} failed (--fail-fast)"
+    # what was under way ended, and is recorded
+    assert 0 < here.pairs["applied"] < 40
+    assert here.pairs["applied"] + here.pairs["not_sent"] == 40
+
+
 def test_locations_run_side_by_side_and_fail_alone(tmp_path: Path) -> None:
     other = LocationId("third")
     scene = Scene(tmp_path, *map(contact, crowd(20)), options=LONE, latency_ms=1_000)

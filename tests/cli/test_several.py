@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -204,7 +205,14 @@ def test_one_that_cannot_be_read_is_told_as_not_known_and_the_other_is_shown(
     assert ended.code == 7
     assert f"error: location {SECOND} is not known: no token for location {SECOND}" in ended.err
     assert f"Location {LOCATION}, state serial" in ended.out
-    assert f"Location {SECOND}, state serial" not in ended.out
+    assert f"Location {SECOND}\nNot known: no token for location {SECOND}" in ended.out
+    assert re.search(rf"^{SECOND} .*not known|^not known .*{SECOND}", ended.out, re.M)
+    document = json.loads(reconciler(command, "--refresh", "get", "--format", "json").out)
+    (unknown,) = document["unknown"]
+    assert (unknown["location"], unknown["exit_code"]) == (SECOND, 7)
+    assert [each["location"] for each in document["locations"]] == [LOCATION]
+    for form in ("markdown", "html", "csv"):
+        assert reconciler(command, "--refresh", "get", "--format", form).code == 7
 
 
 def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
@@ -213,7 +221,14 @@ def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
     two(f"locations: {{{SECOND}: {{lineage: 11111111-2222-3333-4444-555555555555}}}}\n")
     planned = reconciler("plan")
     assert (planned.code, "is pinned to lineage" in planned.err) == (1, True)
-    assert f"Location {SECOND}" not in planned.out
+    assert f"Location {SECOND}\nNot known: " in planned.out
     ended = reconciler("apply", "--auto-approve", "--format", "json")
     assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 1}
     assert len(world.holders(Tag("customer"))) == 3
+
+
+def test_a_saved_plan_tells_whom_it_does_not_know(two: Callable[[str], None], reconciler: Command) -> None:
+    two(NO_TOKEN)
+    assert reconciler("plan", "--refresh", "get", "--out", "plan.json").code == 7
+    shown = reconciler("show", "plan.json")
+    assert (shown.code, f"Location {SECOND}\nNot known: " in shown.out) == (0, True)

@@ -20,6 +20,7 @@ from reconciler.core.formats.json_forms import Count, Schema, enum_form, object_
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
 from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Summary
@@ -39,7 +40,12 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     Plan: JsonSpelling(
         about="What a run would do. `digest` is over everything else in it; "
         "`change_digest` is what a reviewer approves.",
-        members="change_digest as_of valid_until manifests selection locations",
+        members="change_digest as_of valid_until manifests selection locations unknown",
+        later="unknown",
+        sparse="unknown",
+    ),
+    UnknownLocation: JsonSpelling(
+        about="A location of which nothing can be told, and why.", types={"exit_code": Count}
     ),
     Selection: JsonSpelling(later="apply_deferrals again"),
     LocationPlan: JsonSpelling(
@@ -99,7 +105,8 @@ def plan_document(plan: Plan) -> JsonObject:
 def plan_schema() -> Schema:
     """Of `plan --format json`, `show PLAN --format json` and the plan file."""
     sealed: Schema = {"format_version": VERSION, "digest": {"type": "string"}}
-    return object_schema(SPELLINGS[Plan].about, sealed | FORMS.members(Plan))
+    members = sealed | FORMS.members(Plan)
+    return object_schema(SPELLINGS[Plan].about, members, optional=SPELLINGS[Plan].sparse.split())
 
 
 def seal(document: Mapping[str, Json]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.model.errors import ExitCode, worst_code
+from reconciler.core.model.errors import ExitCode, ReconcilerError, worst_code
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
@@ -153,6 +153,24 @@ class Surprises:
     appeared: tuple[Tag, ...]
     vanished: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownLocation:
+    """A location of which nothing can be told, and why: it is none without changes, and none without drift."""
+
+    location: LocationId
+    error: str
+    hint: str
+    exit_code: int
+
+    @staticmethod
+    def list_from(errors: Mapping[LocationId, ReconcilerError]) -> tuple[UnknownLocation, ...]:
+        """Those with these errors, sorted."""
+        return tuple(
+            UnknownLocation(location, "; ".join(error.lines), "; ".join(error.hints), int(error.exit_code))
+            for location, error in sorted(errors.items())
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
+from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.batches import Caps, Reasserted, Solver, Summary, explain_aside, explain_waiting
@@ -168,6 +169,8 @@ class Plan:
     # the directory that they were read from
     manifests: str = ""
     selection: Selection = EVERYTHING
+    unknown: tuple[UnknownLocation, ...] = ()
+    """Locations that could not be planned. No change digest is over them."""
 
     @property
     def is_empty(self) -> bool:
