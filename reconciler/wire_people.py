@@ -28,9 +28,6 @@ DUPLICATE_PATH = "/contacts/search/duplicate"
 LONGEST_VALUE = 1_000
 """The longest value of a contact that is read: no address or number has as many characters."""
 
-_LEAST_BEGUN = 3
-"""So many characters of a value tell of it, where a message ends within it."""
-
 _FIELDS = {ValueKind.EMAIL: "email", ValueKind.PHONE: "phone"}
 
 

@@ -115,7 +115,6 @@ def id_fault(contact: str) -> tuple[str, str] | None:
 
 
 def repetition_message(count: int, example: str) -> str:
-    """The message about ids that are in the list already."""
     many = f"{count:,} ids are" if count > 1 else "an id is"
     return f"{many} given again and counted once, for example {example!r}"
 

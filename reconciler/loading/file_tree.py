@@ -33,8 +33,6 @@ class CannotRead(Exception):
 
 
 class EntryKind(StrEnum):
-    """The kind of an entry of a tree."""
-
     FILE = "file"
     FOLDER = "folder"
     LINK = "link"

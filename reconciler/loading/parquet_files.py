@@ -21,7 +21,6 @@ _BATCH = 50_000
 
 
 def read_parquet(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
-    """The rows of a Parquet file."""
     if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
         raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
     stream.seek(0)

@@ -48,12 +48,10 @@ def setting_keys() -> tuple[str, ...]:
 
 
 def variable_name(key: str) -> str:
-    """The environment variable that overrides a setting."""
     return PREFIX + key.replace(".", "_").upper()
 
 
 def flag_name(key: str) -> str:
-    """The flag that overrides a setting."""
     return "--" + key.replace(".", "-").replace("_", "-")
 
 

@@ -243,5 +243,4 @@ def build_schema(kind: SchemaKind) -> JsonObject:
 
 
 def schema_text(kind: SchemaKind) -> str:
-    """The schema as a file."""
     return json.dumps(build_schema(kind), indent=2, ensure_ascii=False) + "\n"

@@ -132,8 +132,6 @@ def _state_forms(*members: str, **derived: tuple[object, Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class StateDocument(DerivedDocument):
-    """The contacts of each location."""
-
     report: ClassVar = "state"
     forms: ClassVar = _state_forms(
         "facts",

@@ -169,7 +169,6 @@ class MatchResult:
     """By line, the contacts that have the row's value."""
 
     def class_of(self, row: int) -> RowClass:
-        """The class of a row by its place in the file."""
         return CLASSES[self.classes[row]]
 
 
@@ -268,7 +267,6 @@ class _Matching:
         self._kept = len(kept)
 
     def build_result(self) -> MatchResult:
-        """The classes, counted, and the contacts, sorted."""
         return MatchResult(
             contacts=tuple(sorted(self._matched | self._held)),
             counts=self._count(),

@@ -200,7 +200,6 @@ class ContactState:
 
     @property
     def doubtful(self) -> TagSet:
-        """The tags in doubt."""
         return NONE if self.doubt is None else self.doubt.tags
 
     def with_doubt(self, tags: TagSet, sent: Instant) -> ContactState:

@@ -129,7 +129,6 @@ class LocationProgress:
 
     @property
     def called(self) -> str:
-        """The id of the location, with its name where it has one."""
         return location_label(self.location, self.name)
 
     @property

@@ -175,8 +175,6 @@ class UnknownLocation:
 
 @dataclass(frozen=True, slots=True)
 class LocationReport:
-    """The report of a run in one location."""
-
     location: LocationId
     run: str
     status: RunStatus

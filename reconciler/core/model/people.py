@@ -22,8 +22,6 @@ Fingerprint = NewType("Fingerprint", bytes)
 
 
 class ValueKind(StrEnum):
-    """The kind of value by which a person is matched."""
-
     EMAIL = "email"
     PHONE = "phone"
     FIELD = "field"

@@ -103,7 +103,6 @@ def is_contact_url(template: str) -> bool:
 
 
 def contact_page(template: str, location: LocationId, contact: ContactId) -> str:
-    """The address of a contact's page."""
     return template.replace(LOCATION, _encoded(location)).replace(CONTACT, _encoded(contact))
 
 

@@ -50,8 +50,6 @@ _EMPTY: Mapping[object, object] = {TagSet: NONE, ObservationOrigin: ObservationO
 
 @dataclass(frozen=True, slots=True)
 class StateField:
-    """A field of a part of the state."""
-
     name: str
     part: str
     attribute: str
@@ -104,7 +102,6 @@ def name_faults(contacts: Collection[ContactId], faults: Iterable[str]) -> Itera
 
 
 def state_fields(state: ContactState) -> Iterator[tuple[StateField, Any]]:
-    """Every field with its value."""
     return ((field, field.value_in(state)) for field in FIELDS)
 
 

@@ -65,8 +65,6 @@ class Drifted:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """The drift of one location."""
-
     location: LocationId
     serial: int
     drifted: tuple[Drifted, ...]

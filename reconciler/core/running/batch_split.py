@@ -97,7 +97,6 @@ def halve_batch(batch: Batch, *, contacts_first: bool = False) -> tuple[Batch, B
 
 
 def is_single(batch: Batch) -> bool:
-    """Whether it is a single pair."""
     return len(batch.contacts) == len(batch.tags) == 1
 
 

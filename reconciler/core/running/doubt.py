@@ -274,5 +274,4 @@ def _holders(observed: ContactStates, tags: TagSet) -> dict[Tag, int]:
 
 
 def searching_ms(number: int, rate: Rate) -> int:
-    """How long so many pages take."""
     return estimate_cost(number, rate, each_ms=PAGE_MS).milliseconds

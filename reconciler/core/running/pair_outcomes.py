@@ -55,7 +55,6 @@ class PairOutcomes:
             self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
 
     def record_batch(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
-        """How a batch ended."""
         tags = frozenset(batch.tags)
         follow = once_per_object(partial(self._follow_answer, tags))
         for contact, verdict in verdicts.items():

@@ -107,7 +107,6 @@ def ending_of(report: LocationReport) -> RunEnding:
 
 
 def adds_of(deltas: Iterable[Delta]) -> Mapping[ContactId, TagSet]:
-    """The tags that a plan adds to each contact."""
     found: defaultdict[ContactId, TagSet] = defaultdict(frozenset)
     for delta in deltas:
         tags = delta.tags(Action.ADD)

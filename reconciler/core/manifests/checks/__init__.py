@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks import conflicts, snapshots, tags
@@ -215,9 +216,9 @@ CHECKS = (
     Check("set-size", _ERROR, combined_sizes),
     Check("empty-set", _ERROR, empty_sets),
     Check("snapshot-missing", _INFO, snapshots.missing_snapshots),
-    Check("snapshot-empty", _WARNING, snapshots.empty_snapshots),
-    Check("snapshot-outdated", _WARNING, snapshots.outdated_snapshots),
-    Check("snapshot-expired", _WARNING, snapshots.expired_snapshots),
+    Check("snapshot-empty", _WARNING, partial(snapshots.find_all, find=snapshots.find_empty)),
+    Check("snapshot-outdated", _WARNING, partial(snapshots.find_all, find=snapshots.find_outdated)),
+    Check("snapshot-expired", _WARNING, partial(snapshots.find_all, find=snapshots.find_expired)),
     Check("idle-set", _WARNING, idle_sets),
     Check("odd-id", _WARNING, contact_ids),
     Check("shared-contacts", _INFO, shared_contacts),

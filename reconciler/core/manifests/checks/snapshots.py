@@ -27,26 +27,13 @@ def matched_sets(sets: Iterable[ContactSet]) -> Iterator[tuple[ContactSet, Match
 def missing_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
     """Sets that were never pulled; says nothing where the snapshots are in a state that was not asked."""
     if manifests.snapshots_known:
-        yield from _find_all(manifests, _find_missing)
+        yield from find_all(manifests, _find_missing)
 
 
-def empty_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
-    yield from _find_all(manifests, _find_empty)
+Find = Callable[[ContactSet, Match, Instant | None], Iterator[CheckFinding]]
 
 
-def expired_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
-    yield from _find_all(manifests, _find_expired)
-
-
-def outdated_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Snapshots of a file, or of a match, that has changed since."""
-    yield from _find_all(manifests, _find_outdated)
-
-
-_Find = Callable[[ContactSet, Match, Instant | None], Iterator[CheckFinding]]
-
-
-def _find_all(manifests: Manifests, find: _Find) -> Iterator[CheckFinding]:
+def find_all(manifests: Manifests, find: Find) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for contact_set, match in matched_sets(location.all_sets()):
             yield from find(contact_set, match, manifests.now)
@@ -58,14 +45,14 @@ def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> I
         yield _finding(contact_set, message, pull_command(contact_set.name))
 
 
-def _find_empty(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+def find_empty(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is not None and not match.snapshot.contacts and not contact_set.allow_empty:
         pulled = f"none was matched when it was pulled, at {iso(match.snapshot.as_of)}"
         message = f"contact set {contact_set.name!r} has no contacts: {pulled}"
         yield _finding(contact_set, message, "if that is meant, say so: allow_empty: true")
 
 
-def _find_expired(contact_set: ContactSet, match: Match, now: Instant | None) -> Iterator[CheckFinding]:
+def find_expired(contact_set: ContactSet, match: Match, now: Instant | None) -> Iterator[CheckFinding]:
     ends = match.expires_at
     if match.snapshot is not None and ends is not None and now is not None and ends <= now:
         name, at = contact_set.name, iso(match.snapshot.as_of)
@@ -73,7 +60,7 @@ def _find_expired(contact_set: ContactSet, match: Match, now: Instant | None) ->
         yield _finding(contact_set, message, pull_command(name))
 
 
-def _find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+def find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is not None and match.source_digest not in ("", match.snapshot.source_digest):
         name, at = contact_set.name, iso(match.snapshot.as_of)
         message = f"contact set {name!r} was pulled at {at}, and its file or its match has changed since"
@@ -85,10 +72,10 @@ def _finding(contact_set: ContactSet, message: str, hint: str) -> CheckFinding:
     return CheckFinding(contact_set.contacts.source, message, hint)
 
 
-_REFUSED: tuple[tuple[str, _Find], ...] = (
+_REFUSED: tuple[tuple[str, Find], ...] = (
     ("snapshot-missing", _find_missing),
-    ("snapshot-empty", _find_empty),
-    ("snapshot-expired", _find_expired),
+    ("snapshot-empty", find_empty),
+    ("snapshot-expired", find_expired),
 )
 
 
