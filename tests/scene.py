@@ -35,8 +35,8 @@ from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.operations.runs import read_log
+from reconciler.planfile import RecoveryJournal
 from reconciler.ports import StartWorker, StateStore
-from reconciler.recovery_journal import RecoveryJournal
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions

@@ -41,8 +41,8 @@ from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import Session
+from reconciler.planfile import RecoveryJournal
 from reconciler.ports import LocationReader, StateReader
-from reconciler.recovery_journal import RecoveryJournal
 from reconciler.request_gate import Stop
 from reconciler.store import open_reader, open_store
 

@@ -26,8 +26,8 @@ from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
 from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
+from reconciler.planfile import load_unrecorded
 from reconciler.ports import LocationStore
-from reconciler.recovery_journal import load_unrecorded
 from reconciler.store import open_reader, open_store
 
 

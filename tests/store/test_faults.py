@@ -23,7 +23,7 @@ from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import GuardLimits
 from reconciler.operations.runs import read_log
-from reconciler.recovery_journal import load_unrecorded
+from reconciler.planfile import load_unrecorded
 from reconciler.store import open_reader, open_store
 from reconciler.store.sqlite_file import Disk
 from tests.build import HERE, a_set, declare, who
