@@ -28,12 +28,13 @@ from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import parse_plan, plan_text
+from reconciler.ports import Worker
 from reconciler.refresh import ReadServices, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
-from tests.fakes import InPlace, a_holder, read_contacts
+from tests.fakes import InPlace, SlowWorker, a_holder, read_contacts
 from tests.simulation.declared import Declared, as_desired
 from tests.simulation.place import COMPANY, ORIGIN, Place, Wire, token_of
 from tests.simulation.process import Fate, MortalStore, Process, ProcessClock
@@ -194,8 +195,16 @@ class Program:
             reader=self.apis.__getitem__,
             pace=self.paces.__getitem__,
             chance=self.chance.random,
-            start_worker=InPlace,
+            start_worker=self.start_worker,
         )
+
+    def start_worker(self) -> Worker:
+        """The state of some runs takes its time, like one that is far away."""
+        chance = random.Random(f"{self.run.name} {self.clock.now()}")
+        if chance.random() < 0.6:
+            return InPlace()
+        most = chance.choice([40, 400])
+        return SlowWorker(self.clock, lambda: (chance.randrange(most), chance.randrange(most)))
 
 
 def _gone(found: list[RefreshResult]) -> tuple[HeldContacts, ...]:
