@@ -104,15 +104,6 @@ async def journal_unseen(run: Run, journalled: JournalledBatch, verdict: Contact
 
 
 async def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
-    if not _new_aliases(sent.batch, answered, run.spelling):
-        await _journal_answer(run, sent, answered)
-        return
-    # one at a time: to the second answer that shows a spelling it is known
-    async with run.respelling:
-        await _journal_answer(run, sent, answered)
-
-
-async def _journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
     now = run.now()
     aliases = _new_aliases(sent.batch, answered, run.spelling)
     spelling = run.spelling.with_learnt(aliases)

@@ -170,8 +170,6 @@ class Run:
     """Held while a refused batch is taken apart."""
     learning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a fact is saved: each is derived from the one before."""
-    respelling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while an answer is recorded that shows a spelling which is not known."""
 
     @property
     def location(self) -> LocationId:

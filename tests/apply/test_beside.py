@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,15 +14,24 @@ from typing import Any
 
 import pytest
 
+from reconciler.apply import ApplyOptions, Services
+from reconciler.apply.batch_journal import journal_answer, journal_intent
+from reconciler.apply.books import LocationBook, RunProgress
+from reconciler.apply.run import Run
 from reconciler.beside import Places, ThreadWorker, connect_location, to_the_end
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts, Rate
+from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import ExitCode, LeaseLost
 from reconciler.core.model.events import Event, Queued
 from reconciler.core.model.journal import BatchStatus, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.planning.approved_scope import derive_ceiling
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import journalled_run
+from reconciler.ports import StateStore
 from reconciler.request_gate import RequestGate
 from reconciler.store import open_reader, open_store
 from tests.apply.test_scenarios import FREE, converged, pairs
@@ -32,6 +41,7 @@ from tests.scene import Scene, one_by_one
 
 ALL = declare(a_set("s", who("anna bert cara"), "vip"))
 NOBODY = {"anna": "", "bert": "", "cara": ""}
+Work = Callable[[Run], Awaitable[None]]
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 
 
@@ -167,42 +177,70 @@ def test_two_answers_that_teach_at_once_teach_both(tmp_path: Path) -> None:
     converged(scene)
 
 
+@contextmanager
+def a_run(directory: Path, desired: Desired, tags: dict[str, str]) -> Iterator[Callable[[Work], Run]]:
+    """Does work in a run whose state takes its time; the contacts were seen with these tags. Returns the run."""
+    scene = Scene(directory, *(contact(person, carried) for person, carried in tags.items()), options=LONE)
+    slow = partial(SlowWorker, scene.clock, lambda: (5, 5))
+
+    async def begin(work: Work, store: StateStore) -> Run:
+        async with await hold(store, scene.clock, slow) as held:
+            header = RunHeader(HERE, "apply", "anna", scene.clock.now())
+            async with journalled_run(held, header) as journal:
+                options = ApplyOptions({HERE: desired}, {HERE: LONE}, a_holder())
+                (plan,) = scene.plan_for(desired).locations
+                gate = RequestGate(HERE, Pace(Rate()), scene.clock, scene.listen, held)
+                services = Services(scene.api, store, scene.clock, scene.listen, start_worker=slow)
+                book = LocationBook(await held.call(held.store.load_state), desired)
+                run = Run(
+                    plan, derive_ceiling(plan), LONE, None, options, services, journal, gate, (), START, book,
+                    RunProgress(0),
+                )  # fmt: skip
+                await work(run)
+                return run
+
+    with open_store(scene.url) as store:
+        yield lambda work: scene.clock.run(begin(work, store))
+
+
 def test_facts_that_are_learnt_at_once_are_all_saved(tmp_path: Path) -> None:
-    clock = FakeClock()
+    async def learn(run: Run) -> None:
+        await asyncio.gather(
+            run.learn(lambda facts: replace(facts, moves_updated=True)),
+            run.learn(lambda facts: facts.with_aliases([(Tag("A"), Tag("a"))])),
+            run.learn(lambda facts: facts.limited(50, None, START)),
+        )
+        saved = (await run.call(run.store.load_state)).facts
+        assert saved == run.facts
+        assert (saved.moves_updated, saved.aliases) == (True, (("A", "a"),))
+        assert saved != saved.without_limits()
 
-    async def work() -> Facts:
-        from reconciler.apply.books import LocationBook, RunProgress
-        from reconciler.apply.run import Run
+    with a_run(tmp_path, ALL, NOBODY) as work_in_run:
+        work_in_run(learn)
 
-        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
-            slow = partial(SlowWorker, clock, lambda: (5, 5))
-            async with await hold(store, clock, slow) as held:
-                async with journalled_run(held, RunHeader(HERE, "apply", "anna", START)) as journal:
-                    book = LocationBook(await held.call(held.store.load_state), ALL)
-                    run = Run(
-                        plan=None,  # type: ignore[arg-type]
-                        limit=None,  # type: ignore[arg-type]
-                        options=FREE,
-                        reversal=None,
-                        apply_options=None,  # type: ignore[arg-type]
-                        services=None,  # type: ignore[arg-type]
-                        journal=journal,
-                        gate=None,  # type: ignore[arg-type]
-                        earlier=(),
-                        began=START,
-                        location_book=book,
-                        progress=RunProgress(0),
-                    )
-                    await asyncio.gather(
-                        run.learn(lambda facts: replace(facts, moves_updated=True)),
-                        run.learn(lambda facts: facts.with_aliases([("A", "a")])),  # type: ignore[list-item]
-                        run.learn(lambda facts: facts.limited(50, None, START)),
-                    )
-                return (await held.call(held.store.load_state)).facts
 
-    facts = clock.run(work())
-    assert (facts.moves_updated, facts.aliases) == (True, (("A", "a"),))
-    assert facts != replace(facts.without_limits())
+def test_an_answer_is_read_in_the_spelling_that_is_known_when_it_is_recorded(tmp_path: Path) -> None:
+    """While the one is being recorded, the other teaches the spelling of a tag that its contact carries."""
+    sent, kept = Tag("a  1"), Tag("a 1")
+    desired = declare(a_set("s", who("anna bert"), (sent, "vip")))
+    anna, bert = who("anna"), who("bert")
+
+    def answer(one: str, carried: set[str], added: str) -> dict[ContactId, ContactOutcome]:
+        old, tags = frozenset(map(Tag, carried)), frozenset({Tag(added)})
+        return {ContactId(one): ContactOutcome(Outcome.APPLIED, "", old=old, added=tags)}
+
+    async def record(run: Run) -> None:
+        first = await journal_intent(run, Batch(Action.ADD, (ContactId(anna),), (sent,)))
+        second = await journal_intent(run, Batch(Action.ADD, (ContactId(bert),), (Tag("vip"),)))
+        await asyncio.gather(
+            journal_answer(run, first, answer(anna, set(), kept)),
+            journal_answer(run, second, answer(bert, {kept}, "vip")),
+        )
+
+    with a_run(tmp_path, desired, {"anna": "", "bert": ""}) as work_in_run:
+        run = work_in_run(record)
+    assert run.observed[ContactId(anna)].observed == {sent}
+    assert run.observed[ContactId(bert)].observed == {sent, "vip"}
 
 
 def test_whole_runs_go_as_well_while_the_state_takes_its_time(tmp_path: Path) -> None:
@@ -272,8 +310,10 @@ def test_cancelled_in_the_midst_of_a_call_the_call_ends_before_the_lease_is_give
         with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
             task = asyncio.create_task(work(HookedStore(store, hold_up)))
             await asyncio.to_thread(entered.wait, 20)
-            task.cancel()
-            await asyncio.sleep(0)
+            # impatient: the release and the end of the connection are not cut short either
+            for _ in range(5):
+                task.cancel()
+                await asyncio.sleep(0.01)
             assert not task.done()
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
