@@ -30,7 +30,7 @@ COMMANDS = {
     "validate": ("manifests", "Check manifests and settings: every problem at once."),
     "schema": ("manifests", "Print the JSON Schema of a manifest, of the settings, or of what --format json prints."),
     "diff": ("manifests", "Say what a change to manifests means: who gains and loses what."),
-    "locations": ("locations", "List the locations: what they are called, their manifests, whether they have state."),
+    "locations": ("manifests", "List the locations: what they are called, their manifests, whether they have state."),
     "pull": ("people", "Resolve people by e-mail, phone or a custom field into contacts."),
     "resolve": ("people", "Resolve a file of people into a file of contact ids, once."),
     "plan": ("plan", "Preview what would change, and what it costs."),

@@ -1,4 +1,4 @@
-"""`reconciler validate`, `schema` and `diff`: they look at manifests and settings, and at no state."""
+"""`reconciler validate`, `schema` and `diff`: they look at manifests and settings, and at no state; and `locations`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import json_line
 from reconciler.loading.settings_models import SchemaKind, schema_text
 from reconciler.operations.compare import compare_with
+from reconciler.operations.locations import list_locations
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
 from reconciler.output.diff import DiffDocument
 from reconciler.output.document import add_provenance
 from reconciler.output.findings import ProblemList, render_github, settings_view
+from reconciler.output.locations import LocationsDocument
 from reconciler.output.schema import SCHEMAS, published
 
 
@@ -99,3 +101,26 @@ def diff_command(base: str, detailed_exitcode: bool, invocation: Invocation) -> 
         invocation.console.note(note)
     invocation.print_document(DiffDocument(result.comparisons, result.moves, base))
     return ExitCode.CHANGES if detailed_exitcode and not result.is_empty else ExitCode.DONE
+
+
+@click.command(epilog="Example: reconciler locations --changed-since origin/main --format json")
+@manifests_argument
+@click.option(
+    "--changed-since",
+    default="",
+    metavar="REV",
+    help="Only locations of which something differs from this revision of Git; what it cannot tell names all.",
+)
+@output(("text", "json", "csv"))
+@common
+def locations_command(changed_since: str, invocation: Invocation) -> int:
+    """List the locations: what they are called, their manifests, whether they have state.
+
+    Needs no token and asks no API. The state is asked which locations it has, unless only a pull request names it. As
+    JSON, `locations` fits a CI matrix and an indexed job as it is: those with manifests, in a stable order.
+    """
+    result = list_locations(invocation.workspace, changed_since=changed_since)
+    for note in result.notes:
+        invocation.console.note(note)
+    invocation.print_document(LocationsDocument(changed_since, result.locations, result.others))
+    return ExitCode.DONE

@@ -3,21 +3,27 @@
 Rules
 1. A file of which it is not known whose manifest it is, or what it reads, is a problem: nobody is left out silently.
 2. A manifest that `validate` would refuse for anything else is taken: it says of which location it is.
+
+Rules of a location that is seen before its manifest is read
+3. What is seen is what a whole reading would find, or nothing is seen: then the manifest is read as a whole, and told
+   whatever is wrong with it.
+4. Seen is an id behind the key `location` of the outermost mapping, where nothing up to there is refused. Other keys
+   may stand before it, as far as the beginning of the file goes.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, SetName, Source
-from reconciler.loading.early_location import HEAD, see_location
 from reconciler.loading.fields import is_location_id
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
-from reconciler.loading.files import MAX_BYTES, Files, decode_text, display_path, name_inside
-from reconciler.loading.nodes import Mapping, Node, Scalar, parse_nodes
+from reconciler.loading.files import MAX_BYTES, Files, decode_text, display_path, is_lfs_pointer, is_sound, name_inside
+from reconciler.loading.nodes import Mapping, Node, Scalar, find_first, parse_nodes
 
 _BLOCK = 1024 * 1024
 
@@ -105,3 +111,31 @@ def _digest_file(files: Files, name: str) -> str:
     except (CannotRead, OSError) as error:
         return f"cannot be read: {error}"
     return digest.hexdigest()
+
+
+HEAD = 16_384
+"""So many bytes of a manifest are looked through."""
+
+
+def see_location(head: bytes) -> LocationId | None:
+    """The location of the manifest that begins so; None where it has to be read."""
+    text, is_cut = _decode(head), len(head) >= HEAD
+    if text is None or (found := find_first("location", text)) is None:
+        return None
+    scalar, end = found
+    # a text at the cut may go on behind it
+    if is_cut and not text[end:].strip():
+        return None
+    return LocationId(scalar.text) if is_location_id(scalar.text) else None
+
+
+def _decode(head: bytes) -> str | None:
+    if is_lfs_pointer(head):
+        return None
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        # the cut may go through a character
+        text = decoder.decode(head, final=len(head) < HEAD).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return None
+    return text if is_sound(text) else None

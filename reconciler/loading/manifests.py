@@ -26,9 +26,9 @@ from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
 from reconciler.loading import mistakes
 from reconciler.loading.build import SetBuilder, tag_rules
-from reconciler.loading.early_location import HEAD, see_location
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import MAX_BYTES, Directory, Files, decode_text, display_path
+from reconciler.loading.manifest_files import HEAD, see_location
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping

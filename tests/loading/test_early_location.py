@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.model.errors import InvalidInput, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.loading import load
-from reconciler.loading.early_location import HEAD, see_location
+from reconciler.loading.manifest_files import HEAD, see_location
 from reconciler.loading.nodes import Mapping, Scalar, parse_nodes
 
 HERE, THERE = LocationId("asdrwHvLUxlfw5SqKVCN"), LocationId("bsdrwHvLUxlfw5SqKVCN")
