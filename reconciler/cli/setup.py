@@ -28,8 +28,30 @@ NEXT = {
         "in .github/workflows, replace OWNER, and the zeros by the commit of reconciler that you use",
         "make the environments tags-plan and tags-apply with the secrets that the workflows name",
     ),
+    "github-matrix": (
+        "in .github/workflows, replace OWNER, and the zeros by the commit of reconciler that you use",
+        "make the environment tags-plan, and for each location tags-apply-ID and tags-drift-ID, with the secrets that "
+        "the workflows name",
+    ),
     "gitlab": ("set the variables that the head of .gitlab-ci.yml names",),
+    "gitlab-matrix": ("set the variables that the head of .gitlab-ci.yml names",),
+    "kubernetes": ("in kubernetes.yaml, replace the image, and make the secrets that its head names",),
+    "systemd": (
+        "put the units into /etc/systemd/system, and the files that the head of the service names into their places",
+    ),
 }
+PLACES = {
+    "github": {"github": WORKFLOWS},
+    "github-matrix": {"github-matrix": WORKFLOWS},
+    "gitlab": {"gitlab.yml": Path(".gitlab-ci.yml")},
+    "gitlab-matrix": {
+        "gitlab-matrix/pipeline.yml": Path(".gitlab-ci.yml"),
+        "gitlab-matrix/locations.yml": Path(".gitlab") / "tags-locations.yml",
+    },
+    "kubernetes": {"kubernetes.yaml": Path("kubernetes.yaml")},
+    "systemd": {"systemd": Path("systemd")},
+}
+"""For each kind of pipeline the templates, files or directories of them, each with its place in the repository."""
 _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -38,8 +60,9 @@ _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 @click.option(
     "--ci",
     "forge",
-    type=click.Choice(["github", "gitlab"]),
-    help="Write plan, apply, pull and drift too, as its workflows or pipeline.",
+    type=click.Choice(list(PLACES)),
+    help="Write plan, apply, pull and drift too, as its workflows or pipeline; with -matrix a job a location, as "
+    "jobs of Kubernetes and systemd drift alone.",
 )
 @click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common
@@ -75,16 +98,18 @@ def init_command(directory: Path, forge: str | None, location: str, **_: object)
 
 
 def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
-    """The files to write, each with its source. Pipelines are those of the documentation, not the scaffold's."""
+    """The files to write, each with its source. A forge's pipelines are the documentation's, not the scaffold's."""
     for path in sorted(path for path in SCAFFOLD.rglob("*") if path.is_file()):
         place = path.relative_to(SCAFFOLD)
-        if forge is None or place.parent != WORKFLOWS:
+        if forge in {None, "kubernetes", "systemd"} or place.parent != WORKFLOWS:
             yield place.with_name(RENAMED.get(place.name, place.name)), path
     templates = PACKAGED if PACKAGED.is_dir() else CHECKED_OUT
-    if forge == "github":
-        yield from ((WORKFLOWS / path.name, path) for path in sorted((templates / "github").glob("*.yml")))
-    elif forge == "gitlab":
-        yield Path(".gitlab-ci.yml"), templates / "gitlab.yml"
+    for name, place in PLACES.get(forge or "", {}).items():
+        source = templates / name
+        if source.is_dir():
+            yield from ((place / path.name, path) for path in sorted(source.iterdir()))
+        else:
+            yield place, source
 
 
 @click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")

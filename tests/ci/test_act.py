@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from reconciler_action.github import marker
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox import Running, in_background
-from reconciler.sandbox.app import DEMO_TOKEN, App
-from reconciler.sandbox.world import World
+from reconciler.sandbox.access import SandboxAgency
+from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, App
+from reconciler.sandbox.locations import Locations
+from reconciler.sandbox.world import Contact, World
 from reconciler.store import open_store
 from reconciler.system import wall_clock
 from tests.ci.github import BOT, REPOSITORY, TOKEN, FakeGitHub, served
@@ -35,6 +38,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
 NUMBER = 7
 EXAMPLES = ROOT / "docs" / "ci" / "github"
+MATRIX = ROOT / "docs" / "ci" / "github-matrix"
+COMPANY = "ve9EPM428h8vShlRW1KT"
+OTHER = f"other{LOCATION[5:]}"
 STUBS = Path(__file__).parent / "stubs"
 HOSTILE = "::error::boo <!-- reconciler:plan:x --> ``` ##[add-path]/evil"
 LAW = f"""
@@ -121,7 +127,8 @@ class Bench:
 def _local() -> list[str]:
     """Where act takes actions from, for every `uses` of the examples."""
     text = "".join(
-        path.read_text() for path in [*EXAMPLES.glob("*.yml"), *(ROOT / ".github/actions").glob("*/action.yml")]
+        path.read_text()
+        for path in [*EXAMPLES.glob("*.yml"), *MATRIX.glob("*.yml"), *(ROOT / ".github/actions").glob("*/action.yml")]
     )
     found = {}
     for owner, name, commit in re.findall(r"uses: (actions|OWNER)/([\w-]+)(?:/\S+)?@(\w+)", text):
@@ -139,15 +146,37 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bench(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
+    with _bench(tmp_path, cache, [App(world)], EXAMPLES, {"acme.yaml": LAW}) as made:
+        yield made
+
+
+@pytest.fixture
+def matrix(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
+    """Two locations of an agency: act has one set of secrets for all environments."""
+    other = World(LocationId(OTHER), [Contact(contact_id(7), LocationId(OTHER))])
+    agency = SandboxAgency(DEMO_TOKEN, COMPANY, SCOPES)
+    files = {
+        "acme.yaml": LAW,
+        "other.yaml": f"location: {OTHER}\ncontact_sets: {{a: {{contacts: [{contact_id(7)}], tags: [customer]}}}}\n",
+        "reconciler.yaml": f"api: {{company_id: {COMPANY}}}\n",
+    }
+    apps = [App(each, accesses=(), agency=agency) for each in (world, other)]
+    with _bench(tmp_path, cache, apps, MATRIX, files) as made:
+        yield made
+
+
+@contextmanager
+def _bench(tmp_path: Path, cache: Path, apps: list[App], examples: Path, files: dict[str, str]) -> Iterator[Bench]:
     if not shutil.which("act"):
         pytest.skip("no act: pip install -r .ci/tools.txt")
     fake = FakeGitHub()
-    with served(fake) as url, in_background(App(world)) as sandbox:
+    with served(fake) as url, in_background(Locations(apps)) as sandbox:
         made = Bench(tmp_path, cache, fake, url, sandbox)
         (made.repository / ".github" / "workflows").mkdir(parents=True)
         (made.repository / "manifests").mkdir()
-        _workflows(made)
-        made.manifest(LAW)
+        _workflows(made, examples)
+        for name, text in files.items():
+            (made.repository / "manifests" / name).write_text(text)
         made.git("init", "-q", "-b", "main", ".")
         made.git("add", "-A")
         made.git("commit", "-qm", "what holds")
@@ -157,10 +186,10 @@ def bench(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
         yield made
 
 
-def _earlier_run(bench: Bench) -> None:
+def _earlier_run(bench: Bench, location: str = LOCATION) -> None:
     """Leaves the state that somebody's first run made: a job takes one that is not there for lost."""
     with open_store(f"sqlite:///{bench.directory}/state.db") as state:
-        store = state.at(LocationId(LOCATION))
+        store = state.at(LocationId(location))
         lease = store.acquire_lease(a_holder(), wall_clock())
         store.end_run(
             lease,
@@ -172,12 +201,12 @@ def _earlier_run(bench: Bench) -> None:
         store.release_lease(lease)
 
 
-def _workflows(bench: Bench) -> None:
+def _workflows(bench: Bench, examples: Path) -> None:
     """The examples as they are, but for two things: the sandbox is the API, and drift reads contacts one by one.
 
     (A search tells what was so some minutes ago, and never replaces what the run before just learnt.)
     """
-    for path in EXAMPLES.glob("*.yml"):
+    for path in examples.glob("*.yml"):
         text = re.sub(
             r"( +)(- uses: OWNER/reconciler/\.github/actions/(?:plan|apply|drift)@.*\n(?:\1  id: .*\n)?)(\1  with:\n)?",
             lambda found: f"{found[1]}{found[2]}{found[1]}  with:\n{found[1]}    base-url: {bench.sandbox.url}\n",
@@ -278,3 +307,28 @@ def test_drift_opens_an_issue_and_closes_it(bench: Bench) -> None:
     bench.sandbox.do(lambda world, now: world.add(contact_id(0), ["customer"], now=now, by="somebody"))
     assert bench.act("workflow_dispatch", "drift.yml", {}).code == 0
     assert [each["state"] for each in bench.github.issues] == ["closed"]
+
+
+def test_a_matrix_plans_applies_and_looks_location_by_location(matrix: Bench) -> None:
+    for location in (LOCATION, OTHER):
+        _earlier_run(matrix, location)
+    ran = matrix.act("push", "apply.yml", {"ref": "refs/heads/main"})
+    assert ran.code == 0, ran.log
+    worlds = [matrix.sandbox.at(location).app.world for location in (LOCATION, OTHER)]
+    assert [len(world.holders("customer")) for world in worlds] == [2, 1]
+    assert all(f"Apply {location}" in ran.log for location in (LOCATION, OTHER))
+    # what another change concerns is planned, and nothing else
+    _change(matrix, LAW.replace("[customer]", "[customer, vip]"))
+    ran = matrix.act("pull_request", "pull-request.yml", _pull_request(matrix))
+    assert ran.code == 0, ran.log
+    (comment,) = matrix.github.comments[NUMBER]
+    assert comment["body"].splitlines()[0] == marker("plan", LOCATION)
+    assert f"Plan {OTHER}" not in ran.log
+    # each location that drifted has an issue of its own
+    matrix.git("checkout", "-q", "main")
+    matrix.sandbox.do(lambda world, now: world.remove(contact_id(7), ["customer"], now=now, by="somebody"), OTHER)
+    ran = matrix.act("workflow_dispatch", "drift.yml", {})
+    assert ran.code == 0, ran.log
+    (issue,) = matrix.github.issues
+    assert issue["body"].splitlines()[0] == marker("drift", OTHER)
+    assert DEMO_TOKEN not in ran.log

@@ -11,13 +11,13 @@ from tests.ci.test_pins import ACTIONS, ROOT, WORKFLOWS
 
 pytestmark = pytest.mark.servers
 
-GITLAB = ROOT / "docs" / "ci" / "gitlab.yml"
+GITLAB = [ROOT / "docs" / "ci" / "gitlab.yml", *sorted((ROOT / "docs" / "ci" / "gitlab-matrix").glob("*.yml"))]
 LINES = [
     ["actionlint", *WORKFLOWS],
     *(["zizmor", "--offline", "--no-progress", "--persona=pedantic", path] for path in WORKFLOWS + ACTIONS),
     ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
     ["check-jsonschema", "--builtin-schema", "vendor.github-actions", *ACTIONS],
-    ["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", GITLAB],
+    ["check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", *GITLAB],
 ]
 
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOWS = [
     *sorted((ROOT / ".github" / "workflows").glob("*.yml")),
     *sorted((ROOT / "docs" / "ci" / "github").glob("*.yml")),
+    *sorted((ROOT / "docs" / "ci" / "github-matrix").glob("*.yml")),
     ROOT / "reconciler" / "cli" / "scaffold" / ".github" / "workflows" / "tags.yml",
 ]
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))

@@ -60,7 +60,35 @@ def test_init_writes_plan_apply_pull_and_drift_for_gitlab(reconciler: Command, p
     assert ".gitlab-ci.yml" in ended.out
 
 
-@pytest.mark.parametrize("more", [(), ("--ci", "github"), ("--ci", "gitlab")])
+TO_PLACES = {
+    "github-matrix": {f"github-matrix/{name}": f".github/workflows/{name}" for name in GITHUB if name != "pull.yml"},
+    "gitlab-matrix": {
+        "gitlab-matrix/pipeline.yml": ".gitlab-ci.yml",
+        "gitlab-matrix/locations.yml": ".gitlab/tags-locations.yml",
+    },
+    "kubernetes": {"kubernetes.yaml": "kubernetes.yaml"},
+    "systemd": {
+        f"systemd/reconciler-drift@.{kind}": f"systemd/reconciler-drift@.{kind}" for kind in ("service", "timer")
+    },
+}
+
+
+@pytest.mark.parametrize(("kind", "places"), TO_PLACES.items(), ids=TO_PLACES)
+def test_init_writes_a_job_a_location(kind: str, places: dict[str, str], reconciler: Command, project: Path) -> None:
+    ended = reconciler("init", "new", "--ci", kind, "--location", ELSEWHERE)
+    assert ended.code == 0
+    for template, place in places.items():
+        assert (project / "new" / place).read_bytes() == (TEMPLATES / template).read_bytes()
+    written = {str(path.relative_to(project / "new")) for path in (project / "new").rglob("*") if path.is_file()}
+    validated = {".github/workflows/tags.yml"} if kind in ("kubernetes", "systemd") else set()
+    assert {path for path in written if not path.startswith("manifests/")} == {
+        ".gitignore",
+        *places.values(),
+        *validated,
+    }
+
+
+@pytest.mark.parametrize("more", [(), *(("--ci", kind) for kind in ("github", "gitlab", *TO_PLACES))])
 def test_init_puts_the_location_where_it_belongs(reconciler: Command, project: Path, more: tuple[str, ...]) -> None:
     ended = reconciler("init", "new", "--location", ELSEWHERE, *more)
     assert (ended.code, "put your location" in ended.out) == (0, False)
