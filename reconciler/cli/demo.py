@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import shlex
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,9 @@ def demo_command(keep: Path | None, locations: int | None, invocation: Invocatio
         workspace = Workspace(directory / "manifests", listener=invocation.console)
         apps = emulate(workspace, None, seed=1, extra=20 if locations else 200)
         with in_background(Locations(apps)) as sandbox:
+            stage = _Stage(directory, sandbox.url, _find_tokens(apps), is_folded=bool(locations))
             play = _DemoOfMany if locations else _Demo
-            play(_Stage(directory, sandbox.url, _find_tokens(apps)), sandbox).play()
+            play(stage, sandbox).play()
         save_locations(directory / "sandbox.json", apps)
     if keep:
         _leave(keep, _find_tokens(apps))
@@ -131,6 +133,8 @@ class _Stage:
     directory: Path
     url: str
     tokens: Mapping[str, str]
+    is_folded: bool = False
+    """Whether of an answer with a section for each location nothing but the overview is shown."""
 
     def scene(self, question: str, arguments: Sequence[str], expected: int) -> None:
         click.secho(f"\n# {question}", bold=True)
@@ -153,7 +157,7 @@ class _Stage:
         before = dict(os.environ)
         os.environ.update(self._environment())
         try:
-            with chdir(self.directory):
+            with chdir(self.directory), self._fold():
                 code = run(arguments)
         finally:
             os.environ.clear()
@@ -161,6 +165,19 @@ class _Stage:
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return code
+
+    @contextmanager
+    def _fold(self) -> Iterator[None]:
+        if not self.is_folded:
+            yield
+            return
+        with redirect_stdout(io.StringIO()) as answer:
+            yield
+        lines = answer.getvalue().splitlines()
+        end = next((row for row, line in enumerate(lines) if line.startswith("Location ")), len(lines))
+        click.echo("\n".join(lines[:end]).rstrip())
+        if end < len(lines):
+            click.echo(f"\n… and {len(lines) - end:,} lines more, a section for each of these locations")
 
     def _environment(self) -> dict[str, str]:
         return {"RECONCILER_API_BASE_URL": self.url, "RECONCILER_STATE": "sqlite:///state.db", **self.tokens}
