@@ -260,7 +260,8 @@ class DriftDocument(DerivedDocument):
 
     def _list_told(self) -> list[DriftReport]:
         """The locations with a section: of several, those of which more is to be told than that nothing drifted."""
-        alone = not is_many(report.location for report in self.locations)
+        every = [*(report.location for report in self.locations), *(unknown.location for unknown in self.unknown)]
+        alone = not is_many(every)
         return [report for report in self.locations if alone or not _is_quiet(report)]
 
 
@@ -281,7 +282,7 @@ def _brief_verdict(report: DriftReport) -> Cell:
         return Cell("not as declared", Style.WARN)
     if report.count(DriftClass.PENDING):
         return Cell("pending", Style.STRONG) if report.applied else Cell("no statement", Style.WARN)
-    return NO_DRIFT if _report_verdict(report).style is Style.GOOD else Cell("no drift, in part", Style.STRONG)
+    return NO_DRIFT if _report_verdict(report).style is Style.GOOD else Cell("no drift in part", Style.STRONG)
 
 
 def _make_overview(

@@ -71,6 +71,7 @@ def make_overview(
     """
     if not is_many(row.location for row in rows):
         return None
+    rows = sorted(rows, key=lambda row: row.location)
     used = [any(row.cells[index].text for row in rows) for index in range(len(columns))]
     cells = [
         (_location_cell(row.location), row.verdict, *(cell for cell, use in zip(row.cells, used, strict=True) if use))

@@ -93,7 +93,8 @@ class PlanDocument:
     def _list_told(self) -> list[LocationPlan]:
         """The locations with a section: of several, those of which more is to be told than that nothing changes."""
         locations = self.plan.locations
-        alone = not is_many(plan.location for plan in locations)
+        every = [*(plan.location for plan in locations), *(unknown.location for unknown in self.plan.unknown)]
+        alone = not is_many(every)
         return [plan for plan in locations if alone or not _is_quiet(plan)]
 
 

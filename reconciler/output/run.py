@@ -231,6 +231,7 @@ _REFUSALS: Mapping[int, str] = {
     ExitCode.QUOTA: "over quota",
     ExitCode.GUARD: "refused",
     ExitCode.STALE: "stale",
+    ExitCode.PARTIAL: "nothing sent",
 }
 """Of a location to which nothing was sent, by the code of its error."""
 

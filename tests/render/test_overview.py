@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.model.journal import LocationReport, RunStatus
+from reconciler.core.model.journal import LocationReport, RunStatus, UnknownLocation
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.make_plan import plan_location
@@ -151,12 +151,20 @@ def test_of_rows_alike_the_larger_stays() -> None:
     assert overview is not None
     table = overview.blocks[0]
     assert isinstance(table, Table)
-    assert ([row[0].text for row in table.rows], table.hidden) == (["l3", "l2"], 1)
+    assert ([row[0].text for row in table.rows], table.hidden) == (["l2", "l3"], 1)
 
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [(1, "failed"), (4, "stale"), (5, "refused"), (6, "locked"), (7, "no token"), (8, "over quota")],
+    [
+        (1, "failed"),
+        (3, "nothing sent"),
+        (4, "stale"),
+        (5, "refused"),
+        (6, "locked"),
+        (7, "no token"),
+        (8, "over quota"),
+    ],
 )
 def test_a_location_that_was_not_begun_is_told_by_its_error(code: int, word: str) -> None:
     report = LocationReport(HERE, "", RunStatus.STOPPED, error="so", error_code=code)
@@ -170,3 +178,15 @@ def test_an_adoption_is_no_request_and_is_told() -> None:
     adopting = plan_location(desired, LocationState(BETA, "l", 1, known), plan_options())
     plan = combine_plans([adopting, a_fleet_plan().locations[2]], as_of=NOW, manifests="m")
     assert cells(PlanDocument(plan).view(), "verdict")[BETA] == "to record"
+
+
+def test_a_location_of_which_nothing_is_known_is_not_left_out() -> None:
+    """One that is planned, and another one whose state or reading failed: two are told, by name."""
+    plan = combine_plans(a_fleet_plan().locations[2:3], as_of=NOW, manifests="m")
+    unknown = (UnknownLocation(BETA, "no answer", "", 1),)
+    view = PlanDocument(replace(plan, unknown=unknown)).view()
+    assert list(cells(view, "verdict").values()) == ["not known", "no changes"]
+    assert [section.verdict.text for section in view.sections] == ["Not known: no answer."]
+    drift = DriftDocument(a_fleet_of_drift()[4:], unknown, now=NOW)
+    assert list(cells(drift.view(), "verdict").values()) == ["not known", "no drift"]
+    assert "Not known: no answer" in "".join(spell(CommandOutput(drift), "html", whole=False))
