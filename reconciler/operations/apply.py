@@ -156,12 +156,15 @@ async def judge_plan(planned: PlanResult, request: ApplyRequest) -> Judgement:
 
     Tokens are fetched side by side, and only of locations that are left.
     """
-    judgement = _judge_quota(judge_approval(planned, request), request)
-    if not _has_work(judgement):
-        return judgement.refuse_others() if request.fail_fast else judgement
-    # where nothing but the sizes of sets is recorded, no token is needed
-    locations = [location.location for location in judgement.approved.plan.locations if location.may_have_work]
-    judgement = judgement.refuse(await find_missing_tokens(planned.session, locations))
+    return await _judge_surroundings(judge_approval(planned, request), request)
+
+
+async def _judge_surroundings(judgement: Judgement, request: ApplyRequest) -> Judgement:
+    judgement = _judge_quota(judgement, request)
+    if _has_work(judgement):
+        # where nothing but the sizes of sets is recorded, no token is needed
+        locations = [location.location for location in judgement.approved.plan.locations if location.may_have_work]
+        judgement = judgement.refuse(await find_missing_tokens(judgement.planned.session, locations))
     return judgement.refuse_others() if request.fail_fast else judgement
 
 
@@ -184,10 +187,8 @@ async def apply_plan(planned: PlanResult, request: ApplyRequest) -> ApplyResult:
 
 async def apply_judged(judgement: Judgement, request: ApplyRequest) -> ApplyResult:
     """As `apply_plan`, of what was judged: a location that was refused stays so."""
-    # a question may have taken hours, in which others used the quota
-    judgement = _judge_quota(judgement, request)
-    if request.fail_fast:
-        judgement = judgement.refuse_others()
+    # a question may have taken hours, in which others used the quota, and a token ended
+    judgement = await _judge_surroundings(judgement, request)
     if judgement.error is not None:
         raise judgement.error
     reports = list(_report_refused(judgement))
@@ -243,8 +244,6 @@ async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationRe
     # where nothing but the sizes of sets is recorded, no token is needed
     locations = [location.location for location in approved.plan.locations if location.may_have_work]
     async with AsyncExitStack() as stack:
-        # again, side by side: of what was fetched long ago
-        await find_missing_tokens(session, locations)
         apis = {location: await stack.enter_async_context(_open_api(session, location)) for location in locations}
         store = stack.enter_context(open_store(session.settings.state))
 

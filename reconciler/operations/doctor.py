@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sqlite3
 import sys
@@ -37,7 +38,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
 from reconciler.operations.api import LocationApi
-from reconciler.operations.workspace import SilentListener, Workspace, rate_from
+from reconciler.operations.workspace import SilentListener, Tokens, Workspace, rate_from
 from reconciler.output.blocks import counted
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.store import open_reader
@@ -76,10 +77,14 @@ async def examine(workspace: Workspace, request: DoctorRequest) -> DoctorResult:
     remark, declared = _examine_manifests(workspace)
     locations = [settings.find_location(name) for name in request.locations]
     machine = Examined("This machine", (*_list_versions(), _examine_state_home(workspace, settings)))
-    examined = [
-        await _examine_location(workspace, settings, location, offline=request.offline)
+    tokens: Tokens = {}
+    apis = [
+        LocationApi(workspace, settings, location, Pace(rate_from(settings)), tokens)
         for location in locations or sorted(declared | settings.locations.keys())
     ]
+    # side by side: a command that prints a token may take long
+    await asyncio.gather(*(api.fetch_token() for api in apis))
+    examined = [await _examine_location(api, offline=request.offline) for api in apis]
     return DoctorResult((machine, Examined("Manifests", (remark,)), *examined))
 
 
@@ -111,13 +116,10 @@ def _examine_manifests(workspace: Workspace) -> tuple[Remark, set[LocationId]]:
     return good("manifests", summary), locations
 
 
-async def _examine_location(
-    workspace: Workspace, settings: Settings, location: LocationId, *, offline: bool
-) -> Examined:
-    state, remarks = _examine_state(workspace, settings, location)
+async def _examine_location(api: LocationApi, *, offline: bool) -> Examined:
+    state, remarks = _examine_state(api.workspace, api.settings, api.location)
     written_at = None if state is None else last_write(state)
-    api = LocationApi(workspace, settings, location, Pace(rate_from(settings)))
-    return Examined(f"Location {location}", (*remarks, *await _examine_token(api, written_at, offline=offline)))
+    return Examined(f"Location {api.location}", (*remarks, *await _examine_token(api, written_at, offline=offline)))
 
 
 def _examine_state(

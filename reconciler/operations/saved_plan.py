@@ -104,7 +104,7 @@ async def remake_plan(
             tags=tuple(proposed.selection.tags),
         ),
     )
-    session = open_session(workspace, [planned.location for planned in proposed.locations])
+    session = open_session(workspace, [planned.location for planned in proposed.locations], some=True)
     refuse_missing_state(session, create_state=request.create_state)
     stale = _find_stale(proposed, session)
     # nothing began after now
@@ -142,15 +142,18 @@ def _find_stale(proposed: Plan, session: Session) -> Errors:
     """The error of each location whose part of the file is stale; raises that of the only one."""
     ended = {each.location for each in proposed.locations if _has_ended(each.valid_until, session)}
     if _has_ended(proposed.valid_until, session) and not ended:
-        ended = set(session.desired)
+        ended = {each.location for each in proposed.locations}
     errors: Errors = {}
     for planned in proposed.locations:
         if planned.location in ended:
             message = "the plan is stale: a set has become active or expired since"
             errors[planned.location] = StalePlan(message, hint="plan again")
+        elif planned.location not in session.desired:
+            message = f"the plan is stale: no manifest is of location {planned.location} any more"
+            errors[planned.location] = StalePlan(message, hint="plan again")
         elif session.desired[planned.location].digest != planned.manifests_digest:
             errors[planned.location] = _explain_other_manifests(planned.location, proposed, session)
-    if errors and len(session.desired) == 1:
+    if errors and len(proposed.locations) == 1:
         raise next(iter(errors.values()))
     return errors
 

@@ -249,13 +249,19 @@ def _describe_interval(start: Instant | None, until: Instant | None, now: Instan
 
 
 def open_session(
-    workspace: Workspace, locations: Sequence[str] = (), *, unpulled: bool = False, pulls: bool = False
+    workspace: Workspace,
+    locations: Sequence[str] = (),
+    *,
+    unpulled: bool = False,
+    pulls: bool = False,
+    some: bool = False,
 ) -> Session:
     """The manifests, loaded and resolved; raises InvalidInput with every problem.
 
     `locations`: the ids or names of those to work with; empty: all that have manifests. `unpulled`: whether matched
     sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old. `pulls`:
-    the session is one of a pull, for which a file of people with faults ends its own set alone.
+    the session is one of a pull, for which a file of people with faults ends its own set alone. `some`: it is enough
+    that some of the `locations` have manifests.
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
@@ -264,7 +270,7 @@ def open_session(
     )
     settings = loaded.settings
     chosen = [settings.find_location(location) for location in locations]
-    groups = _choose_manifests(loaded, chosen)
+    groups = _choose_manifests(loaded, chosen, some=some)
     if not (unpulled or pulls) and (
         refused := list_unplannable((each for group in groups.values() for each in group), now)
     ):
@@ -306,16 +312,16 @@ def resolve_all(
     }
 
 
-def _choose_manifests(loaded: Loaded, chosen: Sequence[LocationId]) -> dict[LocationId, list[Manifest]]:
+def _choose_manifests(loaded: Loaded, chosen: Sequence[LocationId], *, some: bool) -> dict[LocationId, list[Manifest]]:
     groups = group_manifests(loaded.manifests)
     unknown = [location for location in chosen if location not in groups]
-    if unknown:
+    if unknown and not (some and len(unknown) < len(chosen)):
         there = sorted({*groups, *loaded.elsewhere})
         raise UsageError(
             f"no manifest is of location {unknown[0]!r}",
             hint=f"the manifests have: {', '.join(map(loaded.settings.called, there))}",
         )
-    return {location: groups[location] for location in sorted(chosen or groups)}
+    return {location: groups[location] for location in sorted(chosen or groups) if location in groups}
 
 
 def rate_from(settings: Settings) -> Rate:

@@ -95,6 +95,17 @@ def test_one_that_a_guard_refuses_is_reported_and_the_other_goes_on(
     assert len(world.holders(Tag("customer"))) == 3
 
 
+def test_one_that_does_not_fit_into_the_day_is_reported_and_the_other_goes_on(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
+    two("api: {max_contacts: 1, requests_per_day: 3, reserve_pct: 0}\n")
+    ended = reconciler("apply", "--auto-approve", "--format", "json")
+    reports = told(ended.out)
+    assert (ended.code, reports[SECOND]["exit_code"], reports[LOCATION]["exit_code"]) == (8, 8, 0)
+    assert "needs 4 requests, and today's quota of 3" in reports[SECOND]["error"]
+    assert len(world.holders(Tag("customer"))) == 3
+
+
 @pytest.mark.parametrize(("settings", "code"), [(NO_TOKEN, 7), (GUARDED, 5)])
 def test_fail_fast_sends_nothing_where_one_is_refused(
     two: Callable[[str], None], reconciler: Command, world: World, settings: str, code: int
@@ -175,6 +186,20 @@ def test_a_plan_file_that_is_stale_in_one_location_is_sent_in_the_other(
     assert f"the manifests of location {SECOND} have changed since" in reports[SECOND]["error"]
     assert reports[SECOND]["pairs"] == {"not_sent": 4}
     assert len(world.holders(Tag("customer"))) == 3
+
+
+def test_a_plan_file_with_a_location_that_no_manifest_has_any_more_is_sent_in_the_other(
+    two: Callable[[str], None], reconciler: Command, world: World, project: Path
+) -> None:
+    two("")
+    assert reconciler("plan", "--out", "plan.json").code == 0
+    (project / "manifests" / "second.yaml").unlink()
+    ended = reconciler("apply", "plan.json", "--auto-approve", "--format", "json")
+    reports = told(ended.out)
+    assert (ended.code, reports[SECOND]["exit_code"], reports[LOCATION]["exit_code"]) == (4, 4, 0)
+    assert f"no manifest is of location {SECOND} any more" in reports[SECOND]["error"]
+    (project / "manifests" / "acme.yaml").unlink()
+    assert reconciler("apply", "plan.json", "--auto-approve").code != 0
 
 
 def test_commands_that_print_tokens_run_side_by_side_and_one_that_hangs_ends_alone(
