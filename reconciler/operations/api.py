@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.errors import AuthRefused, QuotaExhausted, ReconcilerError
+from reconciler.core.model.errors import AuthRefused, QuotaExhausted, ReconcilerError, StateError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import Plan
@@ -140,28 +140,26 @@ async def find_missing_tokens(
 
 
 def find_overruns(plan: Plan, session: Session) -> dict[LocationId, ReconcilerError]:
-    """Why a location's plan does not fit into the rest of today's quota, where it does not.
+    """Why a location's plan does not fit into the rest of today's quota, or its state does not tell.
 
     Requests that runs of this state sent today count until the API says more.
     """
     overruns: dict[LocationId, ReconcilerError] = {}
-    for location, requests in _count_requests(plan, session):
-        try:
-            refuse_overrun(location, requests, session.pace(location), session.workspace.clock.now())
-        except QuotaExhausted as error:
-            overruns[location] = error
+    with open_reader(session.settings.state) as reader:
+        for planned in plan.locations:
+            location, requests = planned.location, planned.summary.requests
+            try:
+                find_api(session, location).assume_sent_today(reader.at(location))
+                refuse_overrun(location, requests, session.pace(location), session.workspace.clock.now())
+            except (QuotaExhausted, StateError) as error:
+                overruns[location] = error
     return overruns
 
 
 def list_quota_notes(plan: Plan, session: Session) -> list[str]:
     """A line for each location where an apply that began now would be refused."""
-    overruns = find_overruns(plan, session).values()
-    return [f"{error.message}: apply would be refused, or wait under --quota-spill" for error in overruns]
-
-
-def _count_requests(plan: Plan, session: Session) -> list[tuple[LocationId, int]]:
-    """The requests of each location; its pace takes in the requests that were sent today."""
-    with open_reader(session.settings.state) as reader:
-        for planned in plan.locations:
-            find_api(session, planned.location).assume_sent_today(reader.at(planned.location))
-    return [(planned.location, planned.summary.requests) for planned in plan.locations]
+    return [
+        f"{error.message}: apply would be refused, or wait under --quota-spill"
+        for error in find_overruns(plan, session).values()
+        if isinstance(error, QuotaExhausted)
+    ]

@@ -1,0 +1,138 @@
+"""Hundreds of locations in one process: all end, in their order, and one that is slow, broken or token-less harms no
+other."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from reconciler.apply.run import Run
+from reconciler.beside import Places
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Queued
+from reconciler.core.model.names import ContactId, LocationId
+from reconciler.operations.apply import ApplyRequest, apply_plan
+from reconciler.operations.plan import make_plan
+from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox.app import Access, App
+from reconciler.sandbox.locations import Locations
+from reconciler.sandbox.world import Contact, World
+from reconciler.system import wall_clock
+from tests.apply.test_scenarios import FREE, pairs
+from tests.build import HERE, a_set, contact
+from tests.sandbox.transport import SandboxTransport
+from tests.scene import Scene
+
+LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
+TOKENLESS, BROKEN, SLOW = 7, 11, 0
+
+
+def nth_location(nth: int) -> LocationId:
+    return LocationId(f"location{nth:012d}")
+
+
+@pytest.mark.parametrize("number", [30, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_many_locations_on_a_clock_of_ours_go_in_their_order_and_leave_nothing(tmp_path: Path, number: int) -> None:
+    names = [nth_location(nth) for nth in range(number)]
+    scene = Scene(tmp_path, options=LONE, latency_ms=1_000)
+    del scene.places[HERE]
+    for location in names:
+        scene.add_place(location, *(contact(f"c{nth}", location=location) for nth in range(2)))
+        scene.want(a_set("s", ["c0", "c1"], "vip"), location=location)
+    scene.places[names[TOKENLESS]].app._accesses.clear()
+    alive: list[int] = []
+
+    def count(_: int) -> None:
+        if len(scene.updates) % max(1, number // 10) == 0:
+            alive.append(sum(isinstance(each, Run) for each in gc.get_objects()))
+
+    scene.after = count
+    reports = scene.apply_all(places=Places(8, scene.listen), order=names)
+
+    refused = [report.location for report in reports if report.exit_code]
+    assert (len(reports), refused) == (number, [names[TOKENLESS]])
+    assert all(pairs(report) == {"applied": 2} for report in reports if report.location not in refused)
+    began = [scene.places[location].sent[0].began for location in names]
+    assert began == sorted(began)
+    assert [event.location for event in scene.events if isinstance(event, Queued)] == names[8:]
+    # what a location took is given back when it has ended
+    assert max(alive) <= 2 * 8
+
+
+@dataclass
+class HeldUp(httpx.AsyncBaseTransport):
+    """The answers of one location come when all other requests have been answered."""
+
+    inner: SandboxTransport
+    slow: str
+    others: int
+    others_done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.headers["authorization"] == f"Bearer {self.slow}":
+            await self.others_done.wait()
+            return await self.inner.handle_async_request(request)
+        response = await self.inner.handle_async_request(request)
+        if request.method == "POST":
+            self.others -= 1
+            if not self.others:
+                self.others_done.set()
+        return response
+
+
+def write_fleet(directory: Path, number: int) -> None:
+    places = "".join(f"  {nth_location(nth)}: {{token_env: TOKEN_{nth}}}\n" for nth in range(number))
+    settings = "guards: {max_first_adds: 100, odd_ids: false}\napply: {max_locations: 6}\nlocations:\n"
+    (directory / "reconciler.yaml").write_text(settings + places)
+    for nth in range(number):
+        ids = ", ".join(f'"{contact_of(nth, which)}"' for which in range(3))
+        sets = f"contact_sets: {{s: {{contacts: [{ids}], tags: [vip]}}}}"
+        (directory / f"l{nth}.yaml").write_text(f"location: {nth_location(nth)}\n{sets}\n")
+
+
+def contact_of(nth: int, which: int) -> ContactId:
+    return ContactId(f"c{which}{nth:018d}")
+
+
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_locations_on_a_real_clock_go_on_beside_one_that_is_slow_broken_or_token_less(
+    tmp_path: Path, number: int
+) -> None:
+    """In real threads, on SQLite; a slow one has its answers last of all, and no request is in doubt."""
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    write_fleet(manifests, number)
+    worlds = [
+        World(nth_location(nth), [Contact(contact_of(nth, which), nth_location(nth)) for which in range(3)])
+        for nth in range(number)
+    ]
+    locations = Locations([App(world, accesses=[Access(f"token-{nth}")]) for nth, world in enumerate(worlds)])
+    transport: Any = HeldUp(SandboxTransport(locations, now=wall_clock), f"token-{SLOW}", number - 3)
+    tokens = {f"TOKEN_{nth}": f"token-{nth}" for nth in range(number) if nth != TOKENLESS}
+    state = f"sqlite:///{tmp_path}/{{location}}.db"
+    workspace = Workspace(manifests, {"state": state}, tokens, transport=transport)
+    planned = asyncio.run(make_plan(open_session(workspace), PlanRequest(create_state=True)))
+    # what is there when its location's turn comes is no state
+    (tmp_path / f"{nth_location(BROKEN)}.db").write_bytes(b"no state at all" * 100)
+    with at_most_s(120):
+        result = asyncio.run(apply_plan(planned, ApplyRequest()))
+
+    codes = {report.location: report.exit_code for report in result.reports if report.exit_code}
+    assert codes == {nth_location(TOKENLESS): ExitCode.AUTH, nth_location(BROKEN): ExitCode.ERROR}
+    ended_well = [report for report in result.reports if report.location not in codes]
+    assert [dict(report.pairs) for report in ended_well] == [{"applied": 3}] * (number - 2)
+
+
+@contextmanager
+def at_most_s(seconds: float) -> Any:
+    began = wall_clock()
+    yield
+    assert wall_clock() - began < seconds * 1000
