@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import cast
 
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
@@ -152,18 +153,24 @@ class IdCollector:
         self._faults = faults
         self._intern = ({} if interned is None else interned).setdefault
         self._lines = array("L")
-        # a dict, not a set: ids keep the order of the file; no objects but the ids, for files of a million rows
-        self._seen: dict[str, None] = {}
+        # in the order of the file; no objects but the ids, for files of a million rows
+        self._ids: list[str] = []
+        self._seen: set[str] = set()
         self._double: tuple[int, str] | None = None
         self._double_count = 0
 
     def add_ids(self, texts: Sequence[str], first: int) -> None:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
         ids = list(map(str.strip, texts))
-        if all(map(str.isalnum, ids)) and len(set(ids)) == len(ids) and self._seen.keys().isdisjoint(ids):
-            self._seen.update(dict.fromkeys(map(self._intern, ids, ids)))
-            self._lines.extend(range(first, first + len(ids)))
-            return
+        if all(map(str.isalnum, ids)):
+            ids = list(map(self._intern, ids, ids))
+            self._seen.update(ids)
+            if len(self._seen) == len(self._ids) + len(ids):
+                self._ids += ids
+                self._lines.extend(range(first, first + len(ids)))
+                return
+            # a contact is there twice: as if they had not been added
+            self._seen = set(self._ids)
         for line, text in enumerate(texts, first):
             self.add_id(text, line)
 
@@ -182,7 +189,8 @@ class IdCollector:
         elif not contact.isalnum() and (wrong := id_fault(contact)):
             self._add_fault("contact-id", line, *wrong)
         else:
-            self._seen[self._intern(contact, contact)] = None
+            self._seen.add(contact)
+            self._ids.append(self._intern(contact, contact))
             self._lines.append(line)
 
     def _add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
@@ -192,7 +200,7 @@ class IdCollector:
         """The ids with their remarks; raises InvalidInput with every fault of the file."""
         self._faults.raise_errors()
         problems = (*self._list_doubles(), *self._faults.list_remarks())
-        return ContactTable(tuple(map(ContactId, self._seen)), self._lines, problems)
+        return ContactTable(cast(tuple[ContactId, ...], tuple(self._ids)), self._lines, problems)
 
     def _list_doubles(self) -> Iterator[Problem]:
         if self._double is not None:

@@ -24,6 +24,7 @@ from reconciler.operations.current_state import CurrentState, find_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
 from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
 from reconciler.store import open_reader
+from reconciler.system import without_cyclic_gc
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -69,19 +70,20 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
 
 def plan_current(session: Session, current: Iterable[CurrentState], request: PlanRequest) -> Plan:
     """One plan of all locations on their current states."""
-    plans = [
-        plan_location(
-            session.desired[location.state.location],
-            location.state,
-            location.add_to(make_plan_options(session, location.state.location, request)),
-            observations=location.observations,
+    with without_cyclic_gc():
+        plans = [
+            plan_location(
+                session.desired[location.state.location],
+                location.state,
+                location.add_to(make_plan_options(session, location.state.location, request)),
+                observations=location.observations,
+            )
+            for location in current
+        ]
+        return combine_plans(
+            plans,
+            # the moment of the manifests: a plan file is valid as of it
+            as_of=session.now,
+            manifests=str(session.workspace.directory),
+            selection=make_selection(session, request.scope),
         )
-        for location in current
-    ]
-    return combine_plans(
-        plans,
-        # the moment of the manifests: a plan file is valid as of it
-        as_of=session.now,
-        manifests=str(session.workspace.directory),
-        selection=make_selection(session, request.scope),
-    )

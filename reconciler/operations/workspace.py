@@ -46,7 +46,7 @@ from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, StartWorker, StateReader
 from reconciler.store import LOCATION, open_reader
-from reconciler.system import SystemClock
+from reconciler.system import SystemClock, without_cyclic_gc
 
 if TYPE_CHECKING:
     from reconciler.highlevel.http_client import Transport
@@ -306,10 +306,11 @@ def resolve_all(
     groups: Mapping[LocationId, Sequence[Manifest]], settings: Settings, now: Instant
 ) -> dict[LocationId, Desired]:
     """`groups`: the manifests of each location."""
-    return {
-        location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
-        for location, manifests in groups.items()
-    }
+    with without_cyclic_gc():
+        return {
+            location: resolve(manifests, now=now, shared_rules=settings.rules, authority=settings.authority)
+            for location, manifests in groups.items()
+        }
 
 
 def _choose_manifests(loaded: Loaded, chosen: Sequence[LocationId], *, some: bool) -> dict[LocationId, list[Manifest]]:
@@ -335,7 +336,8 @@ def settle_ms_from(settings: Settings) -> int:
 
 def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
     """The state; raises StateError where it is another than the one that the settings pin."""
-    return check_pin(settings, reader.at(location).load_state())
+    with without_cyclic_gc():
+        return check_pin(settings, reader.at(location).load_state())
 
 
 def check_pin(settings: Settings, state: LocationState) -> LocationState:

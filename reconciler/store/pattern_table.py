@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from reconciler.core.model.alike import once_per_object
@@ -142,7 +142,8 @@ Readers = tuple[tuple[str, Callable[[Any], Any] | None], ...]
 def _field_readers(database: Database) -> Readers:
     """How to read the column of each field; None where it holds the value as it is."""
     tagsets = read_tagsets(database)
-    readers = {**_READERS, TagSet: tagsets.__getitem__}
+    # most columns have few values, and a hundred thousand patterns have nothing in them
+    readers = {kind: cache(read) for kind, read in _READERS.items()} | {TagSet: tagsets.__getitem__}
     return tuple((field.name, readers.get(field.kind)) for field in FIELDS)
 
 

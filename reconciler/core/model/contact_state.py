@@ -228,6 +228,8 @@ class ContactState:
 
     def flapping(self, now: Instant) -> TagSet:
         """Tags of ours that others removed although they were put back lately."""
+        if not self.past_adds.restored:
+            return NONE
         # the clock of the machine that put them back may be ahead
         lately = frozenset(tag for tag, at in self.past_adds.restored if abs(now - at) < RESTORE_MS)
         return removed_by_others(self, lately) if lately else NONE

@@ -193,8 +193,9 @@ def _contacts_by_case(
     for want, chosen in _planned_contacts(desired, observed, selection):
         indices = list(map(states.get, chosen, repeat(0)))
         distinct = set(indices)
-        if len(distinct) == 1 and not spent and not gone and refused.isdisjoint(distinct):
-            groups[want, alike[indices[0]], False, NONE, ""] += chosen
+        if not spent and not gone and refused.isdisjoint(distinct):
+            for index, contacts in _split_by_index(chosen, indices, distinct).items():
+                groups[want, alike[index], False, NONE, ""] += contacts
             continue
         for contact, index in zip(chosen, indices, strict=True):
             barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
@@ -203,6 +204,18 @@ def _contacts_by_case(
         _Case(want, situations[index], barred, done, why): contacts
         for (want, index, barred, done, why), contacts in groups.items()
     }
+
+
+def _split_by_index(
+    contacts: Sequence[ContactId], indices: Sequence[int], distinct: Collection[int]
+) -> Mapping[int, Sequence[ContactId]]:
+    """The contacts by their index, one for each."""
+    if len(distinct) == 1:
+        return {indices[0]: contacts}
+    groups: dict[int, list[ContactId]] = {index: [] for index in distinct}
+    for contact, index in zip(contacts, indices, strict=True):
+        groups[index].append(contact)
+    return groups
 
 
 def _is_barred(desired: Desired, state: ContactState, want: int, now: Instant) -> bool:
