@@ -104,6 +104,8 @@ def test_a_wheel_built_twice_is_the_same(tmp_path: Path) -> None:
     assert "reconciler/cli/scaffold/.github/workflows/tags.yml" in names
     assert "reconciler/sandbox/example/acme.yaml" in names
     templates = {"github/pull-request.yml", "github/apply.yml", "github/drift.yml", "github/pull.yml", "gitlab.yml"}
+    templates |= {"github-matrix/apply.yml", "gitlab-matrix/pipeline.yml", "kubernetes.yaml"}
+    templates |= {"systemd/reconciler-drift@.service", "systemd/reconciler-drift@.timer"}
     assert {f"reconciler/cli/ci_templates/{name}" for name in templates} <= set(names)
 
 
