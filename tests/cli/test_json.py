@@ -67,6 +67,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "state-show-contact": ("state", "show", contact_id(0)),
     "state-show-refused": ("state", "show", contact_id(8)),
     "validate": ("validate",),
+    "locations": ("locations",),
     "doctor": ("doctor",),
     "diff": ("diff",),
     "pull": ("pull", "--dry-run"),
