@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ _LEDGERS = f"""
 SELECT given.id, (
     SELECT tagsets.tags FROM contacts JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
     WHERE contacts.location = ? AND contacts.id = given.id)
-FROM {Given.MANAGED} AS given
+FROM {Given.CONTACTS} AS given
 """
 _ASKED = """
 SELECT contacts.id, contacts.n, tagsets.tags, entered FROM rows JOIN contacts ON rows.contact = contacts.n
@@ -109,15 +110,21 @@ def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
 
 
 def put_rows(
-    database: Database, interning: Interning, batch: int, number: int, entered: Mapping[ContactId, TagSet]
+    database: Database,
+    interning: Interning,
+    batch: int,
+    number: int,
+    entered: Mapping[ContactId, TagSet],
+    stored: AbstractSet[ContactId] = frozenset(),
 ) -> None:
     """A row without an answer for each contact, with the tags that its intent put under management.
 
-    A contact that is not in the tables enters them as one that was never observed.
+    A contact that is not in the tables enters them as one that was never observed; `stored`: contacts that are there.
     """
-    unknown = interning.known(number, NEVER_OBSERVED)
-    database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
-    database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
+    if strange := sorted(entered.keys() - stored):
+        unknown = interning.known(number, NEVER_OBSERVED)
+        database.give(Given.CONTACTS, ((contact, unknown) for contact in strange))
+        database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
     # the empty set as NULL, which takes no room: most intents put nothing under management
     rows = [(contact, interning.optional(entered[contact] or None)) for contact in sorted(entered)]
     database.give(Given.MANAGED, rows)
@@ -145,8 +152,10 @@ def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
 def entering(
     database: Database, number: int, changed: Mapping[ContactId, ContactState], spelling: Spelling
 ) -> dict[ContactId, TagSet]:
-    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone."""
-    database.give(Given.MANAGED, ((contact, None) for contact in sorted(changed)))
+    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone.
+
+    The contacts are given, and not taken over yet: the ledger of now is compared with the one to be.
+    """
     stored = database.execute(_LEDGERS, (number,)).fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}

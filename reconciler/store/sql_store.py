@@ -179,8 +179,9 @@ class SqlLocation:
 
     def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         with self._holding(lease) as (database, number):
+            self._give_known(database, number, changed)
             entered = sql_journal.entering(database, number, changed, sql_reader.read_spelling(database, number))
-            self._write_known(database, number, changed)
+            self._take_known(database, number)
             sql_journal.put_adopted(database, self._interning, run, number, entered)
 
     def save_facts(self, lease: Lease, facts: Facts) -> None:
@@ -194,14 +195,14 @@ class SqlLocation:
     ) -> int:
         with self._holding(lease) as (database, number):
             spelling = sql_reader.read_spelling(database, number)
-            # read before the states are written: the ledger of now is compared with the one to be
+            self._give_known(database, number, changed)
             adding = batch.action is Action.ADD
             entered = sql_journal.entering(database, number, changed, spelling) if adding else {}
-            self._write_known(database, number, changed)
+            self._take_known(database, number)
             tags = self._interning.tagset(frozenset(batch.tags))
             key = sql_journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
             rows = {contact: entered.get(contact, sql_journal.NONE) for contact in batch.contacts}
-            sql_journal.put_rows(database, self._interning, key, number, rows)
+            sql_journal.put_rows(database, self._interning, key, number, rows, stored=changed.keys())
         return key
 
     def record_answer(
@@ -298,11 +299,17 @@ class SqlLocation:
         return int(first(self._database.execute(_LOCATION + self._database.for_update, (self._location,)))[0])
 
     def _write_known(self, database: Database, location: int, changed: Mapping[ContactId, ContactState]) -> None:
-        if not changed:
-            return
+        if changed:
+            self._give_known(database, location, changed)
+            self._take_known(database, location)
+
+    def _give_known(self, database: Database, location: int, changed: Mapping[ContactId, ContactState]) -> None:
         # in order: the pages that hold them are full then, and next to one another
         rows = sorted(self._interning.number_states(location, changed).items())
         database.give(Given.CONTACTS, rows)
+
+    def _take_known(self, database: Database, location: int) -> None:
+        """Takes over the contacts that are given, with their states."""
         if database.execute(sql_journal.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
             _count(database, location)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 from reconciler.core.model.names import LocationId
@@ -19,6 +20,7 @@ from reconciler.store.database import COLUMNS, Given
 from reconciler.store.schema import STEPS, TABLES, VERSION
 from reconciler.store.sqlite_file import DISK, Disk, Turn, back_up, errors, transaction
 
+ROWS_AT_ONCE = 100
 CACHE_KIB = 65_536
 """Most of the pages of a million contacts: those of a batch lie all over them."""
 
@@ -70,7 +72,12 @@ class SqliteDatabase:
         self.connection.execute(f"DELETE FROM temp.{table}")
         # executemany binds by place, and each table has its own number of columns
         marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
-        self.connection.executemany(f"INSERT INTO temp.{table} VALUES ({marks})", rows)
+        insert, given = f"INSERT INTO temp.{table} VALUES ({marks})", iter(rows)
+        # many rows by one statement take less than half the time
+        insert_many = f"{insert}{f', ({marks})' * (ROWS_AT_ONCE - 1)}"
+        while len(some := list(islice(given, ROWS_AT_ONCE))) == ROWS_AT_ONCE:
+            self.connection.execute(insert_many, list(chain.from_iterable(some)))
+        self.connection.executemany(insert, some)
 
     def add_shared(self) -> None:
         """One writer at a time is SQLite's rule anyhow."""
