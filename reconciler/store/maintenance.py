@@ -127,8 +127,7 @@ def replace_all(database: Database, interning: Interning, number: int, portable:
     # rows go before the rows that they refer to
     for statement in _EMPTY:
         database.execute(statement, (number,))
-    # its numbers are those of the rows that were just deleted
-    interning.forget()
+    interning.outdate(number)
     row = (state.lineage, state.serial, number)
     database.execute("UPDATE locations SET lineage = ?, serial = ? WHERE n = ?", row)
     contacts = [(contact, interning.known(number, known)) for contact, known in sorted(state.observed.items())]

@@ -99,6 +99,7 @@ class ObjectReplica:
         self._spent: list[int] = []
         self._position = 0
         self._version: str | None = None
+        self._may_be_put = False
         self._database = self._opened(self._new_path())
         self._store = self._state_of(self._database)
 
@@ -129,9 +130,10 @@ class ObjectReplica:
             # another call came first: it is replayed, and this one tried again on the state that it left
             except Taken:
                 self.catch_up()
-            except LeaseLost:
-                # a replica that is behind may not have seen our own lease yet; with nothing new to replay, it is lost
-                if not self.replay():
+            except StateError:
+                # a replica that is behind may not have seen our own lease yet, or the batch that another connection
+                # began; with nothing new to replay, the refusal holds. What may have been put is not put again
+                if self._may_be_put or not self.replay():
                     raise
 
     def compact(self) -> None:
@@ -194,10 +196,11 @@ class ObjectReplica:
 
     def _publish(self, call: Call, content: bytes) -> Any:
         """Makes the change here and, as the last thing before it is committed, for all."""
-        published = False
+        published = self._may_be_put = False
 
         def publish() -> None:
             nonlocal published
+            self._may_be_put = True
             self._chain.put(self._position + 1, content)
             published = True
 

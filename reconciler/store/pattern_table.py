@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from reconciler.core.model.alike import once_per_object
 from reconciler.core.model.contact_state import (
-    NEVER_OBSERVED,
     ContactReading,
     ContactState,
     DatedTags,
     ObservationOrigin,
 )
+from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.state_fields import (
@@ -31,19 +32,40 @@ _COLUMNS = ", ".join(field.name for field in FIELDS)
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 _ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
 
+PatternEpochs: TypeAlias = Counter[int]
+"""How often patterns of each location were deleted, for all connections of this process to one state."""
+
 
 class Interning:
-    """The numbers of values within one connection; made as they are needed, inside the caller's transaction."""
+    """The numbers of values within one connection; made as they are needed, inside the caller's transaction.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Tag sets are never deleted. Patterns are, and their numbers are given again: by another process only under another
+    lease, by another connection of this process only in another epoch.
+    """
+
+    def __init__(self, database: Database, epochs: PatternEpochs) -> None:
+        self._database, self._epochs = database, epochs
         self._tagsets: dict[TagSet, int] = {}
         self._known: dict[int, dict[ContactState, int]] = {}
+        self._known_under: dict[int, tuple[int, str, int]] = {}
 
     def forget(self) -> None:
-        """After a rollback, or where another process may have written: the numbers may be void."""
+        """After a rollback: the numbers may be void."""
         self._tagsets.clear()
         self._known.clear()
+
+    def begin(self, location: int, lease: Lease) -> None:
+        """In a transaction that no other one writes beside: numbers that may be void are forgotten."""
+        under = (lease.fence, lease.holder.id, self._epochs[location])
+        if self._known_under.get(location) != under:
+            self._known.pop(location, None)
+            self._known_under[location] = under
+
+    def outdate(self, location: int) -> None:
+        """Patterns of the location were deleted: their numbers are void for every connection."""
+        self._known.pop(location, None)
+        # before the transaction ends: the location's next one is told, and none counts beside it
+        self._epochs[location] += 1
 
     def tagset(self, tags: TagSet) -> int:
         number = self._tagsets.get(tags)
@@ -66,7 +88,7 @@ class Interning:
         # read once for each location: a query for each contact would be a round trip
         numbers = self._known.get(location)
         if numbers is None:
-            numbers = self._known[location] = {each: number for number, each in self._stored(location)}
+            numbers = self._known[location] = {each: number for number, each in read_patterns(self._database, location)}
         number = numbers.get(known)
         if number is None:
             number = numbers[known] = self._insert(location, known)
@@ -90,18 +112,6 @@ class Interning:
             return self.tagset(value)
         return _WRITERS[field.kind](value) if field.kind in _WRITERS else value
 
-    def read(self, location: int) -> tuple[dict[int, int], list[ContactState]]:
-        """The location's patterns, NEVER_OBSERVED first, and the place of each stored number among them."""
-        places = {NEVER_OBSERVED: 0}
-        indices = {number: places.setdefault(known, len(places)) for number, known in self._stored(location)}
-        return indices, list(places)
-
-    @decoding()
-    def _stored(self, location: int) -> list[tuple[int, ContactState]]:
-        readers = _field_readers(self._database)
-        stored = self._database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
-        return [(number, _state(row, readers)) for number, *row in stored]
-
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
         self._database.execute(
@@ -109,7 +119,15 @@ class Interning:
             " (SELECT n FROM known WHERE location = ? EXCEPT SELECT known FROM contacts WHERE location = ?)",
             (location, location),
         )
-        self._known.pop(location, None)
+        self.outdate(location)
+
+
+@decoding()
+def read_patterns(database: Database, location: int) -> list[tuple[int, ContactState]]:
+    """The patterns of the location of that number, each with its own."""
+    readers = _field_readers(database)
+    stored = database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
+    return [(number, _state(row, readers)) for number, *row in stored]
 
 
 def tags_of(text: str) -> TagSet:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
@@ -15,7 +15,7 @@ from reconciler.core.model.state_fields import assume_unconfirmed
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling, make_spelling
 from reconciler.store.database import Database, decoding, first
-from reconciler.store.pattern_table import Interning, read_tagsets, tags_of
+from reconciler.store.pattern_table import read_patterns, read_tagsets, tags_of
 
 _UNANSWERED = """
 SELECT contacts.id, tagsets.tags, batches.intended, batches.action = 'add' AND known.unconfirmed IS NULL
@@ -92,9 +92,10 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 
 @decoding()
 def read_observed(database: Database, location: int) -> ContactStates:
-    indices, patterns = Interning(database).read(location)
+    places = {NEVER_OBSERVED: 0}
+    indices = {number: places.setdefault(known, len(places)) for number, known in read_patterns(database, location)}
     stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
-    return ContactStates({contact: indices[known] for contact, known in stored}, patterns)
+    return ContactStates({contact: indices[known] for contact, known in stored}, places)
 
 
 @decoding()

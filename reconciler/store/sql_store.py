@@ -19,7 +19,7 @@ from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.plan import LocationState
 from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
 from reconciler.store.database import Database, Given, first
-from reconciler.store.pattern_table import Interning
+from reconciler.store.pattern_table import Interning, PatternEpochs
 
 Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
@@ -28,9 +28,9 @@ T = TypeVar("T")
 class SqlState:
     """The states of all locations in one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, epochs: PatternEpochs | None = None) -> None:
         self.database = database
-        self._interning = Interning(database)
+        self._interning = Interning(database, PatternEpochs() if epochs is None else epochs)
 
     def __enter__(self) -> Self:
         return self
@@ -51,15 +51,15 @@ class SqlState:
 
 
 class SqlStore(SqlState):
-    """The states to be changed; `open_database` opens one connection after the other."""
+    """The states to be changed; `open_database` opens one connection after the other, which share `epochs`."""
 
-    def __init__(self, open_database: Callable[[], Database]) -> None:
-        super().__init__(open_database())
-        self._open = open_database
+    def __init__(self, open_database: Callable[[], Database], epochs: PatternEpochs) -> None:
+        super().__init__(open_database(), epochs)
+        self._open, self._epochs = open_database, epochs
 
     @contextmanager
     def connect(self, location: LocationId) -> Iterator[SqlLocation]:
-        with SqlState(self._open()) as state:
+        with SqlState(self._open(), self._epochs) as state:
             yield state.at(location)
 
 
@@ -108,7 +108,6 @@ class SqlLocation:
             return tuple(maintenance.find_faults(self._database))
 
     def acquire_lease(self, holder: Holder, now: Instant) -> Lease:
-        self._interning.forget()
         with self._changing() as database:
             # a lineage for a location that is new; one that is there keeps its own
             lease = leases.take(database, self._number(str(uuid.uuid4())), self._location, holder, now)
@@ -290,7 +289,9 @@ class SqlLocation:
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
         """A transaction under `lease`, with the location's number."""
         with self._changing() as database:
-            yield database, leases.held_location(database, self._location, lease)
+            number = leases.held_location(database, self._location, lease)
+            self._interning.begin(number, lease)
+            yield database, number
 
     def _number(self, lineage: str) -> int:
         """The location's number; no other transaction takes its lease until this one ends."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
@@ -15,7 +16,13 @@ from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.api_limits import NO_FACTS, Facts
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import (
+    NEVER_OBSERVED,
+    ContactReading,
+    ContactState,
+    ContactStates,
+    ObservationOrigin,
+)
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import TTL_MS, Holder, Lease
@@ -989,6 +996,91 @@ def test_a_store_that_comes_back_after_another_one_knows_what_that_one_swept(hom
     first.save_states(taken(first), {ANNA: seen("a")})
 
     assert home.reader().load_state().observed[ANNA] == seen("a")
+
+
+def learnt(reader: LocationReader) -> dict[ContactId, ContactState]:
+    return dict(reader.load_state().observed.items())
+
+
+def sweep(store: LocationStore, lease: Lease) -> None:
+    store.end_run(lease, store.begin_run(lease, header()), RunStatus.COMPLETE, LATER, set_sizes={})
+
+
+def replace_by_nothing(store: LocationStore, lease: Lease) -> None:
+    state = store.load_state()
+    store.replace_state(lease, replace(state, observed=ContactStates({}, [NEVER_OBSERVED])), (), {})
+
+
+@pytest.mark.parametrize("delete", [sweep, replace_by_nothing])
+@pytest.mark.parametrize("leases", ["one lease", "a lease each", "a lease between"])
+def test_a_connection_writes_no_number_that_another_one_deleted(
+    home: Home, delete: Callable[[LocationStore, Lease], None], leases: str
+) -> None:
+    state = home.state()
+    with state.connect(HERE) as first, state.connect(HERE) as second, state.connect(HERE) as third:
+        lease = taken(first)
+        first.save_states(lease, {ANNA: seen("a"), BERT: seen("b"), CARA: seen("c")})
+        if leases != "one lease":
+            first.release_lease(lease)
+            lease = taken(second, name="two")
+        # the numbers of the first three are void, and given again
+        second.save_states(lease, {ANNA: seen("x"), BERT: seen("x"), CARA: seen("x")})
+        delete(second, lease)
+        second.save_states(lease, {ANNA: seen("y"), BERT: seen("z"), CARA: seen("w")})
+        if leases == "a lease each":
+            second.release_lease(lease)
+            lease = taken(first)
+        if leases == "a lease between":
+            second.release_lease(lease)
+            lease = taken(third, name="three")
+        first.save_states(lease, {ANNA: seen("a"), BERT: seen("b")})
+        second.save_states(lease, {CARA: seen("x")})
+        expected = {ANNA: seen("a"), BERT: seen("b"), CARA: seen("x")}
+        for each in (first, second, third, state.at(HERE), home.reader()):
+            assert learnt(each) == expected
+        assert not state.find_faults()
+
+
+def test_a_connection_sees_at_once_what_another_one_committed(home: Home) -> None:
+    state = home.state()
+    with state.connect(HERE) as first, state.connect(HERE) as second:
+        lease = taken(first)
+        run = first.begin_run(lease, header())
+        number = second.record_intent(lease, run, batch(ANNA), {ANNA: contact_state(ledger=tags("x"))}, START)
+        assert first.load_state().observed[ANNA].doubt
+        first.record_answer(lease, number, {ANNA: applied("x")}, {ANNA: seen("x")}, LATER)
+        assert second.load_state().observed[ANNA] == seen("x")
+        assert second.forget_contacts(lease, [ANNA]) == frozenset()
+        first.save_states(lease, {ANNA: seen("a")})
+        first.prune_journal(lease, 0)
+        number = second.record_intent(lease, run, batch(ANNA, BERT), {}, START)
+        first.withdraw_batch(lease, number, {BERT: seen("b")}, LATER)
+        assert learnt(second) == {ANNA: seen("a"), BERT: seen("b")}
+        first.release_lease(lease)
+        with pytest.raises(LeaseLost):
+            second.save_states(lease, {ANNA: seen("late")})
+
+
+def test_connections_of_many_threads_are_each_heard_in_full(home: Home) -> None:
+    state = home.state()
+
+    def work(nth: int) -> dict[ContactId, ContactState]:
+        location = LocationId(f"place-{nth}")
+        contacts = [ContactId(f"{nth}-{each}") for each in range(10)]
+        known: dict[ContactId, ContactState] = {}
+        with state.connect(location) as store:
+            lease = taken(store, name=str(nth))
+            for turn in range(10):
+                known = {each: seen(f"{(nth + turn) % 4}-{turn}-{at}") for at, each in enumerate(contacts)}
+                store.save_states(lease, known)
+                sweep(store, lease)
+            store.release_lease(lease)
+        return known
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(work, range(4)))
+    for nth, known in enumerate(found):
+        assert learnt(home.reader(LocationId(f"place-{nth}"))) == known
 
 
 def everything(store: StateReader, location: LocationId = HERE) -> Portable:
