@@ -5,16 +5,14 @@
         running.do(lambda world, now: world.add(contact, ["vip"], now=now, by="a workflow"))
 
     with in_background(Locations(apps)) as running:   # many locations: each has its own tokens
-        running.at(location).app.world ...
         running.do(lambda world, now: ..., location)
 
     run(app, port=8765, ready=print)          # a process of its own, until SIGINT or SIGTERM
 
 Rules
-1. It listens on 127.0.0.1 and nowhere else.
-2. The worlds belong to the thread of the server: others change them through `Running.do`.
-3. Nothing is shared with the client that it answers, but the wire and the words of the core.
-4. Stopping lets answers under way leave, for at most `GRACE_S` beyond the latency.
+1. The worlds belong to the thread of the server: others change them through `Running.do`.
+2. Nothing is shared with the client that it answers, but the wire and the words of the core.
+3. Stopping lets answers under way leave, for at most `GRACE_S` beyond the latency.
 """
 
 from __future__ import annotations

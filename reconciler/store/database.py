@@ -3,6 +3,7 @@
 Rules
 1. `?` marks a parameter, and stands nowhere else in a statement; nor does `%`.
 2. Rows in bulk go into a temporary table first (`give`); from there one statement takes them over.
+3. A server is asked at the first look at what a statement answers: all statements until then are one round trip.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Given(StrEnum):
     ROWS = "given_rows"
     MANAGED = "given_managed"
     PEOPLE = "given_people"
+    TAGSETS = "given_tagsets"
 
 
 COLUMNS = {
@@ -34,6 +36,7 @@ COLUMNS = {
     Given.ROWS: "contact INTEGER NOT NULL, known INTEGER, answer INTEGER, entered INTEGER",
     Given.MANAGED: "id TEXT NOT NULL, tags INTEGER",
     Given.PEOPLE: "contact TEXT NOT NULL, present BLOB NOT NULL, past BLOB NOT NULL",
+    Given.TAGSETS: "tags TEXT NOT NULL",
 }
 
 
@@ -55,11 +58,13 @@ class Database(Protocol):
     def for_update(self) -> str:
         """The end of a SELECT that keeps other transactions from changing the row until this one ends."""
 
-    @property
-    def next_known(self) -> str:
-        """The SQL expression that numbers a new row of `known`."""
+    def number_pattern(self) -> int:
+        """A number for a new row of `known`."""
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> Rows: ...
+
+    def ask(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
+        """As `execute`, for a question: its answer is that of now, also where it is looked at after later changes."""
 
     def reading(self) -> AbstractContextManager[None]:
         """One consistent view for several queries; errors are told as ours."""

@@ -24,7 +24,7 @@ from reconciler.core.model.lease import (
     wrong_lease_error,
 )
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.store.database import Database, decoding, first
+from reconciler.store.database import Database, Rows, decoding, first
 
 _HOLDER = "id, who, operation, host, pid, version, created, run_url, boot_id, pid_namespace, process_start"
 _COLUMNS = f"fence, expires, {_HOLDER}"
@@ -68,9 +68,14 @@ def put(database: Database, number: int, lease: Lease) -> None:
     database.execute(_SET, (number, lease.fence, lease.expires, *holder))
 
 
-def held_location(database: Database, location: LocationId, lease: Lease) -> int:
-    """The number of the location, where no other writes until the transaction ends; raises LeaseLost."""
-    row = first(database.execute(_HELD + database.for_update, (location, lease.holder.id, lease.fence)))
+def ask_held(database: Database, location: LocationId, lease: Lease) -> Rows:
+    """The question for `read_held`: no other writes to the location from here on until the transaction ends."""
+    return database.execute(_HELD + database.for_update, (location, lease.holder.id, lease.fence))
+
+
+def read_held(held: Rows, location: LocationId, lease: Lease) -> int:
+    """The number of the location; raises LeaseLost where the lease is not the location's."""
+    row = first(held)
     # one holder may hold several locations, and with one fencing number
     if row is None or lease.location != location:
         raise lease_lost_error(lease)

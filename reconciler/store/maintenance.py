@@ -149,12 +149,13 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
     for batch in log.batches:
         tags = interning.tagset(frozenset(batch.tags))
         row = (batch.action, tags, batch.intended, batch.ended, batch.status)
-        key = sql_journal.put_batch(database, log.record.id, row)
+        key = int(first(sql_journal.put_batch(database, log.record.id, row))[0])
         # an intent first, as every batch had one: rows enter without an answer, and are answered below
         entered = {contact: answer.entered for contact, answer in batch.answers.items()}
         sql_journal.put_rows(database, interning, key, number, entered)
-        answers = sql_journal.put_answers(database, interning, key, batch.answers.items())
-        rows = sql_journal.asked(database, key)
+        contacts, next_answer = sql_journal.ask_batch(database, key)
+        rows = sql_journal.asked(contacts)
+        answers = sql_journal.put_answers(database, interning, key, next_answer, batch.answers.items())
         asked = {contact: rows[contact] for contact in answers}
         settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
         sql_journal.settle(database, key, settled)

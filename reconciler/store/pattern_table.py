@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, TypeAlias
 
@@ -26,14 +26,18 @@ from reconciler.core.model.state_fields import (
     name_faults,
     state_fields,
 )
-from reconciler.store.database import Database, decoding, first
+from reconciler.store.database import Database, Given, decoding, first
 
 _COLUMNS = ", ".join(field.name for field in FIELDS)
 _TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
+_GIVEN_TAGSETS = f"SELECT n, tagsets.tags FROM {Given.TAGSETS} AS given JOIN tagsets ON tagsets.tags = given.tags"
+_ADD_TAGSETS = f"""
+INSERT INTO tagsets (tags) SELECT tags FROM {Given.TAGSETS} WHERE true ORDER BY tags ON CONFLICT DO NOTHING
+"""
 _ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
 
 PatternEpochs: TypeAlias = Counter[int]
-"""How often patterns of each location were deleted, for all connections of this process to one state."""
+"""How often patterns of each location were deleted or facts saved, for all connections of this process to one state."""
 
 
 class Interning:
@@ -54,15 +58,20 @@ class Interning:
         self._tagsets.clear()
         self._known.clear()
 
-    def begin(self, location: int, lease: Lease) -> None:
-        """In a transaction that no other one writes beside: numbers that may be void are forgotten."""
+    def begin(self, location: int, lease: Lease) -> bool:
+        """In a transaction that no other one writes beside: numbers that may be void are forgotten.
+
+        Whether that was so: what else is remembered of the location may be void, too.
+        """
         under = (lease.fence, lease.holder.id, self._epochs[location])
         if self._known_under.get(location) != under:
             self._known.pop(location, None)
             self._known_under[location] = under
+            return True
+        return False
 
     def outdate(self, location: int) -> None:
-        """Patterns of the location were deleted: their numbers are void for every connection."""
+        """Patterns of the location were deleted, or facts saved: what is remembered is void for every connection."""
         self._known.pop(location, None)
         # before the transaction ends: the location's next one is told, and none counts beside it
         self._epochs[location] += 1
@@ -81,6 +90,21 @@ class Interning:
             number = self._tagsets[tags] = int(row[0])
         return number
 
+    def prepare(self, tagsets: Iterable[TagSet | None], states: Iterable[ContactState] = ()) -> None:
+        """Numbers these tag sets, and those of the states, in one round trip for all that have no number here."""
+        fields = (field for state in {id(state): state for state in states}.values() for field in state_fields(state))
+        wanted = {*tagsets, *(value for field, value in fields if field.kind == TagSet)}
+        # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
+        texts = {json.dumps(sorted(tags)): tags for tags in wanted if tags is not None and tags not in self._tagsets}
+        if not texts:
+            return
+        # only for some: most tag sets have a number already, and the lock would make locations wait for one another
+        self._database.add_shared()
+        self._database.give(Given.TAGSETS, ((text,) for text in sorted(texts)))
+        self._database.execute(_ADD_TAGSETS)
+        for number, text in self._database.execute(_GIVEN_TAGSETS).fetchall():
+            self._tagsets[texts[text]] = int(number)
+
     def optional(self, tags: TagSet | None) -> int | None:
         return None if tags is None else self.tagset(tags)
 
@@ -88,7 +112,10 @@ class Interning:
         # read once for each location: a query for each contact would be a round trip
         numbers = self._known.get(location)
         if numbers is None:
-            numbers = self._known[location] = {each: number for number, each in read_patterns(self._database, location)}
+            tagsets = read_tagsets(self._database)
+            self._tagsets = {tags: number for number, tags in tagsets.items()}
+            stored = read_patterns(self._database, location, tagsets)
+            numbers = self._known[location] = {each: number for number, each in stored}
         number = numbers.get(known)
         if number is None:
             number = numbers[known] = self._insert(location, known)
@@ -101,9 +128,9 @@ class Interning:
 
     def _insert(self, location: int, known: ContactState) -> int:
         row = (location, *(self._column(field, value) for field, value in state_fields(known)))
-        marks = ", ".join((self._database.next_known, *"?" * len(row)))
-        insert = f"INSERT INTO known (n, location, {_COLUMNS}) VALUES ({marks}) RETURNING n"
-        return int(first(self._database.execute(insert, row))[0])
+        number, marks = self._database.number_pattern(), ", ".join("?" * len(row))
+        self._database.execute(f"INSERT INTO known (n, location, {_COLUMNS}) VALUES (?, {marks})", (number, *row))
+        return number
 
     def _column(self, field: StateField, value: Any) -> Any:
         if value is None:
@@ -123,9 +150,9 @@ class Interning:
 
 
 @decoding()
-def read_patterns(database: Database, location: int) -> list[tuple[int, ContactState]]:
+def read_patterns(database: Database, location: int, tagsets: Mapping[int, TagSet]) -> list[tuple[int, ContactState]]:
     """The patterns of the location of that number, each with its own."""
-    readers = _field_readers(database)
+    readers = _field_readers(tagsets)
     stored = database.execute(f"SELECT n, {_COLUMNS} FROM known WHERE location = ? ORDER BY n", (location,))
     return [(number, _state(row, readers)) for number, *row in stored]
 
@@ -136,7 +163,7 @@ def tags_of(text: str) -> TagSet:
 
 def find_contradictions(database: Database) -> Iterator[str]:
     """A line for each stored pattern whose columns make no state."""
-    readers = _field_readers(database)
+    readers = _field_readers(read_tagsets(database))
     stored = (
         f"SELECT known.n, id, {_COLUMNS} FROM known JOIN locations ON known.location = locations.n ORDER BY known.n"
     )
@@ -157,9 +184,8 @@ def read_tagsets(database: Database) -> dict[int, TagSet]:
 Readers = tuple[tuple[str, Callable[[Any], Any] | None], ...]
 
 
-def _field_readers(database: Database) -> Readers:
+def _field_readers(tagsets: Mapping[int, TagSet]) -> Readers:
     """How to read the column of each field; None where it holds the value as it is."""
-    tagsets = read_tagsets(database)
     # most columns have few values, and a hundred thousand patterns have nothing in them
     readers = {kind: cache(read) for kind, read in _READERS.items()} | {TagSet: tagsets.__getitem__}
     return tuple((field.name, readers.get(field.kind)) for field in FIELDS)

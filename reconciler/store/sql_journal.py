@@ -19,7 +19,7 @@ from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfal
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling
-from reconciler.store.database import Database, Given, decoding, first
+from reconciler.store.database import Database, Given, Rows, decoding, first
 from reconciler.store.pattern_table import Interning, tags_of
 
 NONE: TagSet = frozenset()
@@ -104,9 +104,9 @@ def put_run(database: Database, number: int, run: RunRecord) -> None:
     database.execute(_PUT_RUN, (run.id, number, *why, header.started, *ended))
 
 
-def put_batch(database: Database, run: str, row: tuple[object, ...]) -> int:
-    """The new batch's number. `row`: action, number of its tags, intended, ended, status."""
-    return int(first(database.execute(_PUT_BATCH, (run, *row)))[0])
+def put_batch(database: Database, run: str, row: tuple[object, ...]) -> Rows:
+    """The new batch's number, in one row. `row`: action, number of its tags, intended, ended, status."""
+    return database.execute(_PUT_BATCH, (run, *row))
 
 
 def put_rows(
@@ -148,27 +148,32 @@ def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
     return {ContactId(contact): tags_of(text) for contact, text in database.execute(_ADOPTED, (run,)).fetchall()}
 
 
-@decoding()
-def entering(
-    database: Database, number: int, changed: Mapping[ContactId, ContactState], spelling: Spelling
-) -> dict[ContactId, TagSet]:
-    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone.
+def ask_ledgers(database: Database, number: int) -> Rows:
+    """The ledgers of the contacts that are given, before these are taken over: for `entering`."""
+    return database.ask(_LEDGERS, (number,))
 
-    The contacts are given, and not taken over yet: the ledger of now is compared with the one to be.
-    """
-    stored = database.execute(_LEDGERS, (number,)).fetchall()
+
+@decoding()
+def entering(ledgers: Rows, changed: Mapping[ContactId, ContactState], spelling: Spelling) -> dict[ContactId, TagSet]:
+    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone."""
+    stored = ledgers.fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
     missing = once_per_object(spelling.missing_from)
     return {contact: missing(known.ledger.tags, before.get(contact, NONE)) for contact, known in changed.items()}
 
 
+def ask_batch(database: Database, batch: int) -> tuple[Rows, Rows]:
+    """The contacts of a batch, for `asked`, and the number of its next answer, for `put_answers`."""
+    return database.ask(_ASKED, (batch,)), database.ask(_NEXT_ANSWER, (batch,))
+
+
 @decoding()
-def asked(database: Database, batch: int) -> dict[ContactId, Asked]:
+def asked(contacts: Rows) -> dict[ContactId, Asked]:
     """The contacts of a batch."""
     ledgers: dict[str, TagSet] = {}
     rows = {}
-    for contact, number, text, entered in database.execute(_ASKED, (batch,)):
+    for contact, number, text, entered in contacts.fetchall():
         ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
         rows[ContactId(contact)] = Asked(number, ledger, entered)
     return rows
@@ -200,10 +205,10 @@ def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, af
 
 
 def put_answers(
-    database: Database, interning: Interning, batch: int, answers: Iterable[tuple[ContactId, Answer]]
+    database: Database, interning: Interning, batch: int, next_answer: Rows, answers: Iterable[tuple[ContactId, Answer]]
 ) -> dict[ContactId, int]:
     """The number that each contact's answer has from here on."""
-    start = int(first(database.execute(_NEXT_ANSWER, (batch,)))[0])
+    start = int(first(next_answer)[0])
     numbers: dict[Answer, int] = {}
     number = once_per_object(lambda answer: numbers.setdefault(answer, start + len(numbers)))
     answer_numbers = {contact: number(answer) for contact, answer in answers if answer.verdict is not None}
@@ -215,12 +220,23 @@ def put_answers(
 
 
 def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple[object, ...]:
-    given = (verdict.old, verdict.added or None, verdict.removed or None, answer.released or None)
-    old, added, removed, released = map(interning.optional, given)
+    old, added, removed, released = map(interning.optional, _tagsets_of(answer, verdict))
     as_expected = verdict.outcome in (Outcome.APPLIED, Outcome.NOOP)
     # the vendor's sentence for a success says nothing, and would part answers that are alike
     message = None if as_expected else verdict.message
     return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
+
+
+def list_tagsets(answers: Iterable[Answer]) -> Iterator[TagSet | None]:
+    """The tag sets that rows of answers name by number."""
+    for answer in {id(answer): answer for answer in answers}.values():
+        if answer.verdict is not None:
+            yield from _tagsets_of(answer, answer.verdict)
+
+
+def _tagsets_of(answer: Answer, verdict: ContactOutcome) -> tuple[TagSet | None, ...]:
+    # the empty set as NULL, which takes no room, but for the tags before: these may be unknown
+    return verdict.old, verdict.added or None, verdict.removed or None, answer.released or None
 
 
 def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> int:

@@ -93,7 +93,8 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 @decoding()
 def read_observed(database: Database, location: int) -> ContactStates:
     places = {NEVER_OBSERVED: 0}
-    indices = {number: places.setdefault(known, len(places)) for number, known in read_patterns(database, location)}
+    numbered = read_patterns(database, location, read_tagsets(database))
+    indices = {number: places.setdefault(known, len(places)) for number, known in numbered}
     stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
     return ContactStates({contact: indices[known] for contact, known in stored}, places)
 

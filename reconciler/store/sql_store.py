@@ -17,8 +17,9 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, SetName,
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
-from reconciler.store.database import Database, Given, first
+from reconciler.store.database import Database, Given, Rows, first
 from reconciler.store.pattern_table import Interning, PatternEpochs
 
 Arguments = TypeVarTuple("Arguments")
@@ -71,6 +72,7 @@ class SqlLocation:
 
     def __init__(self, database: Database, interning: Interning, location: LocationId) -> None:
         self._database, self._interning, self._location = database, interning, location
+        self._spelt: Spelling | None = None
 
     def load_state(self) -> LocationState:
         return self._read(sql_reader.load_state, self._location)
@@ -179,27 +181,34 @@ class SqlLocation:
     def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         with self._holding(lease) as (database, number):
             self._give_known(database, number, changed)
-            entered = sql_journal.entering(database, number, changed, sql_reader.read_spelling(database, number))
+            ledgers = sql_journal.ask_ledgers(database, number)
             self._take_known(database, number)
+            entered = sql_journal.entering(ledgers, changed, self._spelling(number))
             sql_journal.put_adopted(database, self._interning, run, number, entered)
 
     def save_facts(self, lease: Lease, facts: Facts) -> None:
         with self._holding(lease) as (database, number):
             if sql_reader.read_facts(database, number) != facts:
                 maintenance.put_facts(database, number, facts)
+                self._interning.outdate(number)
+                self._spelt = None
                 _count(database, number)
 
     def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         with self._holding(lease) as (database, number):
-            spelling = sql_reader.read_spelling(database, number)
+            self._interning.prepare((frozenset(batch.tags),), changed.values())
             self._give_known(database, number, changed)
-            adding = batch.action is Action.ADD
-            entered = sql_journal.entering(database, number, changed, spelling) if adding else {}
-            self._take_known(database, number)
+            # asked before the states are taken over: the ledger of now is compared with the one to be
+            ledgers = sql_journal.ask_ledgers(database, number) if batch.action is Action.ADD else None
+            taken = database.execute(_TAKE_KNOWN, (number,))
             tags = self._interning.tagset(frozenset(batch.tags))
-            key = sql_journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
+            put = sql_journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
+            key = int(first(put)[0])
+            _count_taken(database, number, taken)
+            entered = {} if ledgers is None else sql_journal.entering(ledgers, changed, self._spelling(number))
+            self._interning.prepare(entered.values())
             rows = {contact: entered.get(contact, sql_journal.NONE) for contact in batch.contacts}
             sql_journal.put_rows(database, self._interning, key, number, rows, stored=changed.keys())
         return key
@@ -212,13 +221,12 @@ class SqlLocation:
         changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
-        with self._holding(lease) as (database, location):
-            rows = sql_journal.asked(database, number)
-            settled_answers = sql_journal.answered(
-                rows, verdicts, changed, sql_reader.read_spelling(database, location)
-            )
+        with self._asking(lease, sql_journal.ask_batch, number) as (database, location, (contacts, next_answer)):
+            rows = sql_journal.asked(contacts)
+            settled_answers = dict(sql_journal.answered(rows, verdicts, changed, self._spelling(location)))
+            self._interning.prepare(sql_journal.list_tagsets(settled_answers.values()), changed.values())
             # answers first, as rows name them by number
-            answers = sql_journal.put_answers(database, self._interning, number, settled_answers)
+            answers = sql_journal.put_answers(database, self._interning, number, next_answer, settled_answers.items())
             states = self._interning.number_states(location, changed)
             settled = [
                 (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
@@ -270,6 +278,7 @@ class SqlLocation:
         """As `replace_state`; makes no backup."""
         with self._holding(lease) as (database, number):
             maintenance.replace_all(database, self._interning, number, portable)
+            self._spelt = None
 
     def _read(self, read: Callable[[Database, *Arguments], T], *arguments: *Arguments) -> T:
         with self._database.reading():
@@ -283,15 +292,27 @@ class SqlLocation:
                 yield self._database
         except BaseException:
             self._interning.forget()
+            self._spelt = None
             raise
 
     @contextmanager
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
         """A transaction under `lease`, with the location's number."""
-        with self._changing() as database:
-            number = leases.held_location(database, self._location, lease)
-            self._interning.begin(number, lease)
+        with self._asking(lease, lambda _: None) as (database, number, _):
             yield database, number
+
+    @contextmanager
+    def _asking(
+        self, lease: Lease, ask: Callable[[Database, *Arguments], T], *arguments: *Arguments
+    ) -> Iterator[tuple[Database, int, T]]:
+        """As `_holding`, with the answers to questions that the database is asked in the same round trip."""
+        with self._changing() as database:
+            held = leases.ask_held(database, self._location, lease)
+            asked = ask(database, *arguments)
+            number = leases.read_held(held, self._location, lease)
+            if self._interning.begin(number, lease):
+                self._spelt = None
+            yield database, number, asked
 
     def _number(self, lineage: str) -> int:
         """The location's number; no other transaction takes its lease until this one ends."""
@@ -311,8 +332,13 @@ class SqlLocation:
 
     def _take_known(self, database: Database, location: int) -> None:
         """Takes over the contacts that are given, with their states."""
-        if database.execute(sql_journal.ADD_CONTACTS + _REPLACE_KNOWN, (location,)).rowcount:
-            _count(database, location)
+        _count_taken(database, location, database.execute(_TAKE_KNOWN, (location,)))
+
+    def _spelling(self, number: int) -> Spelling:
+        """Every tag in the spelling that the location of that number keeps; read once while no facts are saved."""
+        if self._spelt is None:
+            self._spelt = sql_reader.read_spelling(self._database, number)
+        return self._spelt
 
     def _set_sizes(self, database: Database, location: int, sizes: Mapping[SetName, int]) -> None:
         if sql_reader.read_sizes(database, location) == sizes:
@@ -338,6 +364,12 @@ class SqlLocation:
             database.execute("UPDATE batches SET status = 'in_doubt' WHERE n = ?", (batch,))
 
 
+def _count_taken(database: Database, location: int, taken: Rows) -> None:
+    """The content has changed where the state of a contact was taken over that is another one."""
+    if taken.rowcount:
+        _count(database, location)
+
+
 def _count(database: Database, location: int) -> None:
     """The content of the location of that number has changed."""
     database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
@@ -345,4 +377,5 @@ def _count(database: Database, location: int) -> None:
 
 _LOCATION = "SELECT n FROM locations WHERE id = ?"
 _REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
+_TAKE_KNOWN = sql_journal.ADD_CONTACTS + _REPLACE_KNOWN
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"

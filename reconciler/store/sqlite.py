@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from reconciler.core.model.names import LocationId
 from reconciler.store import sqlite_file as files
@@ -25,19 +26,41 @@ CACHE_KIB = 65_536
 """Most of the pages of a million contacts: those of a batch lie all over them."""
 
 
+class FetchedRows(list[Any]):
+    """What a question was answered."""
+
+    @property
+    def rowcount(self) -> int:
+        return len(self)
+
+    def fetchall(self) -> list[Any]:
+        return self
+
+
 class SqliteDatabase:
     """One connection to the file at `path`."""
 
     for_update = ""
-    # from 32,768 on, all numbers take three bytes: a contact that is known anew takes the place that it had, where a
-    # larger number would part its page, full as it is, in two
-    next_known = "(SELECT coalesce(max(n), 32767) + 1 FROM known WHERE n > 32767)"
 
     def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK, turn: Turn | None = None) -> None:
         self.connection = connection
         self._turn = turn or Turn()
         self._before_commit: Callable[[], None] | None = None
+        self._last_pattern: int | None = None
         self._path, self._disk = path, disk
+
+    def number_pattern(self) -> int:
+        if self._last_pattern is None:
+            # from 32,768 on, all numbers take three bytes: a contact that is known anew takes the place that it had,
+            # where a larger number would part its page, full as it is, in two
+            largest = "SELECT coalesce(max(n), 32767) FROM known WHERE n > 32767"
+            self._last_pattern = int(self.connection.execute(largest).fetchone()[0])
+        self._last_pattern += 1
+        return self._last_pattern
+
+    def ask(self, statement: str, parameters: Sequence[object] = ()) -> FetchedRows:
+        # a cursor that is not at its end sees later changes
+        return FetchedRows(self.connection.execute(statement, parameters).fetchall())
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         return self.connection.execute(statement, parameters)
@@ -55,6 +78,8 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[None]:
         with self._turn, errors(self._path), transaction(self.connection):
+            # others may have written since
+            self._last_pattern = None
             yield
             if self._before_commit is not None:
                 self._before_commit()

@@ -1,10 +1,8 @@
 """The meaning of an answer: of each response row, and of a 401 or 403. Pure.
 
-Rows decide: `succeded` and `errorCount` are not looked at.
-
 Rules
-1. One row a contact. A missing row, more than one row, or a row that contradicts itself or the request leaves the
-   contact in doubt.
+1. Rows decide, one a contact; `succeded` and `errorCount` are not looked at. A missing row, more than
+   one row, or a row that contradicts itself or the request leaves the contact in doubt.
 2. A documented error message rejects the contact. An unknown error message says nothing of the effect: held.
 3. A success row is the next observation: the contact carries (old + added) - removed now.
 4. A tag that comes back in another spelling is the tag that was sent (`tag_aliases.py` remembers it).
