@@ -111,7 +111,7 @@ def diff_command(base: str, detailed_exitcode: bool, invocation: Invocation) -> 
     metavar="REV",
     help="Only locations of which something differs from this revision of Git; what it cannot tell names all.",
 )
-@output(("text", "json", "csv"))
+@output()
 @common
 def locations_command(changed_since: str, invocation: Invocation) -> int:
     """List the locations: what they are called, their manifests, whether they have state.

@@ -46,7 +46,7 @@ def test_every_command_with_a_format_has_all_of_them() -> None:
         path: option.type.choices
         for path, command in commands().items()
         for option in command.params
-        if option.name == "kind" and isinstance(option.type, click.Choice)
+        if isinstance(option, click.Option) and option.name == "kind" and isinstance(option.type, click.Choice)
     }
     assert {path for path, formats in choices.items() if tuple(formats) != FORMATS} == {("validate",)}
 

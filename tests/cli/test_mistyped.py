@@ -23,7 +23,7 @@ ANNA = "AnnaAnnaAnnaAnnaAnna"
         ("sandbox serv", "Did you mean 'serve'?"),
         ("plan --locaton x", "'--location'"),
         ("plan --refrsh auto", "'--refresh'"),
-        ("state unlock --locaton x", "Did you mean '--location'?"),
+        ("state unlock --locaton x", "'--location'"),
         ("plan --format jsn", "'json'"),
         ("drift --fail-on mising", "missing"),
     ],
