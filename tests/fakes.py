@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest, RefreshResult
@@ -170,6 +171,15 @@ def a_gate(location: LocationId, pace: Pace | None = None) -> RequestGate:
     """A gate that lets everything through for which its pace, by default a wide one, has a place."""
     clock = FakeClock()
     return RequestGate(location, pace or Pace(Rate(100_000)), clock, lambda event: None, NoLease(clock))
+
+
+def keeping(kept: list[ObservedContacts]) -> Keep:
+    """Appends each lot that was read to a list."""
+
+    async def keep(lot: tuple[ObservedContacts, ...]) -> None:
+        kept.extend(lot)
+
+    return keep
 
 
 async def read_contacts(

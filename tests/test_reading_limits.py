@@ -14,7 +14,7 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.running.pace import PATIENCE_MS
 from reconciler.sandbox.access import Limits
 from tests.build import HERE
-from tests.fakes import read_contacts
+from tests.fakes import keeping, read_contacts
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.test_refresh import Library, nth_id, numbered
 
@@ -33,7 +33,7 @@ def used_up(requests: range, kind: FaultKind) -> FaultPlan:
 def read_until_refused(library: Library, number: int) -> tuple[QuotaExhausted, list[ContactId]]:
     kept: list[ObservedContacts] = []
     with pytest.raises(QuotaExhausted) as caught:
-        asyncio.run(read_contacts([nth_id(nth) for nth in range(number)], library.reading, kept.extend))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(number)], library.reading, keeping(kept)))
     return caught.value, [contact for seen in kept for contact in seen.contacts]
 
 

@@ -30,7 +30,7 @@ from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
-from reconciler.refresh import Keep, ReadServices, refresh, scan
+from reconciler.refresh import ReadServices, refresh, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, Access, App
@@ -38,7 +38,7 @@ from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import Contact, World
 from reconciler.wire import ContactRead, Page
 from tests.build import HERE, Words, contact, contact_state, tags
-from tests.fakes import START, FakeClock, a_gate, read_contacts
+from tests.fakes import START, FakeClock, a_gate, keeping, read_contacts
 from tests.sandbox.faults import LIES, Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
@@ -290,13 +290,6 @@ def test_reading_gives_up_after_some_tries(asking: str, kind: FaultKind, raised:
     with pytest.raises(raised):
         ASKING[asking](library)
     assert library.requests() == 5
-
-
-def keeping(kept: list[ObservedContacts]) -> Keep:
-    async def keep(lot: tuple[ObservedContacts, ...]) -> None:
-        kept.extend(lot)
-
-    return keep
 
 
 def read_by_id(library: Library, *contacts: ContactId) -> tuple[RefreshResult, list[ObservedContacts]]:
