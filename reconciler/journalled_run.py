@@ -29,6 +29,8 @@ from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended
 from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.ports import Clock, LocationStore, Reporter, StartWorker, StateStore
 
+MOST_RENEWALS = 3
+"""A state that takes a heartbeat's time for each of so many renewals in a row is waited for no longer."""
 SLICE_MS = 5_000
 """A long sleep looks at the lease so often: well within a heartbeat."""
 Arguments = TypeVarTuple("Arguments")
@@ -123,8 +125,10 @@ class HeldLease:
         if not self._is_due:
             return
         async with self._renewing:
-            # while it waited another request may have renewed it
-            if self._is_due:
+            # while it waited another request may have renewed it; a renewal that took long is due again
+            for _ in range(MOST_RENEWALS):
+                if not self._is_due:
+                    break
                 await self._renew_now()
         self.refuse_ended()
 
@@ -133,9 +137,13 @@ class HeldLease:
         return self.clock.now() - self.renewed >= HEARTBEAT_MS
 
     async def _renew_now(self) -> None:
-        now = self.clock.now()
-        self.lease = await self.call(self.store.renew_lease, self.lease, now)
-        self.renewed = now
+        def renew() -> tuple[Lease, Instant]:
+            # dated here: it may have waited for calls before it, and what is left of a lease counts from its date
+            self.refuse_ended()
+            now = self.clock.now()
+            return self.store.renew_lease(self.lease, now), now
+
+        self.lease, self.renewed = await self.call(renew)
 
     async def during(self, work: Awaitable[T]) -> T:
         """The result of `work`, with heartbeats while it lasts."""

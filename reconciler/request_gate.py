@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import random
 from typing import Any, TypeVar
@@ -160,17 +160,23 @@ class RequestGate:
                 if gives_up() or not await self.wait_to_retry(tries, error):
                     raise
 
+    @contextmanager
+    def returning(self, ticket: int) -> Iterator[None]:
+        """Gives a ticket back where what comes before its request fails: who asks next would wait for it."""
+        try:
+            yield
+        except BaseException:
+            self.pace.take_back(ticket)
+            raise
+
     def refuse_late(self, ticket: int) -> None:
         """Lets a request go for which an intent was journalled since it had its ticket.
 
         Raises Halted and LeaseLost: that took its time. Then the request does not leave, and its ticket is void.
         """
-        try:
+        with self.returning(ticket):
             self.raise_if_halted()
             self.heartbeat.refuse_ended()
-        except BaseException:
-            self.pace.take_back(ticket)
-            raise
         self.pace.leave_late(ticket, self.clock.now())
 
     async def write(self, ticket: int, request: Awaitable[T]) -> T:

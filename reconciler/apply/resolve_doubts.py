@@ -12,14 +12,16 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from reconciler.apply.examine_refused import learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_changes import quarantine
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
+from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import Answer, BatchRecord
-from reconciler.core.model.names import ContactId, Instant, TagSet
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome, Rejection
 from reconciler.core.planning.changes import IN_DOUBT
 from reconciler.core.running.doubt import (
@@ -193,8 +195,12 @@ async def _tags_sent_to_add(run: Run, contact: ContactId, doubt: TagSet) -> TagS
     """The tags in doubt that this run sent to be added, or an earlier one did, by the journal."""
     ours = run.doubts.sent_to(contact)
     earlier = doubt - ours.adds - ours.removes
-    added = sent_to_add(contact, earlier, await run.trail_of(contact)) if earlier else {}
-    # of a request whose rows were pruned the journal tells nothing: then it was sent as it is desired
+    added: Mapping[Tag, bool] = {}
+    if earlier:
+        # a state that broke must not cost the report
+        with suppress(StateError):
+            added = sent_to_add(contact, earlier, await run.trail_of(contact))
+    # of a request whose rows cannot be read, or were pruned, the journal tells nothing: it was sent as it is desired
     wanted = run.adds_in_doubt(contact, earlier)
     return (doubt & ours.adds) | frozenset(tag for tag in earlier if added.get(tag, tag in wanted))
 

@@ -88,7 +88,8 @@ async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int]:
     for _ in range(MOST_LATE):
         # before the intent: a run that is killed while it waits has sent nothing, and leaves no doubt
         ticket = await run.gate.take_turn(run.services.writer(run.location).ready)
-        journalled = await journal_intent(run, batch)
+        with run.gate.returning(ticket):
+            journalled = await journal_intent(run, batch)
         try:
             run.gate.refuse_late(ticket)
         except (Halted, LeaseLost):

@@ -184,15 +184,9 @@ async def hold_location(
     workspace: Workspace, store: StateStore, location: LocationId, operation: str, lock_timeout_ms: int
 ) -> HeldLease:
     """The lease of an operation on a location; raises LockHeld."""
-    return await acquire_lease(
-        location,
-        find_holder(operation, workspace),
-        store=store,
-        start_worker=workspace.start_worker,
-        clock=workspace.clock,
-        report=workspace.listener,
-        lock_timeout_ms=lock_timeout_ms,
-    )
+    holder, start_worker, clock = find_holder(operation, workspace), workspace.start_worker, workspace.clock
+    taken = partial(acquire_lease, location, holder, store=store, start_worker=start_worker, clock=clock)
+    return await taken(report=workspace.listener, lock_timeout_ms=lock_timeout_ms)
 
 
 def begin_run(

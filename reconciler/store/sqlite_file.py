@@ -65,15 +65,29 @@ class Turn:
             own = threading.Lock()
             own.acquire()
             self._waiting.append(own)
-        # the one before opens it
-        own.acquire()
+        try:
+            self._wait(own)
+        except BaseException:
+            with self._guard:
+                if own in self._waiting:
+                    self._waiting.remove(own)
+                else:
+                    self._hand_on()
+            raise
 
     def __exit__(self, *_: object) -> None:
         with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._is_taken = False
+            self._hand_on()
+
+    def _wait(self, own: threading.Lock) -> None:
+        # the one before opens it
+        own.acquire()
+
+    def _hand_on(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().release()
+        else:
+            self._is_taken = False
 
 
 def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None:

@@ -22,7 +22,7 @@ from reconciler.beside import Places, ThreadWorker, connect_location, to_the_end
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts, Rate
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.errors import ExitCode, LeaseLost
+from reconciler.core.model.errors import ExitCode, LeaseLost, StateError
 from reconciler.core.model.events import Event, Queued
 from reconciler.core.model.journal import BatchStatus, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
@@ -34,6 +34,7 @@ from reconciler.journalled_run import journalled_run
 from reconciler.ports import StateStore
 from reconciler.request_gate import RequestGate
 from reconciler.store import open_reader, open_store
+from reconciler.store.sqlite_file import Turn
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.build import HERE, a_set, contact, declare, who
 from tests.fakes import START, FakeClock, SlowWorker, a_holder, hold
@@ -273,6 +274,73 @@ def test_a_heartbeat_behind_a_long_call_lets_nothing_leave_past_the_lease(tmp_pa
                 await long
 
     clock.run(work())
+
+
+def test_a_request_has_its_turn_with_a_lease_that_is_not_due(tmp_path: Path) -> None:
+    """A renewal that waited is dated when it is made: what it waited for is not taken off the lease twice."""
+    clock = FakeClock()
+
+    async def work() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            takes: list[int] = [0]
+            async with await hold(store, clock, partial(SlowWorker, clock, lambda: (takes[0], 0))) as held:
+                gate = RequestGate(HERE, Pace(Rate()), clock, lambda event: None, held)
+                await clock.sleep(HEARTBEAT_MS)
+                takes[0] = TTL_MS - 2 * HEARTBEAT_MS
+                long = asyncio.create_task(held.call(held.store.load_state))
+                await asyncio.sleep(0)
+                takes[0] = 0
+                await gate.take_turn()
+                assert held.lease.expires - clock.now() > TTL_MS - HEARTBEAT_MS
+                await long
+
+    clock.run(work())
+
+
+def test_an_intent_that_fails_gives_its_place_in_the_pace_back(tmp_path: Path) -> None:
+    scene = one_by_one(tmp_path, NOBODY)
+
+    def fail() -> None:
+        raise StateError("the disk is full")
+
+    scene.options = replace(scene.options, rate=Rate(per_window=1))
+    report = run_hooked(scene, once("record_intent", 1, fail))
+    assert (report.error, scene.updates) == ("the disk is full", [])
+    assert scene.pace(HERE).wait(scene.clock.now()) == 0
+
+
+def test_who_no_longer_waits_for_a_turn_holds_up_nobody() -> None:
+    """As a second Ctrl-C does it: the wait ends by an error, and the one before has its turn still."""
+    holds, left, had = threading.Event(), threading.Event(), threading.Event()
+
+    class Interrupted(Exception):
+        pass
+
+    class OnceInterrupted(Turn):
+        def _wait(self, own: threading.Lock) -> None:
+            raise Interrupted
+
+    turn = OnceInterrupted()
+
+    def hold_it() -> None:
+        with turn:
+            holds.set()
+            assert left.wait(10)
+
+    holder = threading.Thread(target=hold_it)
+    holder.start()
+    assert holds.wait(10)
+    with pytest.raises(Interrupted), turn:
+        pass
+    left.set()
+    holder.join(10)
+
+    def take_it() -> None:
+        with turn:
+            had.set()
+
+    threading.Thread(target=take_it, daemon=True).start()
+    assert had.wait(10)
 
 
 def test_many_requests_renew_a_lease_that_is_due_once(tmp_path: Path) -> None:

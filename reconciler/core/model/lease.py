@@ -5,8 +5,8 @@ Rules
 2. It ends by release, or `TTL_MS` after the last heartbeat; a holder of our host, boot and PID namespace loses it at
    once when its process is gone.
 3. Each new lease has a higher fencing number; a write under an older one is refused.
-4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request starts with at least the difference left. A process
-   that was paused beyond the end of its lease sends nothing more.
+4. A heartbeat every `HEARTBEAT_MS` renews it, so that a request has its turn with at least the difference left, and its
+   intent may take some seconds of that. A process that was paused beyond the end of its lease sends nothing more.
 """
 
 from __future__ import annotations
