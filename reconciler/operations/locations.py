@@ -126,10 +126,7 @@ class _Side:
         matched = [name for manifest in self.manifests.get(location, ()) for name in manifest.matched]
         if not matched or not self.settings.snapshots:
             return ()
-        try:
-            folder = locate_folder(self.settings.snapshots, self.files.place)
-        except CannotRead:
-            return ()
+        folder = locate_folder(self.settings.snapshots, self.files.place)
         return [path for name in matched for path in snapshot_paths(folder, location, name)]
 
 
@@ -147,7 +144,10 @@ def _find_changes(
     shared, own = _compare_settings(before.settings, present.settings)
     changes = {}
     for location in sorted({*before.manifests, *present.manifests, *own}):
-        causes = list(_list_causes(location, before, present))
+        try:
+            causes = list(_list_causes(location, before, present))
+        except CannotRead as error:
+            return _name_all(present, f"their snapshots cannot be compared: {error}", notes)
         causes += [ChangedPart.SETTINGS] if location in own else []
         causes += [ChangedPart.SHARED] if shared else []
         if causes:
@@ -156,7 +156,7 @@ def _find_changes(
 
 
 def _name_all(present: _Side, why: str, notes: list[str]) -> dict[LocationId, tuple[ChangedPart, ...]]:
-    notes.append(f"all locations are named: {why}")
+    notes.append(f"all locations with manifests are named: {why}")
     return dict.fromkeys(present.manifests, (ChangedPart.UNKNOWN,))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE
-from reconciler.core.model.errors import AuthRefused, StalePlan, UsageError
+from reconciler.core.model.errors import AuthRefused, StalePlan, Unfinished, UsageError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.model.outcome import Action
@@ -104,7 +104,9 @@ async def remake_plan(
             tags=tuple(proposed.selection.tags),
         ),
     )
-    session = open_session(workspace, [planned.location for planned in proposed.locations], some=True)
+    named = [planned.location for planned in proposed.locations]
+    named += [unknown.location for unknown in proposed.unknown]
+    session = open_session(workspace, named, some=True)
     refuse_missing_state(session, create_state=request.create_state)
     stale = _find_stale(proposed, session)
     # nothing began after now
@@ -193,7 +195,7 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         _make_part(planned, proposed, by_location[planned.location], removed[planned.location], session, request)
         for planned in fresh.locations
     ]
-    plans, unknown = [part.plan for part in parts], {**unread, **unusable, **stale}
+    plans, unknown = [part.plan for part in parts], {**_list_unplanned(proposed), **unread, **unusable, **stale}
     plan = combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection)
     return PlanResult(
         plan=replace(plan, unknown=UnknownLocation.list_from(unknown)),
@@ -204,6 +206,16 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         proposal=Proposal(proposed, {part.plan.location: part.difference for part in parts}),
         unknown=unknown,
     )
+
+
+def _list_unplanned(proposed: Plan) -> Errors:
+    """The error of each location that was not known when the file was made: the file says nothing of it."""
+    return {
+        each.location: Unfinished(
+            f"location {each.location} was not known when the plan file was made ({each.error})", hint="plan again"
+        )
+        for each in proposed.unknown
+    }
 
 
 def _list_missing_flags(proposed: Plan, request: PlanRequest) -> Iterator[str]:

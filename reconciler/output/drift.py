@@ -44,6 +44,7 @@ from reconciler.output.overview import (
     age_cell,
     is_many,
     make_overview,
+    unknown_record,
     unknown_row,
     unknown_section,
 )
@@ -252,7 +253,11 @@ class DriftDocument(DerivedDocument):
 
     def records(self) -> Records:
         columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
-        rows = lambda: (row for report in self.locations for row in _drift_rows(report))  # noqa: E731
+
+        def rows() -> Iterator[Row]:
+            yield from (row for report in self.locations for row in _drift_rows(report))
+            yield from (unknown_record(unknown, columns) for unknown in self.unknown)
+
         return make_records("Every contact and tag", columns, rows)
 
     def charts(self) -> Sequence[tuple[Chart, ...]]:

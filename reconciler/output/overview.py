@@ -20,6 +20,7 @@ from reconciler.output.blocks import (
     Cell,
     Column,
     Lines,
+    Row,
     Section,
     Style,
     Total,
@@ -60,6 +61,12 @@ def unknown_section(unknown: UnknownLocation) -> Section:
     verdict = Cell(f"Not known: {unknown.error}.", Style.BAD)
     hint = [Cell(unknown.hint, Style.FAINT)] if unknown.hint else []
     return make_section(f"Location {unknown.location}", verdict, lines("", hint), location=unknown.location)
+
+
+def unknown_record(unknown: UnknownLocation, columns: str) -> Row:
+    """For these columns, one of which is `why`: nothing is said of any contact, and not nothing of the location."""
+    told = {"location": unknown.location, "class": "not known", "what": "not known", "why": unknown.error}
+    return tuple(told.get(column, "") for column in columns.split())
 
 
 def make_overview(

@@ -16,6 +16,7 @@ from reconciler.output.blocks import (
     ROWS,
     Cell,
     Records,
+    Row,
     Section,
     Style,
     Total,
@@ -37,6 +38,7 @@ from reconciler.output.overview import (
     age_cell,
     is_many,
     make_overview,
+    unknown_record,
     unknown_row,
     unknown_section,
 )
@@ -79,9 +81,13 @@ class PlanDocument:
         return View("Plan", sections, tuple(_closing_cells(self.plan, self.notes)), overview)
 
     def records(self) -> Records:
-        """A row for each pair that is sent, deferred, held, kept or recorded."""
+        """A row for each pair that is sent, deferred, held, kept or recorded, and for each location not known."""
         columns = "location contact what action tag why asked_for_at"
-        rows = lambda: (row for location in self.plan.locations for row in location_rows(location))  # noqa: E731
+
+        def rows() -> Iterator[Row]:
+            yield from (row for location in self.plan.locations for row in location_rows(location))
+            yield from (unknown_record(unknown, columns) for unknown in self.plan.unknown)
+
         return make_records("Every contact and tag", columns, rows)
 
     def json(self) -> JsonObject:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,10 +14,9 @@ from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationReader, LocationStore, State, StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.database import Database
-from reconciler.store.pattern_table import PatternEpochs
 from reconciler.store.per_location import StatePerLocation, folder_of, location_of
-from reconciler.store.sql_store import SqlState, SqlStore
-from reconciler.store.sqlite_file import DISK, Disk, Turn
+from reconciler.store.sql_store import SharedByConnections, SqlState, SqlStore
+from reconciler.store.sqlite_file import DISK, Disk
 
 if TYPE_CHECKING:
     from reconciler.store.bucket import Obstore
@@ -51,30 +49,24 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
     if _scheme(url) in OBJECTS:
         return _open_objects(url)
     if LOCATION in url:
-        shared: dict[LocationId, _Shared] = {}
+        shared: dict[LocationId, SharedByConnections] = {}
 
         def open_one(location: LocationId) -> AbstractContextManager[LocationStore]:
-            open_tables = partial(_tables_to_write, disk=disk, shared=shared.setdefault(location, _Shared()))
+            open_tables = partial(
+                _tables_to_write, disk=disk, shared=shared.setdefault(location, SharedByConnections())
+            )
             return _open_one(open_tables, url, location)
 
         return StatePerLocation(open_one, partial(_list_locations, url))
-    return _tables_to_write(url, disk, _Shared())
+    return _tables_to_write(url, disk, SharedByConnections())
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    """What the connections of this process to one state share."""
-
-    epochs: PatternEpochs = field(default_factory=PatternEpochs)
-    turn: Turn = field(default_factory=Turn)
-
-
-def _tables_to_write(url: str, disk: Disk, shared: _Shared) -> SqlStore:
+def _tables_to_write(url: str, disk: Disk, shared: SharedByConnections) -> SqlStore:
     if _scheme(url) in POSTGRES:
         with _extra("postgres"):
             from reconciler.store import postgres
-        return SqlStore(partial(postgres.open_for_writing, url), shared.epochs)
-    return SqlStore(partial(sqlite.open_for_writing, _sqlite_path(url), disk, turn=shared.turn), shared.epochs)
+        return SqlStore(partial(postgres.open_for_writing, url), shared)
+    return SqlStore(partial(sqlite.open_for_writing, _sqlite_path(url), disk, turn=shared.turn), shared)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
+from threading import Lock
 from typing import Any, Protocol
 
 from reconciler.core.model.names import LocationId
@@ -93,6 +94,25 @@ class Database(Protocol):
         """Faults of how the database stores the state, a line each."""
 
     def close(self) -> None: ...
+
+
+class BackUps:
+    """The copies before runs: one for all locations whose runs begin beside one another, of before all of them.
+
+    With a copy a run each location would wait for as many copies of the whole as there are locations.
+    """
+
+    def __init__(self) -> None:
+        self._begun: set[LocationId] = set()
+        self._lock = Lock()
+
+    def copy_before_run(self, location: LocationId, copy: Callable[[], None]) -> None:
+        """Makes a copy, unless a run of another location began since the last one, and none of this location."""
+        with self._lock:
+            if not self._begun or location in self._begun:
+                copy()
+                self._begun.clear()
+            self._begun.add(location)
 
 
 # not one of our errors: the adapters tell it of their file or server

@@ -26,15 +26,13 @@ from reconciler.core.model.state_fields import (
     name_faults,
     state_fields,
 )
-from reconciler.store.database import Database, Given, decoding, first
+from reconciler.store.database import Database, Given, decoding
 
 _COLUMNS = ", ".join(field.name for field in FIELDS)
-_TAGSET = "SELECT n FROM tagsets WHERE tags = ?"
 _GIVEN_TAGSETS = f"SELECT n, tagsets.tags FROM {Given.TAGSETS} AS given JOIN tagsets ON tagsets.tags = given.tags"
 _ADD_TAGSETS = f"""
 INSERT INTO tagsets (tags) SELECT tags FROM {Given.TAGSETS} WHERE true ORDER BY tags ON CONFLICT DO NOTHING
 """
-_ADD_TAGSET = "INSERT INTO tagsets (tags) VALUES (?) ON CONFLICT DO NOTHING RETURNING n"
 
 PatternEpochs: TypeAlias = Counter[int]
 """How often patterns of each location were deleted or facts saved, for all connections of this process to one state."""
@@ -77,18 +75,9 @@ class Interning:
         self._epochs[location] += 1
 
     def tagset(self, tags: TagSet) -> int:
-        number = self._tagsets.get(tags)
-        if number is None:
-            # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
-            text = json.dumps(sorted(tags))
-            row = first(self._database.execute(_TAGSET, (text,)))
-            if row is None:
-                # only now: most tag sets are there already, and the lock would make locations wait for one another
-                self._database.add_shared()
-                added = self._database.execute(_ADD_TAGSET, (text,))
-                row = first(added) or first(self._database.execute(_TAGSET, (text,)))
-            number = self._tagsets[tags] = int(row[0])
-        return number
+        if tags not in self._tagsets:
+            self.prepare((tags,))
+        return self._tagsets[tags]
 
     def prepare(self, tagsets: Iterable[TagSet | None], states: Iterable[ContactState] = ()) -> None:
         """Numbers these tag sets, and those of the states, in one round trip for all that have no number here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable
@@ -19,19 +20,31 @@ from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
-from reconciler.store.database import Database, Given, Rows, first
+from reconciler.store.database import BackUps, Database, Given, Rows, first
 from reconciler.store.pattern_table import Interning, PatternEpochs
+from reconciler.store.sqlite_file import Turn
 
 Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class SharedByConnections:
+    """What the connections of this process to one state share."""
+
+    epochs: PatternEpochs = field(default_factory=PatternEpochs)
+    back_ups: BackUps = field(default_factory=BackUps)
+    turn: Turn = field(default_factory=Turn)
+    """At the file, where the state is one."""
+
+
 class SqlState:
     """The states of all locations in one database."""
 
-    def __init__(self, database: Database, epochs: PatternEpochs | None = None) -> None:
+    def __init__(self, database: Database, shared: SharedByConnections | None = None) -> None:
         self.database = database
-        self._interning = Interning(database, PatternEpochs() if epochs is None else epochs)
+        self._shared = shared or SharedByConnections()
+        self._interning = Interning(database, self._shared.epochs)
 
     def __enter__(self) -> Self:
         return self
@@ -40,7 +53,7 @@ class SqlState:
         self.database.close()
 
     def at(self, location: LocationId) -> SqlLocation:
-        return SqlLocation(self.database, self._interning, location)
+        return SqlLocation(self.database, self._interning, location, self._shared.back_ups)
 
     def list_locations(self) -> Sequence[LocationId]:
         with self.database.reading():
@@ -52,15 +65,15 @@ class SqlState:
 
 
 class SqlStore(SqlState):
-    """The states to be changed; `open_database` opens one connection after the other, which share `epochs`."""
+    """The states to be changed; `open_database` opens one connection after the other."""
 
-    def __init__(self, open_database: Callable[[], Database], epochs: PatternEpochs) -> None:
-        super().__init__(open_database(), epochs)
-        self._open, self._epochs = open_database, epochs
+    def __init__(self, open_database: Callable[[], Database], shared: SharedByConnections) -> None:
+        super().__init__(open_database(), shared)
+        self._open = open_database
 
     @contextmanager
     def connect(self, location: LocationId) -> Iterator[SqlLocation]:
-        with SqlState(self._open(), self._epochs) as state:
+        with SqlState(self._open(), self._shared) as state:
             yield state.at(location)
 
 
@@ -70,8 +83,9 @@ class SqlLocation:
     `interning` is the connection's, which all locations share.
     """
 
-    def __init__(self, database: Database, interning: Interning, location: LocationId) -> None:
+    def __init__(self, database: Database, interning: Interning, location: LocationId, back_ups: BackUps) -> None:
         self._database, self._interning, self._location = database, interning, location
+        self._back_ups = back_ups
         self._spelt: Spelling | None = None
 
     def load_state(self) -> LocationState:
@@ -145,7 +159,7 @@ class SqlLocation:
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
-        self._database.back_up()
+        self._back_ups.copy_before_run(self._location, self._database.back_up)
         self.journal_run(lease, header, run)
         return run
 

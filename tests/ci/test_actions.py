@@ -230,6 +230,24 @@ def test_of_several_locations_each_is_approved_for_itself(
     assert "customer" in world.tags_of(contact_id(0))
 
 
+def test_the_error_of_one_location_does_not_hide_that_the_changes_of_another_are_no_longer_those(
+    step: Make, manifest: Write, project: Path, world: World
+) -> None:
+    def other(location: str, tag: str) -> None:
+        text = f"location: {location}\ncontact_sets: {{s: {{contacts: [{contact_id(9)}], tags: [{tag}]}}}}\n"
+        (project / "manifests" / f"{location}.yaml").write_text(text)
+
+    third = "csdrwHvLUxlfw5SqKVCN"
+    (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{third}: {{token_env: NO_TOKEN}}}}\n")
+    manifest(customers=(range(3), ["customer"], []))
+    other(ELSEWHERE, "vip")
+    other(third, "vip")
+    _, planned = _plan(step, event={})
+    other(ELSEWHERE, "other")
+    code, one = _apply(step, planned.outputs["digest"])
+    assert (code, one.outputs["changes"], one.outputs["digest"]) == (7, "3", "")
+
+
 @pytest.mark.parametrize("approved", ["", "sha256:0", "latest\nsha256:0", f"sha256:{'0' * 64}"])
 def test_without_the_approved_digest_nothing_is_sent(
     approved: str, step: Make, manifest: Write, project: Path, world: World

@@ -219,7 +219,7 @@ def test_what_a_revision_cannot_tell_names_all(fleet: Path, reconciler: Command,
     (fleet / "broken.yaml").unlink()
     assert changed(listing("--changed-since", "HEAD")) == {location: ["not known"] for location in (A, B, C)}
     assert (
-        "all locations are named: what HEAD had cannot be told"
+        "all locations with manifests are named: what HEAD had cannot be told"
         in reconciler("locations", "--changed-since", "HEAD").err
     )
     # now it is an error: nobody knows whose manifest it is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import re
 import time
@@ -238,6 +239,10 @@ def test_one_that_cannot_be_read_is_told_as_not_known_and_the_other_is_shown(
     assert [each["location"] for each in document["locations"]] == [LOCATION]
     for form in ("markdown", "html", "csv"):
         assert reconciler(command, "--refresh", "get", "--format", form).code == 7
+    rows = list(csv.DictReader(reconciler(command, "--refresh", "get", "--format", "csv").out.splitlines()))
+    why = f"no token for location {SECOND}: environment variable SECOND_TOKEN is not set"
+    assert [(row["location"], row["why"]) for row in rows] == [(SECOND, why)]
+    assert "not known" in rows[0].values()
 
 
 def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
@@ -252,8 +257,25 @@ def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
     assert len(world.holders(Tag("customer"))) == 3
 
 
-def test_a_saved_plan_tells_whom_it_does_not_know(two: Callable[[str], None], reconciler: Command) -> None:
+def test_a_saved_plan_tells_whom_it_does_not_know(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
     two(NO_TOKEN)
     assert reconciler("plan", "--refresh", "get", "--out", "plan.json").code == 7
     shown = reconciler("show", "plan.json")
     assert (shown.code, f"Location {SECOND}\nNot known: " in shown.out) == (0, True)
+    ended = reconciler("apply", "plan.json", "--auto-approve", "--format", "json")
+    applied = told(ended.out)
+    assert (ended.code, applied[LOCATION]["exit_code"], applied[SECOND]["exit_code"]) == (3, 0, 3)
+    assert "was not known when the plan file was made" in applied[SECOND]["error"]
+    assert len(world.holders(Tag("customer"))) == 3
+
+
+def test_a_plan_file_in_which_nothing_is_known_opens_no_other_location(
+    two: Callable[[str], None], reconciler: Command, world: World
+) -> None:
+    two(f"locations: {{{LOCATION}: {{token_env: FIRST_TOKEN}}, {SECOND}: {{token_env: SECOND_TOKEN}}}}\n")
+    assert reconciler("plan", "--refresh", "get", "--out", "plan.json").code == 7
+    ended = reconciler("apply", "plan.json", "--auto-approve")
+    assert (ended.code, "the plan has no location" in ended.err) == (1, True)
+    assert not world.holders(Tag("customer"))

@@ -17,7 +17,7 @@ from reconciler.core.model.contact_state import NEVER_OBSERVED
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import TTL_MS
-from reconciler.core.model.names import ContactId, Instant, SetName
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import VERSION
 from reconciler.store.sqlite_file import Disk
@@ -448,6 +448,22 @@ def test_a_file_that_others_may_read_is_taken(tmp_path: Path) -> None:
     path.chmod(0o644)
     with open_reader(url(path)) as reader:
         assert reader.at(HERE).load_state().observed[ANNA] == seen("x")
+
+
+def test_runs_of_many_locations_share_the_copy_of_before_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    copy = path.with_name("state.db.backup")
+    places = [LocationId(f"place{nth:015}") for nth in range(3)]
+    with open_store(url(path)) as state:
+        for turn in range(2):
+            for place in places:
+                with state.connect(place) as store:
+                    lease = taken(store)
+                    store.begin_run(lease, header(place))
+                    store.save_states(lease, {ANNA: seen(str(turn))})
+                    store.release_lease(lease)
+                with open_reader(url(copy)) as opened:
+                    assert [len(opened.at(each).load_state().observed) for each in places] == [turn] * 3
 
 
 def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> None:

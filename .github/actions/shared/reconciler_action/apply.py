@@ -30,7 +30,10 @@ def main(runner: Runner) -> int:
     # the log has progress and errors, the summary the report: the document is for the outputs
     done = runner.run(*what, *told, *_flags(runner), *common(runner), shown=False)
     runner.summarise(report)
-    return _end(runner, done.code, _document(done.answer), "" if done.code in (STALE, USAGE) else " ".join(approved))
+    document = _document(done.answer)
+    # the code is the worst of all locations: another error may hide that the changes of one were others
+    codes = {done.code, *(each.get("error_code") for each in document.get("locations", []))}
+    return _end(runner, done.code, document, "" if codes & {STALE, USAGE} else " ".join(approved))
 
 
 def _flags(runner: Runner) -> list[str]:
