@@ -25,10 +25,11 @@ def main(runner: Runner) -> int:
         runner.summary("## Apply\n\nNo `approved` digest was given: nothing was sent.")
         return _end(runner, USAGE, {}, "")
     report = runner.scratch / "apply.md"
-    what = ("apply", Path(runner.given("manifests")), *(word for each in approved for word in ("--approved", each)))
+    digests = [word for digest in approved for word in ("--approved", digest)]
     told = ("--format", "json", "--report", report)
     # the log has progress and errors, the summary the report: the document is for the outputs
-    done = runner.run(*what, *told, *_flags(runner), *common(runner), shown=False)
+    what = ("apply", Path(runner.given("manifests")), *told)
+    done = runner.run(*what, *digests, *_flags(runner), *common(runner), shown=False)
     runner.summarise(report)
     document = _document(done.answer)
     # the code is the worst of all locations: another error may hide that the changes of one were others
