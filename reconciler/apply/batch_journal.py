@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import islice
 
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Want
-from reconciler.core.model.alike import group_alike, once_per_object
+from reconciler.core.model.alike import count_alike, distinct_objects, map_alike
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import not_among, record_answer, record_intent, withdraw_intent
@@ -50,26 +51,27 @@ class JournalledBatch:
 
 async def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
     now = run.now()
-    before = {contact: run.state_of(contact) for contact in batch.contacts}
-    intended = dict(_intend(run, batch, before, now))
+    before = run.states_of(batch.contacts)
+    intended = _intend(run, batch, before, now)
     asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
     number = await run.call(run.store.record_intent, run.lease, run.journal.id, asked, intended, now)
     return JournalledBatch(batch, asked, number, now, before, intended)
 
 
-def _intend(run: Run, batch: Batch, before: States, now: Instant) -> Iterator[tuple[ContactId, ContactState]]:
+def _intend(run: Run, batch: Batch, before: States, now: Instant) -> States:
     desired, tags = run.desired, frozenset(batch.tags)
 
     def follow(state: ContactState, managed: TagSet, want: Want) -> ContactState:
         return record_intent(state, batch.action, managed, keep=want.keep, at=now, once=desired.once)
 
+    managed = [tags] * len(before)
+    if run.reversal is not None:
+        # a tag that a reversal gives back enters the ledger only where it was in it before
+        same: dict[TagSet, TagSet] = {}
+        found = (run.reversal.managed(contact, tags, desired) for contact in before)
+        managed = [same.setdefault(each, each) for each in found]
     # many contacts of a batch share a state and what is declared, and so the state that follows
-    follow_once = once_per_object(follow)
-    # a tag that a reversal gives back enters the ledger only where it was in it before
-    managed_once: dict[TagSet, TagSet] = {}
-    for contact, state in before.items():
-        managed = tags if run.reversal is None else run.reversal.managed(contact, tags, desired)
-        yield contact, follow_once(state, managed_once.setdefault(managed, managed), desired.want(contact))
+    return dict(zip(before, map_alike(follow, before.values(), managed, desired.wants_of(before)), strict=True))
 
 
 async def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
@@ -141,9 +143,8 @@ class _Answer:
 
 def _read_answer(run: Run, sent: JournalledBatch, answered: Verdicts, spelling: Spelling, now: Instant) -> _Answer:
     journalled, verdicts = _spell(sent, answered, spelling)
-    states = dict(_absorb(run, journalled, verdicts, now))
-    refused = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.REJECTED]
-    return _Answer(journalled, verdicts, states, _withdrawn(journalled, refused))
+    states = _absorb(run, journalled, verdicts, now)
+    return _Answer(journalled, verdicts, states, _withdrawn(journalled, _with_outcome(verdicts, Outcome.REJECTED)))
 
 
 def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
@@ -179,9 +180,7 @@ def _or_recovery_file(
         raise
 
 
-def _absorb(
-    run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant
-) -> Iterator[tuple[ContactId, ContactState]]:
+def _absorb(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant) -> dict[ContactId, ContactState]:
     batch, desired = journalled.batch, run.desired
     record = partial(
         record_answer,
@@ -196,27 +195,27 @@ def _absorb(
     def absorb(state: ContactState, verdict: ContactOutcome, membership: frozenset[SetName]) -> ContactState:
         return record(state, verdict, membership=membership)
 
-    absorb_once = once_per_object(absorb)
-    for contact, verdict in verdicts.items():
-        yield contact, absorb_once(journalled.intended[contact], verdict, desired.membership(contact))
+    intended = list(map(journalled.intended.__getitem__, verdicts))
+    states = map_alike(absorb, intended, verdicts.values(), desired.memberships_of(verdicts))
+    return dict(zip(verdicts, states, strict=True))
 
 
 def _note_answers(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant) -> None:
     """Books the doubts, the surprises, the holders and the writes that the answers show."""
     batch, tags = journalled.batch, frozenset(journalled.batch.tags)
-    for contact, verdict in verdicts.items():
-        if verdict.outcome is Outcome.IN_DOUBT:
-            run.doubts.add(contact, batch.action, tags)
-    for before, verdict, contacts in group_alike(verdicts, journalled.before, verdicts):
-        if surprising := find_surprise(before, verdict):
-            for contact in contacts:
-                run.outcomes.add_surprise(contact, surprising)
+    for contact in _with_outcome(verdicts, Outcome.IN_DOUBT):
+        run.doubts.add(contact, batch.action, tags)
+    states = list(map(journalled.before.__getitem__, verdicts))
+    for contact, surprising in zip(verdicts, map_alike(find_surprise, states, verdicts.values()), strict=True):
+        if surprising:
+            run.outcomes.add_surprise(contact, surprising)
+    for before, verdict, number in count_alike(states, verdicts.values()):
         if before.observed is None:
-            run.progress.add_first_observations(verdict, len(contacts))
+            run.progress.add_first_observations(verdict, number)
     # a write that changed no tag need not move the contact's date: it teaches nothing
-    applied = [contact for contact, verdict in verdicts.items() if verdict.outcome is Outcome.APPLIED]
+    applied = (contact for contact in reversed(verdicts) if verdicts[contact].outcome is Outcome.APPLIED)
     # the book keeps the last two
-    for contact in applied[-2:]:
+    for contact in reversed(list(islice(applied, 2))):
         if (after := verdicts[contact].observed) is not None:
             run.location_book.add_write(KnownWrite(contact, journalled.sent, now, after))
 
@@ -226,13 +225,15 @@ def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[A
     if batch.action is Action.REMOVE:
         # only the answer to an add shows how the location keeps the tag that was sent
         return []
-    carried = {verdict.observed for verdict in _distinct(answered)}
+    carried = {verdict.observed for verdict in distinct_objects(answered.values())}
     return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))
 
 
-def _distinct(verdicts: Verdicts) -> Iterable[ContactOutcome]:
-    """The verdicts, those that contacts share once."""
-    return {id(verdict): verdict for verdict in verdicts.values()}.values()
+def _with_outcome(verdicts: Verdicts, outcome: Outcome) -> Iterable[ContactId]:
+    """The contacts that were answered so."""
+    if all(verdict.outcome is not outcome for verdict in distinct_objects(verdicts.values())):
+        return ()
+    return [contact for contact, verdict in verdicts.items() if verdict.outcome is outcome]
 
 
 def _spell(sent: JournalledBatch, answered: Verdicts, spelling: Spelling) -> tuple[JournalledBatch, Verdicts]:
@@ -254,7 +255,7 @@ def _as_named(batch: Batch, verdicts: Verdicts) -> Verdicts:
         return moved if moved <= tags else moved | (tags - not_among(tags, moved))
 
     # most answers name no other tag: their verdicts are handed on as they are
-    if all(verdict.added | verdict.removed <= tags for verdict in _distinct(verdicts)):
+    if all(verdict.added | verdict.removed <= tags for verdict in distinct_objects(verdicts.values())):
         return verdicts
     strange = {contact: verdict for contact, verdict in verdicts.items() if not verdict.added | verdict.removed <= tags}
     return verdicts | {

@@ -149,10 +149,10 @@ class DoubtBook:
     def sent_to(self, contact: ContactId) -> SentInDoubt:
         return self.sent.get(contact, _NOTHING_SENT)
 
-    def has_any(self, contact: ContactId, tags: TagSet) -> bool:
-        """Whether a request of this run left one of these pairs in doubt, be it one that an earlier request applied."""
-        sent = self.sent.get(contact)
-        return sent is not None and not tags.isdisjoint(sent.adds | sent.removes)
+    def contacts_with(self, contacts: Iterable[ContactId], tags: TagSet) -> set[ContactId]:
+        """Those with a pair that a request of this run left in doubt, be it one that an earlier request applied."""
+        doubted = self.sent.keys() & set(contacts)
+        return {each for each in doubted if not tags.isdisjoint(self.sent[each].adds | self.sent[each].removes)}
 
     def remove(self, contact: ContactId) -> None:
         self.sent.pop(contact, None)

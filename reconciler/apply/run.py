@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from random import random
@@ -232,6 +232,9 @@ class Run:
     def report(self, event: Event) -> None:
         self.services.report(event)
 
+    def states_of(self, contacts: Collection[ContactId]) -> dict[ContactId, ContactState]:
+        return self.observed.states_of(contacts)
+
     def state_of(self, contact: ContactId) -> ContactState:
         return self.observed[contact]
 
@@ -294,16 +297,13 @@ class Run:
         tags, removing, outcomes = frozenset(batch.tags), batch.action is Action.REMOVE, self.outcomes
         # a batch may name a tag as the location keeps it; the desired tags are in the run's spelling
         named = self.spelling.read(tags)
-        unclear = outcomes.list_unclear(batch.contacts, tags)
-        return {
-            contact
-            for contact in batch.contacts
-            if contact in outcomes.rejected
-            or (removing and contact in outcomes.failed)
-            or (removing and not named.isdisjoint(self.desired.want(contact).present))
-            or contact in unclear
-            or self.doubts.has_any(contact, tags)
-        }
+        unwanted = outcomes.rejected.intersection(batch.contacts)
+        unwanted |= outcomes.list_unclear(batch.contacts, tags) | self.doubts.contacts_with(batch.contacts, tags)
+        if removing:
+            wants = zip(batch.contacts, self.desired.wants_of(batch.contacts), strict=True)
+            unwanted.update(contact for contact, want in wants if not named.isdisjoint(want.present))
+            unwanted |= outcomes.failed.keys() & set(batch.contacts)
+        return unwanted
 
     def halt_if_wrong(self) -> None:
         """Ends a run that goes badly: too many rows show a wrong token or location, or a rate is over its limit."""

@@ -155,7 +155,7 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         sql_journal.put_rows(database, interning, key, number, entered)
         contacts, next_answer = sql_journal.ask_batch(database, key)
         rows = sql_journal.asked(contacts)
-        answers = sql_journal.put_answers(database, interning, key, next_answer, batch.answers.items())
+        answers = sql_journal.put_answers(database, interning, key, next_answer, batch.answers)
         asked = {contact: rows[contact] for contact in answers}
         settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
         sql_journal.settle(database, key, settled)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from reconciler.core.model.alike import once_per_object
+from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import (
     ContactReading,
     ContactState,
@@ -79,9 +79,9 @@ class Interning:
             self.prepare((tags,))
         return self._tagsets[tags]
 
-    def prepare(self, tagsets: Iterable[TagSet | None], states: Iterable[ContactState] = ()) -> None:
+    def prepare(self, tagsets: Iterable[TagSet | None], states: Collection[ContactState] = ()) -> None:
         """Numbers these tag sets, and those of the states, in one round trip for all that have no number here."""
-        fields = (field for state in {id(state): state for state in states}.values() for field in state_fields(state))
+        fields = (field for state in distinct_objects(states) for field in state_fields(state))
         wanted = {*tagsets, *(value for field, value in fields if field.kind == TagSet)}
         # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
         texts = {json.dumps(sorted(tags)): tags for tags in wanted if tags is not None and tags not in self._tagsets}
@@ -112,8 +112,8 @@ class Interning:
 
     def number_states(self, location: int, states: Mapping[ContactId, ContactState]) -> dict[ContactId, int]:
         """The number of each contact's state; contacts share states, and each is looked up once."""
-        number = once_per_object(partial(self.known, location))
-        return {contact: number(state) for contact, state in states.items()}
+        numbers = map_alike(partial(self.known, location), states.values())
+        return dict(zip(states, numbers, strict=True))
 
     def _insert(self, location: int, known: ContactState) -> int:
         row = (location, *(self._column(field, value) for field, value in state_fields(known)))

@@ -8,12 +8,12 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import NamedTuple
 
-from reconciler.core.model.alike import once_per_object
+from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
@@ -159,8 +159,12 @@ def entering(ledgers: Rows, changed: Mapping[ContactId, ContactState], spelling:
     stored = ledgers.fetchall()
     texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
     before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
-    missing = once_per_object(spelling.missing_from)
-    return {contact: missing(known.ledger.tags, before.get(contact, NONE)) for contact, known in changed.items()}
+    ledgers_before = [before.get(contact, NONE) for contact in changed]
+
+    def enter(known: ContactState, ledger: TagSet) -> TagSet:
+        return spelling.missing_from(known.ledger.tags, ledger)
+
+    return dict(zip(changed, map_alike(enter, changed.values(), ledgers_before), strict=True))
 
 
 def ask_batch(database: Database, batch: int) -> tuple[Rows, Rows]:
@@ -184,12 +188,12 @@ def answered(
     verdicts: Mapping[ContactId, ContactOutcome],
     changed: Mapping[ContactId, ContactState],
     spelling: Spelling,
-) -> Iterator[tuple[ContactId, Answer]]:
+) -> dict[ContactId, Answer]:
     """The answers to a batch, each with the tags that leave management once its contacts are `changed`."""
-    make = once_per_object(partial(_make_answer, spelling))
-    for contact, row in rows.items():
-        if (verdict := verdicts.get(contact)) is not None:
-            yield contact, make(row.ledger, verdict, changed.get(contact))
+    contacts = [contact for contact in rows if contact in verdicts]
+    ledgers = [rows[contact].ledger for contact in contacts]
+    told, after = list(map(verdicts.__getitem__, contacts)), list(map(changed.get, contacts))
+    return dict(zip(contacts, map_alike(partial(_make_answer, spelling), ledgers, told, after), strict=True))
 
 
 def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, after: ContactState | None) -> Answer:
@@ -205,18 +209,18 @@ def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, af
 
 
 def put_answers(
-    database: Database, interning: Interning, batch: int, next_answer: Rows, answers: Iterable[tuple[ContactId, Answer]]
+    database: Database, interning: Interning, batch: int, next_answer: Rows, answers: Mapping[ContactId, Answer]
 ) -> dict[ContactId, int]:
     """The number that each contact's answer has from here on."""
     start = int(first(next_answer)[0])
     numbers: dict[Answer, int] = {}
-    number = once_per_object(lambda answer: numbers.setdefault(answer, start + len(numbers)))
-    answer_numbers = {contact: number(answer) for contact, answer in answers if answer.verdict is not None}
+    told = {contact: answer for contact, answer in answers.items() if answer.verdict is not None}
+    by_contact = map_alike(lambda answer: numbers.setdefault(answer, start + len(numbers)), told.values())
     # made before they are given: new tag sets may have to be stored on the way
     rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
     database.give(Given.ANSWERS, rows)
     database.execute(_PUT_ANSWERS, (batch,))
-    return answer_numbers
+    return dict(zip(told, by_contact, strict=True))
 
 
 def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple[object, ...]:
@@ -227,9 +231,9 @@ def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple
     return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
 
 
-def list_tagsets(answers: Iterable[Answer]) -> Iterator[TagSet | None]:
+def list_tagsets(answers: Collection[Answer]) -> Iterator[TagSet | None]:
     """The tag sets that rows of answers name by number."""
-    for answer in {id(answer): answer for answer in answers}.values():
+    for answer in distinct_objects(answers):
         if answer.verdict is not None:
             yield from _tagsets_of(answer, answer.verdict)
 

@@ -237,10 +237,10 @@ class SqlLocation:
     ) -> None:
         with self._asking(lease, sql_journal.ask_batch, number) as (database, location, (contacts, next_answer)):
             rows = sql_journal.asked(contacts)
-            settled_answers = dict(sql_journal.answered(rows, verdicts, changed, self._spelling(location)))
+            settled_answers = sql_journal.answered(rows, verdicts, changed, self._spelling(location))
             self._interning.prepare(sql_journal.list_tagsets(settled_answers.values()), changed.values())
             # answers first, as rows name them by number
-            answers = sql_journal.put_answers(database, self._interning, number, next_answer, settled_answers.items())
+            answers = sql_journal.put_answers(database, self._interning, number, next_answer, settled_answers)
             states = self._interning.number_states(location, changed)
             settled = [
                 (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()

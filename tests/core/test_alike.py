@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.alike import group_alike, once_per_object
+from reconciler.core.model.alike import count_alike, distinct_objects, map_alike
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState, Doubt, Observation, ObservationOrigin
 from reconciler.core.model.names import ContactId, Instant, Tag
@@ -60,28 +60,22 @@ def test_work_is_done_once_for_the_same_objects_and_again_for_equal_ones(
         done.append((id(tag), id(among)))
         return tag, tag in among
 
-    once = once_per_object(work)
-    kept = [(tag, frozenset(list(among)) if copies else among) for tag, among in asked]
-    assert [once(*arguments) for arguments in kept] == [(tag, tag in among) for tag, among in asked]
+    sent, kept = [tag for tag, _ in asked], [frozenset(list(among)) if copies else among for _, among in asked]
+    assert map_alike(work, sent, kept) == [(tag, tag in among) for tag, among in asked]
     assert len(done) == len(set(done))
+    assert len(distinct_objects(kept)) == len(set(map(id, kept)))
 
 
-def test_an_object_that_is_gone_is_taken_for_no_other() -> None:
-    """Its place in memory is given to the next one."""
-    once = once_per_object(lambda numbers: sum(numbers))
-    assert [once([number, 1]) for number in range(100)] == [number + 1 for number in range(100)]
-
-
-@given(st.lists(st.tuples(states, verdicts), max_size=5))
-def test_groups_hold_each_contact_with_its_own_two_objects(drawn: list[tuple[ContactState, ContactOutcome]]) -> None:
-    first = {contact: state for contact, (state, _) in zip(CONTACTS, drawn, strict=False)}
-    second = {contact: verdict for contact, (_, verdict) in zip(CONTACTS, drawn, strict=False)}
-    groups = group_alike(second, first, second)
-    assert sorted(contact for _, _, group in groups for contact in group) == list(second)
-    for state, verdict, group in groups:
-        assert group == sorted(group)
-        assert all(first[contact] is state and second[contact] is verdict for contact in group)
-    assert len({(id(state), id(verdict)) for state, verdict, _ in groups}) == len(groups)
+@given(st.lists(st.tuples(states, verdicts), max_size=5), st.booleans())
+def test_pairs_of_the_same_two_objects_are_counted(
+    drawn: list[tuple[ContactState, ContactOutcome]], twice: bool
+) -> None:
+    first, second = [state for state, _ in drawn], [verdict for _, verdict in drawn]
+    counted = count_alike(first * (1 + twice), second * (1 + twice))
+    assert len({(id(state), id(verdict)) for state, verdict, _ in counted}) == len(counted)
+    for state, verdict, number in counted:
+        pairs = zip(first, second, strict=True)
+        assert number == (1 + twice) * sum(one is state and other is verdict for one, other in pairs)
 
 
 @given(contacts, st.lists(response_rows, max_size=8), st.sampled_from(Action), tags)

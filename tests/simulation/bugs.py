@@ -167,15 +167,15 @@ BUGS = (
     Bug(
         "remove although an add did not end well",
         "apply/run.py",
-        "            or (removing and contact in outcomes.failed)\n",
+        "            unwanted |= outcomes.failed.keys() & set(batch.contacts)\n",
         "",
         "6",
     ),
     Bug(
         "send what is in doubt in another batch of the plan",
         "apply/run.py",
-        "            or contact in unclear\n            or self.doubts.has_any(contact, tags)\n",
-        "",
+        "outcomes.list_unclear(batch.contacts, tags) | self.doubts.contacts_with(batch.contacts, tags)",
+        "set()",
         "6",
     ),
     Bug(

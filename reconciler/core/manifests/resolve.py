@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import repeat
@@ -43,6 +43,7 @@ UNPLANNED = frozenset({"source", "description"})
 """The fields of a tag's rule that planning does not read."""
 
 NOTHING = Want()
+_NO_SETS: frozenset[SetName] = frozenset()
 """The declarations for a contact of no set."""
 
 
@@ -99,9 +100,17 @@ class Desired:
         index = self.contacts.get(contact)
         return NOTHING if index is None else self.wants[index]
 
+    def wants_of(self, contacts: Collection[ContactId]) -> list[Want]:
+        indexes, wants = map(self.contacts.get, contacts), self.wants
+        return [NOTHING if index is None else wants[index] for index in indexes]
+
+    def memberships_of(self, contacts: Collection[ContactId]) -> list[frozenset[SetName]]:
+        indexes, memberships = map(self.contacts.get, contacts), self.memberships
+        return [_NO_SETS if index is None else memberships[index] for index in indexes]
+
     def membership(self, contact: ContactId) -> frozenset[SetName]:
         index = self.contacts.get(contact)
-        return frozenset() if index is None else self.memberships[index]
+        return _NO_SETS if index is None else self.memberships[index]
 
 
 WEAKEST = Authority.ADDITIVE

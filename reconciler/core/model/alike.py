@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import TypeVar, TypeVarTuple
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar, overload
 
-Arguments = TypeVarTuple("Arguments")
-Key = TypeVar("Key", bound=Hashable)
 First = TypeVar("First")
 Second = TypeVar("Second")
+Third = TypeVar("Third")
 T = TypeVar("T")
 
 
-def once_per_object(work: Callable[[*Arguments], T]) -> Callable[[*Arguments], T]:
-    """`work`, which must be pure, done once for the very same objects.
+@overload
+def map_alike(work: Callable[[First], T], first: Collection[First], /) -> list[T]: ...
+@overload
+def map_alike(
+    work: Callable[[First, Second], T], first: Collection[First], second: Collection[Second], /
+) -> list[T]: ...
+@overload
+def map_alike(
+    work: Callable[[First, Second, Third], T],
+    first: Collection[First],
+    second: Collection[Second],
+    third: Collection[Third],
+    /,
+) -> list[T]: ...
+def map_alike(work: Callable[..., T], /, *columns: Collection[Any]) -> list[T]:
+    """`list(map(work, *columns))`, with `work`, which must be pure, done once for the very same objects.
 
     To tell objects apart by identity takes no hash: that of a state of a contact takes longer than most work with it.
     Objects that are equal and not the same are worked on one by one, to equal ends.
     """
-    # the objects are kept with the result: the identity of one that is gone may be another's
-    done: dict[tuple[int, ...], tuple[tuple[object, ...], T]] = {}
-
-    def work_once(*arguments: *Arguments) -> T:
-        identity = tuple(map(id, arguments))
-        entry = done.get(identity)
-        if entry is None:
-            entry = done[identity] = arguments, work(*arguments)
-        return entry[1]
-
-    return work_once
+    # collections, not iterators: the identity of an object that is gone may be another's
+    identities = list(zip(*(map(id, column) for column in columns), strict=True))
+    distinct = dict(zip(identities, zip(*columns, strict=True), strict=True))
+    done = {identity: work(*arguments) for identity, arguments in distinct.items()}
+    return list(map(done.__getitem__, identities))
 
 
-def group_alike(
-    keys: Iterable[Key], first: Mapping[Key, First], second: Mapping[Key, Second]
-) -> list[tuple[First, Second, list[Key]]]:
-    """The keys, those together that have the very same objects in both mappings; in the order of the keys."""
-    groups: dict[tuple[int, int], tuple[First, Second, list[Key]]] = {}
-    for key in keys:
-        one, other = first[key], second[key]
-        identity = id(one), id(other)
-        group = groups.get(identity)
-        if group is None:
-            group = groups[identity] = one, other, []
-        group[2].append(key)
-    return list(groups.values())
+def distinct_objects(column: Collection[T]) -> Collection[T]:
+    """Each of the objects once, however many contacts share it."""
+    return dict(zip(map(id, column), column, strict=True)).values()
+
+
+def count_alike(first: Collection[First], second: Collection[Second]) -> list[tuple[First, Second, int]]:
+    """The pairs of the very same objects, each once, and how often they are there."""
+    identities = list(zip(map(id, first), map(id, second), strict=True))
+    distinct = dict(zip(identities, zip(first, second, strict=True), strict=True))
+    return [(*distinct[identity], number) for identity, number in Counter(identities).items()]

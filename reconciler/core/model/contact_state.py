@@ -15,12 +15,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import repeat
 from typing import Annotated, Protocol
 
-from reconciler.core.model.alike import once_per_object
+from reconciler.core.model.alike import map_alike
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
 
@@ -258,13 +259,15 @@ class ContactStates:
     def __getitem__(self, contact: ContactId) -> ContactState:
         return self.patterns[self.contacts.get(contact, 0)]
 
+    def states_of(self, contacts: Collection[ContactId]) -> dict[ContactId, ContactState]:
+        indexes = map(self.contacts.get, contacts, repeat(0))
+        return dict(zip(contacts, map(self.patterns.__getitem__, indexes), strict=True))
+
     def items(self) -> Iterator[tuple[ContactId, ContactState]]:
         return ((contact, self.patterns[index]) for contact, index in self.contacts.items())
 
     def update(self, changed: Mapping[ContactId, ContactState]) -> None:
-        intern = once_per_object(self._intern)
-        for contact, known in changed.items():
-            self.contacts[contact] = intern(known)
+        self.contacts.update(zip(changed, map_alike(self._intern, changed.values()), strict=True))
 
     def _intern(self, known: ContactState) -> int:
         index = self._index.get(known)

@@ -64,6 +64,8 @@ class BatchQueue:
 
     def _taken(self, index: int) -> ContactId | None:
         """A contact of the batch that another batch under way has."""
+        if self._busy.isdisjoint(self._batches[index].contacts):
+            return None
         return next((each for each in self._batches[index].contacts if each in self._busy), None)
 
 

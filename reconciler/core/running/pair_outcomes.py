@@ -9,11 +9,12 @@ Rules
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 
-from reconciler.core.model.alike import once_per_object
+from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactStates
 from reconciler.core.model.journal import FailedChange, Surprises
@@ -24,7 +25,8 @@ from reconciler.core.planning.changes import Deferral, Delta
 from reconciler.core.running.stop_conditions import Surprise
 
 _OPEN = (Outcome.NOT_SENT, Outcome.DEFERRED)
-_WELL = (Outcome.APPLIED, Outcome.NOOP, Outcome.SEEN)
+_AS_ASKED = (Outcome.APPLIED, Outcome.NOOP)
+_WELL = (*_AS_ASKED, Outcome.SEEN)
 _WORST_FIRST = (Outcome.REJECTED, Outcome.IN_DOUBT, Outcome.HELD, Outcome.NOT_SENT, *_WELL)
 Fates = frozenset[tuple[Tag, Outcome]]
 _NO_FATES: Fates = frozenset()
@@ -55,13 +57,15 @@ class PairOutcomes:
             self._begin(each.contacts, frozenset(each.tags), Outcome.DEFERRED)
 
     def record_batch(self, batch: Batch, verdicts: Mapping[ContactId, ContactOutcome]) -> None:
-        tags = frozenset(batch.tags)
-        follow = once_per_object(partial(self._follow_answer, tags))
-        for contact, verdict in verdicts.items():
-            if verdict.outcome in (Outcome.APPLIED, Outcome.NOOP):
-                self.fates[contact] = follow(self._of(contact), verdict)
-                self._mend(contact, tags)
-            else:
+        tags, well = frozenset(batch.tags), verdicts
+        if any(verdict.outcome not in _AS_ASKED for verdict in distinct_objects(verdicts.values())):
+            well = {contact: verdict for contact, verdict in verdicts.items() if verdict.outcome in _AS_ASKED}
+        fates = map_alike(partial(self._follow_answer, tags), self._fates_of(well), well.values())
+        self.fates.update(zip(well, fates, strict=True))
+        for contact in self.failed.keys() & well.keys():
+            self._mend(contact, tags)
+        for contact, verdict in verdicts.items() if well is not verdicts else ():
+            if verdict.outcome not in _AS_ASKED:
                 self.record_failure(contact, batch.action, tags, verdict.outcome, verdict.message)
 
     def _follow_answer(self, tags: TagSet, before: Fates, verdict: ContactOutcome) -> Fates:
@@ -113,10 +117,12 @@ class PairOutcomes:
         if awaited if awaited is not None else action is Action.ADD:
             self.failed[contact] = self.failed.get(contact, NONE) | tags
 
-    def count_worst(self, contacts: Iterable[ContactId], tags: TagSet) -> Counter[Outcome]:
+    def count_worst(self, contacts: Collection[ContactId], tags: TagSet) -> Counter[Outcome]:
         """How many of the contacts have which worst outcome of these tags."""
-        worst = once_per_object(lambda fates: _worst_of(fates, tags))
-        return Counter(worst(self._of(contact)) for contact in contacts)
+        worst: Counter[Outcome] = Counter()
+        for fates, number in Counter(self._fates_of(contacts)).items():
+            worst[_worst_of(fates, tags)] += number
+        return worst
 
     def add_surprise(self, contact: ContactId, surprise: Surprise) -> None:
         self._surprises[surprise].append(contact)
@@ -124,10 +130,10 @@ class PairOutcomes:
     def tags_with(self, contact: ContactId, *outcomes: Outcome) -> TagSet:
         return frozenset(tag for tag, fate in self._of(contact) if fate in outcomes)
 
-    def list_unclear(self, contacts: Iterable[ContactId], tags: TagSet) -> set[ContactId]:
+    def list_unclear(self, contacts: Collection[ContactId], tags: TagSet) -> set[ContactId]:
         """Those of the contacts of which it is unknown how one of these pairs ended."""
-        unclear = once_per_object(lambda fates: _is_unclear(fates, tags))
-        return {contact for contact in contacts if unclear(self._of(contact))}
+        unclear = {fates for fates in set(self._fates_of(contacts)) if _is_unclear(fates, tags)}
+        return {contact for contact in contacts if self._of(contact) in unclear} if unclear else set()
 
     @property
     def spent(self) -> dict[ContactId, TagSet]:
@@ -209,6 +215,9 @@ class PairOutcomes:
             return
         if remaining := self.failed.pop(contact, NONE) - tags:
             self.failed[contact] = remaining
+
+    def _fates_of(self, contacts: Collection[ContactId]) -> list[Fates]:
+        return list(map(self.fates.get, contacts, repeat(_NO_FATES)))
 
     def _of(self, contact: ContactId) -> Fates:
         return self.fates.get(contact, _NO_FATES)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.alike import group_alike
+from reconciler.core.model.alike import count_alike
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
@@ -70,8 +70,8 @@ class Rates:
 
     def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
         """`known`: before the request."""
-        for state, verdict, contacts in group_alike(verdicts, known, verdicts):
-            number = len(contacts)
+        states = list(map(known.__getitem__, verdicts))
+        for state, verdict, number in count_alike(states, verdicts.values()):
             self.rows += number
             # held and in doubt count too: nothing tells that they ended well
             self.errors += number * (verdict.outcome not in _GOOD)
