@@ -14,6 +14,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any, Protocol
 
+from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import LocationId
 
 
@@ -66,6 +67,9 @@ class Database(Protocol):
 
     def ask(self, statement: str, parameters: Sequence[object] = ()) -> Rows:
         """As `execute`, for a question: its answer is that of now, also where it is looked at after later changes."""
+
+    def require(self, statement: str, parameters: Sequence[object], error: ReconcilerError) -> None:
+        """Refuses the transaction with `error` where the question has no answer: now, or before it would commit."""
 
     def reading(self) -> AbstractContextManager[None]:
         """One consistent view for several queries; errors are told as ours."""

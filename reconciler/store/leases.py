@@ -24,7 +24,7 @@ from reconciler.core.model.lease import (
     wrong_lease_error,
 )
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.store.database import Database, Rows, decoding, first
+from reconciler.store.database import Database, decoding, first
 
 _HOLDER = "id, who, operation, host, pid, version, created, run_url, boot_id, pid_namespace, process_start"
 _COLUMNS = f"fence, expires, {_HOLDER}"
@@ -68,18 +68,16 @@ def put(database: Database, number: int, lease: Lease) -> None:
     database.execute(_SET, (number, lease.fence, lease.expires, *holder))
 
 
-def ask_held(database: Database, location: LocationId, lease: Lease) -> Rows:
-    """The question for `read_held`: no other writes to the location from here on until the transaction ends."""
-    return database.execute(_HELD + database.for_update, (location, lease.holder.id, lease.fence))
+def require_held(database: Database, location: LocationId, lease: Lease) -> None:
+    """Refuses the transaction with LeaseLost where the lease is not the location's.
 
-
-def read_held(held: Rows, location: LocationId, lease: Lease) -> int:
-    """The number of the location; raises LeaseLost where the lease is not the location's."""
-    row = first(held)
+    No other writes to the location from here on until the transaction ends.
+    """
+    lost = lease_lost_error(lease)
     # one holder may hold several locations, and with one fencing number
-    if row is None or lease.location != location:
-        raise lease_lost_error(lease)
-    return int(row[0])
+    if lease.location != location:
+        raise lost
+    database.require(_HELD + database.for_update, (location, lease.holder.id, lease.fence), lost)
 
 
 def end(database: Database, number: int) -> None:

@@ -153,12 +153,12 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         # an intent first, as every batch had one: rows enter without an answer, and are answered below
         entered = {contact: answer.entered for contact, answer in batch.answers.items()}
         sql_journal.put_rows(database, interning, key, number, entered)
-        contacts, next_answer = sql_journal.ask_batch(database, key)
-        rows = sql_journal.asked(contacts)
-        answers = sql_journal.put_answers(database, interning, key, next_answer, batch.answers)
+        stored = sql_journal.ask_batch(database, key, entered)
+        rows = sql_journal.read_asked(stored)
+        answers = sql_journal.put_answers(database, interning, stored, batch.answers)
         asked = {contact: rows[contact] for contact in answers}
         settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
-        sql_journal.settle(database, key, settled)
+        sql_journal.settle(database, number, key, settled)
 
 
 def find_faults(database: Database) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -73,10 +74,11 @@ _ANSWER = f"""
 INSERT INTO rows (batch, contact, answer, entered)
 SELECT ?, contact, answer, entered FROM {Given.ROWS} ORDER BY contact
 """
-_LEARN = f"""
-UPDATE contacts SET known = given.known FROM {Given.ROWS} AS given
-WHERE contacts.n = given.contact AND contacts.known <> given.known
-"""
+_LEARNT = f"{Given.ROWS} AS given WHERE contacts.n = given.contact AND contacts.known <> given.known"
+_LEARN = f"UPDATE contacts SET known = given.known FROM {_LEARNT}"
+COUNT = "UPDATE locations SET serial = serial + 1 WHERE n = ?"
+"""The content of the location has changed."""
+_COUNT_LEARNT = f"{COUNT} AND EXISTS (SELECT 1 FROM contacts, {_LEARNT})"
 _RUN = "(SELECT n FROM runs WHERE id = ?)"
 _PUT = f"INSERT INTO shortfalls (run, n, outcome, action, tags, why) VALUES ({_RUN}, ?, ?, ?, ?, ?)"
 _PUT_CONTACTS = f"""
@@ -94,6 +96,16 @@ class Asked(NamedTuple):
     """The tags under management before the answer."""
     entered: int | None
     """The number of the tags that the intent put under management."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What is asked of a batch before it is answered."""
+
+    number: int
+    contacts: frozenset[ContactId]
+    rows: Rows
+    next_answer: Rows
 
 
 def put_run(database: Database, number: int, run: RunRecord) -> None:
@@ -167,17 +179,17 @@ def entering(ledgers: Rows, changed: Mapping[ContactId, ContactState], spelling:
     return dict(zip(changed, map_alike(enter, changed.values(), ledgers_before), strict=True))
 
 
-def ask_batch(database: Database, batch: int) -> tuple[Rows, Rows]:
-    """The contacts of a batch, for `asked`, and the number of its next answer, for `put_answers`."""
-    return database.ask(_ASKED, (batch,)), database.ask(_NEXT_ANSWER, (batch,))
+def ask_batch(database: Database, number: int, contacts: Iterable[ContactId]) -> StoredBatch:
+    rows, next_answer = database.ask(_ASKED, (number,)), database.ask(_NEXT_ANSWER, (number,))
+    return StoredBatch(number, frozenset(contacts), rows, next_answer)
 
 
 @decoding()
-def asked(contacts: Rows) -> dict[ContactId, Asked]:
+def read_asked(batch: StoredBatch) -> dict[ContactId, Asked]:
     """The contacts of a batch."""
     ledgers: dict[str, TagSet] = {}
     rows = {}
-    for contact, number, text, entered in contacts.fetchall():
+    for contact, number, text, entered in batch.rows.fetchall():
         ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
         rows[ContactId(contact)] = Asked(number, ledger, entered)
     return rows
@@ -209,17 +221,17 @@ def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, af
 
 
 def put_answers(
-    database: Database, interning: Interning, batch: int, next_answer: Rows, answers: Mapping[ContactId, Answer]
+    database: Database, interning: Interning, batch: StoredBatch, answers: Mapping[ContactId, Answer]
 ) -> dict[ContactId, int]:
     """The number that each contact's answer has from here on."""
-    start = int(first(next_answer)[0])
+    start = int(first(batch.next_answer)[0])
     numbers: dict[Answer, int] = {}
     told = {contact: answer for contact, answer in answers.items() if answer.verdict is not None}
     by_contact = map_alike(lambda answer: numbers.setdefault(answer, start + len(numbers)), told.values())
     # made before they are given: new tag sets may have to be stored on the way
     rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
     database.give(Given.ANSWERS, rows)
-    database.execute(_PUT_ANSWERS, (batch,))
+    database.execute(_PUT_ANSWERS, (batch.number,))
     return dict(zip(told, by_contact, strict=True))
 
 
@@ -243,15 +255,18 @@ def _tagsets_of(answer: Answer, verdict: ContactOutcome) -> tuple[TagSet | None,
     return verdict.old, verdict.added or None, verdict.removed or None, answer.released or None
 
 
-def settle(database: Database, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> int:
-    """Rows become answered, and contacts known; how many of these changed.
+def settle(
+    database: Database, location: int, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]
+) -> None:
+    """Rows become answered, and contacts known; the serial of the location grows where one of these changes.
 
     `rows`: the numbers of a contact, of its state, of its answer, and of the tags that its intent put under management.
     """
     database.give(Given.ROWS, sorted(rows))
     database.execute(_UNANSWER, (batch,))
     database.execute(_ANSWER, (batch,))
-    return database.execute(_LEARN).rowcount
+    database.execute(_COUNT_LEARNT, (location,))
+    database.execute(_LEARN)
 
 
 def settle_alike(database: Database, batch: int, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self, TypeVar, TypeVarTuple
@@ -20,7 +21,7 @@ from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling
 from reconciler.store import leases, maintenance, people_tables, sql_journal, sql_reader
-from reconciler.store.database import BackUps, Database, Given, Rows, first
+from reconciler.store.database import BackUps, Database, Given, first
 from reconciler.store.pattern_table import Interning, PatternEpochs
 from reconciler.store.sqlite_file import Turn
 
@@ -87,6 +88,9 @@ class SqlLocation:
         self._database, self._interning, self._location = database, interning, location
         self._back_ups = back_ups
         self._spelt: Spelling | None = None
+        self._known_number: int | None = None
+        self._intended: dict[int, sql_journal.StoredBatch] = {}
+        """The batches as their intents left them, until they are answered."""
 
     def load_state(self) -> LocationState:
         return self._read(sql_reader.load_state, self._location)
@@ -140,7 +144,7 @@ class SqlLocation:
 
     def renew_lease(self, lease: Lease, now: Instant) -> Lease:
         renewed = Lease(lease.location, lease.holder, lease.fence, Instant(now + TTL_MS))
-        with self._holding(lease) as (database, number):
+        with self._under(lease) as (database, number):
             database.hold(self._location, lease.fence)
             database.execute("UPDATE leases SET expires = ? WHERE location = ?", (renewed.expires, number))
         return renewed
@@ -211,20 +215,23 @@ class SqlLocation:
     def record_intent(
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
-        with self._holding(lease) as (database, number):
+        with self._under(lease) as (database, number):
+            self._forget_intents(changed.keys() | set(batch.contacts))
             self._interning.prepare((frozenset(batch.tags),), changed.values())
             self._give_known(database, number, changed)
             # asked before the states are taken over: the ledger of now is compared with the one to be
             ledgers = sql_journal.ask_ledgers(database, number) if batch.action is Action.ADD else None
-            taken = database.execute(_TAKE_KNOWN, (number,))
+            self._take_known(database, number)
             tags = self._interning.tagset(frozenset(batch.tags))
             put = sql_journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
             key = int(first(put)[0])
-            _count_taken(database, number, taken)
             entered = {} if ledgers is None else sql_journal.entering(ledgers, changed, self._spelling(number))
             self._interning.prepare(entered.values())
             rows = {contact: entered.get(contact, sql_journal.NONE) for contact in batch.contacts}
             sql_journal.put_rows(database, self._interning, key, number, rows, stored=changed.keys())
+            # asked here, where nobody waits for it: the answer to the request finds it then
+            intended = sql_journal.ask_batch(database, key, batch.contacts)
+        self._intended[key] = intended
         return key
 
     def record_answer(
@@ -235,18 +242,19 @@ class SqlLocation:
         changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
-        with self._asking(lease, sql_journal.ask_batch, number) as (database, location, (contacts, next_answer)):
-            rows = sql_journal.asked(contacts)
+        with self._under(lease) as (database, location):
+            stored = self._intended.get(number) or sql_journal.ask_batch(database, number, verdicts)
+            self._forget_intents(changed.keys() | verdicts.keys())
+            rows = sql_journal.read_asked(stored)
             settled_answers = sql_journal.answered(rows, verdicts, changed, self._spelling(location))
             self._interning.prepare(sql_journal.list_tagsets(settled_answers.values()), changed.values())
             # answers first, as rows name them by number
-            answers = sql_journal.put_answers(database, self._interning, number, next_answer, settled_answers)
+            answers = sql_journal.put_answers(database, self._interning, stored, settled_answers)
             states = self._interning.number_states(location, changed)
             settled = [
                 (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
             ]
-            if sql_journal.settle(database, number, settled):
-                _count(database, location)
+            sql_journal.settle(database, location, number, settled)
             self._write_known(
                 database, location, {contact: changed[contact] for contact in changed.keys() - rows.keys()}
             )
@@ -306,27 +314,35 @@ class SqlLocation:
                 yield self._database
         except BaseException:
             self._interning.forget()
+            self._intended.clear()
             self._spelt = None
             raise
 
     @contextmanager
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
-        """A transaction under `lease`, with the location's number."""
-        with self._asking(lease, lambda _: None) as (database, number, _):
+        """A transaction under `lease`, with the location's number, that may change any contact."""
+        self._intended.clear()
+        with self._under(lease) as (database, number):
             yield database, number
 
     @contextmanager
-    def _asking(
-        self, lease: Lease, ask: Callable[[Database, *Arguments], T], *arguments: *Arguments
-    ) -> Iterator[tuple[Database, int, T]]:
-        """As `_holding`, with the answers to questions that the database is asked in the same round trip."""
+    def _under(self, lease: Lease) -> Iterator[tuple[Database, int]]:
+        """As `_holding`, for a transaction that leaves the batches under way as they are."""
         with self._changing() as database:
-            held = leases.ask_held(database, self._location, lease)
-            asked = ask(database, *arguments)
-            number = leases.read_held(held, self._location, lease)
+            leases.require_held(database, self._location, lease)
+            if self._known_number is None:
+                self._known_number = int(first(database.execute(_LOCATION, (self._location,)))[0])
+            number = self._known_number
             if self._interning.begin(number, lease):
                 self._spelt = None
-            yield database, number, asked
+                self._intended.clear()
+            yield database, number
+
+    def _forget_intents(self, contacts: AbstractSet[ContactId]) -> None:
+        """The contacts are about to change."""
+        self._intended = {
+            number: stored for number, stored in self._intended.items() if contacts.isdisjoint(stored.contacts)
+        }
 
     def _number(self, lineage: str) -> int:
         """The location's number; no other transaction takes its lease until this one ends."""
@@ -346,7 +362,8 @@ class SqlLocation:
 
     def _take_known(self, database: Database, location: int) -> None:
         """Takes over the contacts that are given, with their states."""
-        _count_taken(database, location, database.execute(_TAKE_KNOWN, (location,)))
+        database.execute(_COUNT_GIVEN, (location, location))
+        database.execute(_TAKE_KNOWN, (location,))
 
     def _spelling(self, number: int) -> Spelling:
         """Every tag in the spelling that the location of that number keeps; read once while no facts are saved."""
@@ -378,18 +395,17 @@ class SqlLocation:
             database.execute("UPDATE batches SET status = 'in_doubt' WHERE n = ?", (batch,))
 
 
-def _count_taken(database: Database, location: int, taken: Rows) -> None:
-    """The content has changed where the state of a contact was taken over that is another one."""
-    if taken.rowcount:
-        _count(database, location)
-
-
 def _count(database: Database, location: int) -> None:
     """The content of the location of that number has changed."""
-    database.execute("UPDATE locations SET serial = serial + 1 WHERE n = ?", (location,))
+    database.execute(sql_journal.COUNT, (location,))
 
 
 _LOCATION = "SELECT n FROM locations WHERE id = ?"
 _REPLACE_KNOWN = "DO UPDATE SET known = excluded.known WHERE contacts.known <> excluded.known"
 _TAKE_KNOWN = sql_journal.ADD_CONTACTS + _REPLACE_KNOWN
+_COUNT_GIVEN = f"""
+{sql_journal.COUNT} AND EXISTS (
+    SELECT 1 FROM {Given.CONTACTS} AS given
+    WHERE NOT EXISTS (SELECT 1 FROM contacts WHERE location = ? AND id = given.id AND known = given.known))
+"""
 _INTENDED = "SELECT batches.n FROM batches JOIN runs ON run = runs.n WHERE location = ? AND batches.status = 'intended'"

@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import LocationId
 from reconciler.store import sqlite_file as files
 from reconciler.store.database import COLUMNS, Given
@@ -64,6 +65,10 @@ class SqliteDatabase:
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         return self.connection.execute(statement, parameters)
+
+    def require(self, statement: str, parameters: Sequence[object], error: ReconcilerError) -> None:
+        if self.connection.execute(statement, parameters).fetchone() is None:
+            raise error
 
     @contextmanager
     def reading(self) -> Iterator[None]:

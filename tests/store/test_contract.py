@@ -445,6 +445,30 @@ def test_an_answer_remembers_what_was_ours_and_is_gone(home: Home) -> None:
     }
 
 
+def test_an_answer_tells_what_was_ours_when_it_came_whatever_the_intent_saw(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.save_states(lease, dict.fromkeys((ANNA, BERT, CARA), contact_state(ledger=tags("x"))))
+    run = store.begin_run(lease, header())
+    numbers = {
+        each: store.record_intent(lease, run, batch(each, action=Action.REMOVE), {}, START)
+        for each in (ANNA, BERT, CARA)
+    }
+    gone = ContactOutcome(Outcome.APPLIED, "", old=tags("x y"), removed=tags("x y"))
+    more = contact_state(ledger=tags("x y"))
+    # of another batch with the contact, of an answer to another one, of no batch
+    shared = store.record_intent(lease, run, batch(BERT, names=["y"]), {BERT: more}, START)
+    store.record_answer(lease, numbers[BERT], {BERT: gone}, {BERT: more}, LATER)
+    store.record_answer(lease, shared, {BERT: applied("y")}, {BERT: more, CARA: more}, LATER)
+    store.record_answer(lease, numbers[CARA], {CARA: gone}, {CARA: seen()}, LATER)
+    store.save_states(lease, {ANNA: more})
+    store.record_answer(lease, numbers[ANNA], {ANNA: gone}, {ANNA: seen()}, LATER)
+
+    found = answers(home.reader(), run)
+    released = {contact: answer.released for each in found[:3] for contact, answer in each.items()}
+    assert released == dict.fromkeys((ANNA, BERT, CARA), tags("x y"))
+
+
 def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
