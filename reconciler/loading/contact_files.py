@@ -5,9 +5,10 @@ Rules
    is silently lost would be pruned, and a shifted column would tag the wrong contact.
 2. Blanks around an id do not count, empty lines do not count, an id given twice counts once.
 3. Streamed: memory holds the ids and some hundred kilobytes.
-4. A table is read in blocks of lines, whose columns are taken as wholes. A block with a row that is not plain (a fault,
-   an empty line, a cell over several lines) is read row by row instead, and so is all that follows a block which does
-   not end with a row: the ids, their lines and the faults are the same.
+4. A table is read in blocks of lines, whose columns are taken as wholes; one that is cut by its delimiters and line
+   ends alone is not even given to the parser. A block with a row that is not plain (a fault, an empty line, a cell
+   over several lines) is read row by row instead, and so is all that follows a block which does not end with a row:
+   the ids, their lines and the faults are the same.
 """
 
 from __future__ import annotations
@@ -38,8 +39,14 @@ from reconciler.loading.files import (
 from reconciler.loading.parquet_files import read_parquet
 
 MAX_LINE = 1_048_576
-BLOCK = 1 << 18
-"""Bytes of a block, without the rest of its last line."""
+BLOCK = 1 << 16
+"""Bytes of a block, without the rest of its last line: they stay within a processor's cache."""
+
+_LONGEST_CELL = csv.field_size_limit()
+_OF_CELLS = {
+    delimiter: bytes(byte for byte in range(256) if byte not in f'{delimiter}\n\r"\0'.encode()) for delimiter in ",\t"
+}
+"""By the delimiter, the bytes that mean nothing to the parser of a table."""
 
 
 def read_table(
@@ -185,13 +192,15 @@ def _read_blocks(
     head = read_rows((line for line, _ in zip(text_lines(stream, faults), passed, strict=False)), faults, delimiter)
     columns = _Columns(read_header(head, faults, delimiter), faults)
     first = next(passed)
-    # no more than is there: a stream may be slow, or without an end
-    read_some = cast(BufferedIOBase, stream).read1
-    while block := read_some(block_bytes):
-        block += stream.readline(MAX_LINE)
+    for block, rest in _cut_blocks(stream, block_bytes):
+        if not columns.filters and (ids := _cut_column(block, delimiter, columns)) is not None:
+            collector.add_ids(ids, first)
+            first += len(ids)
+            continue
         rows = _parse_block(block, delimiter)
         if rows is None:
-            lines = _decode_lines(chain(_raw_lines(BytesIO(block)), _raw_lines(stream)), faults, first)
+            unread = BytesIO(block + rest + stream.readline(MAX_LINE))
+            lines = _decode_lines(chain(_raw_lines(unread), _raw_lines(stream)), faults, first)
             yield from columns.pick_cells(read_rows(lines, faults, delimiter, first=first))
             return
         ends = block.count(b"\n")
@@ -202,6 +211,37 @@ def _read_blocks(
         else:
             yield from columns.pick_cells(_number_rows(rows, first))
         first += ends
+
+
+def _cut_blocks(stream: BinaryIO, block_bytes: int) -> Iterator[tuple[bytes, bytes]]:
+    """The rest of a file in blocks of whole lines, each with what was read of the line after it."""
+    # no more than is there: a stream may be slow, or without an end
+    read_some = cast(BufferedIOBase, stream).read1
+    rest = b""
+    while some := read_some(block_bytes):
+        some = rest + some
+        end = len(some) if len(some) >= MAX_LINE else some.rfind(b"\n") + 1
+        block, rest = some[:end], some[end:]
+        if block:
+            yield block, rest
+    if rest:
+        yield rest, b""
+
+
+def _cut_column(block: bytes, delimiter: str, columns: _Columns) -> list[str] | None:
+    """The first column that is asked for; None where the block is not plainly rows that are cut by the delimiter."""
+    if not block.endswith(b"\n"):
+        block += b"\n"
+    rows, ends = block.count(b"\n"), delimiter * (columns.width - 1) + "\n"
+    # an empty line is no row, and would be one of a single column; the parser refuses a long cell
+    is_doubtful = len(block) > _LONGEST_CELL or (columns.width == 1 and b"\n\n" in b"\n" + block)
+    if is_doubtful or block.translate(None, _OF_CELLS[delimiter]) != ends.encode() * rows:
+        return None
+    try:
+        cells = block.decode().replace("\n", delimiter).split(delimiter)
+    except UnicodeDecodeError:
+        return None
+    return cells[columns.places[0] : -1 : columns.width]
 
 
 def _parse_block(block: bytes, delimiter: str) -> list[list[str]] | None:

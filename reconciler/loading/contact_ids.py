@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -145,6 +146,14 @@ class FileFaults:
             yield Problem(Source(self.request.path, line), message, "list-column", Severity.WARNING, hint)
 
 
+_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
+
+
+def _are_plain(texts: Sequence[str]) -> bool:
+    """Whether all are letters and digits of ASCII, and none is empty; by one look at all of them."""
+    return all(texts) and not "".join(texts).encode().translate(None, _LETTERS_AND_DIGITS)
+
+
 class IdCollector:
     """The ids so far."""
 
@@ -161,8 +170,8 @@ class IdCollector:
 
     def add_ids(self, texts: Sequence[str], first: int) -> None:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
-        ids = list(map(str.strip, texts))
-        if all(map(str.isalnum, ids)):
+        ids = texts if _are_plain(texts) else list(map(str.strip, texts))
+        if ids is texts or all(map(str.isalnum, ids)):
             ids = list(map(self._intern, ids, ids))
             self._seen.update(ids)
             if len(self._seen) == len(self._ids) + len(ids):
