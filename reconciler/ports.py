@@ -14,7 +14,7 @@ from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRow
+from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRows
 from reconciler.core.model.people import PeopleIndex, PeopleLot, PersonValue, Snapshot
 from reconciler.core.planning.plan import LocationState
 from reconciler.wire import BulkUpdate, ContactRead, Page
@@ -84,7 +84,7 @@ class TagWriter(Protocol):
     async def ready(self) -> None:
         """Gets the token that a request needs before it can be sent. Raises NotApplied or AuthRefused."""
 
-    async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
+    async def update_tags(self, update: BulkUpdate) -> ResponseRows:
         """Sends the update at once, and at most once."""
 
 

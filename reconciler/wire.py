@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
-from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow
+from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow, ResponseRows
 
 BULK_PATH = "/contacts/bulk/tags/update/"
 SEARCH_PATH = "/contacts/search"
@@ -84,30 +84,94 @@ def bulk_body(update: BulkUpdate) -> bytes:
     return json.dumps(document).encode()
 
 
-def read_bulk_answer(body: bytes) -> tuple[ResponseRow, ...]:
+def read_bulk_answer(body: bytes) -> ResponseRows:
     """The rows of an answer; raises UnreadableAnswer where there is no list of rows."""
-    document = read_object(body)
-    rows = document.get("responses")
+    by_text = _read_by_text(body)
+    if by_text is not None:
+        return by_text
+    rows = read_object(body).get("responses")
     if not isinstance(rows, list):
         raise UnreadableAnswer("the answer has no list `responses`")
-    return tuple(_read_rows(rows))
+    return _read_rows(rows)
 
 
-def _read_rows(items: Iterable[object]) -> Iterator[ResponseRow]:
+def _read_rows(items: Iterable[object]) -> ResponseRows:
     """The rows as `_read_row` reads each of them; those that differ by their contact alone are read once."""
     alike: dict[object, ResponseRow] = {}
+    contacts, said = [], []
     for item in items:
         try:
             contact, form = _take_apart(item)
             row = alike.get(form)
         except (KeyError, TypeError):
-            yield _read_row(item)
-            continue
-        if row is None:
-            row = alike[form] = _read_row(item)
-            yield row
+            row = _read_row(item)
+            contact = row.contact
         else:
-            yield ResponseRow(contact, row.type, row.message, row.old, row.added, row.removed)
+            if row is None:
+                row = alike[form] = _read_row(item)
+        contacts.append(contact)
+        said.append(row)
+    return ResponseRows(contacts, said)
+
+
+_ROWS, _CONTACT = '"responses":[', '"contactId":"'
+
+
+def _read_by_text(body: bytes) -> ResponseRows | None:
+    """As `_read_rows`, each wording of a row parsed once; None where the text does not prove what a parser would read.
+
+    Half of the time that an answer of 500 rows takes is spent on parsing the same words for each contact.
+    """
+    try:
+        head, _, rest = body.decode().partition(_ROWS)
+    except UnicodeDecodeError:
+        return None
+    inner, _, tail = rest.rpartition("]")
+    # what stands in each row before its contact, the same for all of them
+    opening = inner.partition(_CONTACT)[0]
+    rows = f"{inner},{opening}".split(_CONTACT)[1:]
+    if not rows or not _is_frame(head, tail) or not opening.startswith("{") or not {*"{}\\"}.isdisjoint(opening[1:]):
+        return None
+    contacts, _, wordings = zip(*(row.partition('"') for row in rows), strict=True)
+    names, distinct = "".join(contacts), dict(zip(wordings, contacts, strict=True))
+    # a name with an escape is not what it looks like; and wordings that rows do not share are parsed faster at once
+    if "\\" in names or not names.isprintable() or 2 * len(distinct) > len(wordings):
+        return None
+    items = {wording: _parse_wording(opening, contact, wording) for wording, contact in distinct.items()}
+    if None in items.values():
+        return None
+    read = {wording: _read_row({**(item or {}), "contactId": ""}) for wording, item in items.items()}
+    # the same tags may come in another order
+    same = {row: row for row in read.values()}
+    alike = {wording: same[row] for wording, row in read.items()}
+    return ResponseRows(list(map(ContactId, contacts)), list(map(alike.__getitem__, wordings)))
+
+
+def _is_frame(head: str, tail: str) -> bool:
+    """Whether the body is an object whose only `responses` is the list that stands between these."""
+    frame = f"{head}{_ROWS}]{tail}"
+    # so it begins in UTF-8 alone; and no name in it is an escaped `responses`
+    if not frame.startswith('{"') or "\\" in frame or frame.count('"responses"') != 1:
+        return False
+    try:
+        return bool(json.loads(frame).get("responses") == [])
+    except (ValueError, RecursionError):
+        return False
+
+
+def _parse_wording(opening: str, contact: str, wording: str) -> JsonObject | None:
+    """The row of that contact; None where the text is not one object with one contact, and nothing else.
+
+    `wording`: from the end of the contact's name to the contact of the next row.
+    """
+    rest = wording.removesuffix(f"}},{opening}")
+    if rest == wording or not {*"{}"}.isdisjoint(rest):
+        return None
+    try:
+        members = json.loads(f'{opening}{_CONTACT}{contact}"{rest}}}', object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    return dict(members) if [name for name, _ in members].count("contactId") == 1 else None
 
 
 def _take_apart(item: Any) -> tuple[ContactId, object]:

@@ -25,7 +25,7 @@ from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.manifest import ContactSet, ListedContacts, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action, ResponseRow
+from reconciler.core.model.outcome import Action, ResponseRows
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
@@ -187,7 +187,7 @@ class Writer:
         self.scene.prepare()
         await self.api.ready()
 
-    async def update_tags(self, update: BulkUpdate) -> tuple[ResponseRow, ...]:
+    async def update_tags(self, update: BulkUpdate) -> ResponseRows:
         scene = self.scene
         scene.updates.append(update)
         scene.before(len(scene.updates))

@@ -23,7 +23,7 @@ from reconciler.core.model.errors import (
     Unread,
 )
 from reconciler.core.model.names import ContactId, LocationId, parse_instant
-from reconciler.core.model.outcome import Action, Rejection
+from reconciler.core.model.outcome import Action, Rejection, ResponseRows
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import find_token
 from reconciler.wire import BulkUpdate, ContactRead
@@ -190,7 +190,7 @@ def test_any_2xx_with_rows_is_an_answer() -> None:
     }
     for status in (200, 201, 202, 207):
         rows = update(Wire(httpx.Response(status, json={"responses": [row]})))
-        assert isinstance(rows, tuple)
+        assert isinstance(rows, ResponseRows)
         assert [each.contact for each in rows] == [ANNA]
 
 
@@ -449,7 +449,7 @@ def test_the_message_of_a_row_is_short_and_printable(said: str) -> None:
     body = json.dumps({"responses": [{"contactId": ANNA, "type": "error", "message": said}]}).encode()
     rows = update(Wire(httpx.Response(201, content=body)))
 
-    assert isinstance(rows, tuple)
+    assert isinstance(rows, ResponseRows)
     assert rows[0].message.isprintable()
     assert len(rows[0].message) <= 200
 
@@ -458,7 +458,7 @@ def test_tags_that_are_no_text_are_unknown() -> None:
     body = b'{"responses": [{"contactId": "a", "type": "success", "message": "", "oldTags": ["\\ud800"]}]}'
     rows = update(Wire(httpx.Response(201, content=body)))
 
-    assert isinstance(rows, tuple)
+    assert isinstance(rows, ResponseRows)
     assert rows[0].old is None
 
 

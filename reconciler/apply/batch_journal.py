@@ -27,7 +27,7 @@ from reconciler.core.model.contact_changes import not_among, record_answer, reco
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import ContactId, Instant, SetName, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, nothing_sent
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling, aliases_in
 from reconciler.core.running.stop_conditions import find_surprise
 
@@ -78,7 +78,7 @@ async def withdraw_batch(run: Run, journalled: JournalledBatch) -> None:
     """The request is known to have had no effect."""
     withdrawn = _withdrawn(journalled, journalled.before)
     now = run.now()
-    with _or_recovery_file(run, journalled, nothing_sent(journalled.batch.contacts), withdrawn, now):
+    with _or_recovery_file(run, journalled, _nothing_sent(journalled.batch), withdrawn, now):
         await run.call(run.store.withdraw_batch, run.lease, journalled.number, withdrawn, now)
 
 
@@ -89,11 +89,15 @@ async def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: froz
     verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
     doubtful = {contact: journalled.intended[contact].with_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
-    await _save_answer(run, journalled, nothing_sent(batch.contacts) | verdicts, durable, now)
+    await _save_answer(run, journalled, _nothing_sent(batch) | verdicts, durable, now)
     run.observed.update({contact: run.spelling.spell_state(state) for contact, state in doubtful.items()})
     run.outcomes.record_batch(doubted, verdicts)
     for contact in doubted.contacts:
         run.doubts.add(contact, Action.ADD, tags)
+
+
+def _nothing_sent(batch: Batch) -> Verdicts:
+    return dict.fromkeys(batch.contacts, ContactOutcome(Outcome.NOT_SENT))
 
 
 def _withdrawn(journalled: JournalledBatch, contacts: Iterable[ContactId]) -> dict[ContactId, ContactState]:

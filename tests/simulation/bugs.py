@@ -20,8 +20,8 @@ BUGS = (
     Bug(
         "take the first of two rows of one contact",
         "core/model/outcome.py",
-        "if number[contact] != 1:",
-        "if not number[contact]:",
+        "verdicts[contact] if number == 1 else _undecided(number)",
+        "verdicts[contact]",
         "10",
     ),
     Bug(

@@ -14,10 +14,13 @@ Rules
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
+from functools import partial
+from typing import Any
 
+from reconciler.core.model.alike import map_alike
 from reconciler.core.model.names import ContactId, Tag, TagSet, alike_but_for_spelling
 
 
@@ -70,6 +73,20 @@ class ResponseRow:
     removed: TagSet | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseRows(Sequence[ResponseRow]):
+    """Rows in two columns: most differ by their contact alone, and share what is `said`, whatever contact is in it."""
+
+    contacts: Sequence[ContactId]
+    said: Sequence[ResponseRow]
+
+    def __len__(self) -> int:
+        return len(self.contacts)
+
+    def __getitem__(self, place: Any) -> Any:
+        return replace(self.said[place], contact=self.contacts[place])
+
+
 @dataclass(frozen=True, slots=True)
 class ContactOutcome:
     """How one contact of a batch ended. `observed`: the tags it carries now, None where the answer does not tell."""
@@ -86,36 +103,20 @@ class ContactOutcome:
         return None if self.old is None else (self.old | self.added) - self.removed
 
 
-def nothing_sent(contacts: Iterable[ContactId]) -> dict[ContactId, ContactOutcome]:
-    return dict.fromkeys(contacts, ContactOutcome(Outcome.NOT_SENT))
-
-
 def classify_rows(
-    action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Iterable[ResponseRow]
+    action: Action, contacts: Iterable[ContactId], tags: Iterable[Tag], rows: Sequence[ResponseRow]
 ) -> dict[ContactId, ContactOutcome]:
     """One verdict for each contact of the batch; rows of contacts that were not sent are ignored."""
-    rows, wanted = tuple(rows), frozenset(tags)
-    by_contact = {row.contact: row for row in rows}
-    number = Counter(row.contact for row in rows)
-    judged: dict[object, ContactOutcome] = {}
-    verdicts: dict[ContactId, ContactOutcome] = {}
-    for contact in contacts:
-        # two rows of one contact cannot both be its answer, and neither is known to be
-        if number[contact] != 1:
-            verdicts[contact] = _undecided(number[contact])
-            continue
-        row = by_contact[contact]
-        # rows that differ by their contact alone share a verdict
-        said = (row.type, row.message, row.old, row.added, row.removed)
-        verdict = judged.get(said)
-        if verdict is None:
-            verdict = judged[said] = _judge_row(action, wanted, row)
-        verdicts[contact] = verdict
-    return verdicts
+    told = rows if isinstance(rows, ResponseRows) else ResponseRows([row.contact for row in rows], rows)
+    verdicts = dict(zip(told.contacts, map_alike(partial(_judge_row, action, frozenset(tags)), told.said), strict=True))
+    # two rows of one contact cannot both be its answer, and neither is known to be
+    for contact, number in Counter(told.contacts).items() if len(verdicts) < len(told) else ():
+        verdicts[contact] = verdicts[contact] if number == 1 else _undecided(number)
+    return {contact: verdicts.get(contact) or _undecided(0) for contact in contacts}
 
 
 def _undecided(rows: int) -> ContactOutcome:
-    return ContactOutcome(Outcome.IN_DOUBT, f"{rows} rows in the answer" if rows else "no row in the answer")
+    return ContactOutcome(Outcome.IN_DOUBT, f"{rows or 'no'} row{'s' * (rows > 1)} in the answer")
 
 
 def _judge_row(action: Action, wanted: TagSet, row: ResponseRow) -> ContactOutcome:
