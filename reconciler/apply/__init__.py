@@ -235,9 +235,10 @@ async def _end_run(run: Run, report: LocationReport) -> None:
         believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
         await run.call(run.store.save_states, run.lease, believed)
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
-    is_whole = report.status is RunStatus.COMPLETE and run.reversal is None and not run.options.selection.is_part
-    sizes = run.desired.set_sizes if is_whole else None
-    await run.journal.end(report.status, set_sizes=sizes, ending=ending_of(report))
+    is_whole = run.reversal is None and not run.options.selection.is_part
+    sizes = run.desired.set_sizes if is_whole and report.status is RunStatus.COMPLETE else None
+    ending = replace(ending_of(report), manifests_digest=run.desired.digest if is_whole else "")
+    await run.journal.end(report.status, set_sizes=sizes, ending=ending)
     if run.apply_options.history_keep is not None:
         await run.call(run.store.prune_journal, run.lease, run.apply_options.history_keep)
 

@@ -32,6 +32,7 @@ from reconciler.operations.apply import (
 )
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.rollout import describe_errors
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
@@ -194,11 +195,11 @@ def apply_command(
 
 
 def _note_refusals(judgement: Judgement, console: Console) -> None:
-    """A line for each location that is not sent; none for the only one, whose refusal is the command's error."""
+    """A line for each reason not to send to a location; none for the only one, whose refusal is the command's error."""
     if judgement.error is not None:
         return
-    for location, error in sorted(judgement.refused.items()):
-        console.note(f"location {location}: nothing will be sent: {'; '.join(error.lines)}")
+    for line in describe_errors(judgement.refused):
+        console.note(line)
 
 
 def _plan_target(

@@ -21,6 +21,7 @@ from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
 from reconciler.operations.drift import DriftRequest, find_drift
 from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.rollout import describe_errors, find_waiting
 from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
 from reconciler.output.drift import DriftDocument
@@ -55,7 +56,7 @@ def plan_command(
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
     planned = asyncio.run(make_plan(session, request))
-    notes = [*describe_leases(planned.leases), *planned.notes]
+    notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(find_waiting(planned))]
     preview(planned, invocation, notes, explain=explain_batches)
     if out is not None:
         write_plan(planned.plan, out)

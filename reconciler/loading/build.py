@@ -24,6 +24,8 @@ from reconciler.loading.people_files import check_source, list_match_faults, mak
 
 Report = Callable[[Problem], None]
 FindSnapshot = Callable[[SetName], Snapshot | None]
+Fill = Callable[[FileContacts, Mapping], FileContacts]
+"""Fills the placeholders in the contacts of a set, whose node is given; raises InvalidInput."""
 
 
 def read_instant(moment: datetime | None, zone: str) -> Instant | None:
@@ -57,7 +59,15 @@ class SetBuilder:
     """Builds the contact sets of one manifest file."""
 
     def __init__(
-        self, files: Files, name: str, zone: str, report: Report, find_snapshot: FindSnapshot, *, pulls: bool = False
+        self,
+        files: Files,
+        name: str,
+        zone: str,
+        report: Report,
+        find_snapshot: FindSnapshot,
+        *,
+        pulls: bool = False,
+        fill: Fill | None = None,
     ) -> None:
         self._files = files
         self._name = name
@@ -65,6 +75,7 @@ class SetBuilder:
         self._report = report
         self._find_snapshot = find_snapshot
         self._pulls = pulls
+        self._fill = fill
         self._interned: dict[str, str] = {}
 
     def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
@@ -130,8 +141,9 @@ class SetBuilder:
                 self._report(fault)
             return None
         try:
+            model = model if self._fill is None else self._fill(model, node)
             name = name_inside(self._name, model.file)
-            request = FileRequest(display_path(self._files, name), written, model.column, row_filters(model))
+            request = FileRequest(display_path(self._files, name), written, model.column, row_filters(model.where))
             if model.match is not None:
                 match = make_match(name, model, node, self._find_snapshot(set_name))
                 return self._match_people(set_name, match, request)

@@ -30,6 +30,7 @@ _TIME = re.compile(
 )
 _LOCATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REGION = re.compile(r"[A-Za-z]{2}")
+_WAVE_SIZE = re.compile(r"[1-9][0-9]{0,4}|[1-9][0-9]{0,2}%")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VERSION = re.compile(r"[A-Za-z0-9.-]{1,32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -215,6 +216,13 @@ def _parse_age(value: object) -> int:
     return age
 
 
+def _check_wave_size(value: str) -> str:
+    number = value.removesuffix("%")
+    if not _WAVE_SIZE.fullmatch(value) or (number != value and int(number) > 100):
+        raise _wrong_value(f"expected a number of locations such as 5, or a share such as 10%, found {value[:80]!r}")
+    return value
+
+
 def _check_region(value: str) -> str:
     if not _REGION.fullmatch(value):
         raise _wrong_value(f"expected a country as two letters, such as DE, found {value[:80]!r}")
@@ -240,6 +248,11 @@ Text = Annotated[str, _TEXT_SCALAR]
 Folder = Annotated[str, AfterValidator(_check_folder), _TEXT_SCALAR]
 Age = Annotated[int, PlainValidator(_parse_age), WithJsonSchema(_AGE_SCHEMA)]
 Region = Annotated[str, AfterValidator(_check_region), WithJsonSchema({**_ANY_SCALAR, "pattern": "^[A-Za-z]{2}$"})]
+WaveSize = Annotated[
+    str,
+    AfterValidator(_check_wave_size),
+    WithJsonSchema({**_ANY_SCALAR, "pattern": "^([1-9][0-9]{0,4}|(100|[1-9][0-9]?)%)$"}),
+]
 Line = Annotated[str, AfterValidator(_check_line), _TEXT_SCALAR]
 TagText = Annotated[str, AfterValidator(_check_tag), _TEXT_SCALAR]
 Name = Annotated[str, AfterValidator(_check_name), _TEXT_SCALAR]

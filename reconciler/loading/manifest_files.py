@@ -1,4 +1,4 @@
-"""The manifests of a tree by location, and the files that each of them reads, without reading those.
+"""The manifests of a tree by location, and the files that each of them reads; only lists of locations are read too.
 
 Rules
 1. A file of which it is not known whose manifest it is, or what it reads, is a problem: nobody is left out silently.
@@ -18,12 +18,16 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, SetName, Source
 from reconciler.loading.fields import is_location_id
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
 from reconciler.loading.files import MAX_BYTES, Files, decode_text, display_path, is_lfs_pointer, is_sound, name_inside
-from reconciler.loading.nodes import Mapping, Node, Scalar, find_first, parse_nodes
+from reconciler.loading.nodes import Mapping, Node, Scalar, find_first, parse_nodes, plain_mapping
+from reconciler.loading.row_models import LOCATIONS, ClientsFile
+from reconciler.loading.templates import fill_path, read_clients
 
 _BLOCK = 1024 * 1024
 
@@ -55,7 +59,7 @@ def read_manifest_files(files: Files, *, whole: bool) -> tuple[ManifestFile, ...
         if name == SETTINGS_NAME:
             continue
         try:
-            manifests.append(_read_manifest(files, name, whole=whole))
+            manifests += _read_manifest(files, name, whole=whole)
         except InvalidInput as error:
             problems += error.problems
         except (CannotRead, OSError) as error:
@@ -65,23 +69,50 @@ def read_manifest_files(files: Files, *, whole: bool) -> tuple[ManifestFile, ...
     return tuple(manifests)
 
 
-def _read_manifest(files: Files, name: str, *, whole: bool) -> ManifestFile:
+def _read_manifest(files: Files, name: str, *, whole: bool) -> list[ManifestFile]:
+    """The manifest of each location that the file is of."""
     path = display_path(files, name)
     with files.open(name) as stream:
         head = stream.read(HEAD)
         if not whole and (seen := see_location(head)) is not None:
-            return ManifestFile(name, seen, (), ())
+            return [ManifestFile(name, seen, (), ())]
         root = parse_nodes(decode_text(head + stream.read(MAX_BYTES + 1), path), path).root
+    if isinstance(root, Mapping) and "locations" in root.items:
+        return _read_template(files, name, root)
     written = root.get("location") if isinstance(root, Mapping) else None
     if not isinstance(root, Mapping) or not isinstance(written, Scalar):
         hint = "`reconciler validate` tells more"
         raise InvalidInput([Problem(Source(path, 1, 1), "it names no location", "missing-key", hint=hint)])
     if not is_location_id(written.text):
         raise InvalidInput([Problem(written.source, f"{written.text[:80]!r} is no location", "value")])
-    sets = list(_list_file_sets(root.get("contact_sets")))
-    reads = dict.fromkeys(name_inside(name, file.text) for _, contacts in sets if (file := _text_of(contacts, "file")))
+    paths = [file.text for file in _list_files(root)]
+    return [_file_of(name, LocationId(written.text), root, paths)]
+
+
+def _file_of(name: str, location: LocationId, root: Mapping, paths: Iterable[str]) -> ManifestFile:
+    reads = dict.fromkeys(name_inside(name, path) for path in paths)
+    sets = _list_file_sets(root.get("contact_sets"))
     matched = tuple(SetName(set_name) for set_name, contacts in sets if contacts.get("match") is not None)
-    return ManifestFile(name, LocationId(written.text), tuple(reads), matched)
+    return ManifestFile(name, location, tuple(reads), matched)
+
+
+def _read_template(files: Files, name: str, root: Mapping) -> list[ManifestFile]:
+    try:
+        listed = LOCATIONS.validate_python(plain_mapping(root)["locations"])
+    except ValidationError as error:
+        message = f"its locations cannot be told: {error.error_count()} mistakes"
+        place, hint = root.items["locations"][0].source, "`reconciler validate` tells more"
+        raise InvalidInput([Problem(place, message, "value", hint=hint)]) from None
+    # who is on the list, and with which values, stands in that file
+    shared = [listed.file] if isinstance(listed, ClientsFile) else []
+    return [
+        _file_of(name, client.location, root, [*shared, *(fill_path(file, client) for file in _list_files(root))])
+        for client in read_clients(files, name, root, listed)
+    ]
+
+
+def _list_files(root: Mapping) -> list[Scalar]:
+    return [file for _, contacts in _list_file_sets(root.get("contact_sets")) if (file := _text_of(contacts, "file"))]
 
 
 def _list_file_sets(node: Node | None) -> Iterator[tuple[str, Mapping]]:

@@ -14,32 +14,24 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from reconciler.core.manifests.checks import Manifests, check_manifests
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.manifest import ContactSet, Manifest
+from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source
 from reconciler.core.model.settings import Settings
-from reconciler.loading import mistakes
-from reconciler.loading.build import SetBuilder, tag_rules
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead, FileTree, directory_hint
 from reconciler.loading.files import MAX_BYTES, Directory, Files, decode_text, display_path
+from reconciler.loading.manifest_builder import BuiltFile, ManifestBuilder
 from reconciler.loading.manifest_files import HEAD, see_location
-from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
-from reconciler.loading.nodes import Node, Scalar, parse_nodes, plain_mapping
+from reconciler.loading.nodes import Node, Scalar, parse_nodes
 from reconciler.loading.settings import Overrides, read_settings
 from reconciler.loading.snapshot_files import FindSnapshots, SnapshotFinder
 from reconciler.system import without_cyclic_gc
 
 MAX_ALIKE = 100
-
-# stands in for a location that is missing or wrong, while the rest of its manifest is checked
-_UNKNOWN = "unknown"
 
 _NO_OVERRIDES: Mapping[str, str] = {}
 
@@ -122,9 +114,9 @@ def _files_at(place: str | Path | Files, *, begins: bool = False) -> Files:
 
 def _sort_problems(problems: Iterable[Problem], strict: bool) -> tuple[Problem, ...]:
     """The problems sorted by place, at most `MAX_ALIKE` of one check in one file; raises where one is an error."""
-    ordered = sorted(
-        (_as_error(problem) if strict else problem for problem in problems), key=lambda problem: problem.sort_key
-    )
+    # a manifest of many locations has the same mistake in each of them
+    distinct = dict.fromkeys(_as_error(problem) if strict else problem for problem in problems)
+    ordered = sorted(distinct, key=lambda problem: problem.sort_key)
     alike = Counter((problem.check, problem.source.path) for problem in ordered)
     listed: list[Problem] = []
     seen: Counter[tuple[str, str]] = Counter()
@@ -170,16 +162,21 @@ class _Loader:
         self, settings: Settings, snapshots: SnapshotFinder, chosen: frozenset[LocationId]
     ) -> tuple[Manifest, ...]:
         """`chosen`: the locations whose manifests are read; empty: all."""
-        manifests = []
+        manifests: list[Manifest] = []
+        builder = ManifestBuilder(
+            self.files, settings.timezone, snapshots, self.problems.append, pulls=self.pulls, chosen=chosen
+        )
         names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:
             if chosen and self._is_elsewhere(name, chosen):
                 continue
-            manifest = self._load_manifest(name, settings, snapshots)
-            if manifest is None:
+            built = self._load_file(name, builder)
+            if built is None or not built.is_known:
                 self.complete = False
-            else:
-                manifests.append(manifest)
+            if built is not None:
+                manifests += built.manifests
+                self.broken |= built.broken
+                self.elsewhere |= built.elsewhere
         if not names and self.complete:
             hint = "a manifest is a file that ends .yaml or .yml and names a location; `reconciler init` writes one"
             self._add_problem(Source(self.files.label), "no manifest in this directory", "directory", hint)
@@ -249,7 +246,8 @@ class _Loader:
         self.complete = False
         return None
 
-    def _load_manifest(self, name: str, settings: Settings, snapshots: SnapshotFinder) -> Manifest | None:
+    def _load_file(self, name: str, builder: ManifestBuilder) -> BuiltFile | None:
+        """The manifests of a file; None where it is none."""
         before = len(self.problems)
         root = self._read_root(name)
         path = display_path(self.files, name)
@@ -262,54 +260,4 @@ class _Loader:
         if not isinstance(root, MappingNode):
             self._add_problem(root.source, "expected a mapping with `location` and `contact_sets`", "value")
             return None
-        model, broken = self._validate_model(root)
-        if model is None:
-            return None
-        location = LocationId(model.location)
-        find_snapshot = partial(snapshots.find, None if location == _UNKNOWN else location)
-        report = self.problems.append
-        builder = SetBuilder(self.files, name, settings.timezone, report, find_snapshot, pulls=self.pulls)
-        sets = self._build_sets(model, root, builder, broken)
-        rules = tag_rules(model.tags, root.get("tags"), self.problems.append)
-        written = root.get("location")
-        if not isinstance(written, Scalar) or written.text != location:
-            return None
-        self.broken |= {(location, SetName(lost)) for lost in broken}
-        return Manifest(path, location, root.items["location"][0].source, tuple(sets), rules, model.authority)
-
-    def _build_sets(
-        self, model: ManifestModel, root: MappingNode, builder: SetBuilder, broken: set[str]
-    ) -> list[ContactSet]:
-        written = root.get("contact_sets")
-        sets = []
-        for name, entry in model.contact_sets.items():
-            assert isinstance(written, MappingNode)
-            key, node = written.items[name]
-            assert isinstance(node, MappingNode)
-            built = builder.build_set(name, entry, key, node)
-            if built is None:
-                broken.add(name)
-            else:
-                sets.append(built)
-        return sets
-
-    def _validate_model(self, root: MappingNode) -> tuple[ManifestModel | None, set[str]]:
-        """The sound part of a manifest, and the names of the sets that are not in it."""
-        data = plain_mapping(root)
-        # a file that names only its location is more likely unfinished than meant to empty it
-        if "contact_sets" not in data and "tags" not in data and "location" in data:
-            hint = "contact_sets: {} declares nothing, and removes what was declared before"
-            self._add_problem(root.items["location"][0].source, "neither contact_sets nor tags", "missing-key", hint)
-        try:
-            return ManifestModel.model_validate(data), set()
-        except ValidationError as error:
-            self.problems += mistakes.list_problems(error, root, ManifestModel)
-            broken = mistakes.cut_out(
-                data, [detail["loc"] for detail in error.errors(include_url=False, include_input=False)]
-            )
-            # the sound part is validated again, so that its sets are built and checked for further mistakes
-            data.setdefault("location", _UNKNOWN)
-        try:
-            return ManifestModel.model_validate(data), broken
-        except ValidationError:
-            return None, broken
+        return builder.build_file(name, root)

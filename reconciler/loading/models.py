@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.loading import nodes
-from reconciler.loading.fields import Age, Count, Flag, Line, LocationText, Moment, Name, Region, TagText, Text
-
-
-class Strict(BaseModel):
-    """The base of all definitions: no unknown key, no change afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
+from reconciler.loading.fields import (
+    Age,
+    Count,
+    Flag,
+    Line,
+    LocationText,
+    Moment,
+    Name,
+    Region,
+    TagText,
+    Text,
+)
+from reconciler.loading.row_models import Filter, Locations, RolloutModel, Strict
 
 
 class TagRuleModel(Strict):
@@ -47,24 +53,6 @@ class TagRuleModel(Strict):
     """Only declared contacts carry it in the whole location (Terraform's binding); needs a refresh by tag search."""
     renamed_from: TagText | None = Field(None, examples=["top"])
     """The tag's old name: this one is added, proven, and only then the old one removed."""
-
-
-class ListFilter(Strict):
-    """What a column that holds lists must have."""
-
-    contains: Text = Field(examples=["vip"])
-    """Only rows whose list holds exactly this text; in a table, commas or semicolons part the items."""
-
-
-# the tags of alternatives stand in parentheses: they become parts of an error's location, beside keys of the file
-def _filter_kind(value: object) -> str:
-    return "(list)" if isinstance(value, dict) else "(text)"
-
-
-Filter = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[ListFilter, Tag("(list)")],
-    Discriminator(_filter_kind),
-]
 
 
 class MatchModel(Strict):
@@ -172,10 +160,21 @@ class ContactSetModel(Strict):
 
 
 class ManifestModel(Strict):
-    """Which contacts of one HighLevel location carry which tags."""
+    """Which contacts of one HighLevel location, or of each of several, carry which tags."""
 
-    location: LocationText = Field(examples=["asdrwHvLUxlfw5SqKVCN"])
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["location"]}, {"required": ["locations"]}],
+            "dependentRequired": {"rollout": ["locations"]},
+        }
+    )
+
+    location: LocationText | None = Field(None, examples=["asdrwHvLUxlfw5SqKVCN"])
     """The id of the location (sub-account)."""
+    locations: Locations | None = Field(None, examples=[["asdrwHvLUxlfw5SqKVCN"], {"file": "clients.csv"}])
+    """In place of `location`: the ids of several, or a file of them. The manifest is one of each of them."""
+    rollout: RolloutModel | None = None
+    """The order in which the locations are sent a change; without it all at once."""
     authority: Authority | None = None
     """The authority of the sets of this manifest that do not name one."""
     tags: dict[TagText, TagRuleModel] = Field(default_factory=dict, examples=[{"vip": {"max_adds": 200}}])

@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 from array import array
+from collections import abc
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -32,8 +33,9 @@ from reconciler.loading.contact_files import read_cells, read_every_column, read
 from reconciler.loading.contact_ids import FileFaults, FileRequest, find_columns, json_text
 from reconciler.loading.file_tree import ENDINGS
 from reconciler.loading.files import LFS, LFS_ELSEWHERE, MOST_OF_A_POINTER, is_lfs_pointer
-from reconciler.loading.models import FileContacts, ListFilter
+from reconciler.loading.models import FileContacts
 from reconciler.loading.nodes import Mapping
+from reconciler.loading.row_models import ListFilter
 from reconciler.system import replace_file
 
 _BLOCK = 1024 * 1024
@@ -45,7 +47,7 @@ def make_match(name: str, model: FileContacts, node: Mapping, snapshot: Snapshot
     return Match(
         file=name,
         keys=tuple(_match_keys(model, node)),
-        where=row_filters(model),
+        where=row_filters(model.where),
         region=model.region or "",
         max_age_ms=model.max_age,
         snapshot=snapshot,
@@ -127,12 +129,12 @@ def _check_header(stream: BinaryIO, request: FileRequest) -> None:
         raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
 
 
-def row_filters(model: FileContacts) -> tuple[RowFilter, ...]:
+def row_filters(where: abc.Mapping[str, str | ListFilter]) -> tuple[RowFilter, ...]:
     return tuple(
         RowFilter(column, condition.contains, contains=True)
         if isinstance(condition, ListFilter)
         else RowFilter(column, condition)
-        for column, condition in model.where.items()
+        for column, condition in where.items()
     )
 
 

@@ -47,7 +47,8 @@ from reconciler.loading.fields import (
     Version,
     clean_schema,
 )
-from reconciler.loading.models import ManifestModel, Strict, TagRuleModel
+from reconciler.loading.models import ManifestModel, TagRuleModel
+from reconciler.loading.row_models import Strict
 
 _API = ApiSettings()
 _PLAN = PlanSettings()

@@ -40,6 +40,7 @@ from reconciler.operations.api import find_api, find_missing_tokens, find_overru
 from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.rollout import find_waiting
 from reconciler.operations.workspace import Session
 from reconciler.planfile import RecoveryJournal
 from reconciler.ports import LocationReader, StateReader
@@ -138,6 +139,8 @@ def judge_approval(planned: PlanResult, request: ApplyRequest) -> Judgement:
     for location in planned.plan.locations:
         if location.refused and location.location not in refused:
             refused[location.location] = _explain_guards(planned.plan, location)
+    for waiting, error in find_waiting(planned).items():
+        refused.setdefault(waiting, error)
     left = tuple(location for location in planned.plan.locations if location.location not in refused)
     approved = approve(replace(planned.plan, locations=left))
     return Judgement(planned, approved, {**planned.unknown, **refused})

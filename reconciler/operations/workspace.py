@@ -33,7 +33,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.events import Event
 from reconciler.core.model.lease import Lease, describe_lease
-from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
+from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest, Rollout
 from reconciler.core.model.names import Instant, LocationId, SetName, closest_name
 from reconciler.core.model.people import Snapshot
 from reconciler.core.model.safe_text import redacted
@@ -199,6 +199,10 @@ class Session:
     """Of the locations that were asked so far: all requests to a location go by one."""
     tokens: Tokens = field(default_factory=dict)
     """What `operations/api.py` fetched so far."""
+    rollouts: Mapping[LocationId, tuple[Rollout, ...]] = field(default_factory=dict)
+    """The order in which locations are sent a change, of each that has one."""
+    earlier: Mapping[LocationId, Desired] = field(default_factory=dict)
+    """Locations of earlier waves that are not among the chosen ones."""
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
@@ -265,12 +269,23 @@ def open_session(
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
-    loaded = workspace.load_manifests(
-        now=now, find_snapshots=workspace.find_snapshots, pulls=pulls, locations=locations
-    )
+
+    def load_those(wanted: Sequence[str]) -> Loaded:
+        return workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots, pulls=pulls, locations=wanted)
+
+    loaded = load_those(locations)
     settings = loaded.settings
     chosen = [settings.find_location(location) for location in locations]
     groups = _choose_manifests(loaded, chosen, some=some)
+    rollouts = _find_rollouts(groups)
+    before = {
+        each for location in rollouts for rollout in rollouts[location] for each in rollout.locations_before(location)
+    }
+    if left_out := sorted(before - groups.keys()):
+        everywhere = group_manifests(load_those([*groups, *left_out]).manifests)
+        earlier = {location: everywhere[location] for location in left_out}
+    else:
+        earlier = {}
     if not (unpulled or pulls) and (
         refused := list_unplannable((each for group in groups.values() for each in group), now)
     ):
@@ -283,7 +298,17 @@ def open_session(
         loaded.problems,
         is_part=bool(chosen),
         matched={location: sets for location, group in groups.items() if (sets := _find_matched(group))},
+        rollouts=rollouts,
+        earlier=resolve_all(earlier, settings, now),
     )
+
+
+def _find_rollouts(groups: Mapping[LocationId, Iterable[Manifest]]) -> dict[LocationId, tuple[Rollout, ...]]:
+    rollouts = {
+        location: tuple(manifest.rollout for manifest in group if manifest.rollout is not None)
+        for location, group in groups.items()
+    }
+    return {location: found for location, found in rollouts.items() if found}
 
 
 def _find_matched(manifests: Iterable[Manifest]) -> tuple[ContactSet, ...]:

@@ -58,6 +58,8 @@ def _report_section(report: LocationReport, most: int | None) -> Section:
 
 
 def _report_verdict(report: LocationReport, ending: RunEnding) -> Cell:
+    if report.error and report.error_code == ExitCode.PARTIAL and not report.run:
+        return Cell(f"Nothing sent: {report.error}", Style.WARN)
     if report.error:
         # a signal's message says already that it stopped the run
         error = report.error if report.error.startswith("stopped by ") else f"stopped: {report.error}"

@@ -286,6 +286,7 @@ def put_ending(database: Database, run: str, ending: RunEnding) -> None:
         "released": ending.released,
         "outside": ending.outside,
         "error": ending.error,
+        "manifests_digest": ending.manifests_digest,
     }
     database.execute("UPDATE runs SET ending = ? WHERE id = ?", (json.dumps(numbers), run))
     for number, short in enumerate(ending.shortfalls):

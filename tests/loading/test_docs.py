@@ -28,6 +28,10 @@ EXAMPLES = [
 A, B = "qFSqySFkVvNzOSqgGqFi", "Bb2bhnV7j3n3a9r2moDx"
 FILES = {
     "contacts/customers.csv": f'contact_id,plan,Tags\n{A},gold,"vip,lead"\n{B},silver,lead\n',
+    "contacts/everybody.csv": f"contact_id,client,plan\n{A},asdrwHvLUxlfw5SqKVCN,gold\n{B},bsdrwHvLUxlfw5SqKVCN,gold\n",
+    "contacts/acme.csv": f"contact_id\n{A}\n",
+    "contacts/beta.csv": f"contact_id\n{B}\n",
+    "clients.csv": "location_id,name,plan\nasdrwHvLUxlfw5SqKVCN,acme,pro\nbsdrwHvLUxlfw5SqKVCN,beta,pro\n",
     "contacts/people.csv": "mail,mobile,number,consent\nann@example.com,0170 1,7,yes\n",
     "contacts/churned.txt": f"{A}\n",
     "contacts/concierge.jsonl": f'{{"id": "{A}", "plan": "gold"}}\n',

@@ -54,6 +54,13 @@ class RunEnding:
     error: str = ""
     """The error that ended the run early."""
     shortfalls: tuple[Shortfall, ...] = ()
+    manifests_digest: str = field(default="", compare=False)
+    """The manifests that it carried out as a whole; empty for a part of them, and for what undoes a run."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something was newly rejected, is held, in doubt, or was not sent."""
+        return ends_partially(dict(self.pairs), self.outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +210,14 @@ class LocationReport:
     def exit_code(self) -> int:
         if self.error_code:
             return self.error_code
-        # a deferral is no reason for exit code 3: the plan said that it needs an observation first
-        unfinished = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
-        partial = self.outside or any(self.pairs.get(outcome, 0) for outcome in unfinished)
-        return ExitCode.PARTIAL if partial else ExitCode.DONE
+        return ExitCode.PARTIAL if ends_partially(self.pairs, self.outside) else ExitCode.DONE
+
+
+def ends_partially(pairs: Mapping[Outcome, int], outside: int) -> bool:
+    """Whether a run without an error left something undone."""
+    # a deferral is no reason for exit code 3: the plan said that it needs an observation first
+    unfinished = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
+    return bool(outside or any(pairs.get(outcome, 0) for outcome in unfinished))
 
 
 def exit_code(reports: Iterable[LocationReport]) -> int:

@@ -144,8 +144,29 @@ class TagRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """The order in which the locations of one manifest are sent a change: a wave after the other."""
+
+    waves: tuple[tuple[LocationId, ...], ...]
+    soak_ms: int
+    """How long after it ended a wave is watched before the next one may begin."""
+    source: Source
+
+    def wave_of(self, location: LocationId) -> int:
+        """Its place among the waves; raises ValueError for a location of another manifest."""
+        return next(place for place, wave in enumerate(self.waves) if location in wave)
+
+    def locations_before(self, location: LocationId) -> tuple[LocationId, ...]:
+        """The locations of all waves before that of this one."""
+        return tuple(chain.from_iterable(self.waves[: self.wave_of(location)]))
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """One manifest file. `authority` is the default of its sets, None where the settings decide."""
+    """The manifest of one location. A file with many locations is a manifest of each.
+
+    `authority` is the default of its sets, None where the settings decide.
+    """
 
     path: str
     location: LocationId
@@ -153,3 +174,4 @@ class Manifest:
     sets: tuple[ContactSet, ...]
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     authority: Authority | None = None
+    rollout: Rollout | None = None

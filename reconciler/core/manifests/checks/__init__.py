@@ -10,8 +10,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
@@ -19,7 +20,7 @@ from reconciler.core.manifests.checks import conflicts, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
-from reconciler.core.model.names import ContactId, SetName, did_you_mean, iso, odd_contact_ids
+from reconciler.core.model.names import ContactId, LocationId, SetName, did_you_mean, iso, odd_contact_ids
 
 __all__ = ["CHECKS", "Check", "Manifests", "check_manifests", "list_unplannable", "pull_command"]
 
@@ -249,9 +250,35 @@ CHECKS = (
 
 def check_manifests(manifests: Manifests) -> tuple[Problem, ...]:
     """Everything that is wrong or worth knowing, sorted by place."""
-    problems = [
-        Problem(finding.source, finding.message, entry.name, entry.severity, finding.hint)
-        for entry in CHECKS
-        for finding in entry.find(manifests)
-    ]
+    problems = list(_find_problems(manifests))
+    counts = Counter(manifest.path for manifest in manifests.files)
+    if of_many := {problem.source.path for problem in problems if counts[problem.source.path] > 1}:
+        problems = _name_locations(manifests, problems, of_many)
     return tuple(sorted(problems, key=lambda problem: problem.sort_key))
+
+
+def _find_problems(manifests: Manifests) -> Iterator[Problem]:
+    for entry in CHECKS:
+        for finding in entry.find(manifests):
+            yield Problem(finding.source, finding.message, entry.name, entry.severity, finding.hint)
+
+
+def _name_locations(manifests: Manifests, problems: Iterable[Problem], paths: Container[str]) -> list[Problem]:
+    """Where a file is of many locations, a problem of only some of them names these."""
+    with_it: dict[Problem, list[LocationId]] = {problem: [] for problem in problems}
+    of_path: dict[str, set[LocationId]] = {}
+    for location in manifests.locations:
+        for path in {manifest.path for manifest in location.files}:
+            of_path.setdefault(path, set()).add(location.location)
+        for problem in _find_problems(replace(manifests, files=location.files)):
+            if problem.source.path in paths and problem in with_it:
+                with_it[problem].append(location.location)
+    return [
+        named
+        for problem, locations in with_it.items()
+        for named in (
+            [replace(problem, message=f"location {location}: {problem.message}") for location in locations]
+            if 0 < len(locations) < len(of_path[problem.source.path])
+            else [problem]
+        )
+    ]

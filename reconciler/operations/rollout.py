@@ -1,0 +1,151 @@
+"""Rollouts: the locations whose wave may not begin yet, each with the reason. Law: asks no API, changes nothing.
+
+Rules
+1. A location is done when nothing is left to do by the manifests of now, or a run by them ended with exit code 0.
+2. A wave begins when all locations of the waves before it are done, and the last of their runs ended `soak` ago.
+3. A run by the manifests of now that ended otherwise refuses the later waves; where none was made, they wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.model.errors import GuardRefused, ReconcilerError, Unfinished
+from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
+from reconciler.core.model.manifest import Rollout
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import Plan
+from reconciler.operations.plan import PlanResult
+from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.workspace import Session, load_state
+from reconciler.output.blocks import moment
+from reconciler.ports import LocationReader, StateReader
+from reconciler.store import open_reader
+
+_APPLY = "apply"
+NAMED = 3
+"""So many locations with the same error are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far a location is with the manifests of now."""
+
+    is_settled: bool
+    """Whether nothing is left to do."""
+    run: RunRecord | None
+    """The first run by these manifests that ended with 0; without one the last that did not; None where none was."""
+    ended_well: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_settled or self.ended_well
+
+    def explain(self, wave: str, whom: str, location: LocationId) -> ReconcilerError:
+        """Why a wave does not begin while the location is not done."""
+        if self.run is None:
+            return Unfinished(f"{wave} waits: {whom} has changes that are not applied", hint=_hint_at(location))
+        message = f"{wave} is refused: run {self.run.id} of {whom} did not end with exit code 0"
+        return GuardRefused([message], hints=[f"settle that location first: reconciler plan --location {location}"])
+
+
+def find_waiting(planned: PlanResult) -> dict[LocationId, ReconcilerError]:
+    """The locations of a plan with something to send whose wave may not begin, and why.
+
+    GuardRefused where a run of a wave before ended badly, Unfinished where it is only a matter of time.
+    """
+    # what undoes a run is no change of the manifests
+    if planned.reversals or not planned.session.rollouts:
+        return {}
+    with open_reader(planned.session.settings.state) as reader:
+        return _Rollouts(planned.session, planned.plan, planned.unknown, reader).find_waiting()
+
+
+def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:
+    """A line for each error, with the locations that have it."""
+    alike: dict[str, list[LocationId]] = {}
+    for location, error in sorted(errors.items()):
+        alike.setdefault("; ".join(error.lines), []).append(location)
+    return [f"{_name_locations(locations)}: nothing will be sent: {lines}" for lines, locations in alike.items()]
+
+
+def _name_locations(locations: Sequence[LocationId]) -> str:
+    # each with the word before it: a person is shown its name there, too
+    named = ", ".join(f"location {location}" for location in locations[:NAMED])
+    return f"{named} and {len(locations) - NAMED} more" if len(locations) > NAMED else named
+
+
+@dataclass(slots=True)
+class _Rollouts:
+    """The rollouts of a session, held against a plan of it and the journals of its locations."""
+
+    session: Session
+    plan: Plan
+    unknown: Mapping[LocationId, ReconcilerError]
+    reader: StateReader
+    _found: dict[LocationId, _Progress] = field(default_factory=dict)
+
+    def find_waiting(self) -> dict[LocationId, ReconcilerError]:
+        waiting: dict[LocationId, ReconcilerError] = {}
+        for location in self.plan.locations:
+            for rollout in self.session.rollouts.get(location.location, ()) if location.may_have_work else ():
+                if (error := self._judge(location.location, rollout)) is not None:
+                    waiting.setdefault(location.location, error)
+        return waiting
+
+    def _judge(self, location: LocationId, rollout: Rollout) -> ReconcilerError | None:
+        wave = f"wave {rollout.wave_of(location) + 1} of {len(rollout.waves)} ({rollout.source})"
+        earlier = rollout.locations_before(location)
+        for before in earlier:
+            whom = f"location {before} of wave {rollout.wave_of(before) + 1}"
+            if before in self.unknown:
+                return Unfinished(f"{wave} waits: it is not known how far {whom} is", hint=_hint_at(before))
+            progress = self._progress_of(before)
+            if not progress.is_done:
+                return progress.explain(wave, whom, before)
+        ends = [run.ended for run in map(self._run_of, earlier) if run is not None and run.ended is not None]
+        until = Instant(max(ends, default=0) + rollout.soak_ms)
+        if until <= self.session.workspace.clock.now():
+            return None
+        hint = "apply again from then on; `soak` of the rollout is how long a wave is watched"
+        return Unfinished(f"{wave} waits until {moment(until)}: the wave before is watched until then", hint=hint)
+
+    def _run_of(self, location: LocationId) -> RunRecord | None:
+        return self._progress_of(location).run
+
+    def _progress_of(self, location: LocationId) -> _Progress:
+        if location not in self._found:
+            self._found[location] = self._find_progress(location)
+        return self._found[location]
+
+    def _find_progress(self, location: LocationId) -> _Progress:
+        desired = self.session.earlier.get(location) or self.session.desired[location]
+        reader = self.reader.at(location)
+        planned = {plan.location: plan for plan in self.plan.locations}
+        # a plan of some sets or tags tells nothing of the others
+        if (plan := None if self.plan.selection.is_part else planned.get(location)) is None:
+            state = load_state(self.session.settings, self.reader, location)
+            plan = plan_location(desired, state, make_plan_options(self.session, location, PlanRequest()))
+        runs = _runs_by(desired.digest, reader)
+        clean = [run for run, ending in runs if _ended_well(run, ending)]
+        if clean:
+            return _Progress(plan.is_settled, clean[0], ended_well=True)
+        return _Progress(plan.is_settled, runs[-1][0] if runs else None)
+
+
+def _runs_by(digest: str, reader: LocationReader) -> list[tuple[RunRecord, RunEnding]]:
+    """The applies by the manifests with this digest that ended, in their order."""
+    runs = sorted(reader.read_runs(), key=lambda run: run.header.started)
+    endings = ((run, reader.read_ending(run.id)) for run in runs if run.header.operation == _APPLY)
+    return [(run, ending) for run, ending in endings if ending is not None and ending.manifests_digest == digest]
+
+
+def _ended_well(run: RunRecord, ending: RunEnding) -> bool:
+    """Whether the exit code was 0."""
+    return run.status is RunStatus.COMPLETE and not ending.error and not ending.is_partial
+
+
+def _hint_at(location: LocationId) -> str:
+    return f"reconciler plan --location {location} tells what it waits for"

@@ -1,0 +1,215 @@
+"""A change that reaches many locations in waves: what a wave waits for, seen by what each location was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.operations.apply import ApplyRequest, apply_judged, judge_plan
+from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan_options import PlanRequest, Scope
+from reconciler.operations.rollout import describe_errors, find_waiting
+from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox.app import SCOPES, Access, App
+from reconciler.sandbox.locations import Locations
+from reconciler.sandbox.world import Contact, World
+from tests.fakes import FakeClock
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
+from tests.sandbox.transport import SandboxTransport
+
+HOUR = 3_600_000
+EVERYTHING = Scope()
+FIRST, *OTHERS = PLACES = [LocationId(f"location{nth:012d}") for nth in range(4)]
+
+
+def contact_of(location: LocationId, which: int) -> ContactId:
+    return ContactId(f"c{which}{location[-4:]:0>18}")
+
+
+@dataclass
+class Fleet:
+    """Four locations behind one address, with one manifest: the first is a wave of its own."""
+
+    directory: Path
+    clock: FakeClock = field(default_factory=FakeClock)
+    codes: dict[LocationId, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.worlds = {
+            location: World(location, [Contact(contact_of(location, which), location) for which in range(4)])
+            for location in PLACES
+        }
+        self.serve({})
+        places = "".join(f"  {location}: {{token_env: T{location[-1]}}}\n" for location in PLACES)
+        (self.directory / "reconciler.yaml").write_text(f"guards: {{odd_ids: false}}\nlocations:\n{places}")
+
+    def serve(self, faults: dict[int, Fault], *, scopes: frozenset[str] = SCOPES) -> None:
+        """`faults`: what the first location's answers to writes meet; `scopes`: its token's."""
+        plans = {location: FaultPlan(faults if location == FIRST else {}, path="/contacts/bulk") for location in PLACES}
+        apps = {
+            location: App(world, accesses=[Access(f"token-{location}", scopes if location == FIRST else SCOPES)])
+            for location, world in self.worlds.items()
+        }
+        networks = [Network(app, plans[location]) for location, app in apps.items()]
+        self.transport = SandboxTransport(Locations(networks), now=self.clock.now)
+
+    def write(self, tag: str, *, then: str = "2", soak: str = "", members: range = range(2)) -> None:
+        """The manifest: it gives the tag to some contacts of each location."""
+        soaks = f", soak: {soak}" if soak else ""
+        lists = self.directory / "lists"
+        lists.mkdir(exist_ok=True)
+        for location in PLACES:
+            ids = "".join(f"{contact_of(location, which)}\n" for which in members)
+            (lists / f"{location}.txt").write_text(ids)
+        (self.directory / "many.yaml").write_text(
+            f"locations: [{', '.join(PLACES)}]\nrollout: {{first: [{FIRST}], then: {then}{soaks}}}\n"
+            f"contact_sets: {{s: {{contacts: {{file: 'lists/{{location}}.txt'}}, tags: [{tag}]}}}}\n"
+        )
+
+    def plan(self, *locations: LocationId, scope: Scope = EVERYTHING) -> PlanResult:
+        tokens = {f"T{location[-1]}": f"token-{location}" for location in PLACES}
+        flags = {"state": f"sqlite:///{self.directory}/state.db"}
+        workspace = Workspace(self.directory, flags, tokens, clock=self.clock, transport=self.transport)
+        return self.clock.run(make_plan(open_session(workspace, locations), PlanRequest(scope, create_state=True)))
+
+    def apply(self, *locations: LocationId, scope: Scope = EVERYTHING) -> dict[LocationId, str]:
+        """The errors by location; `codes` has the exit codes."""
+        planned, request = self.plan(*locations, scope=scope), ApplyRequest()
+
+        async def send() -> dict[LocationId, str]:
+            judged = await judge_plan(planned, request)
+            try:
+                result = await apply_judged(judged, request)
+            except ReconcilerError as error:
+                (only,) = judged.refused
+                self.codes = {only: int(error.exit_code)}
+                return {only: error.message}
+            self.codes = {report.location: report.exit_code for report in result.reports}
+            return {report.location: report.error for report in result.reports if report.error}
+
+        return self.clock.run(send())
+
+    def with_tag(self, tag: str) -> set[LocationId]:
+        return {location for location, world in self.worlds.items() if world.holders(Tag(tag))}
+
+    def waves(self, tag: str, *, at_most: int = 9) -> Iterator[set[LocationId]]:
+        """The locations that have the tag after each apply, until all have it."""
+        for _ in range(at_most):
+            self.apply()
+            yield self.with_tag(tag)
+            if self.with_tag(tag) == set(PLACES):
+                return
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_each_apply_reaches_one_wave_and_the_others_wait(fleet: Fleet) -> None:
+    fleet.write("spring")
+    errors = fleet.apply()
+    assert fleet.with_tag("spring") == {FIRST}
+    assert (fleet.codes[FIRST], {fleet.codes[other] for other in OTHERS}) == (0, {3})
+    assert all("waits" in errors[other] and FIRST in errors[other] for other in OTHERS)
+    sizes = [1, *(len(reached) for reached in fleet.waves("spring"))]
+    assert sizes == [1, 3, 4]
+    assert fleet.apply() == {}
+    assert set(fleet.codes.values()) == {0}
+
+
+def test_a_wave_is_watched_before_the_next_one(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%", soak="24h")
+    fleet.apply()
+    for _ in range(23):
+        fleet.clock.run(fleet.clock.sleep(HOUR))
+        errors = fleet.apply()
+        assert fleet.with_tag("spring") == {FIRST}
+        assert all("waits until" in errors[other] for other in OTHERS)
+        assert {fleet.codes[other] for other in OTHERS} == {3}
+    fleet.clock.run(fleet.clock.sleep(HOUR))
+    assert fleet.apply() == {}
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_wave_in_which_contacts_were_rejected_does_not_hold_up_the_next_one(fleet: Fleet) -> None:
+    deleted = contact_of(FIRST, 0)
+    fleet.worlds[FIRST].delete(deleted, now=fleet.clock.now())
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    assert fleet.codes[FIRST] == 3
+    # the contact is quarantined by now: nothing is left to do in that location
+    assert fleet.apply() == {}
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_wave_with_pairs_that_are_held_refuses_the_next_one(fleet: Fleet) -> None:
+    """The answer is lost, and the token may not read: nobody knows what became of the request."""
+    fleet.serve({0: Fault(FaultKind.TIMEOUT_AFTER)}, scopes=frozenset({"contacts.write"}))
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    assert fleet.codes[FIRST] == 3
+    errors = fleet.apply()
+    assert {fleet.codes[other] for other in OTHERS} == {5}
+    assert all(f"of location {FIRST} of wave 1 did not end with exit code 0" in errors[other] for other in OTHERS)
+    assert fleet.with_tag("spring") == {FIRST}
+    # once it can be read, the doubt is settled, and the way is free
+    fleet.serve({})
+    fleet.apply(FIRST)
+    fleet.apply()
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_second_change_begins_with_the_first_wave_again(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%")
+    assert [len(reached) for reached in fleet.waves("spring")] == [1, 4]
+    fleet.write("spring, autumn", then="100%")
+    assert [len(reached) for reached in fleet.waves("autumn")] == [1, 4]
+
+
+def test_what_others_do_in_the_first_wave_does_not_hold_up_a_change_that_was_carried_out(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    contact = contact_of(FIRST, 0)
+    fleet.worlds[FIRST].remove(contact, ["spring"], now=fleet.clock.now(), by="somebody")
+    fleet.apply()
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_location_that_is_chosen_alone_waits_all_the_same(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%")
+    last = OTHERS[-1]
+    errors = fleet.apply(last)
+    assert (fleet.codes, fleet.with_tag("spring")) == ({last: 3}, set())
+    assert f"location {FIRST} of wave 1 has changes that are not applied" in errors[last]
+    fleet.apply(FIRST)
+    fleet.apply(last)
+    assert fleet.with_tag("spring") == {FIRST, last}
+
+
+def test_a_part_of_the_manifests_is_no_wave(fleet: Fleet) -> None:
+    """Applying one tag of two says nothing of the other."""
+    fleet.write("spring, summer", then="100%")
+    spring = Scope(tags=("spring",))
+    fleet.apply(scope=spring)
+    assert fleet.with_tag("spring") == {FIRST}
+    fleet.apply(scope=spring)
+    assert fleet.with_tag("spring") == {FIRST}
+    fleet.apply()
+    fleet.apply()
+    assert fleet.with_tag("summer") == set(PLACES)
+
+
+def test_a_plan_tells_who_waits(fleet: Fleet) -> None:
+    fleet.write("spring", then="2")
+    waiting = find_waiting(fleet.plan())
+    assert waiting.keys() == {*OTHERS}
+    lines = describe_errors(waiting)
+    assert len(lines) == 2
+    assert all(f"waits: location {FIRST} of wave 1 has changes that are not applied" in line for line in lines)
+    assert sum(line.count(other) for other in OTHERS for line in lines) == len(OTHERS)
