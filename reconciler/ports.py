@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
 
-from reconciler.core.formats.state_json import UnrecordedAnswers
-from reconciler.core.model.api_limits import Facts
-from reconciler.core.model.batch import Batch
-from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.events import Event
-from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
-from reconciler.core.model.lease import Holder, Lease
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
-from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRows
-from reconciler.core.model.people import PeopleIndex, PeopleLot, PersonValue, Snapshot
-from reconciler.core.planning.plan import LocationState
-from reconciler.wire import BulkUpdate, ContactRead, Page
-from reconciler.wire_people import CustomField, PeoplePage, PersonRead
+if TYPE_CHECKING:
+    from reconciler.core.formats.state_json import UnrecordedAnswers
+    from reconciler.core.model.api_limits import Facts
+    from reconciler.core.model.batch import Batch
+    from reconciler.core.model.contact_state import ContactState
+    from reconciler.core.model.events import Event
+    from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+    from reconciler.core.model.lease import Holder, Lease
+    from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
+    from reconciler.core.model.outcome import ContactOutcome, Rejection, ResponseRows
+    from reconciler.core.model.people import PeopleIndex, PeopleLot, PersonValue, Snapshot
+    from reconciler.core.planning.plan import LocationState
+    from reconciler.wire import BulkUpdate, ContactRead, Page
+    from reconciler.wire_people import CustomField, PeoplePage, PersonRead
 
 Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")

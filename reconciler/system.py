@@ -1,9 +1,11 @@
 """The machine: the only place that asks it for the time, the one that replaces a file in one step, and phases without
-CPython's cyclic collector, which walks every live object again and again while millions are being made."""
+CPython's cyclic collector, which walks every live object again and again while millions are being made.
+
+The event loop is loaded by those who wait: a command that asks nobody begins without it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import tempfile
@@ -29,9 +31,13 @@ class SystemClock:
         return wall_clock()
 
     async def sleep(self, milliseconds: int) -> None:
+        import asyncio
+
         await asyncio.sleep(milliseconds / 1000)
 
     async def during(self, work: Awaitable[T], beat: Callable[[], Awaitable[None]], *, every_ms: int) -> T:
+        import asyncio
+
         async def go_on() -> None:
             while True:
                 await asyncio.sleep(every_ms / 1000)

@@ -1,4 +1,4 @@
-"""The record of a command line, found, and filled from settings; how its reports came to be; its error.
+"""The record of a command line, found, and filled from settings; how its reports came to be; its end, and its error.
 
 Law: stages, and documents for machines, know ids only. A name is put beside an id where a text leaves for a person, by
 `core.names.name_locations`. Loading settings gives their names to `learn_names`.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import click
 
@@ -19,9 +20,9 @@ from reconciler.core.model.errors import ExitCode, InvalidInput, LockHeld, Recon
 from reconciler.core.model.names import name_locations
 from reconciler.core.model.safe_text import Provenance, command_line, visible
 from reconciler.core.model.settings import OriginKind, Settings
-from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.system import SystemClock
 
+T = TypeVar("T")
 LONGEST_PATH = 200
 _SECRET_NAMES = ("TOKEN", "SECRET", "PASSWORD", "KEY")
 
@@ -55,7 +56,8 @@ def provenance() -> Provenance | None:
 
 
 def _make_provenance(record: CommandRecord) -> Provenance:
-    # it starts Git, which no answer in text needs
+    # it starts Git, and looks for secrets, which no answer in text needs
+    from reconciler.highlevel.tokens import cut
     from reconciler.operations.identity import find_commit
 
     return Provenance(
@@ -68,6 +70,8 @@ def _make_provenance(record: CommandRecord) -> Provenance:
 
 def _list_secrets(environment: Mapping[str, str]) -> list[str]:
     """Values of variables that are called like secrets."""
+    from reconciler.highlevel.tokens import SHORTEST
+
     values = (value for name, value in environment.items() if any(mark in name.upper() for mark in _SECRET_NAMES))
     # a short value would cut words that are no secret
     return [value for value in values if len(value) >= SHORTEST]
@@ -102,3 +106,17 @@ def _is_about_state(error: ReconcilerError) -> bool:
 
 def _shorten(path: str) -> str:
     return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 2]}…{path[-LONGEST_PATH // 2 :]}"
+
+
+def run_to_end(work: Coroutine[Any, Any, T], *, waits: bool = True) -> T:
+    """The result of `work`; `waits`: whether it may wait for somebody. Without that no event loop is loaded."""
+    if waits:
+        import asyncio
+
+        return asyncio.run(work)
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    raise AssertionError("it waits for somebody")

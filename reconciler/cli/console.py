@@ -5,7 +5,6 @@ The signals that end a process are handed to an operation that ends in order.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import shutil
@@ -22,17 +21,15 @@ import click
 from reconciler.cli.command_record import find_record, for_person, learn_names, provenance
 from reconciler.cli.progress_output import Progress, Verbosity, wants_colour
 from reconciler.core.model.errors import Interrupted, Severity
-from reconciler.core.model.events import Event
 from reconciler.core.model.safe_text import json_line, visible
-from reconciler.core.model.settings import Settings
-from reconciler.operations.workspace import Session
-from reconciler.output.blocks import View
 from reconciler.output.document import CommandOutput, Document
-from reconciler.output.text import render_text
-from reconciler.request_gate import Stop
 
 if TYPE_CHECKING:
-    pass
+    from reconciler.core.model.events import Event
+    from reconciler.core.model.settings import Settings
+    from reconciler.operations.workspace import Session
+    from reconciler.output.blocks import View
+    from reconciler.request_gate import Stop
 
 FILE_WIDTH = 120
 
@@ -54,6 +51,8 @@ class Console:
         return cls(verbosity, progress)
 
     def show(self, view: View) -> None:
+        from reconciler.output.text import render_text
+
         width = shutil.get_terminal_size((FILE_WIDTH, 24)).columns if sys.stdout.isatty() else FILE_WIDTH
         colour = wants_colour(self.verbosity.color, sys.stdout)
         self.answer(render_text(view, colour=colour, width=width), colour=colour)
@@ -115,6 +114,8 @@ KEPT = "what was read until then is kept: with --max-age the next one goes on fr
 @contextmanager
 def hear_signals(ask: Callable[[int], None]) -> Iterator[None]:
     """Calls `ask` with every signal that ends a process."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     # only the main thread, of a system that has them, hears of signals
     with suppress(NotImplementedError, RuntimeError, ValueError):
@@ -131,6 +132,8 @@ def hear_signals(ask: Callable[[int], None]) -> Iterator[None]:
 @contextmanager
 def stop_by_signals(console: Console) -> Iterator[Stop]:
     """A Stop that signals ask: the first lets requests under way end, the second ends the process at once."""
+    from reconciler.request_gate import Stop
+
     stop, signums = Stop(), list[int]()
 
     def ask(signum: int) -> None:
@@ -148,6 +151,8 @@ def stop_by_signals(console: Console) -> Iterator[Stop]:
 
 async def end_by_signals(reading: Awaitable[T], hint: str = "") -> T:
     """The result of a reading, which a signal ends in order; `hint`: what is kept then. Raises Interrupted."""
+    import asyncio
+
     task, signums = asyncio.current_task(), list[int]()
 
     def ask(signum: int) -> None:

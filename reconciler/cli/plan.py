@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from reconciler.cli.command_record import find_record, print_error
+from reconciler.cli.command_record import find_record, print_error, run_to_end
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, create_state_option, manifests_argument, output
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
@@ -19,12 +18,10 @@ from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
-from reconciler.operations.drift import DriftRequest, find_drift
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.rollout import describe_errors, find_waiting
 from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
-from reconciler.output.drift import DriftDocument
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 
@@ -55,7 +52,7 @@ def plan_command(
     session = open_session(flags.override(invocation.workspace), flags.locations)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
-    planned = asyncio.run(make_plan(session, request))
+    planned = run_to_end(make_plan(session, request), waits=request.reading.method is not None)
     notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(find_waiting(planned))]
     preview(planned, invocation, notes, explain=explain_batches)
     if out is not None:
@@ -110,13 +107,18 @@ def drift_command(
     Read-only. Without --refresh it tells from what earlier runs were answered; with it, contacts are read first.
     --max-age names what is too old: it is stale, and --refresh reads nobody else.
     """
+    # `plan` begins without them
+    from reconciler.operations.drift import DriftRequest, find_drift
+    from reconciler.output.drift import DriftDocument
+
     failing, shown = _parse_classes("--fail-on", fail_on), _parse_classes("--show", show)
     session = open_session(invocation.workspace, flags.locations)
     invocation.console.warn_of_problems(session)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=flags.refresh is not None)
     foreign = DriftClass.FOREIGN in (*failing, *shown)
-    result = asyncio.run(find_drift(session, DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)))
+    request = DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)
+    result = run_to_end(find_drift(session, request), waits=flags.refresh is not None)
     notes = [*describe_leases(result.leases), *result.notes]
     unknown = UnknownLocation.list_from(result.unknown)
     invocation.print_document(DriftDocument(result.reports, unknown, notes, session.now))

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -31,8 +31,10 @@ from reconciler.core.model.events import (
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
-from reconciler.output.progress import LiveBoard, facts
 from reconciler.system import SystemClock
+
+if TYPE_CHECKING:
+    from reconciler.output.progress import LiveBoard
 
 EVERY_MS = 5_000
 """A few seconds: a log shows that the command goes on."""
@@ -100,6 +102,8 @@ class Progress:
             self.close()
             return
         if self._board is None:
+            from reconciler.output.progress import LiveBoard
+
             self._board = LiveBoard(lambda: list(self._progresses.values()), self._now, colour=self._colour)
         self._board.show()
 
@@ -145,6 +149,9 @@ def _describe_event(event: Event, progress: LocationProgress, now: Instant) -> s
             return f"{progress.called}: in the queue: {counted(event.most, 'location')} at once"
         case Priced():
             return f"{progress.called}: reading by {event.method}: {_describe_price(event)}"
+    # a command that reads and sends nothing tells no progress
+    from reconciler.output.progress import facts
+
     return f"{progress.called}: {', '.join(facts(progress, now))}"
 
 

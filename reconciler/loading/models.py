@@ -2,7 +2,8 @@
 
 Rules
 1. An unknown key is an error. Every key has a description.
-2. Inline id lists pass through as they were parsed: a million of them must not cost a million validations.
+2. An empty value is made by a lambda: to look at the signature of `dict` takes pydantic as long as all the rest.
+3. Inline id lists pass through as they were parsed: a million of them must not cost a million validations.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class FileContacts(Strict):
     """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
     column: Text | None = Field(None, examples=["contact_id"])
     """The column of the ids; by default contact_id, else Contact Id (as HighLevel exports it), else id."""
-    where: dict[Text, Filter] = Field(default_factory=dict, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}])
+    where: dict[Text, Filter] = Field(
+        default_factory=lambda: {}, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}]
+    )
     """Only rows in which each of these columns has exactly this text, or a list that contains it."""
     match: MatchModel | None = None
     """The file has no ids: `reconciler pull` finds the contacts by these columns, and plans go by what it found."""
@@ -101,7 +104,7 @@ class CombinedContacts(Strict):
 
     sets: list[Name] = Field(min_length=1, examples=[["churned"]])
     """The contacts of any of these sets."""
-    minus: list[Name] = Field(default_factory=list, alias="except", examples=[["vip"]])
+    minus: list[Name] = Field(default_factory=lambda: [], alias="except", examples=[["vip"]])
     """Without the contacts of any of these sets."""
     only: list[Name] | None = Field(None, min_length=1, examples=[["customers"]])
     """Only those that are in one of these sets as well."""
@@ -140,14 +143,14 @@ class ContactSetModel(Strict):
 
     contacts: Contacts
     """Who: a list of contact ids, a file, or a combination of other sets."""
-    tags: list[TagText] = Field(default_factory=list, examples=[["customer", "newsletter"]])
+    tags: list[TagText] = Field(default_factory=lambda: [], examples=[["customer", "newsletter"]])
     """Tags that each of the contacts must carry."""
-    absent: list[TagText] = Field(default_factory=list, examples=[["trial"]])
+    absent: list[TagText] = Field(default_factory=lambda: [], examples=[["trial"]])
     """Tags that none of the contacts may carry."""
     authority: Authority | None = None
     """How much of a contact's tags the set decides. additive (default) removes what is absent or no longer declared,
     owned also every owned tag that is not declared, exact every tag that is not declared."""
-    ignore: list[Line] = Field(default_factory=list, examples=[["wf-*"]])
+    ignore: list[Line] = Field(default_factory=lambda: [], examples=[["wf-*"]])
     """Patterns of tags that owned and exact leave alone."""
     on_leave: OnLeave = OnLeave.REMOVE
     """What becomes of the set's tags on a contact that leaves it: remove (default) or keep."""
@@ -177,7 +180,7 @@ class ManifestModel(Strict):
     """The order in which the locations are sent a change; without it all at once."""
     authority: Authority | None = None
     """The authority of the sets of this manifest that do not name one."""
-    tags: dict[TagText, TagRuleModel] = Field(default_factory=dict, examples=[{"vip": {"max_adds": 200}}])
+    tags: dict[TagText, TagRuleModel] = Field(default_factory=lambda: {}, examples=[{"vip": {"max_adds": 200}}])
     """Rules for single tags of this location."""
-    contact_sets: dict[Name, ContactSetModel] = Field(default_factory=dict)
+    contact_sets: dict[Name, ContactSetModel] = Field(default_factory=lambda: {})
     """The contact sets by name; `{}` to declare nothing, which empties the location of what was declared before."""

@@ -10,9 +10,9 @@ from reconciler.loading.fields import Age, LocationText, Text, WaveSize
 
 
 class Strict(BaseModel):
-    """The base of all definitions: no unknown key, no change afterwards."""
+    """The base of all definitions: no unknown key, no change afterwards; each is built when it is needed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, defer_build=True)
 
 
 class ListFilter(Strict):
@@ -40,7 +40,7 @@ class ClientsFile(Strict):
     """A .csv, .tsv or .jsonl file, relative to the manifest. Its columns fill placeholders: {client.COLUMN}."""
     column: Text = "location_id"
     """The column of the location ids."""
-    where: dict[Text, Filter] = Field(default_factory=dict, examples=[{"plan": "pro"}])
+    where: dict[Text, Filter] = Field(default_factory=lambda: {}, examples=[{"plan": "pro"}])
     """Only rows in which each of these columns has exactly this text, or a list that contains it."""
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.core.manifests.compare_revisions import SettingMove
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
 from reconciler.core.model.settings import (
@@ -34,6 +33,9 @@ from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
 from reconciler.loading.build import Report, read_instant, tag_rules
 from reconciler.loading.settings_models import SettingsModel
+
+if TYPE_CHECKING:
+    from reconciler.core.manifests.compare_revisions import SettingMove
 
 PREFIX = "RECONCILER_"
 SECTIONS = ("api", "plan", "apply", "guards")
@@ -110,7 +112,9 @@ def read_settings(root: yaml_nodes.Node | None, path: str, overrides: Overrides,
         merged = _lay_over(merged, key.split("."), yaml_nodes.Scalar(text, origin.source or node.source))
         origins[key] = origin
     try:
-        model = SettingsModel.model_validate(yaml_nodes.plain_mapping(merged))
+        # a section that is left out is one of defaults
+        sections: dict[str, yaml_nodes.Plain] = {name: {} for name in SECTIONS}
+        model = SettingsModel.model_validate(sections | yaml_nodes.plain_mapping(merged))
     except ValidationError as error:
         for problem in mistakes.list_problems(error, merged, SettingsModel):
             report(problem)
@@ -225,6 +229,8 @@ def compare_settings(before: Mapping[str, object], after: Mapping[str, object]) 
 
 
 def _setting_moves(level: Any) -> Iterator[SettingMove]:
+    from reconciler.core.manifests.compare_revisions import SettingMove
+
     key = ".".join(str(part) for part in level.path(output_format="list"))
     before, after = level.t1, level.t2
     tree = next((side for side in (before, after) if isinstance(side, Mapping) and side), None)

@@ -6,11 +6,16 @@ same bytes, and keys keep the order in which the definitions name them.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from enum import StrEnum
+from itertools import pairwise
+from textwrap import dedent
+from typing import Any
 
 from pydantic import BaseModel, Field
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.fields import FieldInfo
 
 from reconciler.core.model import JsonObject
 from reconciler.core.model.manifest import Authority
@@ -177,7 +182,7 @@ class ExpectedDriftModel(Strict):
 
     tag: TagText = Field(examples=["wf-*"])
     """A tag, or a pattern of tags."""
-    classes: list[DriftClass] = Field(default_factory=list, examples=[["unexpected"]])
+    classes: list[DriftClass] = Field(default_factory=lambda: [], examples=[["unexpected"]])
     """The classes of drift that are expected; without it all."""
     set: Name | None = Field(None, examples=["customers"])
     """On members of this set only."""
@@ -202,21 +207,21 @@ class SettingsModel(Strict):
     """The time zone of bare dates in from and until."""
     authority: Authority = Authority.ADDITIVE
     """The authority of the sets where neither the set nor its manifest names one."""
-    api: ApiModel = ApiModel()
+    api: ApiModel = Field(default_factory=ApiModel)
     """How the API is spoken to."""
-    plan: PlanModel = PlanModel()
+    plan: PlanModel = Field(default_factory=PlanModel)
     """How plans are made."""
-    apply: ApplyModel = ApplyModel()
+    apply: ApplyModel = Field(default_factory=ApplyModel)
     """How a run goes."""
-    tags: dict[TagText, TagRuleModel] = Field(default_factory=dict)
+    tags: dict[TagText, TagRuleModel] = Field(default_factory=lambda: {})
     """Rules for single tags, shared by all locations."""
-    locations: dict[LocationText, LocationModel] = Field(default_factory=dict)
+    locations: dict[LocationText, LocationModel] = Field(default_factory=lambda: {})
     """What is to be known of each location."""
-    guards: GuardsModel = GuardsModel()
+    guards: GuardsModel = Field(default_factory=GuardsModel)
     """Limits beyond which a plan is refused."""
-    allow: list[AllowModel] = Field(default_factory=list)
+    allow: list[AllowModel] = Field(default_factory=lambda: [])
     """Reviewed exceptions to guards."""
-    expected_drift: list[ExpectedDriftModel] = Field(default_factory=list)
+    expected_drift: list[ExpectedDriftModel] = Field(default_factory=lambda: [])
     """Drift that somebody else makes on purpose."""
     history_keep: Positive = Field(10, le=10_000)
     """How many runs keep their rows; revert reaches that far."""
@@ -238,9 +243,44 @@ _TITLES = {SchemaKind.MANIFEST: "reconciler manifest", SchemaKind.SETTINGS: "rec
 
 def build_schema(kind: SchemaKind) -> JsonObject:
     """The schema of one kind of file as plain data."""
-    made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=GenerateJsonSchema)
+    # only a schema needs descriptions, which stand in the source
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Described(GenerateJsonSchema):
+        def model_schema(self, schema: Any) -> JsonObject:
+            made = super().model_schema(schema)
+            for name, text in _list_descriptions(schema["cls"]).items():
+                field: FieldInfo = schema["cls"].model_fields[name]
+                made["properties"][field.alias or name].update(_describe_field(field, text))
+            return made
+
+    made = _MODELS[kind].model_json_schema(by_alias=True, schema_generator=Described)
     cleaned: JsonObject = clean_schema(made)
     return {"$schema": DIALECT, **cleaned, "title": _TITLES[kind]}
+
+
+def _describe_field(field: FieldInfo, text: str) -> JsonObject:
+    section = field.default_factory
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return {"description": text}
+    described: JsonObject = {"default": section().model_dump(mode="json")}
+    # a section that says the same of itself is described once
+    return described if text == section.__doc__ else described | {"description": text}
+
+
+def _list_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each definition, by its name."""
+    (definition,) = ast.parse(dedent(inspect.getsource(model))).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        entry.target.id: inspect.cleandoc(text.value.value)
+        for entry, text in pairwise(definition.body)
+        if isinstance(entry, ast.AnnAssign)
+        and isinstance(entry.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def schema_text(kind: SchemaKind) -> str:

@@ -1,4 +1,4 @@
-"""A location's API, opened: a connection, a pace and a token of its own; and whether today's quota has room for a run.
+"""A location's API, opened: a connection, a pace and a token of its own.
 
 Law: holds no writer; `operations/apply.py` makes one of the same arguments. A command that prints a token runs beside
 the loop, so that one that hangs holds up no other location.
@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.errors import AuthRefused, QuotaExhausted, ReconcilerError, StateError
+from reconciler.core.model.errors import AuthRefused, ReconcilerError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
-from reconciler.core.planning.plan import Plan
-from reconciler.core.running.pace import Pace, refuse_overrun, sent_today
+from reconciler.core.running.pace import Pace
 from reconciler.highlevel import COMMAND_TIMEOUT_S, Agency, ApiArguments, connect_reader, find_token, held_in
 from reconciler.operations.workspace import FetchedToken, Session, Tokens, Workspace
-from reconciler.ports import LocationReader
-from reconciler.store import open_reader
 
 if TYPE_CHECKING:
     from reconciler.highlevel import HighLevelReader
@@ -113,12 +110,6 @@ class LocationApi:
     def heed_quota(self, quota: Quota) -> None:
         self.pace.heed_quota(quota, self.workspace.clock.now())
 
-    def assume_sent_today(self, reader: LocationReader) -> None:
-        """Counts the requests that runs of this state sent today."""
-        now = self.workspace.clock.now()
-        # readings are not in the journal: the first answer states what they used
-        self.pace.assume(sent_today(reader.read_runs(), now), now)
-
 
 def find_api(session: Session, location: LocationId) -> LocationApi:
     return LocationApi(session.workspace, session.settings, location, session.pace(location), session.tokens)
@@ -137,29 +128,3 @@ async def find_missing_tokens(
         executor.shutdown(wait=False, cancel_futures=True)
     errors = {api.location: session.tokens[api.location].error for api in apis}
     return {location: error for location, error in errors.items() if error is not None}
-
-
-def find_overruns(plan: Plan, session: Session) -> dict[LocationId, ReconcilerError]:
-    """Why a location's plan does not fit into the rest of today's quota, or its state does not tell.
-
-    Requests that runs of this state sent today count until the API says more.
-    """
-    overruns: dict[LocationId, ReconcilerError] = {}
-    with open_reader(session.settings.state) as reader:
-        for planned in plan.locations:
-            location, requests = planned.location, planned.summary.requests
-            try:
-                find_api(session, location).assume_sent_today(reader.at(location))
-                refuse_overrun(location, requests, session.pace(location), session.workspace.clock.now())
-            except (QuotaExhausted, StateError) as error:
-                overruns[location] = error
-    return overruns
-
-
-def list_quota_notes(plan: Plan, session: Session) -> list[str]:
-    """A line for each location where an apply that began now would be refused."""
-    return [
-        f"{error.message}: apply would be refused, or wait under --quota-spill"
-        for error in find_overruns(plan, session).values()
-        if isinstance(error, QuotaExhausted)
-    ]

@@ -36,10 +36,11 @@ from reconciler.core.running.shortfalls import report_nothing_sent
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
 from reconciler.loading.snapshot_files import read_snapshot_files
-from reconciler.operations.api import find_api, find_missing_tokens, find_overruns
+from reconciler.operations.api import find_api, find_missing_tokens
 from reconciler.operations.identity import find_commit, find_holder
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.quota import find_overruns
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.workspace import Session
 from reconciler.planfile import RecoveryJournal

@@ -5,11 +5,10 @@ Law: holds no writer, and stores nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias
@@ -32,13 +31,14 @@ from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
-from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, load_state, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import Heartbeat, StateReader
-from reconciler.refresh import Keep, ReadServices, keep_nothing, refresh
-from reconciler.request_gate import NoLease, RequestGate
+
+if TYPE_CHECKING:
+    from reconciler.operations.api import LocationApi
+    from reconciler.refresh import Keep
 
 T = TypeVar("T")
 Errors = dict[LocationId, ReconcilerError]
@@ -110,13 +110,15 @@ async def find_current(
     states, errors = load_each(session, reader)
     current = [CurrentState(state, respelt=_find_respelt(session, state)) for state in states.values()]
     if reading.method is not None:
+        from reconciler.operations.quota import assume_sent_today
+
         wanted = {
             location: make_refresh_request(session, state, scope, reading, contacts=contacts)
             for location, state in states.items()
         }
         # the quota counts today's runs before the first reading asks for room in it
         for location in states:
-            find_api(session, location).assume_sent_today(reader.at(location))
+            assume_sent_today(session.pace(location), session.workspace.clock, reader.at(location))
         current, failed = await run_each(
             session,
             {location: _read_current(session, state, scope, wanted[location]) for location, state in states.items()},
@@ -169,6 +171,8 @@ async def run_each(session: Session, works: Mapping[LocationId, Coroutine[Any, A
 
 async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """The results in order. The first error ends them all: a part of the locations makes no answer."""
+    import asyncio
+
     tasks = [asyncio.create_task(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
@@ -180,6 +184,8 @@ async def run_side_by_side(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _read_current(session: Session, state: LocationState, scope: Scope, wanted: RefreshRequest) -> CurrentState:
+    from reconciler.operations.api import find_api
+
     result = await read_location(find_api(session, state.location), wanted)
     declared = list_concerned(session.desired[state.location], state, make_selection(session, scope))
     return replace(take_in_reading(session, state, result, declared), respelt=_find_respelt(session, state))
@@ -193,21 +199,25 @@ def _find_respelt(session: Session, state: LocationState) -> tuple[Alias, ...]:
 
 
 async def read_location(
-    api: LocationApi, wanted: RefreshRequest, *, keep: Keep = keep_nothing, heartbeat: Heartbeat | None = None
+    api: LocationApi, wanted: RefreshRequest, *, keep: Keep | None = None, heartbeat: Heartbeat | None = None
 ) -> RefreshResult:
     """Reads contacts from a location's API; without a request where nothing is wanted.
 
-    `heartbeat`: of the lease, where the reading is stored.
+    `keep`: takes what is read, as it comes. `heartbeat`: of the lease, where the reading is stored.
     """
     if wanted.is_empty:
         return RefreshResult()
+    # what asks a host is loaded where one is asked
+    from reconciler.refresh import ReadServices, keep_nothing, refresh
+    from reconciler.request_gate import NoLease, RequestGate
+
     listener, clock = api.workspace.listener, api.workspace.clock
-    listener.on_reading(keep is not keep_nothing)
+    listener.on_reading(keep is not None)
     gate = RequestGate(api.location, api.pace, clock, listener, heartbeat or NoLease(clock))
     await api.fetch_token()
     async with api.connect_reader() as reader:
         # a 401 names the variable that the token came from
-        return await refresh(wanted, ReadServices(reader, gate, token=called(api.token_place)), keep)
+        return await refresh(wanted, ReadServices(reader, gate, token=called(api.token_place)), keep or keep_nothing)
 
 
 def make_refresh_request(

@@ -10,21 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.approved_scope import Proposal
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import Plan, combine_plans
-from reconciler.core.planning.revert import Reversal
-from reconciler.operations.api import list_quota_notes
 from reconciler.operations.current_state import CurrentState, find_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
+from reconciler.operations.quota import list_quota_notes
 from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
 from reconciler.store import open_reader
 from reconciler.system import without_cyclic_gc
+
+if TYPE_CHECKING:
+    from reconciler.core.planning.approved_scope import Proposal
+    from reconciler.core.planning.revert import Reversal
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -43,6 +43,7 @@ from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.plan_options import find_allowances
+from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.ports import LocationReader, StateReader, StateStore
@@ -252,7 +253,7 @@ class _LocationPull:
         return find_allowances(self.session, self.location, self.request.allow, self.request.reason)
 
     def _read_before(self, reader: LocationReader) -> _Before:
-        find_api(self.session, self.location).assume_sent_today(reader)
+        assume_sent_today(self.session.pace(self.location), self.session.workspace.clock, reader)
         return _Before(self._find_snapshots(reader), reader.read_people())
 
     async def _match(self, before: _Before, reading: PeopleReading) -> _Pulled:

@@ -29,6 +29,7 @@ from reconciler.operations.api import LocationApi, find_api
 from reconciler.operations.current_state import list_concerned, make_refresh_request, read_location
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
+from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.workspace import Session, Workspace, check_pin, refuse_missing_state, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
@@ -167,7 +168,7 @@ async def _read_journalled(api: LocationApi, wanted: RefreshRequest, stored: Sto
     held = stored.held
     async with begin_run(held) as run:
         stored.run = run.id
-        await held.call(api.assume_sent_today, held.store)
+        await held.call(assume_sent_today, api.pace, api.workspace.clock, held.store)
         try:
             stored.result = await read_location(api, wanted, keep=stored.keep, heartbeat=held)
         except ReconcilerError as error:

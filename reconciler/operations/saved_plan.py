@@ -52,6 +52,7 @@ from reconciler.operations.current_state import (
 )
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
+from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.workspace import (
     MANIFESTS,
     Session,
@@ -183,7 +184,7 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         states = {location: respell_state(loaded[location], part) for location, part in planned.items()}
         removed = {location: _find_removed(proposed, states[location], reader.at(location)) for location in planned}
         for location in planned:
-            find_api(session, location).assume_sent_today(reader.at(location))
+            assume_sent_today(session.pace(location), session.workspace.clock, reader.at(location))
         leases = list_leases(reader, session.desired, session.workspace.clock.now())
     current, unread = await run_each(
         session,

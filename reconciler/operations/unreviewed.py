@@ -21,7 +21,6 @@ from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import load_settings
 from reconciler.loading.settings import flag_name, variable_name
-from reconciler.operations.git import GitRefused, find_repository, read_files_at
 from reconciler.store import is_remote
 
 if TYPE_CHECKING:
@@ -103,6 +102,9 @@ def _load_base_settings(target: str, directory: Path) -> tuple[Settings | None, 
     """The settings of the target branch, else why there are none."""
     if not target:
         return None, " (this CI does not tell which it is)"
+    # the commands that meet no pull request are most of them
+    from reconciler.operations.git import GitRefused, find_repository, read_files_at
+
     try:
         # rule 2: the author of the pull request chooses what a submodule is
         if find_repository(directory).is_linked:

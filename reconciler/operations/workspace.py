@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from reconciler.beside import Places, ThreadWorker
 from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
@@ -44,11 +43,12 @@ from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
-from reconciler.ports import Clock, StartWorker, StateReader
+from reconciler.ports import Clock, StartWorker, StateReader, Worker
 from reconciler.store import LOCATION, open_reader
 from reconciler.system import SystemClock, without_cyclic_gc
 
 if TYPE_CHECKING:
+    from reconciler.beside import Places
     from reconciler.highlevel.http_client import Transport
 
 LOCATIONS_A_CORE = 4
@@ -106,6 +106,13 @@ class SilentListener:
         return
 
 
+def _start_thread() -> Worker:
+    # threads and the event loop are loaded by those who ask somebody
+    from reconciler.beside import ThreadWorker
+
+    return ThreadWorker()
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """A directory of manifests, and the surroundings in which an operation works with it."""
@@ -119,7 +126,7 @@ class Workspace:
     clock: Clock = field(default_factory=SystemClock)
     transport: Transport | None = None
     """Replaces the network in tests."""
-    start_worker: StartWorker = ThreadWorker
+    start_worker: StartWorker = _start_thread
     """Calls of a location's state are made by a worker of its own."""
 
     @property
@@ -209,6 +216,8 @@ class Session:
 
     def make_places(self) -> Places:
         """The places for locations that work at once."""
+        from reconciler.beside import Places
+
         most = self.settings.apply.max_locations
         return Places(LOCATIONS_A_CORE * (os.cpu_count() or 1) if most is None else most, self.workspace.listener)
 

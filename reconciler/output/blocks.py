@@ -327,3 +327,21 @@ def duration(seconds: float) -> str:
     minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {remainder} s"
+
+
+def view_records(view: View) -> Records:
+    """The records of a short document: its view line by line."""
+    return make_records("Line by line", "section told", lambda: _lines_of(view))
+
+
+def _lines_of(view: View) -> Iterator[Row]:
+    # the verdict is a row too: a filter by section finds it
+    for section in view.sections:
+        yield section.title, section.verdict.text
+        yield from ((section.title, text) for block in section.blocks for text in _block_texts(block))
+
+
+def _block_texts(block: Block) -> Iterator[str]:
+    if isinstance(block, Lines):
+        return (cell.text for cell in block.items)
+    return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)

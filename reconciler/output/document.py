@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Schema
@@ -13,21 +13,19 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.output.blocks import (
     ROWS,
-    Block,
     Cell,
     Lines,
     Records,
-    Row,
     Section,
     Style,
     View,
     link_contacts,
-    make_records,
     name_in_view,
+    view_records,
 )
-from reconciler.output.charts import Chart
-from reconciler.output.markdown import render_markdown
-from reconciler.output.text import csv_chunks, render_text
+
+if TYPE_CHECKING:
+    from reconciler.output.charts import Chart
 
 FORMAT_VERSION = "1.0"
 """Of every report; a plan has a version of its own."""
@@ -122,8 +120,26 @@ def spell(output: CommandOutput, kind: str, *, whole: bool) -> Iterable[str]:
     return _SPELLED[kind](output, whole)
 
 
+def _spell_text(output: CommandOutput, whole: bool) -> Iterable[str]:
+    # each format loads what it is written by
+    from reconciler.output.text import render_text
+
+    return [render_text(output.view(count_rows(whole)))]
+
+
+def _spell_markdown(output: CommandOutput, whole: bool) -> Iterable[str]:
+    from reconciler.output.markdown import render_markdown
+
+    return [render_markdown(output.page(count_rows(whole)))]
+
+
+def _spell_csv(output: CommandOutput, _: bool) -> Iterable[str]:
+    from reconciler.output.text import csv_chunks
+
+    return csv_chunks(output.document.records())
+
+
 def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
-    # Jinja2 is loaded for those who ask for a page
     from reconciler.output.html import render_html
 
     # a browser lays out ten thousand rows at once; more of them are for --all
@@ -132,33 +148,15 @@ def _spell_html(output: CommandOutput, whole: bool) -> Iterable[str]:
 
 
 _SPELLED: Mapping[str, Callable[[CommandOutput, bool], Iterable[str]]] = {
-    "text": lambda output, whole: [render_text(output.view(count_rows(whole)))],
-    "markdown": lambda output, whole: [render_markdown(output.page(count_rows(whole)))],
+    "text": _spell_text,
+    "markdown": _spell_markdown,
     "json": lambda output, _: [json_line(output.json())],
-    "csv": lambda output, _: csv_chunks(output.document.records()),
+    "csv": _spell_csv,
     "html": _spell_html,
 }
 FORMATS = tuple(_SPELLED)
 SUFFIXES: Mapping[str, str] = {".json": "json", ".md": "markdown", ".txt": "text", ".csv": "csv", ".html": "html"}
 """The formats, by the suffix of a file."""
-
-
-def view_records(view: View) -> Records:
-    """The records of a short document: its view line by line."""
-    return make_records("Line by line", "section told", lambda: _lines_of(view))
-
-
-def _lines_of(view: View) -> Iterator[Row]:
-    # the verdict is a row too: a filter by section finds it
-    for section in view.sections:
-        yield section.title, section.verdict.text
-        yield from ((section.title, text) for block in section.blocks for text in _block_texts(block))
-
-
-def _block_texts(block: Block) -> Iterator[str]:
-    if isinstance(block, Lines):
-        return (cell.text for cell in block.items)
-    return (", ".join(cell.text for cell in row if cell.text) for row in block.rows)
 
 
 @dataclass(frozen=True, slots=True)

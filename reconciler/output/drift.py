@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
@@ -37,7 +37,6 @@ from reconciler.output.blocks import (
     table,
     totals,
 )
-from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.document import DerivedDocument
 from reconciler.output.overview import (
     LocationRow,
@@ -48,6 +47,9 @@ from reconciler.output.overview import (
     unknown_row,
     unknown_section,
 )
+
+if TYPE_CHECKING:
+    from reconciler.output.charts import Chart
 
 _STYLES = {
     DriftClass.MISSING: Style.REMOVE,
@@ -332,6 +334,8 @@ def _drift_rows(report: DriftReport) -> Iterator[Row]:
 
 
 def _drift_charts(report: DriftReport) -> tuple[Chart, ...]:
+    from reconciler.output.charts import draw_bars
+
     by_class: defaultdict[str, Counter[int]] = defaultdict(Counter)
     by_tag: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for drifted in report.drifted:

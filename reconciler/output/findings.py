@@ -16,8 +16,20 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
-from reconciler.output.blocks import Cell, Column, Lines, Records, Section, Style, View, counted, read_columns, table
-from reconciler.output.document import DerivedDocument, Document, view_records
+from reconciler.output.blocks import (
+    Cell,
+    Column,
+    Lines,
+    Records,
+    Section,
+    Style,
+    View,
+    counted,
+    read_columns,
+    table,
+    view_records,
+)
+from reconciler.output.document import DerivedDocument, Document
 
 _FORMS = Forms(
     {

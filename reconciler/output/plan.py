@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model import JsonObject
@@ -32,7 +33,6 @@ from reconciler.output.blocks import (
     read_columns,
     totals,
 )
-from reconciler.output.charts import Chart, draw_bars
 from reconciler.output.overview import (
     LocationRow,
     age_cell,
@@ -60,6 +60,9 @@ from reconciler.output.plan_tables import (
     still_refused,
     tag_table,
 )
+
+if TYPE_CHECKING:
+    from reconciler.output.charts import Chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +368,8 @@ def _name_some(names: list[str], what: str) -> str:
 
 
 def _plan_charts(plan: LocationPlan) -> tuple[Chart, ...]:
+    from reconciler.output.charts import draw_bars
+
     pairs: Counter[tuple[Tag, Action]] = Counter()
     for delta in plan.deltas:
         for change in delta.changes:

@@ -31,9 +31,10 @@ from reconciler.output.blocks import (
     make_records,
     moment,
     table,
+    view_records,
 )
 from reconciler.output.charts import Chart, draw_bars
-from reconciler.output.document import DerivedDocument, Document, view_records
+from reconciler.output.document import DerivedDocument, Document
 
 
 def _state_section(state: LocationState, most: int | None) -> Section:

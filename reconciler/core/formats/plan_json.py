@@ -22,7 +22,6 @@ from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
-from reconciler.core.planning.approved_scope import sends_what_it_says
 from reconciler.core.planning.batches import Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried
 from reconciler.core.planning.guards import Measured
@@ -139,6 +138,9 @@ def read_plan(document: object) -> Plan:
 
 def _check(plan: Plan) -> Plan:
     """The plan, with a digest for each location where an older version wrote none."""
+    # only a plan that is read is checked
+    from reconciler.core.planning.approved_scope import sends_what_it_says
+
     # the seal tells that the file is as it was written, not that its author was honest: its parts must agree, too
     if not plan.locations:
         raise PlanFileError("the plan has no location", hint="plan again")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Demand
@@ -22,7 +23,9 @@ from reconciler.core.planning.diff import diff, select_contacts
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guards import Before, Counts, Measured, count_holders, count_managed, count_pairs
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
-from reconciler.core.planning.revert import Reversal, undo_changes
+
+if TYPE_CHECKING:
+    from reconciler.core.planning.revert import Reversal
 
 
 def plan_location(
@@ -72,6 +75,9 @@ def plan_revert(
     """The plan that undoes a run, from the state of now; the arguments are those of `plan_location`."""
     desired, options = state.spelling.spell_desired(desired), options.in_spelling(state.spelling)
     reversal = reversal.in_spelling(state.spelling)
+    # few plans undo a run
+    from reconciler.core.planning.revert import undo_changes
+
     difference = undo_changes(reversal, desired, state.observed, spent=spent or {}, gone=options.gone)
     return plan_of(difference, desired, state, options, done=done, before=before, observations=observations)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.journal import LocationReport, RunEnding, RunLog, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import DriftClass
-from reconciler.core.observing.drift import DriftReport
 from reconciler.core.planning.changes import (
     FLAPPING,
     IN_DOUBT,
@@ -27,6 +27,9 @@ from reconciler.core.planning.changes import (
 )
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.running.pair_outcomes import PairOutcomes
+
+if TYPE_CHECKING:
+    from reconciler.core.observing.drift import DriftReport
 
 STOPPED = "the run stopped before it was sent"
 BESIDES = "it is in the plan file, and not in a plan made now"
