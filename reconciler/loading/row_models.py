@@ -54,7 +54,7 @@ Locations = Annotated[
 ]
 
 
-LOCATIONS: TypeAdapter[list[str] | ClientsFile] = TypeAdapter(Locations)
+LOCATIONS: TypeAdapter[list[str] | ClientsFile] = TypeAdapter(Locations, config=ConfigDict(defer_build=True))
 
 
 class RolloutModel(Strict):

@@ -9,8 +9,8 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import GuardRefused, ReconcilerError, Unfinished
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
 from reconciler.core.model.manifest import Rollout

@@ -18,7 +18,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any, LiteralString
@@ -28,6 +27,7 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import Loader
 
+from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ReconcilerError, StateCorrupted, StateError, StateTooNew, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.store.database import COLUMNS, Given, Undecodable

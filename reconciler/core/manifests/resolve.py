@@ -13,12 +13,12 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from functools import cache
 from itertools import repeat
 
 from reconciler.core.manifests import order_sets
 from reconciler.core.model.batch import Cause, Reason
+from reconciler.core.model.dataclass import dataclass, field, fields
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.people import Match

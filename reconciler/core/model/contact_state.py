@@ -16,12 +16,12 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import repeat
 from typing import Annotated, Protocol
 
 from reconciler.core.model.alike import map_alike
+from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import filterfalse, repeat
 from operator import attrgetter
@@ -36,6 +35,7 @@ from typing import NamedTuple
 from reconciler.core.manifests.resolve import NOTHING, Desired
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
+from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action
