@@ -194,16 +194,14 @@ def size(url: str) -> int | None:
     if url.startswith("sqlite:///"):
         return Path(url.removeprefix("sqlite:///")).stat().st_size
     if url.startswith("postgres"):
-        from reconciler.store.postgres import open_for_reading
+        from reconciler.store.postgres_states import PostgresServer
 
-        database = open_for_reading(url)
-        assert database is not None
-        with closing(database):
+        with closing(PostgresServer(url, writes=False)) as server:
             query = (
                 "SELECT sum(pg_total_relation_size(pg_class.oid)) FROM pg_class JOIN pg_namespace"
-                " ON relnamespace = pg_namespace.oid WHERE relkind = 'r' AND nspname = current_schema()"
+                f" ON relnamespace = pg_namespace.oid WHERE relkind = 'r' AND nspname = '{server.schema}'"
             )
-            return int(database.execute(query).fetchall()[0][0])
+            return int(server.list_names(query)[0])
     return None
 
 

@@ -28,7 +28,7 @@ from reconciler.operations.state import pull_location
 from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
 from reconciler.planfile import load_unrecorded
 from reconciler.ports import LocationStore
-from reconciler.store import open_reader, open_store
+from reconciler.store import open_reader, open_store, refuse_unlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,7 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
     settings = workspace.load_settings()
     if url == settings.state:
         raise UsageError("the state is there already", hint="name another place")
+    refuse_unlisted(settings.state)
     with open_store(settings.state) as source, open_store(url) as target:
         for location in source.list_locations():
             async with (

@@ -44,7 +44,8 @@ from reconciler.loading import FindSnapshots, Loaded, load, load_settings
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, StartWorker, StateReader, Worker
-from reconciler.store import LOCATION, open_reader
+from reconciler.store import open_reader, refuse_unlisted
+from reconciler.store.per_location import LOCATION
 from reconciler.system import SystemClock, without_cyclic_gc
 
 if TYPE_CHECKING:
@@ -272,18 +273,27 @@ def open_session(
     """The manifests, loaded and resolved; raises InvalidInput with every problem.
 
     `locations`: the ids or names of those to work with; empty: all that have manifests. `unpulled`: whether matched
-    sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old. `pulls`:
+    sets may be without contacts, for want of a pull; otherwise raises NeedsPull, also where one is too old, and, before
+    the state is asked, UsageError where that of all locations cannot list them. `pulls`:
     the session is one of a pull, for which a file of people with faults ends its own set alone. `some`: it is enough
     that some of the `locations` have manifests.
     """
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
+    compares_all = not (locations or unpulled or pulls)
+
+    def find_snapshots(settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
+        if compares_all:
+            refuse_unlisted(settings.state)
+        return workspace.find_snapshots(settings, location)
 
     def load_those(wanted: Sequence[str]) -> Loaded:
-        return workspace.load_manifests(now=now, find_snapshots=workspace.find_snapshots, pulls=pulls, locations=wanted)
+        return workspace.load_manifests(now=now, find_snapshots=find_snapshots, pulls=pulls, locations=wanted)
 
     loaded = load_those(locations)
     settings = loaded.settings
+    if compares_all:
+        refuse_unlisted(settings.state)
     chosen = [settings.find_location(location) for location in locations]
     groups = _choose_manifests(loaded, chosen, some=some)
     rollouts = _find_rollouts(groups)

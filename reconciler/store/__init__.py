@@ -13,8 +13,7 @@ from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationReader, LocationStore, State, StateReader, StateStore
 from reconciler.store import sqlite
-from reconciler.store.database import Database
-from reconciler.store.per_location import StatePerLocation, folder_of, location_of
+from reconciler.store.per_location import LOCATION, StatePerLocation, folder_of, location_of
 from reconciler.store.sql_store import SharedByConnections, SqlState, SqlStore
 from reconciler.store.sqlite_file import DISK, Disk
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 Port = TypeVar("Port", bound=LocationReader, covariant=True)
 
-LOCATION = "{location}"
 POSTGRES = ("postgresql", "postgres")
 OBJECTS = ("s3", "az", "memory")
 LOCAL = ("sqlite", "memory")
@@ -39,15 +37,23 @@ def open_reader(url: str) -> AbstractContextManager[StateReader]:
     """State to look at; a state that is not there reads as an empty one and is not created."""
     if _scheme(url) in OBJECTS:
         return _open_objects(url)
+    if _scheme(url) in POSTGRES:
+        with _extra("postgres"):
+            from reconciler.store import postgres_states
+        return postgres_states.open_reader(url)
     if LOCATION in url:
         return StatePerLocation(partial(_open_one, open_reader, url), partial(_list_locations, url))
-    return SqlState(_tables_to_read(url))
+    return SqlState(sqlite.open_for_reading(_sqlite_path(url)) or sqlite.open_empty())
 
 
 def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateStore]:
     """State to change; made on first use. `disk`: the operating system, for a state in a file."""
     if _scheme(url) in OBJECTS:
         return _open_objects(url)
+    if _scheme(url) in POSTGRES:
+        with _extra("postgres"):
+            from reconciler.store import postgres_states
+        return postgres_states.open_store(url)
     if LOCATION in url:
         shared: dict[LocationId, SharedByConnections] = {}
 
@@ -62,10 +68,6 @@ def open_store(url: str, *, disk: Disk = DISK) -> AbstractContextManager[StateSt
 
 
 def _tables_to_write(url: str, disk: Disk, shared: SharedByConnections) -> SqlStore:
-    if _scheme(url) in POSTGRES:
-        with _extra("postgres"):
-            from reconciler.store import postgres
-        return SqlStore(partial(postgres.open_for_writing, url), shared)
     return SqlStore(partial(sqlite.open_for_writing, _sqlite_path(url), disk, turn=shared.turn), shared)
 
 
@@ -91,14 +93,6 @@ def _open_objects(url: str) -> StatePerLocation[ObjectLocation]:
     return StatePerLocation(lambda location: ObjectLocation(bucket, location, trial), list_locations)
 
 
-def _tables_to_read(url: str) -> Database:
-    if _scheme(url) in POSTGRES:
-        with _extra("postgres"):
-            from reconciler.store import postgres
-        return postgres.open_for_reading(url) or sqlite.open_empty()
-    return sqlite.open_for_reading(_sqlite_path(url)) or sqlite.open_empty()
-
-
 def _bucket(url: str) -> Obstore:
     with _extra("objects"):
         from reconciler.store.bucket import open_bucket
@@ -112,10 +106,16 @@ def _bucket(url: str) -> Obstore:
     return open_bucket(path + mark + parameters)
 
 
+def refuse_unlisted(url: str) -> None:
+    """Raises UsageError where nobody can tell which locations have state under the URL; asks no host."""
+    if _scheme(url) in POSTGRES and LOCATION in url:
+        with _extra("postgres"):
+            from reconciler.store import postgres_states
+        postgres_states.refuse_unlisted(url)
+
+
 def _list_locations(url: str) -> Sequence[LocationId]:
     """The locations that have state under a URL with {location}."""
-    if _scheme(url) in POSTGRES:
-        raise UsageError(f"the locations of {_without_secrets(url)} cannot be listed", hint="name them with --location")
     pattern = str(_sqlite_path(url))
     # the location may stand in the path more than once: the first place names it
     form = re.compile(

@@ -10,6 +10,9 @@ from urllib.parse import quote, unquote
 from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationReader
 
+LOCATION = "{location}"
+"""In a URL: the place of the location's id."""
+
 Port_co = TypeVar("Port_co", bound=LocationReader, covariant=True)
 
 
@@ -30,11 +33,13 @@ class StatePerLocation(Generic[Port_co]):
         self,
         open_location: Callable[[LocationId], AbstractContextManager[Port_co]],
         list_locations: Callable[[], Sequence[LocationId]],
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self._open_location = open_location
         self.list_locations = list_locations
         self._ports: dict[LocationId, Port_co] = {}
         self._opened = ExitStack()
+        self._opened.callback(close)
 
     def __enter__(self) -> Self:
         return self

@@ -42,8 +42,15 @@ class SharedByConnections:
 class SqlState:
     """The states of all locations in one database."""
 
-    def __init__(self, database: Database, shared: SharedByConnections | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        shared: SharedByConnections | None = None,
+        *,
+        close: Callable[[], None] | None = None,
+    ) -> None:
         self.database = database
+        self._close = close or database.close
         self._shared = shared or SharedByConnections()
         self._interning = Interning(database, self._shared.epochs)
 
@@ -51,7 +58,7 @@ class SqlState:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.database.close()
+        self._close()
 
     def at(self, location: LocationId) -> SqlLocation:
         return SqlLocation(self.database, self._interning, location, self._shared.back_ups)
@@ -68,8 +75,14 @@ class SqlState:
 class SqlStore(SqlState):
     """The states to be changed; `open_database` opens one connection after the other."""
 
-    def __init__(self, open_database: Callable[[], Database], shared: SharedByConnections) -> None:
-        super().__init__(open_database(), shared)
+    def __init__(
+        self,
+        open_database: Callable[[], Database],
+        shared: SharedByConnections,
+        *,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(open_database(), shared, close=close)
         self._open = open_database
 
     @contextmanager

@@ -14,6 +14,7 @@ from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.extras import need
 
 Manifest = Callable[..., None]
 SECRET = "pit-wrong-5ec12e7-d0n0t-t311"
@@ -179,6 +180,23 @@ def test_an_unknown_state_url(reconciler: Command, manifest: Manifest, url: str)
     ended = reconciler("plan", "--state", url)
     assert ended.code in (1, 64)
     assert "secret" not in ended.err
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize(
+    "command",
+    ["plan --refresh get", "apply", "drift --refresh get", "history", "state list", "state verify", "state unlock"],
+)
+def test_a_state_whose_locations_nobody_can_list_is_refused_before_anybody_is_asked(
+    reconciler: Command, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    need("psycopg")
+    # the API would refuse it
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", SECRET)
+    manifest(customers=([0], ["customer"], []))
+    ended = reconciler(*command.split(), "--state", "postgresql://of_{location}:secret@nobody.invalid/crm")
+    assert "the locations of postgresql://of_{location}@nobody.invalid/crm cannot be listed" in ended.err
+    assert ("--location" in ended.err, "secret" in ended.err, ended.code) == (True, False, 64)
 
 
 def test_a_port_in_use(reconciler: Command, project: Path, sandbox: Running) -> None:

@@ -33,7 +33,7 @@ from tests.store.test_contract import seen
 
 MOST = 16
 A_LOCATION = 5
-PRELOADED = ["tests.store.test_races", "reconciler.store.object", "reconciler.store.postgres"]
+PRELOADED = ["tests.store.test_races", "reconciler.store.object", "reconciler.store.postgres_states"]
 
 
 PATIENCE_S = 60
