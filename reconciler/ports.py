@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from reconciler.core.formats.state_json import UnrecordedAnswers
     from reconciler.core.model.api_limits import Facts
     from reconciler.core.model.batch import Batch
+    from reconciler.core.model.contact_columns import ContactNumbers
     from reconciler.core.model.contact_state import ContactState
     from reconciler.core.model.events import Event
     from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
@@ -123,8 +124,11 @@ class PeopleReader(Protocol):
 class LocationReader(Protocol):
     """The state of one location as it is; a location without state has an empty one."""
 
-    def load_state(self) -> LocationState:
-        """The state; a batch with an intent and without an answer leaves its contacts in doubt."""
+    def load_state(self, contacts: ContactNumbers | None = None, /) -> LocationState:
+        """The state; a batch with an intent and without an answer leaves its contacts in doubt.
+
+        `contacts`: numbers that the contacts of the state take part in, given where there are others to plan by.
+        """
 
     def read_runs(self) -> Sequence[RunRecord]: ...
 

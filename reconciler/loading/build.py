@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
@@ -66,9 +67,11 @@ class SetBuilder:
         report: Report,
         find_snapshot: FindSnapshot,
         *,
+        contacts: ContactNumbers,
         pulls: bool = False,
         fill: Fill | None = None,
     ) -> None:
+        """`contacts`: those of all files so far, to be numbered together."""
         self._files = files
         self._name = name
         self._zone = zone
@@ -76,7 +79,7 @@ class SetBuilder:
         self._find_snapshot = find_snapshot
         self._pulls = pulls
         self._fill = fill
-        self._interned: dict[str, str] = {}
+        self._contacts = contacts
 
     def build_set(self, name: str, model: ContactSetModel, key: Scalar, node: Mapping) -> ContactSet | None:
         """The set, or None where its contacts have errors, which are reported."""
@@ -148,7 +151,7 @@ class SetBuilder:
                 match = make_match(name, model, node, self._find_snapshot(set_name))
                 return self._match_people(set_name, match, request)
             with self._files.open(name) as stream:
-                table = read_table(stream, request, self._interned)
+                table = read_table(stream, request, self._contacts)
         except (CannotRead, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             self._report(Problem(written, f"contact file {model.file[:200]!r}: {reason}", "contact-file"))

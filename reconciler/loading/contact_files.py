@@ -23,6 +23,7 @@ from itertools import chain, count
 from operator import itemgetter
 from typing import BinaryIO, cast
 
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, Row, find_columns
 from reconciler.loading.file_tree import ENDINGS
@@ -50,15 +51,15 @@ _OF_CELLS = {
 
 
 def read_table(
-    stream: BinaryIO, request: FileRequest, interned: dict[str, str] | None = None, *, block_bytes: int = BLOCK
+    stream: BinaryIO, request: FileRequest, contacts: ContactNumbers | None = None, *, block_bytes: int = BLOCK
 ) -> ContactTable:
     """The ids of an open contact file; raises InvalidInput with every fault, each with its line.
 
-    `interned`: the ids of all files so far, each by itself. `block_bytes`: of a block, without the rest of its last
-    line; 0 reads row by row.
+    `contacts`: those of all files so far, which are numbered together. `block_bytes`: of a block, without the rest of
+    its last line; 0 reads row by row.
     """
     faults = FileFaults(request)
-    collector = IdCollector(faults, interned)
+    collector = IdCollector(faults, contacts)
     add_id = collector.add_id
     delimiter = _DELIMITERS.get(_ending_of(request))
     if block_bytes and delimiter:

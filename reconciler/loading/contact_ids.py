@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import cast
 
+from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
 from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
@@ -81,7 +82,7 @@ class FileRequest:
 class ContactTable:
     """The ids of a file."""
 
-    ids: tuple[ContactId, ...]
+    ids: NumberedContacts
     """In the order of the file."""
     lines: array[int]
     """The line of each id."""
@@ -157,14 +158,14 @@ def _are_plain(texts: Sequence[str]) -> bool:
 class IdCollector:
     """The ids so far."""
 
-    def __init__(self, faults: FileFaults, interned: dict[str, str] | None = None) -> None:
-        """`interned`: the ids of all files so far, each by itself: those of many files are kept once."""
+    def __init__(self, faults: FileFaults, contacts: ContactNumbers | None = None) -> None:
+        """`contacts`: those of all files so far: an id of many files is kept once."""
         self._faults = faults
-        self._intern = ({} if interned is None else interned).setdefault
-        self._lines = array("L")
-        # in the order of the file; no objects but the ids, for files of a million rows
-        self._ids: list[str] = []
-        self._seen: set[str] = set()
+        self._contacts = ContactNumbers() if contacts is None else contacts
+        self._lines = array("I")
+        # in the order of the file; no objects, for files of a million rows
+        self._numbers = array("i")
+        self._seen: set[int] = set()
         self._double: tuple[int, str] | None = None
         self._double_count = 0
 
@@ -172,14 +173,14 @@ class IdCollector:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
         ids = texts if _are_plain(texts) else list(map(str.strip, texts))
         if ids is texts or all(map(str.isalnum, ids)):
-            ids = list(map(self._intern, ids, ids))
-            self._seen.update(ids)
-            if len(self._seen) == len(self._ids) + len(ids):
-                self._ids += ids
-                self._lines.extend(range(first, first + len(ids)))
+            numbers = array("i", self._contacts.number(cast(Sequence[ContactId], ids)))
+            self._seen.update(numbers)
+            if len(self._seen) == len(self._numbers) + len(numbers):
+                self._numbers += numbers
+                self._lines.extend(range(first, first + len(numbers)))
                 return
             # a contact is there twice: as if they had not been added
-            self._seen = set(self._ids)
+            self._seen = set(self._numbers)
         for line, text in enumerate(texts, first):
             self.add_id(text, line)
 
@@ -189,7 +190,7 @@ class IdCollector:
             self._add_fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
             return
         contact = text.strip()
-        if contact in self._seen:
+        if self._contacts.find(contact) in self._seen:
             self._double_count += 1
             self._double = self._double or (line, contact)
         elif not contact:
@@ -198,8 +199,9 @@ class IdCollector:
         elif not contact.isalnum() and (wrong := id_fault(contact)):
             self._add_fault("contact-id", line, *wrong)
         else:
-            self._seen.add(contact)
-            self._ids.append(self._intern(contact, contact))
+            (number,) = self._contacts.number((ContactId(contact),))
+            self._seen.add(number)
+            self._numbers.append(number)
             self._lines.append(line)
 
     def _add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
@@ -209,7 +211,7 @@ class IdCollector:
         """The ids with their remarks; raises InvalidInput with every fault of the file."""
         self._faults.raise_errors()
         problems = (*self._list_doubles(), *self._faults.list_remarks())
-        return ContactTable(cast(tuple[ContactId, ...], tuple(self._ids)), self._lines, problems)
+        return ContactTable(NumberedContacts(self._contacts, self._numbers), self._lines, problems)
 
     def _list_doubles(self) -> Iterator[Problem]:
         if self._double is not None:

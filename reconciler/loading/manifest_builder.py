@@ -7,11 +7,13 @@ Rules
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from pydantic import ValidationError
 
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import ContactSet, Manifest, Rollout, TagRule
@@ -59,10 +61,16 @@ class _Document:
     """The names of the sets that are not in the sound part."""
     rules: Mapping[Tag, TagRule]
 
-    def manifest_of(self, location: LocationId, sets: Iterable[ContactSet], rollout: Rollout | None) -> Manifest:
+    def manifest_of(
+        self,
+        location: LocationId,
+        sets: Iterable[ContactSet],
+        contacts: ContactNumbers,
+        rollout: Rollout | None = None,
+    ) -> Manifest:
         key = "location" if self.model.locations is None else "locations"
         place = self.root.items[key][0].source
-        return Manifest(self.path, location, place, tuple(sets), self.rules, self.model.authority, rollout)
+        return Manifest(self.path, location, place, tuple(sets), self.rules, self.model.authority, rollout, contacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,10 @@ class ManifestBuilder:
     pulls: bool = False
     chosen: frozenset[LocationId] = field(default_factory=frozenset)
     """The locations whose manifests are built; empty: all."""
+    contacts: defaultdict[LocationId | None, ContactNumbers] = field(
+        default_factory=lambda: defaultdict(ContactNumbers)
+    )
+    """Those of each location so far, from all of its files; None: those of sets that locations share."""
 
     def build_file(self, name: str, root: MappingNode) -> BuiltFile:
         """The manifest of each of its locations."""
@@ -102,7 +114,8 @@ class ManifestBuilder:
         sets, lost = self._build_sets(document, self._set_builder(document, location), {})
         if location is None:
             return BuiltFile(is_known=False)
-        return BuiltFile([document.manifest_of(location, sets, None)], frozenset((location, name) for name in lost))
+        manifest = document.manifest_of(location, sets, self.contacts[location])
+        return BuiltFile([manifest], frozenset((location, name) for name in lost))
 
     def _build_each(self, document: _Document, clients: Iterable[ClientLocation], rollout: Rollout | None) -> BuiltFile:
         manifests: list[Manifest] = []
@@ -115,21 +128,21 @@ class ManifestBuilder:
                 continue
             sets, lost = self._build_sets(document, self._set_builder(document, location, client), shared)
             broken |= {(location, name) for name in lost}
-            manifests.append(document.manifest_of(location, sets, rollout))
+            manifests.append(document.manifest_of(location, sets, self.contacts[location], rollout))
         return BuiltFile(manifests, frozenset(broken), frozenset(elsewhere))
 
     def _set_builder(
         self, document: _Document, location: LocationId | None, client: ClientLocation | None = None
     ) -> SetBuilder:
-        find = partial(self.snapshots.find, location)
+        find, contacts = partial(self.snapshots.find, location), self.contacts[location]
+        build = partial(SetBuilder, self.files, document.name, self.zone, contacts=contacts, pulls=self.pulls)
         if client is None:
-            return SetBuilder(self.files, document.name, self.zone, self.report, find, pulls=self.pulls)
+            return build(self.report, find)
 
         def report(problem: Problem) -> None:
             self.report(name_client(problem, client))
 
-        fill = partial(fill_file, client=client)
-        return SetBuilder(self.files, document.name, self.zone, report, find, pulls=self.pulls, fill=fill)
+        return build(report, find, fill=partial(fill_file, client=client))
 
     def _build_sets(
         self, document: _Document, builder: SetBuilder, shared: dict[SetName, ContactSet | None]
@@ -138,7 +151,7 @@ class ManifestBuilder:
 
         `shared`: the sets that are the same for all locations, so far.
         """
-        plain = self._set_builder(document, None)
+        plain = builder if document.model.locations is None else self._set_builder(document, None)
         written = document.root.get("contact_sets")
         sets, lost = [], {SetName(name) for name in document.broken}
         for text, entry in document.model.contact_sets.items():

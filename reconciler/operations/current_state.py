@@ -132,9 +132,9 @@ def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, L
     """The state of each location, and why that of a location cannot be used; raises the error of the only one."""
     states: dict[LocationId, LocationState] = {}
     errors: Errors = {}
-    for location in session.desired:
+    for location, desired in session.desired.items():
         try:
-            states[location] = load_state(session.settings, reader, location)
+            states[location] = load_state(session.settings, reader, location, desired)
         except ReconcilerError as error:
             if len(session.desired) == 1:
                 raise

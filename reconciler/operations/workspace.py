@@ -378,10 +378,16 @@ def settle_ms_from(settings: Settings) -> int:
     return settings.api.settle_s * 1000
 
 
-def load_state(settings: Settings, reader: StateReader, location: LocationId) -> LocationState:
-    """The state; raises StateError where it is another than the one that the settings pin."""
+def load_state(
+    settings: Settings, reader: StateReader, location: LocationId, desired: Desired | None = None
+) -> LocationState:
+    """The state; raises StateError where it is another than the one that the settings pin.
+
+    `desired`: what it is to be held against.
+    """
     with without_cyclic_gc():
-        return check_pin(settings, reader.at(location).load_state())
+        contacts = None if desired is None else desired.contacts.numbered
+        return check_pin(settings, reader.at(location).load_state(contacts))
 
 
 def check_pin(settings: Settings, state: LocationState) -> LocationState:

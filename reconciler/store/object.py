@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable, facts_text, snapshots_document, state_document
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error
@@ -73,7 +74,6 @@ class ObjectLocation:
     def __exit__(self, *_: object) -> None:
         self._replica.close()
 
-    load_state = _from_replica(SqlLocation.load_state)
     read_runs = _from_replica(SqlLocation.read_runs)
     read_batches = _from_replica(SqlLocation.read_batches)
     read_adopted = _from_replica(SqlLocation.read_adopted)
@@ -82,6 +82,9 @@ class ObjectLocation:
     read_snapshots = _from_replica(SqlLocation.read_snapshots)
     read_people = _from_replica(SqlLocation.read_people)
     find_faults = _from_replica(SqlLocation.find_faults)
+
+    def load_state(self, contacts: ContactNumbers | None = None, /) -> LocationState:
+        return self._replica.catch_up().load_state(contacts)
 
     save_states = _appended(SqlLocation.save_states)
     save_adoptions = _appended(SqlLocation.save_adoptions)

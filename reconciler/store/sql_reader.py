@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.contact_columns import ContactColumn, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
@@ -54,12 +55,12 @@ WHERE locations.id = ? AND contacts.id = ? ORDER BY batches.n
 
 
 @decoding()
-def load_state(database: Database, location: LocationId) -> LocationState:
+def load_state(database: Database, location: LocationId, contacts: ContactNumbers | None = None) -> LocationState:
     row = first(database.execute("SELECT n, lineage, serial FROM locations WHERE id = ?", (location,)))
     if row is None:
         return LocationState(location)
     number, lineage, serial = row
-    observed = read_observed(database, number)
+    observed = read_observed(database, number, contacts)
     # computed, not stored, until the next run begins: a reader writes nothing
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
@@ -91,12 +92,12 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 
 
 @decoding()
-def read_observed(database: Database, location: int) -> ContactStates:
+def read_observed(database: Database, location: int, contacts: ContactNumbers | None = None) -> ContactStates:
     places = {NEVER_OBSERVED: 0}
     numbered = read_patterns(database, location, read_tagsets(database))
     indices = {number: places.setdefault(known, len(places)) for number, known in numbered}
     stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
-    return ContactStates({contact: indices[known] for contact, known in stored}, places)
+    return ContactStates(ContactColumn.read(stored, indices, contacts), places)
 
 
 @decoding()

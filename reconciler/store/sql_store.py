@@ -11,6 +11,7 @@ from typing import Self, TypeVar, TypeVarTuple
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
@@ -105,8 +106,8 @@ class SqlLocation:
         self._intended: dict[int, sql_journal.StoredBatch] = {}
         """The batches as their intents left them, until they are answered."""
 
-    def load_state(self) -> LocationState:
-        return self._read(sql_reader.load_state, self._location)
+    def load_state(self, contacts: ContactNumbers | None = None, /) -> LocationState:
+        return self._read(sql_reader.load_state, self._location, contacts)
 
     def read_runs(self) -> Sequence[RunRecord]:
         return self._read(sql_reader.read_runs, self._location)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reconciler.core.manifests.resolve import NOTHING, Desired, Want, is_active, members_of, resolve
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
-from reconciler.core.model.names import ContactId, Source, Tag
+from reconciler.core.model.names import Source, Tag
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, ids, rules, tags, union
 
 PEOPLE = ids("anna bert cara dora emil fritz")
@@ -134,7 +134,4 @@ def test_it_resolves_as_one_contact_at_a_time(sets: list[ContactSet], written: t
         assert list(want.present) == sorted(want.present)
         assert desired.membership(contact) == {each.name for each in of}
     assert desired.digest == plain_digest(desired)
-    alike: dict[int, list[ContactId]] = defaultdict(list)
-    for contact, index in desired.contacts.items():
-        alike[index].append(contact)
-    assert list(desired.contacts_alike) == [sorted(alike[index]) for index in range(len(desired.wants))]
+    assert set(desired.contacts) == {contact for each in members.values() for contact in each}

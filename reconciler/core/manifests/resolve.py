@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import repeat
+from typing import TypeAlias
 
 from reconciler.core.manifests import order_sets
 from reconciler.core.model.batch import Cause, Reason
+from reconciler.core.model.contact_columns import ABSENT, ContactColumn, ContactNumbers, NumberedContacts, Numbers
 from reconciler.core.model.dataclass import dataclass, field, fields
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
@@ -61,14 +64,18 @@ class ResolvedSet:
     """When the snapshot was made that a matched set has its members by; None for other sets."""
 
 
+Combination: TypeAlias = tuple[int, ...]
+"""Sets that contacts share, by their places."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desired:
     """The desired tags of one location."""
 
     location: LocationId
     wants: tuple[Want, ...]
-    # a contact's index in `wants` and in `memberships`
-    contacts: Mapping[ContactId, int]
+    # a contact's index in `wants` and in `combinations`
+    contacts: ContactColumn
     sets: tuple[ResolvedSet, ...]
     rules: Mapping[Tag, TagRule]
     # tags named in the location's manifests, their groups and their old names
@@ -77,10 +84,8 @@ class Desired:
     valid_until: Instant | None
     # identifies tags and rules: comments, order, file names and contacts without a wish do not move it
     digest: str
-    # the names of the sets that a contact belongs to
-    memberships: tuple[frozenset[SetName], ...]
-    # the contacts of each of `wants`, sorted: `contacts` the other way round
-    contacts_alike: tuple[Sequence[ContactId], ...] = field(repr=False, compare=False)
+    # the sets that a contact belongs to, by their places in `sets`
+    combinations: tuple[Combination, ...]
 
     @property
     def once(self) -> TagSet:
@@ -105,12 +110,19 @@ class Desired:
         return [NOTHING if index is None else wants[index] for index in indexes]
 
     def memberships_of(self, contacts: Collection[ContactId]) -> list[frozenset[SetName]]:
-        indexes, memberships = map(self.contacts.get, contacts), self.memberships
-        return [_NO_SETS if index is None else memberships[index] for index in indexes]
+        # contacts of one combination share the value
+        membership = cache(self._names_of_sets)
+        return [membership(index) for index in map(self.contacts.get, contacts)]
 
     def membership(self, contact: ContactId) -> frozenset[SetName]:
-        index = self.contacts.get(contact)
-        return _NO_SETS if index is None else self.memberships[index]
+        return self._names_of_sets(self.contacts.get(contact))
+
+    def _names_of_sets(self, index: int | None) -> frozenset[SetName]:
+        return _NO_SETS if index is None else self.membership_of(index)
+
+    def membership_of(self, index: int) -> frozenset[SetName]:
+        """The names of the sets of one of the combinations."""
+        return frozenset(self.sets[place].name for place in self.combinations[index])
 
 
 WEAKEST = Authority.ADDITIVE
@@ -135,11 +147,12 @@ def resolve(
         for contact_set in manifest.sets
     )
     rules = dict(shared_rules or {}) | {tag: rule for manifest in manifests for tag, rule in manifest.rules.items()}
-    members = members_of([contact_set for contact_set, _ in sets])
-    patterns, contacts = _group_contacts([members[contact_set.name] for contact_set, _ in sets])
-    alike = _sort_alike(contacts, len(patterns))
+    members = members_of([contact_set for contact_set, _ in sets], manifests[0].contacts)
+    combinations, contacts = _combine_sets(
+        manifests[0].contacts, [members[contact_set.name].numbers for contact_set, _ in sets]
+    )
     groups, renamed = _tags_by_group(rules), _old_names(rules)
-    wants = _resolve_wants(sets, patterns, groups, renamed, now=now)
+    wants = _resolve_wants(sets, combinations, groups, renamed, now=now)
     return Desired(
         location=manifests[0].location,
         wants=wants,
@@ -148,9 +161,8 @@ def resolve(
         rules=rules,
         owned=_owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
-        digest=_digest_desired(manifests[0].location, wants, alike, rules),
-        memberships=tuple(frozenset(sets[index][0].name for index in pattern) for pattern in patterns),
-        contacts_alike=alike,
+        digest=_digest_desired(manifests[0].location, wants, contacts, rules),
+        combinations=tuple(combinations),
     )
 
 
@@ -172,47 +184,58 @@ def _match_of(contact_set: ContactSet) -> Match | None:
     return contact_set.contacts.match if isinstance(contact_set.contacts, ListedContacts) else None
 
 
-def members_of(sets: Iterable[ContactSet]) -> dict[SetName, Sequence[ContactId]]:
-    """The members of every set, those of combined sets worked out; raises KeyError for an unknown set."""
+def members_of(sets: Iterable[ContactSet], numbered: ContactNumbers | None = None) -> dict[SetName, NumberedContacts]:
+    """The members of every set, those of combined sets worked out; raises KeyError for an unknown set.
+
+    `numbered`: the contacts of the location, which those of most sets are numbered among already.
+    """
     by_name = {contact_set.name: contact_set for contact_set in sets}
+    numbered = ContactNumbers() if numbered is None else numbered
     order, _ = order_sets({name: contact_set.references for name, contact_set in by_name.items()})
-    members: dict[SetName, Sequence[ContactId]] = {}
+    members: dict[SetName, Numbers] = {}
     for name in order:
         contacts = by_name[name].contacts
         if isinstance(contacts, ListedContacts):
-            members[name] = contacts.ids
+            members[name] = _number_ids(contacts.ids, numbered)
         else:
-            members[name] = tuple(contacts.combine_members(members.__getitem__))
-    return members
+            members[name] = array("i", contacts.combine_members(members.__getitem__))
+    return {name: NumberedContacts(numbered, numbers) for name, numbers in members.items()}
+
+
+def _number_ids(ids: Sequence[ContactId], numbered: ContactNumbers) -> Numbers:
+    if isinstance(ids, NumberedContacts) and ids.numbered is numbered:
+        return ids.numbers
+    return array("i", numbered.number(ids))
 
 
 class _Steps(dict[int, int]):
     """By the combination that a contact had before a set was looked at, the one that it has with it."""
 
-    def __init__(self, patterns: list[tuple[int, ...]], index: int) -> None:
+    def __init__(self, combinations: list[Combination], place: int) -> None:
         super().__init__()
-        self._patterns, self._index = patterns, index
+        self._combinations, self._place = combinations, place
 
     def __missing__(self, before: int) -> int:
-        self[before] = after = len(self._patterns)
-        self._patterns.append((*self._patterns[before], self._index))
+        self[before] = after = len(self._combinations)
+        self._combinations.append((*(() if before == ABSENT else self._combinations[before]), self._place))
         return after
 
 
-def _group_contacts(members: Sequence[Sequence[ContactId]]) -> tuple[list[tuple[int, ...]], dict[ContactId, int]]:
+def _combine_sets(numbered: ContactNumbers, members: Iterable[Numbers]) -> tuple[list[Combination], ContactColumn]:
     """The distinct combinations of sets, and the index of the one that each contact has."""
     # walks the sets once, each as a whole; a contact moves from combination to combination
-    patterns: list[tuple[int, ...]] = [()]
-    contacts: dict[ContactId, int] = {}
-    for index, ids in enumerate(members):
-        steps = _Steps(patterns, index)
-        contacts.update(zip(ids, list(map(steps.__getitem__, map(contacts.get, ids, repeat(0)))), strict=True))
-    return patterns, contacts
+    combinations: list[Combination] = []
+    column = array("i", [ABSENT]) * len(numbered)
+    for place, numbers in enumerate(members):
+        steps = _Steps(combinations, place)
+        for number in numbers:
+            column[number] = steps[column[number]]
+    return combinations, ContactColumn(numbered, column)
 
 
-def _sort_alike(contacts: Mapping[ContactId, int], patterns: int) -> tuple[list[ContactId], ...]:
+def _list_alike(contacts: ContactColumn, combinations: int) -> list[list[ContactId]]:
     """The contacts of each combination, sorted."""
-    alike: tuple[list[ContactId], ...] = tuple([] for _ in range(patterns))
+    alike: list[list[ContactId]] = [[] for _ in range(combinations)]
     for contact, index in contacts.items():
         alike[index].append(contact)
     for ids in alike:
@@ -264,7 +287,7 @@ def _read_declaration(contact_set: ContactSet, authority: Authority, now: Instan
 
 def _resolve_wants(
     sets: Iterable[tuple[ContactSet, Authority]],
-    patterns: Iterable[tuple[int, ...]],
+    combinations: Iterable[Combination],
     groups: Mapping[Tag, TagSet],
     renamed: Mapping[Tag, Tag],
     *,
@@ -275,7 +298,7 @@ def _resolve_wants(
     # a hundred thousand combinations share a few places that ask for a tag together
     join = cache(lambda first, second: tuple(sorted({*first, *second})))
     return tuple(
-        _resolve_want([declarations[index] for index in pattern], groups, renamed, join) for pattern in patterns
+        _resolve_want([declarations[place] for place in places], groups, renamed, join) for places in combinations
     )
 
 
@@ -369,21 +392,34 @@ def _end_of_snapshot(contact_set: ContactSet) -> Instant | None:
 def _digest_desired(
     location: LocationId,
     wants: Sequence[Want],
-    alike: Sequence[Sequence[ContactId]],
+    contacts: ContactColumn,
     rules: Mapping[Tag, TagRule],
 ) -> str:
     """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
     members: defaultdict[str, list[ContactId]] = defaultdict(list)
     describe = _WantText()
-    for want, ids in zip(wants, alike, strict=True):
+    for want, ids in zip(wants, _list_alike(contacts, len(wants)), strict=True):
         if ids:
             members[describe(want)] += ids
     # a contact that leaves a set without tags changes no plan
     members.pop(describe(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
-        digest.update(json.dumps([text, sorted(members[text])]).encode())
+        digest.update(f"[{json.dumps(text)}, ".encode())
+        digest.update(_write_ids(sorted(members[text])))
+        digest.update(b"]")
     return "sha256:" + digest.hexdigest()
+
+
+def _write_ids(ids: Sequence[ContactId]) -> bytes:
+    """The JSON of a list of ids; where all are letters and digits, it is that of their text."""
+    text = '", "'.join(ids).encode(errors="surrogatepass")
+    if text.translate(None, _LETTERS_AND_DIGITS) == b'", "' * (len(ids) - 1):
+        return b'["' + text + b'"]'
+    return json.dumps(ids).encode()
+
+
+_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 
 
 class _WantText:

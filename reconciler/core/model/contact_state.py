@@ -10,17 +10,18 @@ Rules
    came to be.
 5. A pair of a tag that is `once` is remembered with the date it was given (`spent`), from its intent on and beyond the
    ledger. The memory goes only where its add was refused, or is proven never to have landed.
-6. Contacts that share everything known share one `ContactState`: a million of them are a dict of small integers.
+6. Contacts that share everything known share one `ContactState`: a million of them are a column of small integers.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
-from itertools import repeat
 from typing import Annotated, Protocol
 
 from reconciler.core.model.alike import map_alike
+from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, Rejection
@@ -237,6 +238,7 @@ class ContactState:
 
 
 NEVER_OBSERVED = ContactState()
+NOBODY: Mapping[ContactId, int] = {}
 
 
 class ContactStates:
@@ -244,11 +246,11 @@ class ContactStates:
 
     __slots__ = ("_index", "contacts", "patterns")
 
-    def __init__(self, contacts: dict[ContactId, int] | None = None, patterns: Iterable[ContactState] = ()) -> None:
+    def __init__(self, contacts: Mapping[ContactId, int] = NOBODY, patterns: Iterable[ContactState] = ()) -> None:
         """`contacts` maps a contact to an index of `patterns`; index 0 is always NEVER_OBSERVED."""
-        self.contacts: dict[ContactId, int] = contacts if contacts is not None else {}
+        self.contacts = ContactColumn.of(contacts)
         self.patterns: list[ContactState] = list(patterns) or [NEVER_OBSERVED]
-        self._index = {known: index for index, known in enumerate(self.patterns)}
+        self._index: dict[ContactState, int] = {}
 
     def __len__(self) -> int:
         return len(self.contacts)
@@ -260,16 +262,22 @@ class ContactStates:
         return self.patterns[self.contacts.get(contact, 0)]
 
     def states_of(self, contacts: Collection[ContactId]) -> dict[ContactId, ContactState]:
-        indexes = map(self.contacts.get, contacts, repeat(0))
-        return dict(zip(contacts, map(self.patterns.__getitem__, indexes), strict=True))
+        return dict(zip(contacts, map(self.patterns.__getitem__, self.contacts.find_all(contacts, 0)), strict=True))
 
     def items(self) -> Iterator[tuple[ContactId, ContactState]]:
         return ((contact, self.patterns[index]) for contact, index in self.contacts.items())
 
     def update(self, changed: Mapping[ContactId, ContactState]) -> None:
-        self.contacts.update(zip(changed, map_alike(self._intern, changed.values()), strict=True))
+        self.contacts.put_all(changed, map_alike(self._intern, changed.values()))
+
+    def count_patterns(self) -> Counter[int]:
+        """How many contacts have each of the patterns, by its index."""
+        return Counter(self.contacts.values())
 
     def _intern(self, known: ContactState) -> int:
+        if not self._index:
+            # a plan of what is stored needs none
+            self._index |= {known: index for index, known in enumerate(self.patterns)}
         index = self._index.get(known)
         if index is None:
             index = self._index[known] = len(self.patterns)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
+from typing import TypeVar
 
+from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.people import Match
+
+Contact = TypeVar("Contact", ContactId, int)
+"""A contact by its id, or by its number."""
 
 
 class Authority(StrEnum):
@@ -55,7 +60,7 @@ class ListedContacts:
     are no part of the value, and empty where that is not known (Parquet has no lines).
     """
 
-    ids: tuple[ContactId, ...]
+    ids: Sequence[ContactId]
     source: Source
     path: str = ""
     lines: Sequence[int] = field(default=(), compare=False, repr=False)
@@ -85,11 +90,14 @@ class Combined:
     def uses(self) -> tuple[SetUse, ...]:
         return (*self.sets, *self.minus, *self.only)
 
-    def combine_members(self, members: Callable[[SetName], Iterable[ContactId]]) -> Iterable[ContactId]:
-        """The contacts in the order written, as a plan's order follows from it; `members`: those of a set."""
+    def combine_members(self, members: Callable[[SetName], Iterable[Contact]]) -> Iterable[Contact]:
+        """The contacts in the order written, as a plan's order follows from it; `members`: those of a set.
+
+        By their ids, or by their numbers.
+        """
         combined = dict.fromkeys(chain.from_iterable(members(use.name) for use in self.sets))
         if self.only:
-            within = set[ContactId]().union(*(members(use.name) for use in self.only))
+            within = set[Contact]().union(*(members(use.name) for use in self.only))
             combined = dict.fromkeys(filter(within.__contains__, combined))
         for use in self.minus:
             # of two sets the smaller one is walked: many small sets without a large one stay cheap
@@ -175,3 +183,5 @@ class Manifest:
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     authority: Authority | None = None
     rollout: Rollout | None = None
+    contacts: ContactNumbers = field(default_factory=ContactNumbers, compare=False, repr=False)
+    """Contacts of the location, numbered as they were read; they may be more than those of the sets."""

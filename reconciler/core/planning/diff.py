@@ -25,15 +25,15 @@ Rules
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import filterfalse, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
 from reconciler.core.manifests.resolve import NOTHING, Desired
 from reconciler.core.model.batch import Demand
+from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Authority
@@ -51,7 +51,7 @@ from reconciler.core.planning.changes import (
     Selection,
     sorted_deltas,
 )
-from reconciler.core.planning.pattern import Decision, PatternChanges, declare_tag
+from reconciler.core.planning.pattern import Decision, PatternChanges, declare_tag, is_settled
 from reconciler.core.planning.situation import (
     NO_REASSERTION,
     NOT_SEARCHED,
@@ -121,11 +121,15 @@ def diff(
     owned |= owned_in(desired, observed, selection)
     exact = any(want.authority is Authority.EXACT for want in desired.wants)
     context = Context(owned, exact, reassertion, searched, now)
-    collected = _Collected()
-    unobserved = 0
+    planned = _find_planned(desired, observed, selection)
+    pairs = Counter(zip(planned.wants, planned.states, strict=True))
+    # of neither the manifests nor the state: the numbers of contacts are shared
+    pairs.pop((ABSENT, ABSENT), None)
     away = {contact: held.why for held in gone for contact in held.contacts}
+    cases = _find_cases(desired, observed, context, pairs)
+    collected = _Collected()
     declare = cache(declare_tag)
-    for case, contacts in _contacts_by_case(desired, observed, selection, context, spent or {}, away).items():
+    for case, contacts in _contacts_by_case(planned, cases, spent or {}, away).items():
         decision = Decision(
             desired=desired,
             owned=owned,
@@ -140,10 +144,8 @@ def diff(
             declare=declare,
         )
         collected.add_group(decision.decide_changes(), contacts)
-        if case.want >= 0 and case.situation.observed is None:
-            unobserved += len(contacts)
     collected.deferred.update({waits: [] for waits in _unsearched_tags(desired, selection, searched)})
-    return _sort_diff(collected, unobserved)
+    return _sort_diff(collected, _count_unobserved(pairs, observed))
 
 
 def _unsearched_tags(
@@ -160,6 +162,22 @@ def _unsearched_tags(
             yield why, tuple(sorted(unsure))
 
 
+class _Planned(NamedTuple):
+    """The contacts that are planned, in columns: the index of the `Want` of each, that of its state, or `ABSENT`."""
+
+    contacts: Sequence[ContactId]
+    wants: Sequence[int]
+    states: Sequence[int]
+
+
+def _find_planned(desired: Desired, observed: ContactStates, selection: Selection) -> _Planned:
+    """A contact that no set has any more is planned too: it may still hold pairs of the ledger, which are pruned."""
+    if not selection.sets:
+        return _Planned(*desired.contacts.beside(observed.contacts))
+    chosen = list(select_contacts(desired, selection))
+    return _Planned(chosen, desired.contacts.find_all(chosen, ABSENT), observed.contacts.find_all(chosen, ABSENT))
+
+
 class _Case(NamedTuple):
     """The contacts of one case get the same plan: it is the key of their group, and all that is passed on."""
 
@@ -169,74 +187,65 @@ class _Case(NamedTuple):
     # the API refused them for good, and nothing has changed since
     barred: bool
     # the tags with an outcome in the present run
-    spent: TagSet
+    spent: TagSet = NONE
     # why they are not there, empty where they may be
-    gone: str
+    gone: str = ""
+
+
+_Pair = tuple[int, int]
+"""The index of a want, and that of a state."""
+
+
+def _find_cases(
+    desired: Desired, observed: ContactStates, context: Context, pairs: Iterable[_Pair]
+) -> dict[_Pair, _Case]:
+    """The case of each pair that may need something; what this run did with a contact is yet to be added."""
+    situations: dict[int, Situation] = {}
+    cases: dict[_Pair, _Case] = {}
+    for want, index in pairs:
+        state = observed.patterns[max(index, 0)]
+        # most contacts: these are not even looked for
+        if is_settled(desired.wants[want] if want >= 0 else NOTHING, state) and not context.searched.is_newer_on(state):
+            continue
+        if index not in situations:
+            situations[index] = context.situation_of(state)
+        # quarantines have times of their own, which a situation leaves out
+        barred = state.quarantine is not None and _is_barred(desired, state, want, context.now)
+        cases[want, index] = _Case(want, situations[index], barred)
+    return cases
 
 
 def _contacts_by_case(
-    desired: Desired,
-    observed: ContactStates,
-    selection: Selection,
-    context: Context,
-    spent: Mapping[ContactId, TagSet],
-    gone: Mapping[ContactId, str],
+    planned: _Planned, cases: Mapping[_Pair, _Case], spent: Mapping[ContactId, TagSet], gone: Mapping[ContactId, str]
 ) -> dict[_Case, list[ContactId]]:
-    situations = [context.situation_of(state) for state in observed.patterns]
-    # a million look-ups hash a small number each, and not a situation
-    first: dict[Situation, int] = {}
-    alike = [first.setdefault(situation, index) for index, situation in enumerate(situations)]
-    refused = {index for index, state in enumerate(observed.patterns) if state.quarantine is not None}
-    states = observed.contacts
-    groups: defaultdict[tuple[int, int, bool, TagSet, str], list[ContactId]] = defaultdict(list)
-    # quarantines have times of their own, which `situation_of` leaves out: only these contacts are looked at singly
-    for want, chosen in _planned_contacts(desired, observed, selection):
-        indices = list(map(states.get, chosen, repeat(0)))
-        distinct = set(indices)
-        if not spent and not gone and refused.isdisjoint(distinct):
-            for index, contacts in _split_by_index(chosen, indices, distinct).items():
-                groups[want, alike[index], False, NONE, ""] += contacts
+    alike: dict[_Pair, list[ContactId]] = {pair: [] for pair in cases}
+    if alike:
+        for contact, pair in zip(planned.contacts, zip(planned.wants, planned.states, strict=True), strict=True):
+            if pair in alike:
+                alike[pair].append(contact)
+    groups: defaultdict[_Case, list[ContactId]] = defaultdict(list)
+    for pair, contacts in alike.items():
+        case = cases[pair]
+        if not spent and not gone:
+            groups[case] += contacts
             continue
-        for contact, index in zip(chosen, indices, strict=True):
-            barred = index in refused and _is_barred(desired, observed.patterns[index], want, context.now)
-            groups[want, alike[index], barred, spent.get(contact, NONE), gone.get(contact, "")].append(contact)
-    return {
-        _Case(want, situations[index], barred, done, why): contacts
-        for (want, index, barred, done, why), contacts in groups.items()
-    }
-
-
-def _split_by_index(
-    contacts: Sequence[ContactId], indices: Sequence[int], distinct: Collection[int]
-) -> Mapping[int, Sequence[ContactId]]:
-    """The contacts by their index, one for each."""
-    if len(distinct) == 1:
-        return {indices[0]: contacts}
-    groups: dict[int, list[ContactId]] = {index: [] for index in distinct}
-    for contact, index in zip(contacts, indices, strict=True):
-        groups[index].append(contact)
+        for contact in contacts:
+            groups[case._replace(spent=spent.get(contact, NONE), gone=gone.get(contact, ""))].append(contact)
     return groups
 
 
+def _count_unobserved(pairs: Mapping[_Pair, int], observed: ContactStates) -> int:
+    """The declared contacts of which no answer ever told the tags."""
+    return sum(
+        contacts
+        for (want, index), contacts in pairs.items()
+        if want != ABSENT and observed.patterns[max(index, 0)].observation is None
+    )
+
+
 def _is_barred(desired: Desired, state: ContactState, want: int, now: Instant) -> bool:
-    membership = desired.memberships[want] if want >= 0 else NOWHERE
+    membership = desired.membership_of(want) if want >= 0 else NOWHERE
     return state.is_barred(membership, desired.set_names, now)
-
-
-def _planned_contacts(
-    desired: Desired, observed: ContactStates, selection: Selection
-) -> Iterator[tuple[int, Sequence[ContactId]]]:
-    """The contacts that are planned, by the index of their `Want`; -1: those that no set has."""
-    if selection.sets:
-        chosen: defaultdict[int, list[ContactId]] = defaultdict(list)
-        for contact in select_contacts(desired, selection):
-            chosen[desired.contacts[contact]].append(contact)
-        yield from chosen.items()
-        return
-    yield from ((want, alike) for want, alike in enumerate(desired.contacts_alike) if alike)
-    # a contact that no set has any more may still hold pairs of the ledger, which are pruned
-    if undeclared := list(filterfalse(desired.contacts.__contains__, observed.contacts)):
-        yield -1, undeclared
 
 
 def owned_in(desired: Desired, observed: ContactStates, selection: Selection) -> TagSet:

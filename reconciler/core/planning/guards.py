@@ -169,7 +169,7 @@ def _count_lost(counts: Counts, delta: Delta, observed: ContactStates) -> None:
     removed = delta.tags(Action.REMOVE)
     if not removed:
         return
-    for index, contacts in Counter(observed.contacts.get(contact, 0) for contact in delta.contacts).items():
+    for index, contacts in Counter(observed.contacts.find_all(delta.contacts, 0)).items():
         for tag in removed & (observed.patterns[index].observed or frozenset()):
             counts.lost[tag] += contacts
 
@@ -192,7 +192,7 @@ def count_managed(observed: ContactStates) -> Counter[Tag]:
 def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
     counted: Counter[Tag] = Counter()
     # counted per pattern: a million contacts share a few thousand
-    for index, number in Counter(observed.contacts.values()).items():
+    for index, number in observed.count_patterns().items():
         for tag in tags_of(observed.patterns[index]) or ():
             counted[tag] += number
     return counted

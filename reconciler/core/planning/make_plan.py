@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
@@ -136,10 +137,14 @@ def plan_of(
 
 def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options: PlanOptions) -> Instant | None:
     """The oldest observation of the declared contacts, and of those that are to change."""
-    declared, states = select_contacts(desired, options.selection), observed.contacts
-    # a million look-ups without a step of ours in between
-    patterns = set(map(states.get, declared)).union(*(map(states.get, delta.contacts) for delta in diff.deltas))
-    times = (observed.patterns[index or 0].observed_at for index in patterns)
+    if options.selection.sets:
+        patterns = set(observed.contacts.find_all(select_contacts(desired, options.selection), 0))
+    else:
+        _, wants, states = desired.contacts.beside(observed.contacts)
+        patterns = {index for want, index in set(zip(wants, states, strict=True)) if want != ABSENT}
+    changed = (contact for delta in diff.deltas for contact in delta.contacts)
+    patterns.update(observed.contacts.find_all(changed, 0))
+    times = (observed.patterns[max(index, 0)].observed_at for index in patterns)
     return min((at for at in times if at is not None), default=None)
 
 

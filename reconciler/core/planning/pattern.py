@@ -12,7 +12,7 @@ from itertools import starmap
 
 from reconciler.core.manifests.resolve import Desired, Want
 from reconciler.core.model.batch import Cause, Reason
-from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, removed_by_others
+from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, Managed, removed_by_others
 from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Source, Tag, TagSet, iso
@@ -55,6 +55,21 @@ class PatternChanges:
 NO_CHANGES = PatternChanges()
 
 
+def is_settled(want: Want, contact: Managed) -> bool:
+    """Whether contacts carry the desired tags, and the ledger holds these alone: where none was searched for, they need
+    nothing."""
+    ledger, present = contact.ledger, want.present.keys()
+    return (
+        contact.observed is not None
+        and ledger.tags == present
+        and contact.observed >= present
+        and ledger.kept == want.keep
+        and not contact.doubtful
+        and not want.absent
+        and want.authority is Authority.ADDITIVE
+    )
+
+
 def declare_tag(tag: Tag, sources: tuple[Source, ...]) -> Change:
     return Change(Action.ADD, tag, Reason.DECLARED, sources)
 
@@ -80,15 +95,14 @@ class Decision:
 
     def decide_changes(self) -> PatternChanges:
         """The changes, in full or, for the commonest situations, by a look at them: the two are equal."""
-        if self._is_ordinary():
-            if self._is_settled():
-                return NO_CHANGES
-            if self.situation.observed is None and self.situation.ledger == EMPTY_LEDGER:
-                return PatternChanges(changes=tuple(starmap(self.declare, self.want.present.items())))
+        if is_settled(self.want, self.situation) and not self.situation.is_searched:
+            return NO_CHANGES
+        if self._is_new():
+            return PatternChanges(changes=tuple(starmap(self.declare, self.want.present.items())))
         return self.derive_changes()
 
-    def _is_ordinary(self) -> bool:
-        """Whether nothing but missing tags can call for a change."""
+    def _is_new(self) -> bool:
+        """Whether nothing is known of the contacts, and nothing but missing tags can call for a change."""
         situation = self.situation
         return not (
             self.gone
@@ -98,20 +112,9 @@ class Decision:
             or self.want.absent
             or self.want.authority is not Authority.ADDITIVE
             or situation.doubtful
-            or situation.flapping
             or situation.given_before
-            or situation.is_searched
-            or situation.ledger.unconfirmed
-        )
-
-    def _is_settled(self) -> bool:
-        """Whether the contact carries the desired tags, and the ledger holds these alone."""
-        present, ledger = self.want.present.keys(), self.situation.ledger
-        return (
-            self.situation.observed is not None
-            and ledger.tags == present
-            and ledger.kept == self.want.keep
-            and self.situation.observed >= present
+            or situation.observed is not None
+            or situation.ledger != EMPTY_LEDGER
         )
 
     def derive_changes(self) -> PatternChanges:

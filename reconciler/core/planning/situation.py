@@ -34,6 +34,7 @@ from collections.abc import Collection, Container, Mapping
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import not_among
+from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, ContactState, ContactStates, Ledger, Managed
 from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.manifest import TagRule
@@ -99,7 +100,10 @@ class Context:
     def _relevant_tags(self, state: ContactState) -> TagSet | None:
         if state.observed is None:
             return None
-        relevant = state.observed & (self.relevant | state.ledger.tags)
+        # of few contacts others have set a tag: the set of most is taken as it is
+        relevant = state.observed
+        if not relevant <= self.relevant:
+            relevant &= self.relevant | state.ledger.tags
         # a tag of the ledger that is missing may be there in a spelling that no answer has told yet
         if missing := set(map(fold_spelling, state.ledger.tags - state.observed)):
             relevant |= {tag for tag in state.observed if fold_spelling(tag) in missing}
@@ -221,17 +225,33 @@ def owned_tags(
     """
     used = set(observed.contacts.values())
     # most patterns lose nothing for any desired tags: their contacts need not be looked at
-    losing = {index for index in used if leaving_pairs(observed.patterns[index], NONE)}
+    losing = {index for index in used if _may_lose(observed.patterns[index])}
     owned = set(desired.owned).union(*(observed.patterns[index].ledger.tags for index in used - losing))
-    cases = {
-        (desired.contacts.get(contact, -1) if contacts is None or contact in contacts else None, index)
-        for contact, index in observed.contacts.items()
-        if index in losing
-    }
-    for want, index in cases:
+    for want, index in _find_losing(desired, observed, contacts, losing) if losing else ():
         state = observed.patterns[index]
-        present = frozenset(desired.wants[want].present) if want is not None and want >= 0 else NONE
+        present = frozenset(desired.wants[want].present) if want is not None and want != ABSENT else NONE
         # a contact that the selection leaves out loses nothing by this plan
         leaving = NONE if want is None else leaving_pairs(state, present)
         owned |= state.ledger.tags - (leaving & tags if tags else leaving)
     return frozenset(owned)
+
+
+def _may_lose(state: ContactState) -> bool:
+    """Whether pairs of the contact leave the ledger where nothing is desired."""
+    is_there = state.observed is None or state.ledger.tags <= state.observed
+    return bool(state.ledger.kept or not is_there) and bool(leaving_pairs(state, NONE))
+
+
+def _find_losing(
+    desired: Desired, observed: ContactStates, contacts: Container[ContactId] | None, losing: Container[int]
+) -> set[tuple[int | None, int]]:
+    """Of the contacts in these states the index of the want, None where they are not among `contacts`, and that of the
+    state."""
+    ids, wants, states = desired.contacts.beside(observed.contacts)
+    if contacts is None:
+        return {pair for pair in set(zip(wants, states, strict=True)) if pair[1] in losing}
+    return {
+        (want if contact in contacts else None, index)
+        for contact, want, index in zip(ids, wants, states, strict=True)
+        if index in losing
+    }

@@ -1,0 +1,211 @@
+"""Contacts by number: an id is a string once, and what is told of a million contacts are columns of small integers.
+
+Rules
+1. To everybody else a list of contacts is the sequence of its ids, and a column the mapping from its ids to integers.
+2. Numbers are given from 0 on and never taken back: who shares them may number further contacts, and a column has
+   nothing for those that came after it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from itertools import count, filterfalse, islice, repeat
+from typing import TypeAlias, TypeVar, overload
+
+from reconciler.core.model.names import ContactId
+
+T = TypeVar("T")
+Numbers: TypeAlias = "array[int]"
+ABSENT = -1
+"""In a column, for a contact of which it has nothing."""
+
+
+class ContactNumbers:
+    """Contacts, each with its number."""
+
+    __slots__ = ("_ids", "_numbers")
+
+    def __init__(self, contacts: Iterable[ContactId] = ()) -> None:
+        self._numbers: defaultdict[ContactId, int] = defaultdict(count().__next__)
+        self._ids: list[ContactId] = []
+        self.number(contacts)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def ids(self) -> list[ContactId]:
+        """The contacts by number."""
+        if len(self._ids) < len(self._numbers):
+            self._ids += islice(self._numbers, len(self._ids), None)
+        return self._ids
+
+    def number(self, contacts: Iterable[ContactId]) -> Iterator[int]:
+        """The number of each of these contacts; a contact without one is given the next."""
+        return map(self._numbers.__getitem__, contacts)
+
+    def find_all(self, contacts: Iterable[ContactId]) -> Iterator[int]:
+        """The number of each of these contacts; `ABSENT` where it has none."""
+        return map(self._numbers.get, contacts, repeat(ABSENT))
+
+    def find(self, contact: object) -> int:
+        """The number of a contact; `ABSENT` where it has none."""
+        return self._numbers.get(contact, ABSENT)  # type: ignore[call-overload, no-any-return]
+
+
+_BLOCK = 4096
+"""So many rows are numbered together."""
+
+
+class NumberedContacts(Sequence[ContactId]):
+    """Contacts in an order, as their numbers."""
+
+    __slots__ = ("numbered", "numbers")
+
+    def __init__(self, numbered: ContactNumbers, numbers: Numbers) -> None:
+        self.numbered, self.numbers = numbered, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[ContactId]:
+        return map(self.numbered.ids.__getitem__, self.numbers)
+
+    def __contains__(self, contact: object) -> bool:
+        number = self.numbered.find(contact)
+        return number != ABSENT and number in self.numbers
+
+    @overload
+    def __getitem__(self, index: int) -> ContactId: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ContactId]: ...
+    def __getitem__(self, index: int | slice) -> ContactId | Sequence[ContactId]:
+        if isinstance(index, slice):
+            return NumberedContacts(self.numbered, self.numbers[index])
+        return self.numbered.ids[self.numbers[index]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+class ContactColumn(Mapping[ContactId, int]):
+    """An integer for each of some contacts, none below 0."""
+
+    __slots__ = ("_size", "column", "numbered")
+
+    def __init__(self, numbered: ContactNumbers, column: Numbers) -> None:
+        """`column`: the integers by the number of the contact, `ABSENT` for other contacts."""
+        self.numbered, self.column = numbered, column
+        self._size = len(column) - column.count(ABSENT)
+
+    @classmethod
+    def of(cls, integers: Mapping[ContactId, int]) -> ContactColumn:
+        return integers if isinstance(integers, cls) else cls(ContactNumbers(integers), array("i", integers.values()))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[ContactId]:
+        return (contact for contact, integer in zip(self.numbered.ids, self.column, strict=False) if integer >= 0)
+
+    def __contains__(self, contact: object) -> bool:
+        return self._find(contact) != ABSENT
+
+    def __getitem__(self, contact: ContactId) -> int:
+        if (integer := self._find(contact)) == ABSENT:
+            raise KeyError(contact)
+        return integer
+
+    def _find(self, contact: object) -> int:
+        number = self.numbered.find(contact)
+        return self.column[number] if ABSENT < number < len(self.column) else ABSENT
+
+    @overload
+    def get(self, contact: ContactId, /) -> int | None: ...
+    @overload
+    def get(self, contact: ContactId, /, default: int | T) -> int | T: ...
+    def get(self, contact: ContactId, /, default: int | T | None = None) -> int | T | None:
+        integer = self._find(contact)
+        return default if integer == ABSENT else integer
+
+    def items(self) -> ItemsView[ContactId, int]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[int]:
+        return _Values(self)
+
+    @classmethod
+    def read(
+        cls, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int], numbered: ContactNumbers | None = None
+    ) -> ContactColumn:
+        """The contacts of these rows, none of them twice, each with the integer that stands for that of its row.
+
+        `numbered`: the contacts that they are numbered with, if there are such.
+        """
+        numbered = ContactNumbers() if numbered is None else numbered
+        column = array("i", [ABSENT]) * len(numbered)
+        rows = iter(rows)
+        while block := tuple(islice(rows, _BLOCK)):
+            contacts, found = zip(*block, strict=True)
+            numbers = list(numbered.number(contacts))
+            column.extend(repeat(ABSENT, len(numbered) - len(column)))
+            for number, integer in zip(numbers, map(integers.__getitem__, found), strict=True):
+                column[number] = integer
+        return cls(numbered, column)
+
+    def find_all(self, contacts: Iterable[ContactId], absent: int) -> list[int]:
+        """The integer of each of the contacts, `absent` for those that have none."""
+        column, end = self.column, len(self.column)
+        found = (column[number] if ABSENT < number < end else ABSENT for number in self.numbered.find_all(contacts))
+        return [absent if integer == ABSENT else integer for integer in found]
+
+    def put_all(self, contacts: Collection[ContactId], integers: Iterable[int]) -> None:
+        """Gives the contacts these integers, in place of those that they have."""
+        numbers = list(self.numbered.number(contacts))
+        self._extend()
+        column = self.column
+        for number, integer in zip(numbers, integers, strict=True):
+            self._size += column[number] == ABSENT
+            column[number] = integer
+
+    def _extend(self) -> None:
+        """To all contacts that have numbers by now."""
+        if (missing := len(self.numbered) - len(self.column)) > 0:
+            self.column.extend(repeat(ABSENT, missing))
+
+    def beside(self, other: ContactColumn) -> tuple[Sequence[ContactId], Sequence[int], Sequence[int]]:
+        """The contacts of both columns, with the integer that each has in this and in the other one, or `ABSENT`.
+
+        There may be contacts among them of which neither column has anything.
+        """
+        if self.numbered is other.numbered:
+            self._extend()
+            other._extend()
+            return self.numbered.ids, self.column, other.column
+        contacts, integers = list(self), list(self.values())
+        more = list(filterfalse(self.__contains__, other))
+        contacts += more
+        return contacts, integers + [ABSENT] * len(more), other.find_all(contacts, ABSENT)
+
+
+class _Items(ItemsView[ContactId, int]):
+    _mapping: ContactColumn
+
+    def __iter__(self) -> Iterator[tuple[ContactId, int]]:
+        pairs = zip(self._mapping.numbered.ids, self._mapping.column, strict=False)
+        return ((contact, integer) for contact, integer in pairs if integer >= 0)
+
+
+class _Values(ValuesView[int]):
+    _mapping: ContactColumn
+
+    def __iter__(self) -> Iterator[int]:
+        return (integer for integer in self._mapping.column if integer >= 0)
