@@ -18,7 +18,7 @@ from itertools import islice
 from reconciler.apply.books import KnownWrite
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.formats.state_json import UnrecordedAnswers
-from reconciler.core.manifests.resolve import Want
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.alike import count_alike, distinct_objects, map_alike
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable
-from reconciler.core.manifests.resolve import NOTHING, Want
+from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import ReconcilerError

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from reconciler.core.formats import JsonSpelling
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.state_json import STATE_FORMS
-from reconciler.core.manifests.resolve import Want
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import BatchRecord, RunRecord

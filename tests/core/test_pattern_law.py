@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.resolve import Want
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.contact_state import Ledger
 from reconciler.core.model.manifest import Authority

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.resolve import NOTHING, Desired, Want, members_of, resolve
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.manifests.set_members import members_of
+from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag

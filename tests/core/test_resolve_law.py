@@ -13,7 +13,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.manifests.resolve import NOTHING, Desired, Want, is_active, members_of, resolve
+from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.manifests.set_members import members_of
+from reconciler.core.manifests.wants import NOTHING, Want, is_active
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import Source, Tag

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from reconciler.core.manifests.resolve import NOTHING, Desired, ResolvedSet, Want
+from reconciler.core.manifests.resolve import Desired, ResolvedSet
+from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from reconciler.core.manifests.resolve import NOTHING, Desired, Want
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.dataclass import dataclass, field

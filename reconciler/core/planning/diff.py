@@ -31,7 +31,8 @@ from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
 
-from reconciler.core.manifests.resolve import NOTHING, Desired
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import NOTHING
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import starmap
 
-from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, Managed, removed_by_others
 from reconciler.core.model.dataclass import dataclass

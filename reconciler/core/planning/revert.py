@@ -21,7 +21,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.dataclass import dataclass, replace

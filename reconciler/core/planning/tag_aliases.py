@@ -17,7 +17,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import TypeVar
 
-from reconciler.core.manifests.resolve import Desired, Want
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import ObservedContacts

@@ -1,0 +1,95 @@
+"""The digest of what is desired: it names the rules and, for each distinct wish, its contacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from reconciler.core.manifests.wants import NOTHING, Want
+from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.dataclass import fields
+from reconciler.core.model.manifest import Authority, TagRule
+from reconciler.core.model.names import ContactId, LocationId, Tag
+
+UNPLANNED = frozenset({"source", "description"})
+"""The fields of a tag's rule that planning does not read."""
+
+
+def digest_desired(
+    location: LocationId,
+    wants: Sequence[Want],
+    contacts: ContactColumn,
+    rules: Mapping[Tag, TagRule],
+) -> str:
+    """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
+    members: defaultdict[str, list[ContactId]] = defaultdict(list)
+    describe = _WantText()
+    for want, ids in zip(wants, _list_alike(contacts, len(wants)), strict=True):
+        if ids:
+            members[describe(want)] += ids
+    # a contact that leaves a set without tags changes no plan
+    members.pop(describe(NOTHING), None)
+    digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
+    for text in sorted(members):
+        digest.update(f"[{json.dumps(text)}, ".encode())
+        digest.update(_write_ids(sorted(members[text])))
+        digest.update(b"]")
+    return "sha256:" + digest.hexdigest()
+
+
+def _write_ids(ids: Sequence[ContactId]) -> bytes:
+    """The JSON of a list of ids; where all are letters and digits, it is that of their text."""
+    text = '", "'.join(ids).encode(errors="surrogatepass")
+    if text.translate(None, _LETTERS_AND_DIGITS) == b'", "' * (len(ids) - 1):
+        return b'["' + text + b'"]'
+    return json.dumps(ids).encode()
+
+
+_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
+
+
+class _WantText:
+    """Every field of a wish as JSON, without the places in files where it was written."""
+
+    def __init__(self) -> None:
+        self._json = cache(json.dumps)
+        self._others: dict[tuple[Authority, tuple[str, ...]], str] = {}
+
+    def __call__(self, want: Want) -> str:
+        present = ", ".join(map(self._json, sorted(want.present)))
+        return f"[[{present}], {self._other_fields(want)}]"
+
+    def _other_fields(self, want: Want) -> str:
+        """Most wishes have the same of these, and hardly any."""
+        if want.absent or want.expired or want.keep:
+            return _describe_others(want)
+        key = want.authority, want.ignore
+        if key not in self._others:
+            self._others[key] = _describe_others(want)
+        return self._others[key]
+
+
+def _describe_others(want: Want) -> str:
+    values = {entry.name: getattr(want, entry.name) for entry in fields(want) if entry.name != "present"}
+    reasons = {tag: cause.reason for tag, cause in want.absent.items()}
+    values |= {"absent": reasons, "expired": sorted(want.expired), "keep": sorted(want.keep)}
+    return json.dumps([*values.values()], sort_keys=True)[1:-1]
+
+
+def _describe_rule(rule: TagRule) -> list[object]:
+    """Every field of the rule but those that change no plan: a field that is new moves the digest."""
+    return [getattr(rule, entry.name) for entry in fields(rule) if entry.name not in UNPLANNED]
+
+
+def _list_alike(contacts: ContactColumn, combinations: int) -> list[list[ContactId]]:
+    """The contacts of each combination, sorted."""
+    alike: list[list[ContactId]] = [[] for _ in range(combinations)]
+    for contact, index in contacts.items():
+        alike[index].append(contact)
+    for ids in alike:
+        ids.sort()
+    return alike
