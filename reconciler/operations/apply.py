@@ -19,6 +19,7 @@ from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import (
     ExitCode,
     GuardRefused,
+    NotYet,
     ReconcilerError,
     StalePlan,
     Unfinished,
@@ -123,9 +124,11 @@ class Judgement:
 
     def refuse_others(self) -> Judgement:
         """Without any location, where one is refused."""
-        if not self.refused:
+        # a wave that is yet to come is no reason to send nothing to the one before it
+        refused = [location for location, error in self.refused.items() if not isinstance(error, NotYet)]
+        if not refused:
             return self
-        first = min(self.refused)
+        first = min(refused)
         message = f"nothing was sent, since location {first} is refused (--fail-fast)"
         # what has nothing to do is not refused
         left = [each for each in self.approved.plan.locations if each.may_have_work or self.planned.proposal]

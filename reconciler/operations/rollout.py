@@ -1,7 +1,8 @@
 """Rollouts: the locations whose wave may not begin yet, each with the reason. Law: asks no API, changes nothing.
 
 Rules
-1. A location is done when nothing is left to do by the manifests of now, or a run by them ended with exit code 0.
+1. A location is done when nothing is left to do by the manifests of now, or a run by them ended with exit code 0 and
+   no other manifests were applied since, nor a run undone.
 2. A wave begins when all locations of the waves before it are done, and the last of their runs ended `soak` ago.
 3. A run by the manifests of now that ended otherwise refuses the later waves; where none was made, they wait for it.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.dataclass import dataclass, field
-from reconciler.core.model.errors import GuardRefused, ReconcilerError, Unfinished
+from reconciler.core.model.errors import GuardRefused, NotYet, ReconcilerError
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
 from reconciler.core.model.manifest import Rollout
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import Plan
+from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import Session, load_state
@@ -24,7 +26,7 @@ from reconciler.output.blocks import moment
 from reconciler.ports import LocationReader, StateReader
 from reconciler.store import open_reader
 
-_APPLY = "apply"
+_REVERT = "revert"
 NAMED = 3
 """So many locations with the same error are named."""
 
@@ -46,7 +48,7 @@ class _Progress:
     def explain(self, wave: str, whom: str, location: LocationId) -> ReconcilerError:
         """Why a wave does not begin while the location is not done."""
         if self.run is None:
-            return Unfinished(f"{wave} waits: {whom} has changes that are not applied", hint=_hint_at(location))
+            return NotYet(f"{wave} waits: {whom} has changes that are not applied", hint=_hint_at(location))
         message = f"{wave} is refused: run {self.run.id} of {whom} did not end with exit code 0"
         return GuardRefused([message], hints=[f"settle that location first: reconciler plan --location {location}"])
 
@@ -54,7 +56,7 @@ class _Progress:
 def find_waiting(planned: PlanResult) -> dict[LocationId, ReconcilerError]:
     """The locations of a plan with something to send whose wave may not begin, and why.
 
-    GuardRefused where a run of a wave before ended badly, Unfinished where it is only a matter of time.
+    GuardRefused where a run of a wave before ended badly, NotYet where it is only a matter of time.
     """
     # what undoes a run is no change of the manifests
     if planned.reversals or not planned.session.rollouts:
@@ -85,35 +87,47 @@ class _Rollouts:
     plan: Plan
     unknown: Mapping[LocationId, ReconcilerError]
     reader: StateReader
+    _plans: dict[LocationId, LocationPlan] = field(default_factory=dict)
+    """Those that tell of all that there is to do."""
+    _waves: dict[tuple[Source, int], ReconcilerError | None] = field(default_factory=dict)
     _found: dict[LocationId, _Progress] = field(default_factory=dict)
+    _earlier: dict[LocationId, Desired] = field(default_factory=dict)
+    """What is desired in locations of earlier waves that are not among the chosen ones."""
 
     def find_waiting(self) -> dict[LocationId, ReconcilerError]:
+        if not self.plan.selection.is_part:
+            self._plans = {plan.location: plan for plan in self.plan.locations}
         waiting: dict[LocationId, ReconcilerError] = {}
         for location in self.plan.locations:
             for rollout in self.session.rollouts.get(location.location, ()) if location.may_have_work else ():
-                if (error := self._judge(location.location, rollout)) is not None:
+                if (error := self._judge(rollout, rollout.wave_of(location.location))) is not None:
                     waiting.setdefault(location.location, error)
         return waiting
 
-    def _judge(self, location: LocationId, rollout: Rollout) -> ReconcilerError | None:
-        wave = f"wave {rollout.wave_of(location) + 1} of {len(rollout.waves)} ({rollout.source})"
-        earlier = rollout.locations_before(location)
-        for before in earlier:
-            whom = f"location {before} of wave {rollout.wave_of(before) + 1}"
-            if before in self.unknown:
-                return Unfinished(f"{wave} waits: it is not known how far {whom} is", hint=_hint_at(before))
-            progress = self._progress_of(before)
-            if not progress.is_done:
-                return progress.explain(wave, whom, before)
-        ends = [run.ended for run in map(self._run_of, earlier) if run is not None and run.ended is not None]
-        until = Instant(max(ends, default=0) + rollout.soak_ms)
+    def _judge(self, rollout: Rollout, wave: int) -> ReconcilerError | None:
+        """Why a wave may not begin; None where it may."""
+        key = rollout.source, wave
+        if key not in self._waves:
+            self._waves[key] = self._judge_wave(rollout, wave)
+        return self._waves[key]
+
+    def _judge_wave(self, rollout: Rollout, wave: int) -> ReconcilerError | None:
+        called = f"wave {wave + 1} of {len(rollout.waves)} ({rollout.source})"
+        ends = [0]
+        for number, earlier in enumerate(rollout.waves[:wave], 1):
+            for before in earlier:
+                whom = f"location {before} of wave {number}"
+                if before in self.unknown:
+                    return NotYet(f"{called} waits: it is not known how far {whom} is", hint=_hint_at(before))
+                progress = self._progress_of(before)
+                if not progress.is_done:
+                    return progress.explain(called, whom, before)
+                ends.append((progress.run and progress.run.ended) or 0)
+        until = Instant(max(ends) + rollout.soak_ms)
         if until <= self.session.workspace.clock.now():
             return None
         hint = "apply again from then on; `soak` of the rollout is how long a wave is watched"
-        return Unfinished(f"{wave} waits until {moment(until)}: the wave before is watched until then", hint=hint)
-
-    def _run_of(self, location: LocationId) -> RunRecord | None:
-        return self._progress_of(location).run
+        return NotYet(f"{called} waits until {moment(until)}: the wave before is watched until then", hint=hint)
 
     def _progress_of(self, location: LocationId) -> _Progress:
         if location not in self._found:
@@ -121,11 +135,9 @@ class _Rollouts:
         return self._found[location]
 
     def _find_progress(self, location: LocationId) -> _Progress:
-        desired = self.session.earlier.get(location) or self.session.desired[location]
+        desired = self._find_desired(location)
         reader = self.reader.at(location)
-        planned = {plan.location: plan for plan in self.plan.locations}
-        # a plan of some sets or tags tells nothing of the others
-        if (plan := None if self.plan.selection.is_part else planned.get(location)) is None:
+        if (plan := self._plans.get(location)) is None:
             state = load_state(self.session.settings, self.reader, location)
             plan = plan_location(desired, state, make_plan_options(self.session, location, PlanRequest()))
         runs = _runs_by(desired.digest, reader)
@@ -134,12 +146,30 @@ class _Rollouts:
             return _Progress(plan.is_settled, clean[0], ended_well=True)
         return _Progress(plan.is_settled, runs[-1][0] if runs else None)
 
+    def _find_desired(self, location: LocationId) -> Desired:
+        if location in self.session.desired:
+            return self.session.desired[location]
+        if location not in self._earlier:
+            before = {
+                other
+                for chosen, rollouts in self.session.rollouts.items()
+                for rollout in rollouts
+                for other in rollout.locations_before(chosen)
+            }
+            self._earlier |= self.session.resolve_others(before - self.session.desired.keys())
+        return self._earlier[location]
+
 
 def _runs_by(digest: str, reader: LocationReader) -> list[tuple[RunRecord, RunEnding]]:
-    """The applies by the manifests with this digest that ended, in their order."""
-    runs = sorted(reader.read_runs(), key=lambda run: run.header.started)
-    endings = ((run, reader.read_ending(run.id)) for run in runs if run.header.operation == _APPLY)
-    return [(run, ending) for run, ending in endings if ending is not None and ending.manifests_digest == digest]
+    """The last applies by the manifests with this digest, in their order: those after a run by others, or a revert."""
+    found: list[tuple[RunRecord, RunEnding]] = []
+    for run in reversed(reader.read_runs()):
+        ending = reader.read_ending(run.id)
+        if run.header.operation == _REVERT or (ending is not None and ending.manifests_digest not in ("", digest)):
+            break
+        if ending is not None and ending.manifests_digest == digest:
+            found.append((run, ending))
+    return found[::-1]
 
 
 def _ended_well(run: RunRecord, ending: RunEnding) -> bool:

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -209,8 +209,16 @@ class Session:
     """What `operations/api.py` fetched so far."""
     rollouts: Mapping[LocationId, tuple[Rollout, ...]] = field(default_factory=dict)
     """The order in which locations are sent a change, of each that has one."""
-    earlier: Mapping[LocationId, Desired] = field(default_factory=dict)
-    """Locations of earlier waves that are not among the chosen ones."""
+    load_others: Callable[[Sequence[str]], Loaded] | None = None
+    """Loads the manifests of locations that are not among the chosen ones."""
+
+    def resolve_others(self, locations: Iterable[LocationId]) -> dict[LocationId, Desired]:
+        """What is desired in locations that were left out, as of the same moment."""
+        wanted = sorted(locations)
+        if not wanted or self.load_others is None:
+            return {}
+        groups = group_manifests(self.load_others(wanted).manifests)
+        return resolve_all({location: groups[location] for location in wanted}, self.settings, self.now)
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
@@ -296,15 +304,6 @@ def open_session(
         refuse_unlisted(settings.state)
     chosen = [settings.find_location(location) for location in locations]
     groups = _choose_manifests(loaded, chosen, some=some)
-    rollouts = _find_rollouts(groups)
-    before = {
-        each for location in rollouts for rollout in rollouts[location] for each in rollout.locations_before(location)
-    }
-    if left_out := sorted(before - groups.keys()):
-        everywhere = group_manifests(load_those([*groups, *left_out]).manifests)
-        earlier = {location: everywhere[location] for location in left_out}
-    else:
-        earlier = {}
     if not (unpulled or pulls) and (
         refused := list_unplannable((each for group in groups.values() for each in group), now)
     ):
@@ -317,8 +316,8 @@ def open_session(
         loaded.problems,
         is_part=bool(chosen),
         matched={location: sets for location, group in groups.items() if (sets := _find_matched(group))},
-        rollouts=rollouts,
-        earlier=resolve_all(earlier, settings, now),
+        rollouts=_find_rollouts(groups),
+        load_others=load_those,
     )
 
 

@@ -14,7 +14,9 @@ from reconciler.operations.apply import ApplyRequest, apply_judged, judge_plan
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest, Scope
 from reconciler.operations.rollout import describe_errors, find_waiting
+from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import Workspace, open_session
+from reconciler.planfile import write_plan
 from reconciler.sandbox.app import SCOPES, Access, App
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.world import Contact, World
@@ -23,7 +25,7 @@ from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
 HOUR = 3_600_000
-EVERYTHING = Scope()
+EVERYTHING, PLAINLY = Scope(), ApplyRequest()
 FIRST, *OTHERS = PLACES = [LocationId(f"location{nth:012d}") for nth in range(4)]
 
 
@@ -71,15 +73,27 @@ class Fleet:
             f"contact_sets: {{s: {{contacts: {{file: 'lists/{{location}}.txt'}}, tags: [{tag}]}}}}\n"
         )
 
-    def plan(self, *locations: LocationId, scope: Scope = EVERYTHING) -> PlanResult:
+    @property
+    def workspace(self) -> Workspace:
         tokens = {f"T{location[-1]}": f"token-{location}" for location in PLACES}
         flags = {"state": f"sqlite:///{self.directory}/state.db"}
-        workspace = Workspace(self.directory, flags, tokens, clock=self.clock, transport=self.transport)
-        return self.clock.run(make_plan(open_session(workspace, locations), PlanRequest(scope, create_state=True)))
+        return Workspace(self.directory, flags, tokens, clock=self.clock, transport=self.transport)
 
-    def apply(self, *locations: LocationId, scope: Scope = EVERYTHING) -> dict[LocationId, str]:
+    def plan(self, *locations: LocationId, scope: Scope = EVERYTHING, saved: Path | None = None) -> PlanResult:
+        request = PlanRequest(scope, create_state=True)
+        if saved is not None:
+            return self.clock.run(remake_plan(self.workspace, saved, request))
+        return self.clock.run(make_plan(open_session(self.workspace, locations), request))
+
+    def apply(
+        self,
+        *locations: LocationId,
+        scope: Scope = EVERYTHING,
+        saved: Path | None = None,
+        request: ApplyRequest = PLAINLY,
+    ) -> dict[LocationId, str]:
         """The errors by location; `codes` has the exit codes."""
-        planned, request = self.plan(*locations, scope=scope), ApplyRequest()
+        planned = self.plan(*locations, scope=scope, saved=saved)
 
         async def send() -> dict[LocationId, str]:
             judged = await judge_plan(planned, request)
@@ -172,6 +186,15 @@ def test_a_second_change_begins_with_the_first_wave_again(fleet: Fleet) -> None:
     assert [len(reached) for reached in fleet.waves("autumn")] == [1, 4]
 
 
+def test_what_was_there_before_begins_with_the_first_wave_when_it_comes_back(fleet: Fleet) -> None:
+    for members in (2, 4, 2):
+        fleet.write("spring", then="100%", members=range(members))
+        errors = fleet.apply()
+        assert (errors.keys(), {fleet.codes[other] for other in OTHERS}) == ({*OTHERS}, {3})
+        assert (fleet.apply(), set(fleet.codes.values())) == ({}, {0})
+        assert {len(world.holders(Tag("spring"))) for world in fleet.worlds.values()} == {members}
+
+
 def test_what_others_do_in_the_first_wave_does_not_hold_up_a_change_that_was_carried_out(fleet: Fleet) -> None:
     fleet.write("spring", then="100%")
     fleet.apply()
@@ -213,3 +236,22 @@ def test_a_plan_tells_who_waits(fleet: Fleet) -> None:
     assert len(lines) == 2
     assert all(f"waits: location {FIRST} of wave 1 has changes that are not applied" in line for line in lines)
     assert sum(line.count(other) for other in OTHERS for line in lines) == len(OTHERS)
+
+
+def test_one_that_waits_does_not_stop_the_others_for_good(fleet: Fleet) -> None:
+    """--fail-fast is about what is wrong."""
+    fleet.write("spring", then="100%")
+    fleet.apply(request=ApplyRequest(fail_fast=True))
+    assert fleet.with_tag("spring") == {FIRST}
+    fleet.apply(request=ApplyRequest(fail_fast=True))
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_plan_file_is_good_for_all_waves(fleet: Fleet) -> None:
+    fleet.write("spring", then="2")
+    saved = fleet.directory / "plan.json"
+    write_plan(fleet.plan().plan, saved)
+    for reached in (1, 3, 4):
+        fleet.apply(saved=saved)
+        assert len(fleet.with_tag("spring")) == reached
+    assert all("is used up" in error for error in fleet.apply(saved=saved).values())

@@ -198,6 +198,10 @@ class Unfinished(ReconcilerError):
     exit_code = ExitCode.PARTIAL
 
 
+class NotYet(Unfinished):
+    """Something is not sent now and will be later: nothing is wrong."""
+
+
 class ApiError(ReconcilerError):
     """`said`: each message of the vendor's error body; none where the answer was no such body."""
 
