@@ -14,9 +14,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar, TypeVarTuple
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.events import Queued
 from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationStore, Reporter, StartWorker, StateStore, Worker

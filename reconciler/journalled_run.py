@@ -17,11 +17,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.beside import LocationConnection, connect_location, to_the_end
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import LockHeld, StateError
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus

@@ -9,12 +9,12 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.formats.plan_json import read_plan
 from reconciler.core.formats.plan_text import plan_parts
 from reconciler.core.formats.state_json import UnrecordedAnswers, read_unrecorded, unrecorded_document
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, PlanFileError, Problem
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.safe_text import json_line, without_commands

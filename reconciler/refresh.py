@@ -16,11 +16,11 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
 from reconciler.core.model.events import Priced, Read
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag

@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from random import random
 from typing import Any, TypeVar
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import (
     InDoubt,
     Interrupted,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, normalise_tag, parse_instant
 from reconciler.core.model.outcome import REJECTIONS, Action, Rejection, ResponseRow, ResponseRows
 

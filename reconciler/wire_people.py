@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
 from reconciler.core.model.people import PersonValue, ValueKind
 from reconciler.wire import (

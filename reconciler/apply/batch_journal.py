@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
 
@@ -24,7 +25,6 @@ from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import not_among, record_answer, record_intent, withdraw_intent
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import ContactId, Instant, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome

@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome

@@ -20,6 +20,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from reconciler.apply.books import KnownWrite
@@ -27,7 +28,6 @@ from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState, ObservationOrigin
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
 from reconciler.apply.run import Run
 from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
 from reconciler.core.model.names import ContactId, Instant, TagSet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import methodcaller
 from random import random
 from typing import Any, TypeVar, TypeVarTuple
@@ -15,7 +16,6 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import Unfinished
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import methodcaller
 
 from reconciler.apply.batch_journal import (
@@ -28,7 +29,6 @@ from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,

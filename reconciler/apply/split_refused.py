@@ -17,6 +17,7 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from operator import methodcaller
 
 from reconciler.apply.examine_refused import APART_MS, last_written
@@ -24,7 +25,6 @@ from reconciler.apply.run import Run, Verdicts
 from reconciler.apply.send_batch import RefusedBatch, learn_named_size, learn_size, send_batch
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import RequestRefused
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,6 @@ import click
 
 from reconciler.cli.command_record import find_record, for_person, learn_names, provenance
 from reconciler.cli.progress_output import Progress, Verbosity, wants_colour
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import Interrupted, Severity
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.document import CommandOutput, Document

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -18,7 +19,6 @@ import click
 from reconciler.cli import INTERRUPTED, run
 from reconciler.cli.options import Invocation, common
 from reconciler.cli.sandbox import emulate
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action

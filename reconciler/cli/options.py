@@ -10,6 +10,7 @@ def command(flags: PlanFlags, invocation: Invocation) -> int: ...
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +20,6 @@ import click
 from reconciler.cli.command_record import find_record
 from reconciler.cli.console import Console, make_output
 from reconciler.cli.progress_output import Verbosity
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.loading.settings import flag_name, setting_keys

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import click
 
 from reconciler.cli.options import Decorator, group_options, locations_option
 from reconciler.core.model.batch import EFFORT
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import read_age
 from reconciler.core.observing.refresh_rules import Method

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from reconciler.cli.command_record import find_record, for_person
-from reconciler.core.model.dataclass import asdict, dataclass
 from reconciler.core.model.events import (
     BatchAnswered,
     Event,

@@ -27,11 +27,11 @@ is covered, the notes are read backwards, and a rectangle through (u, p) is cut 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
 
 import numpy as np
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.cover.grid import Box, Grid, intersection_of, mask_of, ones_of, union_of
 from reconciler.cover.problem import (
     Bools,

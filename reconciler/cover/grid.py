@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.outcome import Action
 from reconciler.cover.problem import (
     Bits,

@@ -15,10 +15,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.cover.capped import group_twins, keep_new, list_options, trim_draft
 from reconciler.cover.grid import Draft
 from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, distinct_rows

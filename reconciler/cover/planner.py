@@ -17,13 +17,13 @@ Rules of the order (`order_batches`)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.cover import capped, pack, uncapped

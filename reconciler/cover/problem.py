@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
@@ -19,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.model.batch import Demand
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.system import without_cyclic_gc
 

@@ -9,9 +9,10 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, join_ranges
 
 

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.cover.bounds import Cell, Kernel, find_fooling_set, find_kernel, lift_boxes, rank_over_gf2
 from reconciler.cover.grid import (
     Box,

@@ -20,12 +20,11 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain, repeat
 
 import httpx
-
-from reconciler.core.model.dataclass import dataclass
 
 MOST_BODY = 64 * 1024 * 1024
 ENCODING = "gzip"

@@ -16,12 +16,12 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import NoWay
 from reconciler.highlevel.http_client import ApiAddress, Proxy, read_address, read_proxy, trust_installed
 

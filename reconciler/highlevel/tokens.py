@@ -14,9 +14,9 @@ import json
 import shlex
 import subprocess
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import AuthRefused
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import called

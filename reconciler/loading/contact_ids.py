@@ -10,11 +10,11 @@ import re
 import string
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 
 from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import RowFilter

@@ -19,10 +19,10 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.manifests.export_sets import ExportedSet
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source, TagSet, normalise_tag
 from reconciler.loading.files import LFS, SAVE_AS_UTF_8, UTF_16, is_lfs_pointer, is_utf_16

@@ -13,10 +13,9 @@ import io
 import posixpath
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, Protocol
-
-from reconciler.core.model.dataclass import dataclass, field
 
 SETTINGS_NAME = "reconciler.yaml"
 MANIFEST_ENDINGS = (".yaml", ".yml")

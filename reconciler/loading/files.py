@@ -22,10 +22,10 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
 from reconciler.loading.file_tree import CIRCLE, NO_FILE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names

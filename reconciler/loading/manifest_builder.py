@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from pydantic import ValidationError
 
 from reconciler.core.model.contact_columns import ContactNumbers
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import ContactSet, Manifest, Rollout, TagRule
 from reconciler.core.model.names import LocationId, SetName, Tag, closest_name

@@ -16,10 +16,10 @@ from __future__ import annotations
 import codecs
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, SetName, Source
 from reconciler.loading.fields import is_location_id

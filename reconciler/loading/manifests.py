@@ -13,10 +13,10 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.core.manifests.checks import Manifests, check_manifests
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import Instant, LocationId, SetName, Source

@@ -10,11 +10,11 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
 from reconciler.loading.files import place_at

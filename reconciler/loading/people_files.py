@@ -18,13 +18,13 @@ import re
 from array import array
 from collections import abc
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.core.manifests.match import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import Fingerprint, Match, MatchKey, PersonValue, RowFilter, Snapshot, ValueKind

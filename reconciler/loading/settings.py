@@ -10,11 +10,11 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
 from reconciler.core.model.settings import (

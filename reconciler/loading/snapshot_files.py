@@ -13,11 +13,11 @@ import json
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
-from reconciler.core.model.dataclass import asdict, dataclass, field, fields, replace
 from reconciler.core.model.errors import Problem, Severity, StateError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
 from reconciler.core.model.people import MatchCounts, Snapshot

@@ -14,9 +14,9 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Rollout
 from reconciler.core.model.names import LocationId, Source, did_you_mean

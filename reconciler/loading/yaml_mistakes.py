@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
-
-from reconciler.core.model.dataclass import dataclass
 
 _LONGEST = 60
 _NEEDS_QUOTES = "@`%"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import AuthRefused, ReconcilerError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.apply import ApplyOptions, Services, apply, fail_report, report_failed
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import (
     ExitCode,
     GuardRefused,

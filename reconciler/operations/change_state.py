@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.formats.integrity import accept, verify
 from reconciler.core.formats.state_json import Portable, UnrecordedAnswers, is_unrecorded, read_state
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import Lease

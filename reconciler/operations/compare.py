@@ -6,9 +6,9 @@ Where matched sets have their snapshots in a state on this machine, it is read; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
-from reconciler.core.model.dataclass import asdict, dataclass
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import LocationId, SetName, iso

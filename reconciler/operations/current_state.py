@@ -6,6 +6,7 @@ Law: holds no writer, and stores nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,6 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.model.outcome import called

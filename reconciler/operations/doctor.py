@@ -7,11 +7,11 @@ import platform
 import sqlite3
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from reconciler import __version__
 from reconciler.core.model.api_limits import Quota
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ApiError, AuthRefused, ExitCode, InvalidInput, NoWay, ReconcilerError
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.safe_text import redacted

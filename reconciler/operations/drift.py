@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import Instant, LocationId

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.manifests.export_sets import Export, GroupBy, export_sets
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import ContactId, LocationId, normalise_tag
 from reconciler.core.model.settings import Settings

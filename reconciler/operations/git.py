@@ -19,9 +19,9 @@ import os
 import posixpath
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant
 from reconciler.loading import FileTree

@@ -11,10 +11,10 @@ Rules of `changed_since`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from reconciler.core.formats.json_forms import Count
-from reconciler.core.model.dataclass import asdict, dataclass, replace
 from reconciler.core.model.errors import InvalidInput, ReconcilerError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted

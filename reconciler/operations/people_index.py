@@ -12,12 +12,12 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import BinaryIO
 
 from reconciler.core.manifests.match import Fingerprinter, Normaliser, PeopleRows, ReadPhone, find_unknown
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.names import ContactId, Source, did_you_mean
 from reconciler.core.model.people import (

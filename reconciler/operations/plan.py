@@ -9,9 +9,9 @@ A plan file (`saved_plan.py`) and a run to undo (`revert.py`) give a PlanResult 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from reconciler.core.model.batch import EFFORT
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, LocationId, SetName, TagSet, did_you_mean, normalise_tag
 from reconciler.core.model.settings import Guard

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from reconciler.beside import Places
 from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, UsageError, worst_code
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet, ListedContacts

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from functools import partial
 
 from reconciler.beside import Places
 from reconciler.core.model.contact_changes import ObservedContacts
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ReconcilerError, StateError
 from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import Instant, LocationId

@@ -6,10 +6,10 @@ Law: holds no writer, takes no lease, and changes no state: it uses the index of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.manifests.match import MatchResult, match_rows
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import ContactId, LocationId, Source
 from reconciler.core.model.people import Match, MatchKey, PeopleIndex, RowClass, ValueKind

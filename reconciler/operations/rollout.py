@@ -10,9 +10,9 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import GuardRefused, NotYet, ReconcilerError
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
 from reconciler.core.model.manifest import Rollout

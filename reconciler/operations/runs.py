@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.journal import RunLog, RunRecord
 from reconciler.core.model.lease import judge_by_lease

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import AuthRefused, StalePlan, Unfinished, UsageError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, Source
 from reconciler.core.model.safe_text import redacted

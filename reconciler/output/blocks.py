@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import (
     ContactId,
     Instant,

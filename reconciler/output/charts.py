@@ -6,9 +6,9 @@ Rule: a chart repeats numbers of the tables beside it, for readers who see a sha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil, log10
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Instant
 from reconciler.output.blocks import Style, moment
 

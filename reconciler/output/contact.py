@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import starmap
 from typing import Annotated, ClassVar
 
@@ -11,7 +12,6 @@ from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.state_json import STATE_FORMS
 from reconciler.core.manifests.wants import Want
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import BatchRecord, RunRecord
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.running.shortfalls import known_remedies

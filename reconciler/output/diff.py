@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.manifests.compare_revisions import Comparison, MovedContacts, SetMove, SettingMove, TagMove
-from reconciler.core.model.dataclass import dataclass
 from reconciler.output.blocks import (
     Cell,
     Records,

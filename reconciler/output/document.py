@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Schema
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.output.blocks import (

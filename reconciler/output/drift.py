@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
 from reconciler.core.model.settings import DriftClass

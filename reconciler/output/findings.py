@@ -6,11 +6,11 @@ Rule: a mark that would end a command of a workflow, or start another, is percen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count
-from reconciler.core.model.dataclass import dataclass, fields, is_dataclass
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import redacted, visible

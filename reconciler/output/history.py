@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from reconciler.core.formats.journal_json import run_document, run_members
 from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.model.names import LocationId, iso
 from reconciler.core.observing.attribution import Trend

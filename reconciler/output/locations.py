@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import LocationId
 from reconciler.output.blocks import (
     Block,

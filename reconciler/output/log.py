@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Annotated
 
@@ -12,7 +13,6 @@ from reconciler.core.formats.journal_json import JOURNAL_FORMS, Adopted
 from reconciler.core.formats.json_forms import Schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome

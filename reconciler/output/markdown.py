@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.safe_text import printable
 from reconciler.output.blocks import Block, Cell, Lines, Section, Style, Table, Total, View, made_in_words
 from reconciler.output.overview import find_severity

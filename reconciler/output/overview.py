@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.output.blocks import (

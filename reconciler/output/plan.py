@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.core.formats.plan_json import plan_document
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import FLAPPING, IN_DOUBT, UNCONFIRMED, DeferralReason

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reconciler.core.model.batch import Proof, Reason
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId, LocationId, Source, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Reasserted

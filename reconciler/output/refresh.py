@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId
 from reconciler.core.observing.refresh_rules import Refreshed
 from reconciler.core.planning.situation import OlderRows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
@@ -11,7 +12,6 @@ from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.plan_json import Remedies
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId

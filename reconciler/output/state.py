@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NewType
 
 from reconciler.core.formats import Forms, JsonSpelling
@@ -12,7 +13,6 @@ from reconciler.core.formats.state_json import STATE_FORMS, read_contacts
 from reconciler.core.model import JsonObject
 from reconciler.core.model.api_limits import LIMITS_MS, Facts
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.planning.guards import count_holders
 from reconciler.core.planning.plan import LocationState

@@ -15,9 +15,9 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import RequestRefused
 from reconciler.core.model.events import Priced, Read
 from reconciler.core.model.names import ContactId, Instant

@@ -10,9 +10,9 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.people import Fingerprint, LookUp, PeopleLot, PersonValue, ValueKind

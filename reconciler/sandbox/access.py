@@ -11,10 +11,10 @@ Rules
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Headers, RefusedRequest, Request

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.access import Limiter, Limits, SandboxAgency, TokenExchange

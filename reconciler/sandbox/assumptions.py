@@ -7,9 +7,9 @@ third parties, A our assumption, ? unknown. A client that is right stays right u
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Tag
 
 

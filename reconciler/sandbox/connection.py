@@ -13,11 +13,11 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from email.utils import formatdate
 
 import h11
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error_response

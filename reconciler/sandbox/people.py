@@ -11,10 +11,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.sandbox.assumptions import Assumptions
 
 

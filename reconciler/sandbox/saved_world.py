@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,6 @@ from types import UnionType
 from typing import Any, NewType, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import asdict, dataclass, fields, replace
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import (
     ContactId,

@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, iso, parse_instant
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch
 from reconciler.sandbox.messages import RefusedRequest, refuse_problems, unknown_keys

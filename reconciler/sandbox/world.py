@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, looks_like_contact_id
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.assumptions import Assumptions, Merged

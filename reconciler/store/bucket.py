@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, Protocol
@@ -21,7 +22,6 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import MemoryStore, ObjectStore, from_url
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import StateError, UsageError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

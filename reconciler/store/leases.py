@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.lease import (
     HEARTBEAT_MS,
     TTL_MS,

@@ -9,13 +9,13 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
 from reconciler.core.model.lease import Holder, Lease

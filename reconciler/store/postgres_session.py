@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
 from typing import Any, LiteralString
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
@@ -25,7 +26,6 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import Loader
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import StateCorrupted, StateError, UsageError
 from reconciler.store.database import COLUMNS, Undecodable
 

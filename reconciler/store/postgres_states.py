@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from reconciler.core.model.dataclass import replace
 from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.store.per_location import LOCATION, StatePerLocation, folder_of

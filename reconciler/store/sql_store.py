@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable
@@ -13,7 +14,6 @@ from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet

@@ -19,10 +19,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.store.database import Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from functools import reduce
 from types import NoneType, UnionType
@@ -31,7 +31,6 @@ from reconciler.core.formats.json_forms import (
     wrong,
 )
 from reconciler.core.model import JsonObject
-from reconciler.core.model.dataclass import dataclass, field, fields, is_dataclass, replace
 
 T = TypeVar("T")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 from typing import Any, Generic, NewType, TypeVar
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Instant, Source, iso, parse_instant
 
 T = TypeVar("T")

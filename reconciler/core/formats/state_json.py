@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NewType, TypeVar
 
 from reconciler.core.formats import Forms, JsonSpelling
@@ -28,7 +29,6 @@ from reconciler.core.formats.json_forms import Count, Form, mapping_form, read_l
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunLog, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag

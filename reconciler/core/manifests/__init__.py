@@ -7,8 +7,8 @@ location's members are worked out once, when first asked for: sets of ids, never
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from reconciler.core.manifests.resolve import Desired, ResolvedSet
 from reconciler.core.manifests.wants import NOTHING, Want
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
 
 

@@ -7,11 +7,11 @@ import json
 import string
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 
 from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.contact_columns import ContactColumn
-from reconciler.core.model.dataclass import fields
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag
 

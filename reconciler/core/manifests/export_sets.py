@@ -12,12 +12,12 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.checks.tags import can_be_declared
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Tag, TagSet
 
 LONGEST_SLUG = 40

@@ -25,8 +25,8 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowClass, Snapshot, ValueKind
 

@@ -8,13 +8,13 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 from reconciler.core.manifests.desired_digest import digest_desired
 from reconciler.core.manifests.set_members import Combination, combine_sets, members_of
 from reconciler.core.manifests.wants import NOTHING, Want, is_active, old_names, resolve_wants, tags_by_group
 from reconciler.core.model.contact_columns import ContactColumn
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.people import Match

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 from reconciler.core.manifests.set_members import Combination
 from reconciler.core.model.batch import Cause, Reason
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import Instant, Source, Tag, TagSet
 

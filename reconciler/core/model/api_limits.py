@@ -6,8 +6,8 @@ A header that makes no sense counts as absent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import Instant, Tag
 
 DAY_MS = 86_400_000

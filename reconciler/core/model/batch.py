@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action
 

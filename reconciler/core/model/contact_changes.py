@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from reconciler.core.model.contact_state import (
     NONE,
@@ -20,7 +21,6 @@ from reconciler.core.model.contact_state import (
     Quarantine,
     removed_by_others,
 )
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, Instant, SetName, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, ContactOutcome, Rejection
 

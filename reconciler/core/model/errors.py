@@ -32,9 +32,9 @@ several lines, `lines` and `hints` have them apart: a line end within one of the
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import Source
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import Instant, LocationId, location_label
 from reconciler.core.model.outcome import Action
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import LeaseLost, LockHeld, UsageError
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.model.names import Instant, LocationId, iso

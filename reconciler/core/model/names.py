@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import NewType
-
-from reconciler.core.model.dataclass import dataclass
 
 ContactId = NewType("ContactId", str)
 LocationId = NewType("LocationId", str)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import partial
 from typing import Any
 
 from reconciler.core.model.alike import map_alike
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, Tag, TagSet, alike_but_for_spelling
 
 

@@ -11,10 +11,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId, Instant
 
 Fingerprint = NewType("Fingerprint", bytes)

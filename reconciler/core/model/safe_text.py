@@ -12,8 +12,8 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, LocationId
 
 _MARKS = re.compile(r"(:(?=:)|#(?=#))")

@@ -6,9 +6,9 @@ Law: no token is ever a setting; a location names the variable or the command th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, LocationId, Source, Tag, location_label

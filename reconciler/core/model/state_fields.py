@@ -8,6 +8,7 @@ Rule: a part is there when its time is. Fields that contradict this, as a state 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -24,7 +25,6 @@ from reconciler.core.model.contact_state import (
     Quarantine,
     Stored,
 )
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 
 FIRST_VERSION = 9

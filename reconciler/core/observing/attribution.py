@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.journal import BatchRecord, RunLog, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome

@@ -6,11 +6,11 @@ Rule: a remark states a fact, and in `remedy` the way out; no token is ever part
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,

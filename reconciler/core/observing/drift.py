@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action

@@ -6,9 +6,9 @@ Law: a row is named by its file and line, a contact by its id; no value of a per
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 from reconciler.core.manifests.match import CLASSES, MatchResult
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.core.model.people import MatchCounts, RowClass
 from reconciler.core.planning.guards import Measured

@@ -16,13 +16,13 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from reconciler.core.model.api_limits import Rate, duration
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, ContactState, ContactStates, ObservationOrigin
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 from reconciler.core.planning.tag_aliases import Spelling

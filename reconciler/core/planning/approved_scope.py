@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.names import ContactId, LocationId, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import count_change_pairs

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from reconciler.core.model.api_limits import Facts, Rate, duration
 from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Schedule
 from reconciler.core.model.contact_state import NONE
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Deferral, Delta, Demands, Diff, HeldContacts

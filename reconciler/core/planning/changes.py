@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.model.batch import Demand, Reason
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, TagSet
 from reconciler.core.model.outcome import Action
 

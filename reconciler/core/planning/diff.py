@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
 from typing import NamedTuple
@@ -36,7 +37,6 @@ from reconciler.core.manifests.wants import NOTHING
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, field
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action

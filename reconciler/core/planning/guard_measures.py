@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import SetName, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.people import MatchCounts, Snapshot

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import InitVar
+from dataclasses import InitVar, dataclass
 from functools import partial
 from itertools import filterfalse
 
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.errors import GuardRefused
 from reconciler.core.model.names import ContactId, LocationId, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action

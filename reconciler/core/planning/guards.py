@@ -18,10 +18,10 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, fields
 from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, odd_contact_ids
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard

@@ -7,6 +7,7 @@ Rules: those of `diff`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import starmap
 
@@ -14,7 +15,6 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import Want
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, Managed, removed_by_others
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Source, Tag, TagSet, iso
 from reconciler.core.model.outcome import Action

@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.settings import GuardLimits

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.journal import Answer, BatchRecord, RunLog
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Tag, TagSet, fold_spelling

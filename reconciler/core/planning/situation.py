@@ -31,12 +31,12 @@ Rules of owned tags: those that the location's manifests name, and those of its 
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import not_among
 from reconciler.core.model.contact_columns import ABSENT
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, ContactState, ContactStates, Ledger, Managed
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action

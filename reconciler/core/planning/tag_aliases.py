@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import TypeVar
@@ -23,7 +24,6 @@ from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Tag, TagSet, fold_spelling

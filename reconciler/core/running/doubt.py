@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Facts, Rate, duration
@@ -33,7 +34,6 @@ from reconciler.core.model.contact_state import (
     Doubt,
     ObservationOrigin,
 )
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.model.api_limits import DAY_MS, Quota, Rate, next_midnight
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.errors import ApiError, NotApplied, QuotaExhausted, RateLimited
 from reconciler.core.model.journal import RunRecord
 from reconciler.core.model.names import Instant, LocationId, iso

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactStates
-from reconciler.core.model.dataclass import dataclass, field, replace
 from reconciler.core.model.journal import FailedChange, Surprises
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome

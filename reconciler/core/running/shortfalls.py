@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.journal import LocationReport, RunEnding, RunLog, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome

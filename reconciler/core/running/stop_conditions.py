@@ -9,10 +9,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from reconciler.core.model.alike import count_alike
 from reconciler.core.model.contact_state import ContactState
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
 from reconciler.core.planning.changes import Deferral, Delta

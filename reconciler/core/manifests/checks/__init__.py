@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks import conflicts, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
-from reconciler.core.model.dataclass import dataclass, replace
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
 from reconciler.core.model.names import ContactId, LocationId, SetName, did_you_mean, iso, odd_contact_ids

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.model.dataclass import dataclass
 from reconciler.core.model.manifest import ContactSet, TagUse
 from reconciler.core.model.names import ContactId, Instant, Tag
 
