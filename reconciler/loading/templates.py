@@ -141,13 +141,13 @@ def fill_file(model: FileContacts, node: MappingNode, client: ClientLocation) ->
     `node`: that of the set.
     """
     filler = _Filler(client, mistakes.locate_value(node, ("contacts", "file")))
-    path = filler.fill(model.file)
-    where = {}
-    for column, condition in model.where.items():
+    path, where = filler.fill(model.file), dict(model.where)
+    for column, condition in where.items():
         filler.place = mistakes.locate_value(node, ("contacts", "where", column))
-        contains = isinstance(condition, ListFilter)
-        text = filler.fill(condition.contains if isinstance(condition, ListFilter) else condition)
-        where[column] = ListFilter(contains=text) if contains else text
+        if isinstance(condition, ListFilter):
+            where[column] = ListFilter(contains=filler.fill(condition.contains))
+        else:
+            where[column] = filler.fill(condition)
     if filler.problems:
         raise InvalidInput(filler.problems)
     return model.model_copy(update={"file": path, "where": where})

@@ -114,15 +114,16 @@ class _Rollouts:
     def _judge_wave(self, rollout: Rollout, wave: int) -> ReconcilerError | None:
         called = f"wave {wave + 1} of {len(rollout.waves)} ({rollout.source})"
         ends = [0]
-        for number, earlier in enumerate(rollout.waves[:wave], 1):
-            for before in earlier:
-                whom = f"location {before} of wave {number}"
-                if before in self.unknown:
-                    return NotYet(f"{called} waits: it is not known how far {whom} is", hint=_hint_at(before))
-                progress = self._progress_of(before)
-                if not progress.is_done:
-                    return progress.explain(called, whom, before)
-                ends.append((progress.run and progress.run.ended) or 0)
+        for before, number in (
+            (before, number) for number, each in enumerate(rollout.waves[:wave], 1) for before in each
+        ):
+            whom = f"location {before} of wave {number}"
+            if before in self.unknown:
+                return NotYet(f"{called} waits: it is not known how far {whom} is", hint=_hint_at(before))
+            progress = self._progress_of(before)
+            if not progress.is_done:
+                return progress.explain(called, whom, before)
+            ends.append((progress.run and progress.run.ended) or 0)
         until = Instant(max(ends) + rollout.soak_ms)
         if until <= self.session.workspace.clock.now():
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import NamedTuple
 
@@ -278,16 +278,8 @@ def settle_alike(database: Database, batch: int, outcome: Outcome) -> None:
 
 
 def put_ending(database: Database, run: str, ending: RunEnding) -> None:
-    numbers = {
-        "pairs": dict(ending.pairs),
-        "rounds": ending.rounds,
-        "reads": ending.reads,
-        "adopted": ending.adopted,
-        "released": ending.released,
-        "outside": ending.outside,
-        "error": ending.error,
-        "manifests_digest": ending.manifests_digest,
-    }
+    names = (member.name for member in fields(ending) if member.name not in ("pairs", "shortfalls"))
+    numbers = {"pairs": dict(ending.pairs), **{name: getattr(ending, name) for name in names}}
     database.execute("UPDATE runs SET ending = ? WHERE id = ?", (json.dumps(numbers), run))
     for number, short in enumerate(ending.shortfalls):
         database.execute(_PUT, (run, number, short.outcome, short.action, json.dumps(short.tags), short.why))
