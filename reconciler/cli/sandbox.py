@@ -126,6 +126,9 @@ def _read_rows(session: Session, location: LocationId) -> Iterator[tuple[PersonV
         listed = contact_set.contacts
         assert isinstance(listed, ListedContacts)
         assert listed.match is not None
+        # a query is asked by a pull alone
+        if listed.match.query is not None:
+            continue
         normaliser = make_normaliser(listed.match, listed.source)
         file = PeopleFile(listed.path, listed.source, listed.match, normaliser, Fingerprinter(b""))
         with files.open(listed.match.file) as stream:

@@ -5,28 +5,42 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
-from reconciler.core.model.people import Match, Snapshot
+from reconciler.core.model.people import Match, RowQuery, Snapshot
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import NO_FILE, CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.models import CombinedContacts, ContactSetModel, FileContacts, TagRuleModel
+from reconciler.loading.models import CombinedContacts, ContactSetModel, TagRuleModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
-from reconciler.loading.people_files import check_source, list_match_faults, make_match, row_filters
+from reconciler.loading.people_files import (
+    check_source,
+    list_match_faults,
+    make_match,
+    make_query_match,
+    row_filters,
+)
+from reconciler.loading.row_models import FileContacts, RowContacts, SourceContacts
 
 Report = Callable[[Problem], None]
 FindSnapshot = Callable[[SetName], Snapshot | None]
-Fill = Callable[[FileContacts, Mapping], FileContacts]
-"""Fills the placeholders in the contacts of a set, whose node is given; raises InvalidInput."""
+FindQuery = Callable[[str, Source], RowQuery | None]
+"""The source of a name, for the location; raises InvalidInput, and tells None where nothing can be said of it."""
+Rows = TypeVar("Rows", bound=RowContacts)
+
+
+class Fill(Protocol):
+    """Fills the placeholders in the contacts of a set, whose node is given; raises InvalidInput."""
+
+    def __call__(self, model: Rows, node: Mapping, /) -> Rows: ...
 
 
 def read_instant(moment: datetime | None, zone: str) -> Instant | None:
@@ -66,6 +80,7 @@ class SetBuilder:
         zone: str,
         report: Report,
         find_snapshot: FindSnapshot,
+        find_query: FindQuery,
         *,
         contacts: ContactNumbers,
         pulls: bool = False,
@@ -77,6 +92,7 @@ class SetBuilder:
         self._zone = zone
         self._report = report
         self._find_snapshot = find_snapshot
+        self._find_query = find_query
         self._pulls = pulls
         self._fill = fill
         self._contacts = contacts
@@ -107,6 +123,8 @@ class SetBuilder:
             return Combined(_set_uses(written, "sets"), _set_uses(written, "except"), _set_uses(written, "only"), place)
         if isinstance(model, FileContacts):
             return self._read_file(name, model, node)
+        if isinstance(model, SourceContacts):
+            return self._list_pulled(name, model, node)
         return self._list_contacts(model, place)
 
     def _list_contacts(self, ids: Sequence, place: Source) -> ListedContacts | None:
@@ -163,6 +181,22 @@ class SetBuilder:
         for problem in table.problems:
             self._report(problem)
         return ListedContacts(table.ids, written, request.path, table.lines)
+
+    def _list_pulled(self, set_name: SetName, model: SourceContacts, node: Mapping) -> ListedContacts | None:
+        """The contacts of the snapshot of what a query gave."""
+        place = mistakes.locate_value(node, ("contacts", "source"))
+        faults, query = list(list_match_faults(model, node)), None
+        try:
+            filled = model if self._fill is None else self._fill(model, node)
+            query = self._find_query(model.source, place)
+        except InvalidInput as error:
+            faults += error.problems
+        for fault in faults:
+            self._report(fault)
+        if faults or query is None:
+            return None
+        match = make_query_match(query, filled, node, snapshot := self._find_snapshot(set_name))
+        return ListedContacts(() if snapshot is None else snapshot.contacts, place, str(query), match=match)
 
     def _match_people(self, set_name: SetName, match: Match, request: FileRequest) -> ListedContacts:
         """The contacts of the snapshot; raises the fault of a file of people, unless these are not needed now."""

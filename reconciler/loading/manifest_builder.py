@@ -24,11 +24,12 @@ from reconciler.loading.files import Files, display_path
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import plain_mapping
+from reconciler.loading.query_files import QueryFinder
 from reconciler.loading.snapshot_files import SnapshotFinder
 from reconciler.loading.templates import (
     ClientLocation,
     depends_on_location,
-    fill_file,
+    fill_rows,
     list_misplaced,
     name_client,
     plan_waves,
@@ -81,6 +82,7 @@ class ManifestBuilder:
     zone: str
     """The time zone of bare dates."""
     snapshots: SnapshotFinder
+    queries: QueryFinder
     report: Report
     pulls: bool = False
     chosen: frozenset[LocationId] = field(default_factory=frozenset)
@@ -135,14 +137,16 @@ class ManifestBuilder:
         self, document: _Document, location: LocationId | None, client: ClientLocation | None = None
     ) -> SetBuilder:
         find, contacts = partial(self.snapshots.find, location), self.contacts[location]
+        known = client or ClientLocation(location or LocationId(""), document.root.source)
+        find_query = partial(self.queries.find, client=known)
         build = partial(SetBuilder, self.files, document.name, self.zone, contacts=contacts, pulls=self.pulls)
         if client is None:
-            return build(self.report, find)
+            return build(self.report, find, find_query)
 
         def report(problem: Problem) -> None:
             self.report(name_client(problem, client))
 
-        return build(report, find, fill=partial(fill_file, client=client))
+        return build(report, find, find_query, fill=partial(fill_rows, client=client))
 
     def _build_sets(
         self, document: _Document, builder: SetBuilder, shared: dict[SetName, ContactSet | None]

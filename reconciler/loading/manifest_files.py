@@ -41,7 +41,7 @@ class ManifestFile:
     reads: tuple[str, ...]
     """The files with contacts, or people, that its sets name."""
     matched: tuple[SetName, ...]
-    """The sets whose people are matched: their contacts are in snapshots."""
+    """The sets whose people are matched, or that a query gives: their contacts are in snapshots."""
 
 
 def read_manifest_files(files: Files, *, whole: bool) -> tuple[ManifestFile, ...]:
@@ -92,7 +92,7 @@ def _read_manifest(files: Files, name: str, *, whole: bool) -> list[ManifestFile
 def _file_of(name: str, location: LocationId, root: Mapping, paths: Iterable[str]) -> ManifestFile:
     reads = dict.fromkeys(name_inside(name, path) for path in paths)
     sets = _list_file_sets(root.get("contact_sets"))
-    matched = tuple(SetName(set_name) for set_name, contacts in sets if contacts.get("match") is not None)
+    matched = tuple(SetName(set_name) for set_name, contacts in sets if {"match", "source"} & contacts.items.keys())
     return ManifestFile(name, location, tuple(reads), matched)
 
 

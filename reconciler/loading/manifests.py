@@ -27,6 +27,7 @@ from reconciler.loading.manifest_builder import BuiltFile, ManifestBuilder
 from reconciler.loading.manifest_files import HEAD, see_location
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar, parse_nodes
+from reconciler.loading.query_files import QueryFinder
 from reconciler.loading.settings import Overrides, read_settings
 from reconciler.loading.snapshot_files import FindSnapshots, SnapshotFinder
 from reconciler.system import without_cyclic_gc
@@ -81,6 +82,7 @@ def load(
             broken=frozenset(loader.broken),
             complete=loader.complete,
             settled={named.location: named.source for named in settings.locations.values()},
+            queries={query.name: query.place for query in settings.sources.values()},
             snapshots_known=snapshots.known,
             elsewhere=elsewhere,
         )
@@ -151,12 +153,17 @@ class _Loader:
         self.elsewhere: set[LocationId] = set()
         self.files = files
         self.pulls = pulls
+        # false where the defaults stand in for settings with a mistake
+        self.settings_are_sound = True
 
     def load_settings(self, overrides: Overrides) -> Settings:
         path = display_path(self.files, SETTINGS_NAME)
         names = self._list_names()
+        before = len(self.problems)
         root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
-        return read_settings(root, path, overrides, self.problems.append)
+        settings = read_settings(root, path, overrides, self.problems.append)
+        self.settings_are_sound = all(problem.severity is not Severity.ERROR for problem in self.problems[before:])
+        return settings
 
     def load_manifests(
         self, settings: Settings, snapshots: SnapshotFinder, chosen: frozenset[LocationId]
@@ -164,7 +171,13 @@ class _Loader:
         """`chosen`: the locations whose manifests are read; empty: all."""
         manifests: list[Manifest] = []
         builder = ManifestBuilder(
-            self.files, settings.timezone, snapshots, self.problems.append, pulls=self.pulls, chosen=chosen
+            self.files,
+            settings.timezone,
+            snapshots,
+            QueryFinder(settings.sources, are_known=self.settings_are_sound),
+            self.problems.append,
+            pulls=self.pulls,
+            chosen=chosen,
         )
         names = [name for name in self._list_names() if self._is_manifest(name)]
         for name in names:

@@ -23,7 +23,7 @@ _WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "list_type": "a list",
-    "union_tag_not_found": "a list of contact ids, a mapping with `file`, or a mapping with `sets`",
+    "union_tag_not_found": "a list of contact ids, or a mapping with `file`, `source` or `sets`",
 }
 
 MAX_MISTAKES = 100

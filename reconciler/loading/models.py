@@ -15,18 +15,16 @@ from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, With
 from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.loading import nodes
 from reconciler.loading.fields import (
-    Age,
     Count,
     Flag,
     Line,
     LocationText,
     Moment,
     Name,
-    Region,
     TagText,
     Text,
 )
-from reconciler.loading.row_models import Filter, Locations, RolloutModel, Strict
+from reconciler.loading.row_models import FileContacts, Locations, RolloutModel, SourceContacts, Strict
 
 
 class TagRuleModel(Strict):
@@ -56,49 +54,6 @@ class TagRuleModel(Strict):
     """The tag's old name: this one is added, proven, and only then the old one removed."""
 
 
-class MatchModel(Strict):
-    """The columns of the file that hold people's values: a row's keys are tried in the order written."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"minProperties": 1, "dependentRequired": {"field": ["column"], "column": ["field"]}}
-    )
-
-    email: Text | None = Field(None, examples=["mail"])
-    """The column with e-mail addresses."""
-    phone: Text | None = Field(None, examples=["mobile"])
-    """The column with phone numbers."""
-    field: Text | None = Field(None, examples=["customer_no"])
-    """A custom field of the location, by key or id."""
-    column: Text | None = Field(None, examples=["number"])
-    """The column with values of the custom field."""
-
-
-class FileContacts(Strict):
-    """Contacts from a file: by their ids, or matched by what else is known of them."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "dependentRequired": {"region": ["match"], "max_age": ["match"]},
-            "not": {"required": ["match", "column"]},
-        }
-    )
-
-    file: Text = Field(examples=["contacts/customers.csv"])
-    """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
-    column: Text | None = Field(None, examples=["contact_id"])
-    """The column of the ids; by default contact_id, else Contact Id (as HighLevel exports it), else id."""
-    where: dict[Text, Filter] = Field(
-        default_factory=lambda: {}, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}]
-    )
-    """Only rows in which each of these columns has exactly this text, or a list that contains it."""
-    match: MatchModel | None = None
-    """The file has no ids: `reconciler pull` finds the contacts by these columns, and plans go by what it found."""
-    region: Region | None = Field(None, examples=["DE"])
-    """The country of phone numbers that are written without one."""
-    max_age: Age | None = Field(None, examples=["24h"])
-    """How old a pull may be when tags are planned by it: a number and s, m, h, d or w."""
-
-
 class CombinedContacts(Strict):
     """Contacts of other sets."""
 
@@ -115,8 +70,12 @@ def _contacts_kind(value: object) -> str | None:
         return "(ids)"
     if not isinstance(value, dict):
         return None
-    # with both kinds of keys it counts as a file, and the others are reported as unknown keys
-    return "(sets)" if {"sets", "except", "only"} & value.keys() and "file" not in value else "(file)"
+    # with several kinds of keys it counts as a file, else as a source, and the others are reported as unknown keys
+    if "file" in value:
+        return "(file)"
+    if "source" in value:
+        return "(source)"
+    return "(sets)" if {"sets", "except", "only"} & value.keys() else "(file)"
 
 
 def _as_parsed(value: Any) -> Any:
@@ -133,7 +92,10 @@ _IDS_SCHEMA = {
 
 ContactIds = Annotated[Any, PlainValidator(_as_parsed), WithJsonSchema(_IDS_SCHEMA), Tag("(ids)")]
 Contacts = Annotated[
-    ContactIds | Annotated[FileContacts, Tag("(file)")] | Annotated[CombinedContacts, Tag("(sets)")],
+    ContactIds
+    | Annotated[FileContacts, Tag("(file)")]
+    | Annotated[SourceContacts, Tag("(source)")]
+    | Annotated[CombinedContacts, Tag("(sets)")],
     Discriminator(_contacts_kind),
 ]
 
@@ -142,7 +104,7 @@ class ContactSetModel(Strict):
     """Some contacts, and the tags they shall and shall not carry."""
 
     contacts: Contacts
-    """Who: a list of contact ids, a file, or a combination of other sets."""
+    """Who: a list of contact ids, a file, a source, or a combination of other sets."""
     tags: list[TagText] = Field(default_factory=lambda: [], examples=[["customer", "newsletter"]])
     """Tags that each of the contacts must carry."""
     absent: list[TagText] = Field(default_factory=lambda: [], examples=[["trial"]])

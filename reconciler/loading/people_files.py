@@ -27,23 +27,31 @@ from typing import BinaryIO
 from reconciler.core.manifests.match import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
 from reconciler.core.model.names import Source
-from reconciler.core.model.people import Fingerprint, Match, MatchKey, PersonValue, RowFilter, Snapshot, ValueKind
+from reconciler.core.model.people import (
+    Fingerprint,
+    Match,
+    MatchKey,
+    PersonValue,
+    RowFilter,
+    RowQuery,
+    Snapshot,
+    ValueKind,
+)
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_cells, read_every_column, read_header, read_rows, text_lines
 from reconciler.loading.contact_ids import FileFaults, FileRequest, find_columns, json_text
 from reconciler.loading.file_tree import ENDINGS
 from reconciler.loading.files import LFS, LFS_ELSEWHERE, MOST_OF_A_POINTER, is_lfs_pointer
-from reconciler.loading.models import FileContacts
 from reconciler.loading.nodes import Mapping
-from reconciler.loading.row_models import ListFilter
+from reconciler.loading.row_models import FileContacts, ListFilter, RowContacts
 from reconciler.system import replace_file
 
 _BLOCK = 1024 * 1024
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def make_match(name: str, model: FileContacts, node: Mapping, snapshot: Snapshot | None) -> Match:
-    """How people are matched by a file that is not read yet."""
+def make_match(name: str, model: RowContacts, node: Mapping, snapshot: Snapshot | None) -> Match:
+    """How people are matched by the rows of a file or of a query, which are not read yet."""
     return Match(
         file=name,
         keys=tuple(_match_keys(model, node)),
@@ -62,7 +70,18 @@ def check_source(stream: BinaryIO, match: Match, request: FileRequest) -> Match:
     return replace(match, source_digest=digest)
 
 
-def list_match_faults(model: FileContacts, node: Mapping) -> Iterator[Problem]:
+def make_query_match(query: RowQuery, model: RowContacts, node: Mapping, snapshot: Snapshot | None) -> Match:
+    """How the rows of a query become contacts, with the digest of what will be asked."""
+    match = make_match("", model, node, snapshot)
+    max_age_ms = query.max_age_ms if match.max_age_ms is None else match.max_age_ms
+    match = replace(match, query=query, column=model.column, max_age_ms=max_age_ms)
+    # a digest of what is asked, not of the bounds: to wait longer is no other question
+    asked = [query.command, query.sql, query.files, query.format, match.column]
+    described = json.dumps([asked, *_describe_rows(match)])
+    return replace(match, source_digest="sha256:" + hashlib.sha256(described.encode()).hexdigest())
+
+
+def list_match_faults(model: RowContacts, node: Mapping) -> Iterator[Problem]:
     """Mistakes in how people are matched that no single value shows."""
 
     def fault(key: tuple[str, ...], message: str, hint: str = "") -> Problem:
@@ -70,7 +89,8 @@ def list_match_faults(model: FileContacts, node: Mapping) -> Iterator[Problem]:
 
     match = model.match
     if match is None:
-        for key in ("region", "max_age"):
+        # a query is pulled, however its rows tell who is meant
+        for key in ("region", "max_age") if isinstance(model, FileContacts) else ("region",):
             if getattr(model, key) is not None:
                 yield fault((key,), f"`{key}` is of people who are matched: `match` is missing")
         return
@@ -82,9 +102,12 @@ def list_match_faults(model: FileContacts, node: Mapping) -> Iterator[Problem]:
         hint = "such as match: {field: customer_no, column: number}"
         yield fault(("match", written), f"`{written}` needs `{missing}` beside it: a custom field and its column", hint)
     if model.column is not None:
-        yield fault(("column",), "a file whose people are matched has no column of ids: leave `column` out")
+        what = "a file" if isinstance(model, FileContacts) else "a source"
+        yield fault(("column",), f"{what} whose people are matched has no column of ids: leave `column` out")
     if model.region is not None and match.phone is None:
         yield fault(("region",), "`region` is of phone numbers, and `match` has no `phone`")
+    if not isinstance(model, FileContacts):
+        return
     ending = next((ending for ending in ENDINGS if model.file.lower().endswith(ending)), "")
     if not ending:
         hint = "known endings: " + ", ".join(ending for ending in ENDINGS if ending != ".txt")
@@ -94,9 +117,10 @@ def list_match_faults(model: FileContacts, node: Mapping) -> Iterator[Problem]:
         yield fault(("file",), "people are matched by columns, and a .txt file has none", hint)
 
 
-def _match_keys(model: FileContacts, node: Mapping) -> Iterator[MatchKey]:
+def _match_keys(model: RowContacts, node: Mapping) -> Iterator[MatchKey]:
     """The keys in the order written."""
-    assert model.match is not None
+    if model.match is None:
+        return
     written = mistakes.node_at(node, ("contacts", "match"))
     for key in written.items if isinstance(written, Mapping) else ():
         if key == "field":
@@ -110,9 +134,12 @@ def _digest_source(stream: BinaryIO, match: Match) -> str:
     content = hashlib.sha256()
     while block := stream.read(_BLOCK):
         content.update(block)
-    keys = [[key.kind, key.column, key.custom_field] for key in match.keys]
-    described = json.dumps([content.hexdigest(), keys, match.region, match.where])
+    described = json.dumps([content.hexdigest(), *_describe_rows(match)])
     return "sha256:" + hashlib.sha256(described.encode()).hexdigest()
+
+
+def _describe_rows(match: Match) -> tuple[object, ...]:
+    return [[key.kind, key.column, key.custom_field] for key in match.keys], match.region, match.where
 
 
 def _check_header(stream: BinaryIO, request: FileRequest) -> None:

@@ -1,4 +1,4 @@
-"""Definitions that choose rows of a file, and lists of locations, which are made of such rows."""
+"""Definitions that choose rows of a file or a source, as contacts; and lists of locations, made of such rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 
-from reconciler.loading.fields import Age, LocationText, Text, WaveSize
+from reconciler.loading.fields import Age, LocationText, Name, Region, Text, WaveSize
 
 
 class Strict(BaseModel):
@@ -31,6 +31,70 @@ Filter = Annotated[
     Annotated[Text, Tag("(text)")] | Annotated[ListFilter, Tag("(list)")],
     Discriminator(_filter_kind),
 ]
+
+
+class MatchModel(Strict):
+    """The columns of the file that hold people's values: a row's keys are tried in the order written."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "dependentRequired": {"field": ["column"], "column": ["field"]}}
+    )
+
+    email: Text | None = Field(None, examples=["mail"])
+    """The column with e-mail addresses."""
+    phone: Text | None = Field(None, examples=["mobile"])
+    """The column with phone numbers."""
+    field: Text | None = Field(None, examples=["customer_no"])
+    """A custom field of the location, by key or id."""
+    column: Text | None = Field(None, examples=["number"])
+    """The column with values of the custom field."""
+
+
+class RowContacts(Strict):
+    """How the rows of a file, or of a source, are contacts."""
+
+    column: Text | None = Field(None, examples=["contact_id"])
+    """The column of the ids; by default contact_id, else Contact Id (as HighLevel exports it), else id."""
+    where: dict[Text, Filter] = Field(
+        default_factory=lambda: {}, examples=[{"plan": "gold"}, {"Tags": {"contains": "vip"}}]
+    )
+    """Only rows in which each of these columns has exactly this text, or a list that contains it."""
+    match: MatchModel | None = None
+    """The rows have no ids: `reconciler pull` finds the contacts by these columns, and plans go by what it found."""
+    region: Region | None = Field(None, examples=["DE"])
+    """The country of phone numbers that are written without one."""
+    max_age: Age | None = Field(None, examples=["24h"])
+    """How old a pull may be when tags are planned by it: a number and s, m, h, d or w."""
+
+
+class _File(Strict):
+    file: Text = Field(examples=["contacts/customers.csv"])
+    """A .csv, .tsv, .jsonl, .txt (one id a line) or .parquet file, relative to the manifest."""
+
+
+# the key of the second base comes first, in schema and messages
+class FileContacts(RowContacts, _File):
+    """Contacts from a file: by their ids, or matched by what else is known of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "dependentRequired": {"region": ["match"], "max_age": ["match"]},
+            "not": {"required": ["match", "column"]},
+        }
+    )
+
+
+class _Source(Strict):
+    source: Name = Field(examples=["vips"])
+    """A source of the settings: `reconciler pull` asks it, and plans go by what it gave."""
+
+
+class SourceContacts(RowContacts, _Source):
+    """Contacts from a query: by their ids, or matched by what else is known of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"region": ["match"]}, "not": {"required": ["match", "column"]}}
+    )
 
 
 class ClientsFile(Strict):

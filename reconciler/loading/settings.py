@@ -3,12 +3,13 @@
 Rules
 1. A flag wins over an environment variable, that over the file, that over the default; each value remembers its origin.
 2. Every simple key can be overridden: `api.base_url` by the variable RECONCILER_API_BASE_URL and the flag
-   --api-base-url. Rules of tags, locations, allow and expected_drift are reviewed text: they come from the file only.
+   --api-base-url. Rules of tags, locations, sources, allow and expected_drift are reviewed text: of the file only.
 3. No token is read here.
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
+from reconciler.core.model.people import RowQuery
 from reconciler.core.model.settings import (
     Allowed,
     ApiSettings,
@@ -32,7 +34,8 @@ from reconciler.core.model.settings import (
 from reconciler.loading import mistakes
 from reconciler.loading import nodes as yaml_nodes
 from reconciler.loading.build import Report, read_instant, tag_rules
-from reconciler.loading.settings_models import SettingsModel
+from reconciler.loading.query_files import list_source_faults
+from reconciler.loading.settings_models import SettingsModel, SourceModel
 
 if TYPE_CHECKING:
     from reconciler.core.manifests.compare_revisions import SettingMove
@@ -41,7 +44,7 @@ PREFIX = "RECONCILER_"
 SECTIONS = ("api", "plan", "apply", "guards")
 OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY", f"{PREFIX}KEY"})
 """Variables that are no settings: of the actions and of the examples for CI, and the key of fingerprints."""
-_FROM_FILE_ONLY = ("tags", "locations", "allow", "expected_drift")
+_FROM_FILE_ONLY = ("tags", "locations", "sources", "allow", "expected_drift")
 
 
 def setting_keys() -> tuple[str, ...]:
@@ -160,6 +163,7 @@ def _build_settings(
         apply=ApplySettings(**model.apply.model_dump()),
         rules=tag_rules(model.tags, node.get("tags"), report),
         locations=_build_locations(model, node),
+        sources=dict(_build_sources(model, node, report)),
         guards=GuardLimits(**model.guards.model_dump()),
         allow=tuple(_build_exceptions(model, _list_items(node, "allow"))),
         expected_drift=tuple(_build_expected_drift(model, _list_items(node, "expected_drift"))),
@@ -175,6 +179,30 @@ def _build_locations(model: SettingsModel, node: yaml_nodes.Mapping) -> dict[Loc
         LocationId(name): LocationSettings(LocationId(name), places.items[name][0].source, **entry.model_dump())
         for name, entry in model.locations.items()
     }
+
+
+def _build_sources(model: SettingsModel, node: yaml_nodes.Mapping, report: Report) -> Iterator[tuple[str, RowQuery]]:
+    places: Any = node.get("sources")
+    for name, entry in model.sources.items():
+        key, written = places.items[name]
+        for problem in list_source_faults(entry, key, written):
+            report(problem)
+        yield name, _build_source(name, entry, key.source)
+
+
+def _build_source(name: str, model: SourceModel, place: Source) -> RowQuery:
+    files = tuple(posixpath.normpath(file) for file in model.files or ())
+    return RowQuery(
+        name,
+        place,
+        tuple(model.command or ()),
+        model.sql or "",
+        files,
+        format=model.format,
+        timeout_s=model.timeout_s,
+        max_mib=model.max_mib,
+        max_age_ms=model.max_age,
+    )
 
 
 def _list_items(node: yaml_nodes.Mapping, key: str) -> Iterable[yaml_nodes.Node]:

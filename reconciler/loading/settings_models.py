@@ -14,11 +14,12 @@ from itertools import pairwise
 from textwrap import dedent
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from reconciler.core.model import JsonObject
 from reconciler.core.model.manifest import Authority
+from reconciler.core.model.people import MOST_MIB, TIMEOUT_S, RowFormat
 from reconciler.core.model.settings import (
     DEFAULT_STATE,
     DEFAULT_TOKEN_ENV,
@@ -31,6 +32,7 @@ from reconciler.core.model.settings import (
     Reassert,
 )
 from reconciler.loading.fields import (
+    Age,
     BaseUrl,
     Company,
     ContactUrl,
@@ -121,6 +123,32 @@ class LocationModel(Strict):
     """The agency that the token is of; it is then exchanged for one of the location. Empty: it is its own."""
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
     """The lineage that the location's state must have: a pin against the wrong state."""
+
+
+class SourceModel(Strict):
+    """What gives the rows of contact sets when `reconciler pull` asks it: a command that prints them, or SQL."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["command"]}, {"required": ["sql", "files"]}],
+            "dependentRequired": {"format": ["command"], "files": ["sql"]},
+        }
+    )
+
+    command: list[Text] | None = Field(None, min_length=1, examples=[["psql", "--csv", "--file", "vips.sql"]])
+    """A program and its arguments, without a shell, in the directory of the manifests; it prints CSV or JSON lines."""
+    sql: Text | None = Field(None, examples=["select contact_id from orders where total::int > 1000"])
+    """A SELECT of DuckDB; each of the files is a table, called as the file without its ending."""
+    files: list[Text] | None = Field(None, min_length=1, examples=[["exports/orders.csv"]])
+    """The files that the SQL may read: .csv, .tsv, .jsonl or .parquet, inside the directory of the manifests."""
+    format: RowFormat | None = None
+    """How the command prints its rows; by default a first character `{` tells JSON lines."""
+    timeout_s: Positive = Field(TIMEOUT_S, le=86_400)
+    """Seconds after which it is ended, with all that it started."""
+    max_mib: Positive = Field(MOST_MIB, le=1_048_576)
+    """The most that it may give, in MiB."""
+    max_age: Age | None = Field(None, examples=["24h"])
+    """How old a pull may be when tags are planned by it, for sets that do not say it."""
 
 
 class GuardsModel(Strict):
@@ -217,6 +245,8 @@ class SettingsModel(Strict):
     """Rules for single tags, shared by all locations."""
     locations: dict[LocationText, LocationModel] = Field(default_factory=lambda: {})
     """What is to be known of each location."""
+    sources: dict[Name, SourceModel] = Field(default_factory=lambda: {})
+    """Queries by name, whose rows are contacts of sets."""
     guards: GuardsModel = Field(default_factory=GuardsModel)
     """Limits beyond which a plan is refused."""
     allow: list[AllowModel] = Field(default_factory=lambda: [])
@@ -269,7 +299,12 @@ def _describe_field(field: FieldInfo, text: str) -> JsonObject:
 
 
 def _list_descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """The text below each definition, by its name."""
+    """The text below each definition, those of its bases too, by its name."""
+    bases = [base for base in reversed(model.__mro__) if issubclass(base, Strict)]
+    return {name: text for base in bases for name, text in _own_descriptions(base).items()}
+
+
+def _own_descriptions(model: type[BaseModel]) -> dict[str, str]:
     (definition,) = ast.parse(dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
     return {

@@ -2,7 +2,8 @@
 
 Rules
 1. A placeholder is `{location}`, or `{client.COLUMN}` with a column of the file of locations: there are no expressions.
-   It stands in the path of a contact file or in a value of `where`; anywhere else it is an error.
+   It stands in the path of a contact file, in a value of `where`, or in a word of a source's command; anywhere else it
+   is an error. In a word all other braces are text.
 2. Each location has the manifest as if it had been written out for it: nothing is shared but what has no placeholder.
 3. A location that the list has twice is an error, and so is a list without any: none is left out silently.
 4. The waves of a rollout follow from the ids: who comes when does not change with the order of the file.
@@ -15,7 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Rollout
@@ -26,18 +27,26 @@ from reconciler.loading.contact_ids import FileFaults, FileRequest, Row, json_te
 from reconciler.loading.fields import is_location_id
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.models import ContactSetModel, FileContacts
+from reconciler.loading.models import ContactSetModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar
 from reconciler.loading.nodes import Sequence as SequenceNode
 from reconciler.loading.people_files import row_filters
-from reconciler.loading.row_models import ClientsFile, ListFilter, RolloutModel
+from reconciler.loading.row_models import (
+    ClientsFile,
+    FileContacts,
+    ListFilter,
+    RolloutModel,
+    RowContacts,
+    SourceContacts,
+)
 
 MOST_LOCATIONS = 50_000
 PLACEHOLDER = "placeholder"
 """The check of texts that nothing can be put into."""
 _ENDINGS = (".csv", ".tsv", ".jsonl")
 _PLACEHOLDER = re.compile(r"\{(location|client\.[^{}]*)\}")
+Rows = TypeVar("Rows", bound=RowContacts)
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
@@ -135,13 +144,14 @@ def _open_rows(stream: BinaryIO, request: FileRequest, faults: FileFaults) -> tu
     return [str(column) for column in columns], rows
 
 
-def fill_file(model: FileContacts, node: MappingNode, client: ClientLocation) -> FileContacts:
+def fill_rows(model: Rows, node: MappingNode, client: ClientLocation) -> Rows:
     """The contacts of a set with a location's values in their placeholders; raises InvalidInput with every fault.
 
     `node`: that of the set.
     """
     filler = _Filler(client, mistakes.locate_value(node, ("contacts", "file")))
-    path, where = filler.fill(model.file), dict(model.where)
+    path = {"file": filler.fill(model.file)} if isinstance(model, FileContacts) else {}
+    where = dict(model.where)
     for column, condition in where.items():
         filler.place = mistakes.locate_value(node, ("contacts", "where", column))
         if isinstance(condition, ListFilter):
@@ -150,7 +160,7 @@ def fill_file(model: FileContacts, node: MappingNode, client: ClientLocation) ->
             where[column] = filler.fill(condition)
     if filler.problems:
         raise InvalidInput(filler.problems)
-    return model.model_copy(update={"file": path, "where": where})
+    return model.model_copy(update={**path, "where": where})
 
 
 def fill_path(written: Scalar, client: ClientLocation) -> str:
@@ -162,10 +172,20 @@ def fill_path(written: Scalar, client: ClientLocation) -> str:
     return path
 
 
+def fill_words(words: Sequence[str], client: ClientLocation, place: Source) -> tuple[str, ...]:
+    """The words of a command with a location's values in their placeholders; raises InvalidInput."""
+    filler = _Filler(client, place)
+    filled = tuple(_PLACEHOLDER.sub(filler.value_of, word) for word in words)
+    if filler.problems:
+        raise InvalidInput(filler.problems)
+    return filled
+
+
 def depends_on_location(model: ContactSetModel) -> bool:
     """Whether a set is another one for each location: by what is put in, or by whom a pull found there."""
-    if not isinstance(contacts := model.contacts, FileContacts):
-        return False
+    contacts = model.contacts
+    if not isinstance(contacts, FileContacts):
+        return isinstance(contacts, SourceContacts)
     conditions = (entry.contains if isinstance(entry, ListFilter) else entry for entry in contacts.where.values())
     return contacts.match is not None or any(_BRACES.search(text) for text in (contacts.file, *conditions))
 
@@ -179,9 +199,9 @@ class _Filler:
     problems: list[Problem] = field(default_factory=list)
 
     def fill(self, text: str) -> str:
-        return _BRACES.sub(self._value_of, text)
+        return _BRACES.sub(self.value_of, text)
 
-    def _value_of(self, braces: re.Match[str]) -> str:
+    def value_of(self, braces: re.Match[str]) -> str:
         written, client = braces.group(), self.client
         word = written[1:-1]
         if word == "location":

@@ -12,8 +12,8 @@ from reconciler.core.manifests.compare_revisions import Comparison, SettingMove,
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import LocationId, SetName, iso
-from reconciler.core.model.people import Snapshot
-from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.people import RowQuery, Snapshot
+from reconciler.core.model.safe_text import redacted, words_text
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
@@ -100,6 +100,7 @@ def _flatten(loaded: Loaded) -> dict[str, object]:
     """Settings, tag rules and the manner of each set, as a tree of plain values."""
     tree: dict[str, object] = {setting.key: setting.value for setting in shown(loaded.settings)}
     tree |= {f"tags.{tag}": _flatten_rule(rule) for tag, rule in loaded.settings.rules.items()}
+    tree |= {f"sources.{query.name}": _flatten_query(query) for query in loaded.settings.sources.values()}
     for manifest in loaded.manifests:
         tree |= {f"{manifest.location}.tags.{tag}": _flatten_rule(rule) for tag, rule in manifest.rules.items()}
         tree |= {
@@ -121,6 +122,22 @@ def _flatten_set(declared: ContactSet, manifest: Manifest) -> Mapping[str, objec
     }
 
 
+def _flatten_query(query: RowQuery) -> Mapping[str, object]:
+    return {
+        "command": words_text(query.command) or None,
+        "sql": query.sql or None,
+        "files": ", ".join(query.files) or None,
+        "format": query.format,
+        "timeout_s": query.timeout_s,
+        "max_mib": query.max_mib,
+        "max_age": _age_text(query.max_age_ms),
+    }
+
+
+def _age_text(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds // 1000:,} s"
+
+
 def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
     """How people are matched: nothing else tells of it, since both sides have the contacts of a pull."""
     match = contacts.match if isinstance(contacts, ListedContacts) else None
@@ -131,11 +148,13 @@ def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
         f"{condition.column} {'contains' if condition.contains else '='} {condition.text}" for condition in match.where
     ]
     return {
-        "file": match.file,
-        "match": ", ".join(keys),
+        "file": match.file or None,
+        "source": None if match.query is None else match.query.name,
+        "column": match.column,
+        "match": ", ".join(keys) or None,
         "where": ", ".join(where) or None,
         "region": match.region or None,
-        "max_age": None if match.max_age_ms is None else f"{match.max_age_ms // 1000:,} s",
+        "max_age": _age_text(match.max_age_ms),
     }
 
 

@@ -13,7 +13,7 @@ from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId
-from reconciler.core.model.safe_text import redacted, visible
+from reconciler.core.model.safe_text import redacted, visible, words_text
 from reconciler.core.model.settings import OriginKind, SettingOrigin, Settings
 from reconciler.core.observing.diagnosis import CheckStatus, Examined, Remark
 from reconciler.output.blocks import (
@@ -152,13 +152,16 @@ class Shown:
 
 
 def shown(settings: Settings) -> Iterator[Shown]:
-    """Every simple setting, then one line a location; the order is that of the documentation."""
+    """Every simple setting, then one line a location and a source; the order is that of the documentation."""
     for key, value in _list_values(settings):
         yield Shown(key, _value_text(value), settings.origin(key))
     for place in settings.locations.values():
         token = f"command {place.token_command}" if place.token_command else f"variable {place.token_env}"
         origin = SettingOrigin(OriginKind.FILE, place.source)
         yield Shown(f"locations.{place.location}", f"{place.name or '-'}, token from {token}", origin)
+    for query in settings.sources.values():
+        asked = f"command {words_text(query.command)}" if query.command else f"sql {query.sql}"
+        yield Shown(f"sources.{query.name}", asked, SettingOrigin(OriginKind.FILE, query.place))
 
 
 def _list_values(settings: Settings) -> Iterator[tuple[str, object]]:

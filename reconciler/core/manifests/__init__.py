@@ -34,6 +34,8 @@ class Manifests:
     complete: bool = True
     # the locations that the settings name, each with its place
     settled: Mapping[LocationId, Source] = field(default_factory=dict)
+    # the sources that the settings declare, each with its place
+    queries: Mapping[str, Source] = field(default_factory=dict)
     # locations whose manifests were left out on purpose
     elsewhere: frozenset[LocationId] = frozenset()
     # False where matched sets have none only because the state was not asked for their snapshots

@@ -1,4 +1,4 @@
-"""People as users name them: the keys of a match, fingerprints of values, a location's index, snapshots of sets.
+"""People as users name them: keys of a match, queries, fingerprints of values, a location's index, snapshots of sets.
 
 Rules
 1. No e-mail address, phone number or field value is a value of this module that is stored: a fingerprint stands for it.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
-from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.names import ContactId, Instant, Source
 
 Fingerprint = NewType("Fingerprint", bytes)
 """The first 16 bytes of the HMAC-SHA-256 of a kind of value and a normalised value, under the key of the index."""
@@ -69,13 +69,49 @@ class RowFilter(NamedTuple):
     """Whether the column holds a list that must have the text among its items."""
 
 
+class RowFormat(StrEnum):
+    """The form in which a command prints rows."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonl"
+
+
+TIMEOUT_S = 600
+MOST_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """A source of the settings: what gives the rows of contact sets when it is asked, by a pull alone."""
+
+    name: str
+    place: Source = field(compare=False)
+    """Where the settings name it."""
+    command: tuple[str, ...] = ()
+    """A program and its arguments, without a shell; empty where `sql` is asked."""
+    sql: str = ""
+    """A SELECT on the tables of `files`; empty where a command is run."""
+    files: tuple[str, ...] = ()
+    """Names in the tree of manifests."""
+    format: RowFormat | None = None
+    """None: told by the first character."""
+    timeout_s: int = TIMEOUT_S
+    max_mib: int = MOST_MIB
+    max_age_ms: int | None = None
+    """How old a snapshot may be of a set that does not say it."""
+
+    def __str__(self) -> str:
+        return f"source {self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How the rows of a file become contacts of the location: the keys are tried in their order."""
+    """How the rows of a file, or of a query, become contacts of the location: the keys are tried in their order."""
 
     file: str
-    """The file's name in the tree of manifests."""
+    """The file's name in the tree of manifests; empty where a query has the rows."""
     keys: tuple[MatchKey, ...]
+    """None where the rows of a query have ids."""
     where: tuple[RowFilter, ...] = ()
     region: str = ""
     """The country, as `DE`, of phone numbers that are written without one."""
@@ -83,9 +119,19 @@ class Match:
     """How old the snapshot may be when tags are planned by it; None: any age."""
     source_digest: str = ""
     """Identifies the file's bytes and the match as they are now: another one than the snapshot's tells that the file
-    changed since it was pulled. Empty: the file is not here, or is left to the pull."""
+    changed since it was pulled. Empty: the file is not here, or is left to the pull. Of a query: what asks it, and how
+    its rows are read; the snapshot's begins with it, and goes on with what was given."""
     snapshot: Snapshot | None = None
     """None: the set was never pulled."""
+    query: RowQuery | None = None
+    """The source of the rows; None: a file."""
+    column: str | None = None
+    """The column of the ids, where the rows of a query have these."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what the snapshot was pulled from is known to be another by now."""
+        return self.snapshot is not None and not self.snapshot.source_digest.startswith(self.source_digest)
 
     @property
     def expires_at(self) -> Instant | None:
@@ -117,7 +163,7 @@ class Snapshot:
     """Sorted."""
     as_of: Instant
     source_digest: str
-    """Of the file and the match that it was pulled from: SHA-256."""
+    """Of the file and the match that it was pulled from: SHA-256; of a query what asked it, and then what it gave."""
     counts: MatchCounts = MatchCounts()
 
 

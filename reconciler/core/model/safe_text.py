@@ -128,7 +128,12 @@ class Provenance:
 
 def command_line(arguments: Sequence[str]) -> str:
     """The command with these arguments, as a person types it; `***` stands for each secret."""
-    return shlex.join([PROGRAM, *map(_without_secrets, arguments)])
+    return words_text([PROGRAM, *arguments])
+
+
+def words_text(words: Sequence[str]) -> str:
+    """A program and its arguments, as a person types them; `***` stands for each secret."""
+    return shlex.join(map(_without_secrets, words))
 
 
 def _without_secrets(argument: str) -> str:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, LocationId, Source, Tag, location_label
+from reconciler.core.model.people import RowQuery
 
 DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)
 """The variable a token is read from where a location names neither a variable nor a command."""
@@ -210,7 +211,7 @@ class ExpectedDrift:
 class Settings:
     """All settings. `rules` are the tag rules shared by all locations; `origins` by key, such as `api.base_url`.
 
-    `snapshots`: the directory of the snapshots of matched sets, empty where they are in the state.
+    `snapshots`: the directory of the snapshots of matched sets, empty where they are in the state. `sources`: by name.
     `contact_url`: where the CRM shows a contact, as `safe_text.contact_page`; empty where it is not set.
     """
 
@@ -224,6 +225,7 @@ class Settings:
     apply: ApplySettings = ApplySettings()
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
+    sources: Mapping[str, RowQuery] = field(default_factory=dict)
     guards: GuardLimits = GuardLimits()
     allow: tuple[Allowed, ...] = ()
     expected_drift: tuple[ExpectedDrift, ...] = ()

@@ -216,6 +216,7 @@ CHECKS = (
     Check("set-cycle", _ERROR, set_cycles),
     Check("set-size", _ERROR, combined_sizes),
     Check("empty-set", _ERROR, empty_sets),
+    Check("source-unused", _WARNING, snapshots.unused_sources),
     Check("snapshot-missing", _INFO, snapshots.missing_snapshots),
     Check("snapshot-empty", _WARNING, partial(snapshots.find_all, find=snapshots.find_empty)),
     Check("snapshot-outdated", _WARNING, partial(snapshots.find_all, find=snapshots.find_outdated)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from reconciler.core.manifests import CheckFinding, Manifests
 from reconciler.core.model.errors import Problem
@@ -41,7 +42,8 @@ def find_all(manifests: Manifests, find: Find) -> Iterator[CheckFinding]:
 
 def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is None:
-        message = f"contact set {contact_set.name!r} has no snapshot: which contacts its file names is not known"
+        what = "file" if match.query is None else "source"
+        message = f"contact set {contact_set.name!r} has no snapshot: which contacts its {what} names is not known"
         yield _finding(contact_set, message, pull_command(contact_set.name))
 
 
@@ -61,10 +63,23 @@ def find_expired(contact_set: ContactSet, match: Match, now: Instant | None) -> 
 
 
 def find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
-    if match.snapshot is not None and match.source_digest not in ("", match.snapshot.source_digest):
+    if match.snapshot is not None and match.is_outdated:
         name, at = contact_set.name, iso(match.snapshot.as_of)
-        message = f"contact set {name!r} was pulled at {at}, and its file or its match has changed since"
+        what = "file or its match" if match.query is None else "source, or how its rows are read,"
+        message = f"contact set {name!r} was pulled at {at}, and its {what} has changed since"
         yield _finding(contact_set, message, pull_command(name))
+
+
+def unused_sources(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sources that no set has its contacts from; says nothing where manifests were left out or could not be read."""
+    if not manifests.complete or manifests.broken or manifests.elsewhere:
+        return
+    sets = chain.from_iterable(location.all_sets() for location in manifests.locations)
+    used = {match.query.name for _, match in matched_sets(sets) if match.query is not None}
+    for name, place in manifests.queries.items():
+        if name not in used:
+            hint = f"name it in a set: contacts: {{source: {name}}}"
+            yield CheckFinding(place, f"source {name!r} is declared, and no contact set uses it", hint)
 
 
 def _finding(contact_set: ContactSet, message: str, hint: str) -> CheckFinding:
