@@ -72,6 +72,21 @@ def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
         raise
 
 
+RARELY = 50_000
+"""So many objects more before the collector looks at the youngest; CPython's own number is 700."""
+
+
+@contextmanager
+def rarer_cyclic_gc() -> Iterator[None]:
+    """Lets the cyclic collector look seldom: the rows of each request would set it off several times."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(RARELY, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
 @contextmanager
 def without_cyclic_gc() -> Iterator[None]:
     """Switches the cyclic collector off, and back on where it was on. Our values hold no cycles."""

@@ -48,6 +48,7 @@ from reconciler.planfile import RecoveryJournal
 from reconciler.ports import LocationReader, StateReader
 from reconciler.request_gate import Stop
 from reconciler.store import open_reader, open_store
+from reconciler.system import rarer_cyclic_gc
 
 NAMED = 3
 """So many digests are named; of more there is the number."""
@@ -200,7 +201,8 @@ async def apply_judged(judgement: Judgement, request: ApplyRequest) -> ApplyResu
         raise judgement.error
     reports = list(_report_refused(judgement))
     if _has_work(judgement):
-        reports += await _send(judgement, request)
+        with rarer_cyclic_gc():
+            reports += await _send(judgement, request)
     else:
         reports += _report_nothing_sent(judgement)
     return ApplyResult(tuple(sorted(reports, key=lambda report: report.location)))

@@ -15,7 +15,8 @@ from threading import Lock
 from typing import Any, Protocol
 
 from reconciler.core.model.errors import ReconcilerError
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import Instant, LocationId, TagSet
+from reconciler.core.model.state_fields import FIELDS
 
 
 class Given(StrEnum):
@@ -27,6 +28,7 @@ class Given(StrEnum):
     MANAGED = "given_managed"
     PEOPLE = "given_people"
     TAGSETS = "given_tagsets"
+    PATTERNS = "given_patterns"
 
 
 COLUMNS = {
@@ -39,6 +41,8 @@ COLUMNS = {
     Given.MANAGED: "id TEXT NOT NULL, tags INTEGER",
     Given.PEOPLE: "contact TEXT NOT NULL, present BLOB NOT NULL, past BLOB NOT NULL",
     Given.TAGSETS: "tags TEXT NOT NULL",
+    Given.PATTERNS: "n INTEGER NOT NULL, location INTEGER NOT NULL, "
+    + ", ".join(f"{field.name} {'INTEGER' if field.kind in (TagSet, Instant) else 'TEXT'}" for field in FIELDS),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.api_limits import Facts
@@ -130,8 +131,9 @@ def replace_all(database: Database, interning: Interning, number: int, portable:
     interning.outdate(number)
     row = (state.lineage, state.serial, number)
     database.execute("UPDATE locations SET lineage = ?, serial = ? WHERE n = ?", row)
-    contacts = [(contact, interning.known(number, known)) for contact, known in sorted(state.observed.items())]
-    database.give(Given.CONTACTS, contacts)
+    observed = dict(sorted(state.observed.items()))
+    patterns = interning.numbers_of(number, observed.values())
+    database.give(Given.CONTACTS, zip(observed, patterns, strict=True))
     database.execute(sql_journal.ADD_CONTACTS + "DO NOTHING", (number,))
     for name, size in state.set_sizes.items():
         database.execute("INSERT INTO set_sizes (location, name, size) VALUES (?, ?, ?)", (number, name, size))
@@ -153,12 +155,10 @@ def _put_batches(database: Database, interning: Interning, number: int, log: Run
         # an intent first, as every batch had one: rows enter without an answer, and are answered below
         entered = {contact: answer.entered for contact, answer in batch.answers.items()}
         sql_journal.put_rows(database, interning, key, number, entered)
-        stored = sql_journal.ask_batch(database, key, entered)
-        rows = sql_journal.read_asked(stored)
-        answers = sql_journal.put_answers(database, interning, stored, batch.answers)
-        asked = {contact: rows[contact] for contact in answers}
-        settled = [(row.number, None, answers[contact], row.entered) for contact, row in asked.items()]
-        sql_journal.settle(database, number, key, settled)
+        stored = sql_journal.read_batch(database, key)
+        answers = [batch.answers.get(contact) for contact in stored.contacts]
+        numbers = sql_journal.put_answers(database, interning, key, stored, answers)
+        sql_journal.settle(database, number, key, stored, numbers, repeat(None, len(numbers)))
 
 
 def find_faults(database: Database) -> Iterator[str]:

@@ -5,30 +5,36 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import (
+    NONE,
     ContactReading,
     ContactState,
     DatedTags,
     ObservationOrigin,
 )
 from reconciler.core.model.lease import Lease
-from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
+from reconciler.core.model.names import Instant, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.state_fields import (
     FIELDS,
     ContradictoryState,
-    StateField,
     build_state,
+    field_values,
     name_faults,
-    state_fields,
 )
 from reconciler.store.database import Database, Given, decoding
 
 _COLUMNS = ", ".join(field.name for field in FIELDS)
+_ADD_PATTERNS = f"""
+INSERT INTO known (n, location, {_COLUMNS}) SELECT n, location, {_COLUMNS} FROM {Given.PATTERNS} ORDER BY n
+"""
 _GIVEN_TAGSETS = f"SELECT n, tagsets.tags FROM {Given.TAGSETS} AS given JOIN tagsets ON tagsets.tags = given.tags"
 _ADD_TAGSETS = f"""
 INSERT INTO tagsets (tags) SELECT tags FROM {Given.TAGSETS} WHERE true ORDER BY tags ON CONFLICT DO NOTHING
@@ -36,6 +42,14 @@ INSERT INTO tagsets (tags) SELECT tags FROM {Given.TAGSETS} WHERE true ORDER BY 
 
 PatternEpochs: TypeAlias = Counter[int]
 """How often patterns of each location were deleted or facts saved, for all connections of this process to one state."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """Those of a location that are known here: their numbers, and by number the tags under management."""
+
+    numbers: dict[ContactState, int]
+    ledgers: dict[int, TagSet]
 
 
 class Interning:
@@ -48,7 +62,7 @@ class Interning:
     def __init__(self, database: Database, epochs: PatternEpochs) -> None:
         self._database, self._epochs = database, epochs
         self._tagsets: dict[TagSet, int] = {}
-        self._known: dict[int, dict[ContactState, int]] = {}
+        self._known: dict[int, _Patterns] = {}
         self._known_under: dict[int, tuple[int, str, int]] = {}
 
     def forget(self) -> None:
@@ -79,12 +93,11 @@ class Interning:
             self.prepare((tags,))
         return self._tagsets[tags]
 
-    def prepare(self, tagsets: Iterable[TagSet | None], states: Collection[ContactState] = ()) -> None:
-        """Numbers these tag sets, and those of the states, in one round trip for all that have no number here."""
-        fields = (field for state in distinct_objects(states) for field in state_fields(state))
-        wanted = {*tagsets, *(value for field, value in fields if field.kind == TagSet)}
+    def prepare(self, tagsets: Iterable[TagSet | None]) -> None:
+        """Numbers these tag sets in one round trip for all that have no number here."""
+        wanted = set(tagsets) - self._tagsets.keys() - {None}
         # in ASCII: half a surrogate pair, which an answer may hold, is no text to SQLite
-        texts = {json.dumps(sorted(tags)): tags for tags in wanted if tags is not None and tags not in self._tagsets}
+        texts = {json.dumps(sorted(tags)): tags for tags in wanted if tags is not None}
         if not texts:
             return
         # only for some: most tag sets have a number already, and the lock would make locations wait for one another
@@ -98,35 +111,52 @@ class Interning:
         return None if tags is None else self.tagset(tags)
 
     def known(self, location: int, known: ContactState) -> int:
+        return self.numbers_of(location, (known,))[0]
+
+    def numbers_of(
+        self, location: int, states: Collection[ContactState], tagsets: Iterable[TagSet | None] = ()
+    ) -> list[int]:
+        """The number of each state; contacts share states, and each is looked up once. `tagsets`: as of `prepare`."""
+        numbers = self._patterns(location).numbers
+        fresh = {state: field_values(state) for state in distinct_objects(states) if state not in numbers}
+        self.prepare(chain(tagsets, *map(_tagsets_in, fresh.values())))
+        if fresh:
+            self._insert(location, fresh)
+        return map_alike(numbers.__getitem__, states)
+
+    @decoding()
+    def ledgers_of(self, location: int, patterns: Collection[int | None]) -> list[TagSet]:
+        """The tags under management by the patterns of these numbers; none where there is no pattern."""
+        ledgers = self._patterns(location).ledgers
+        if not ledgers.keys() >= set(patterns) - {None}:
+            # another connection added some since
+            del self._known[location]
+            ledgers = self._patterns(location).ledgers
+        return [NONE if number is None else ledgers[number] for number in patterns]
+
+    def _patterns(self, location: int) -> _Patterns:
         # read once for each location: a query for each contact would be a round trip
-        numbers = self._known.get(location)
-        if numbers is None:
+        if location not in self._known:
             tagsets = read_tagsets(self._database)
             self._tagsets = {tags: number for number, tags in tagsets.items()}
             stored = read_patterns(self._database, location, tagsets)
-            numbers = self._known[location] = {each: number for number, each in stored}
-        number = numbers.get(known)
-        if number is None:
-            number = numbers[known] = self._insert(location, known)
-        return number
+            self._known[location] = _Patterns(
+                {each: number for number, each in stored}, {number: each.ledger.tags for number, each in stored}
+            )
+        return self._known[location]
 
-    def number_states(self, location: int, states: Mapping[ContactId, ContactState]) -> dict[ContactId, int]:
-        """The number of each contact's state; contacts share states, and each is looked up once."""
-        numbers = map_alike(partial(self.known, location), states.values())
-        return dict(zip(states, numbers, strict=True))
-
-    def _insert(self, location: int, known: ContactState) -> int:
-        row = (location, *(self._column(field, value) for field, value in state_fields(known)))
-        number, marks = self._database.number_pattern(), ", ".join("?" * len(row))
-        self._database.execute(f"INSERT INTO known (n, location, {_COLUMNS}) VALUES (?, {marks})", (number, *row))
-        return number
-
-    def _column(self, field: StateField, value: Any) -> Any:
-        if value is None:
-            return None
-        if field.kind == TagSet:
-            return self.tagset(value)
-        return _WRITERS[field.kind](value) if field.kind in _WRITERS else value
+    def _insert(self, location: int, states: Mapping[ContactState, tuple[Any, ...]]) -> None:
+        """States with the values of their fields, whose tag sets are numbered."""
+        patterns, rows = self._patterns(location), []
+        written: dict[object, Callable[[Any], Any]] = {**_WRITERS, TagSet: self._tagsets.__getitem__}
+        writers = [written.get(field.kind, _as_it_is) for field in FIELDS]
+        for state, values in states.items():
+            number = patterns.numbers[state] = self._database.number_pattern()
+            patterns.ledgers[number] = state.ledger.tags
+            columns = [None if value is None else write(value) for write, value in zip(writers, values, strict=True)]
+            rows.append((number, location, *columns))
+        self._database.give(Given.PATTERNS, rows)
+        self._database.execute(_ADD_PATTERNS)
 
     def sweep(self, location: int) -> None:
         """Drops the patterns that no contact has any more."""
@@ -199,8 +229,15 @@ def _read_reading(text: str) -> ContactReading:
     return ContactReading(asked, answered, served, updated, frozenset(map(Tag, tags)))
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_tagsets_in = itemgetter(*(place for place, field in enumerate(FIELDS) if field.kind == TagSet))
+"""The tag sets among the values of a state's fields."""
+
 _WRITERS: Mapping[object, Callable[[Any], str]] = {
-    DatedTags: json.dumps,
+    DatedTags: lru_cache(maxsize=1_000)(json.dumps),
     frozenset[SetName]: lambda names: json.dumps(sorted(names)),
     ContactReading: _reading_text,
 }

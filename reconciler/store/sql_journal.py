@@ -8,11 +8,11 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import NamedTuple
+from itertools import repeat
+from operator import itemgetter
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
@@ -53,23 +53,22 @@ SELECT contacts.id, tagsets.tags FROM adopted JOIN contacts ON adopted.contact =
 WHERE run = (SELECT n FROM runs WHERE id = ?) ORDER BY contacts.id
 """
 _UNADOPT = "DELETE FROM adopted WHERE run = (SELECT n FROM runs WHERE id = ?)"
-_LEDGERS = f"""
-SELECT given.id, (
-    SELECT tagsets.tags FROM contacts JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
-    WHERE contacts.location = ? AND contacts.id = given.id)
-FROM {Given.CONTACTS} AS given
+_STORED = f"""
+SELECT given.id, contacts.n, contacts.known FROM {Given.CONTACTS} AS given
+    LEFT JOIN contacts ON contacts.location = ? AND contacts.id = given.id
 """
+_INTEND = f"INSERT INTO rows (batch, contact, entered) SELECT ?, contact, entered FROM {Given.ROWS} ORDER BY contact"
 _ASKED = """
 SELECT contacts.id, contacts.n, tagsets.tags, entered FROM rows JOIN contacts ON rows.contact = contacts.n
     JOIN known ON contacts.known = known.n JOIN tagsets ON known.ledger = tagsets.n
-WHERE rows.batch = ?
+WHERE rows.batch = ? ORDER BY contacts.n
 """
 _PUT_ANSWERS = f"""
 INSERT INTO answers (batch, n, outcome, old, added, removed, message, released, rejection)
 SELECT ?, n, outcome, old, added, removed, message, released, rejection FROM {Given.ANSWERS}
 """
 _NEXT_ANSWER = "SELECT coalesce(max(n) + 1, 0) FROM answers WHERE batch = ?"
-_UNANSWER = f"DELETE FROM rows WHERE batch = ? AND contact IN (SELECT contact FROM {Given.ROWS})"
+_UNANSWER = "DELETE FROM rows WHERE batch = ?"
 _ANSWER = f"""
 INSERT INTO rows (batch, contact, answer, entered)
 SELECT ?, contact, answer, entered FROM {Given.ROWS} ORDER BY contact
@@ -88,24 +87,55 @@ _GROUPS = f"SELECT n, outcome, action, tags, why FROM shortfalls WHERE run = {_R
 _CONTACTS = f"SELECT n, contact FROM shortfall_contacts WHERE run = {_RUN} ORDER BY n, contact"
 
 
-class Asked(NamedTuple):
-    """A contact of a batch, as the rows hold it."""
+@dataclass(frozen=True, slots=True)
+class StoredContacts:
+    """What is asked of contacts before they are given other states: a row each, with its number and its state's."""
 
-    number: int
-    ledger: TagSet
-    """The tags under management before the answer."""
-    entered: int | None
-    """The number of the tags that the intent put under management."""
+    added: Rows | None
+    """Those that were not in the tables."""
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """What is asked of a batch before it is answered."""
+    """The rows of a batch before it is answered, in the order of their numbers."""
 
-    number: int
-    contacts: frozenset[ContactId]
-    rows: Rows
-    next_answer: Rows
+    contacts: Sequence[ContactId]
+    numbers: Sequence[int]
+    """Those of the contacts."""
+    ledgers: Sequence[TagSet]
+    """The tags under management before the answer."""
+    entered: Sequence[int | None]
+    """The numbers of the tags that the intent put under management."""
+    next_answer: int = 0
+
+
+class IntendedBatches:
+    """The batches as their intents left them, until they are answered."""
+
+    def __init__(self) -> None:
+        self._batches: dict[int, StoredBatch] = {}
+        self._contacts: set[ContactId] = set()
+
+    def add(self, number: int, batch: StoredBatch) -> None:
+        self._batches[number] = batch
+        self._contacts.update(batch.contacts)
+
+    def take(self, number: int) -> StoredBatch | None:
+        """The batch, which is about to change."""
+        batch = self._batches.pop(number, None)
+        # batches under way share no contact
+        self._contacts.difference_update(batch.contacts if batch else ())
+        return batch
+
+    def forget(self, contacts: Iterable[ContactId]) -> None:
+        """These contacts are about to change."""
+        if not self._contacts.isdisjoint(contacts):
+            self.clear()
+
+    def clear(self) -> None:
+        self._batches.clear()
+        self._contacts.clear()
 
 
 def put_run(database: Database, number: int, run: RunRecord) -> None:
@@ -122,21 +152,15 @@ def put_batch(database: Database, run: str, row: tuple[object, ...]) -> Rows:
 
 
 def put_rows(
-    database: Database,
-    interning: Interning,
-    batch: int,
-    number: int,
-    entered: Mapping[ContactId, TagSet],
-    stored: AbstractSet[ContactId] = frozenset(),
+    database: Database, interning: Interning, batch: int, number: int, entered: Mapping[ContactId, TagSet]
 ) -> None:
     """A row without an answer for each contact, with the tags that its intent put under management.
 
-    A contact that is not in the tables enters them as one that was never observed; `stored`: contacts that are there.
+    A contact that is not in the tables enters them as one that was never observed.
     """
-    if strange := sorted(entered.keys() - stored):
-        unknown = interning.known(number, NEVER_OBSERVED)
-        database.give(Given.CONTACTS, ((contact, unknown) for contact in strange))
-        database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
+    unknown = interning.known(number, NEVER_OBSERVED)
+    database.give(Given.CONTACTS, ((contact, unknown) for contact in sorted(entered)))
+    database.execute(ADD_CONTACTS + "DO NOTHING", (number,))
     # the empty set as NULL, which takes no room: most intents put nothing under management
     rows = [(contact, interning.optional(entered[contact] or None)) for contact in sorted(entered)]
     database.give(Given.MANAGED, rows)
@@ -160,55 +184,78 @@ def read_adopted(database: Database, run: str) -> dict[ContactId, TagSet]:
     return {ContactId(contact): tags_of(text) for contact, text in database.execute(_ADOPTED, (run,)).fetchall()}
 
 
-def ask_ledgers(database: Database, number: int) -> Rows:
-    """The ledgers of the contacts that are given, before these are taken over: for `entering`."""
-    return database.ask(_LEDGERS, (number,))
+def ask_contacts(database: Database, location: int, patterns: Mapping[ContactId, int], *, add: bool) -> StoredContacts:
+    """Asks for the contacts; `add`: some may be new, and enter with these patterns."""
+    database.give(Given.CONTACTS, sorted(patterns.items()))
+    added = database.ask(ADD_CONTACTS + "DO NOTHING RETURNING id", (location,)) if add else None
+    return StoredContacts(added, database.ask(_STORED, (location,)))
 
 
-@decoding()
-def entering(ledgers: Rows, changed: Mapping[ContactId, ContactState], spelling: Spelling) -> dict[ContactId, TagSet]:
+def read_contacts(
+    database: Database, location: int, stored: StoredContacts
+) -> tuple[Sequence[ContactId], Sequence[int], Sequence[int | None]]:
+    """Each contact, its number and that of its state, None for one that is new; in the order of their numbers."""
+    rows, new = stored.rows.fetchall(), {contact for (contact,) in (stored.added.fetchall() if stored.added else ())}
+    if missing := {contact for contact, number, _ in rows if number is None}:
+        new |= missing
+        database.execute(ADD_CONTACTS + "DO NOTHING", (location,))
+        rows = database.ask(_STORED, (location,)).fetchall()
+    rows.sort(key=itemgetter(1))
+    contacts, numbers, known = zip(*rows, strict=True) if rows else ((), (), ())
+    if new:
+        known = tuple(None if contact in new else pattern for contact, pattern in zip(contacts, known, strict=True))
+    return contacts, numbers, known
+
+
+def entering(before: Collection[TagSet], after: Collection[ContactState | None], spelling: Spelling) -> list[TagSet]:
     """The tags that enter the ledger of each contact by its change; none enters by its spelling alone."""
-    stored = ledgers.fetchall()
-    texts = {text: tags_of(text) for text in {text for _, text in stored if text is not None}}
-    before = {ContactId(contact): texts[text] for contact, text in stored if text is not None}
-    ledgers_before = [before.get(contact, NONE) for contact in changed]
 
-    def enter(known: ContactState, ledger: TagSet) -> TagSet:
-        return spelling.missing_from(known.ledger.tags, ledger)
+    def enter(ledger: TagSet, known: ContactState | None) -> TagSet:
+        return NONE if known is None else spelling.missing_from(known.ledger.tags, ledger)
 
-    return dict(zip(changed, map_alike(enter, changed.values(), ledgers_before), strict=True))
+    return map_alike(enter, before, after)
 
 
-def ask_batch(database: Database, number: int, contacts: Iterable[ContactId]) -> StoredBatch:
-    rows, next_answer = database.ask(_ASKED, (number,)), database.ask(_NEXT_ANSWER, (number,))
-    return StoredBatch(number, frozenset(contacts), rows, next_answer)
+def put_intended(database: Database, batch: int, stored: StoredBatch, known: Iterable[int | None]) -> None:
+    """A row without an answer for each contact of a batch, and its new state, where it has one."""
+    nothing = repeat(None, len(stored.numbers))
+    database.give(Given.ROWS, zip(stored.numbers, known, nothing, stored.entered, strict=True))
+    database.execute(_INTEND, (batch,))
+    database.execute(_LEARN)
+
+
+def learn(database: Database, contacts: Collection[int], patterns: Iterable[int]) -> None:
+    """The contacts of these numbers are known so from here on."""
+    nothing = [None] * len(contacts)
+    database.give(Given.ROWS, zip(contacts, patterns, nothing, nothing, strict=True))
+    database.execute(_LEARN)
 
 
 @decoding()
-def read_asked(batch: StoredBatch) -> dict[ContactId, Asked]:
-    """The contacts of a batch."""
-    ledgers: dict[str, TagSet] = {}
-    rows = {}
-    for contact, number, text, entered in batch.rows.fetchall():
-        ledger = ledgers[text] if text in ledgers else ledgers.setdefault(text, tags_of(text))
-        rows[ContactId(contact)] = Asked(number, ledger, entered)
-    return rows
+def read_batch(database: Database, number: int) -> StoredBatch:
+    asked, next_answer = database.ask(_ASKED, (number,)), database.ask(_NEXT_ANSWER, (number,))
+    rows = asked.fetchall()
+    contacts, numbers, texts, entered = zip(*rows, strict=True) if rows else ((), (), (), ())
+    ledgers = {text: tags_of(text) for text in set(texts)}
+    return StoredBatch(contacts, numbers, [ledgers[text] for text in texts], entered, int(first(next_answer)[0]))
 
 
 def answered(
-    rows: Mapping[ContactId, Asked],
+    batch: StoredBatch,
     verdicts: Mapping[ContactId, ContactOutcome],
     changed: Mapping[ContactId, ContactState],
     spelling: Spelling,
-) -> dict[ContactId, Answer]:
-    """The answers to a batch, each with the tags that leave management once its contacts are `changed`."""
-    contacts = [contact for contact in rows if contact in verdicts]
-    ledgers = [rows[contact].ledger for contact in contacts]
-    told, after = list(map(verdicts.__getitem__, contacts)), list(map(changed.get, contacts))
-    return dict(zip(contacts, map_alike(partial(_make_answer, spelling), ledgers, told, after), strict=True))
+) -> list[Answer | None]:
+    """The answer to each row, with the tags that leave management once the contacts are `changed`."""
+    told, after = list(map(verdicts.get, batch.contacts)), list(map(changed.get, batch.contacts))
+    return map_alike(partial(_make_answer, spelling), batch.ledgers, told, after)
 
 
-def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, after: ContactState | None) -> Answer:
+def _make_answer(
+    spelling: Spelling, ledger: TagSet, verdict: ContactOutcome | None, after: ContactState | None
+) -> Answer | None:
+    if verdict is None:
+        return None
     # taken away by the answer, though a doubt may keep it in the ledger a while longer
     gone = ledger - spelling.missing_from(ledger, verdict.removed)
     # a refused tag was under management by the intent alone: it is not released
@@ -221,18 +268,22 @@ def _make_answer(spelling: Spelling, ledger: TagSet, verdict: ContactOutcome, af
 
 
 def put_answers(
-    database: Database, interning: Interning, batch: StoredBatch, answers: Mapping[ContactId, Answer]
-) -> dict[ContactId, int]:
-    """The number that each contact's answer has from here on."""
-    start = int(first(batch.next_answer)[0])
+    database: Database, interning: Interning, number: int, batch: StoredBatch, answers: Collection[Answer | None]
+) -> list[int | None]:
+    """The number that each row's answer has from here on, None for a row without one."""
     numbers: dict[Answer, int] = {}
-    told = {contact: answer for contact, answer in answers.items() if answer.verdict is not None}
-    by_contact = map_alike(lambda answer: numbers.setdefault(answer, start + len(numbers)), told.values())
+
+    def number_of(answer: Answer | None) -> int | None:
+        if answer is None or answer.verdict is None:
+            return None
+        return numbers.setdefault(answer, batch.next_answer + len(numbers))
+
+    by_row = map_alike(number_of, answers)
     # made before they are given: new tag sets may have to be stored on the way
-    rows = [(number, *_row(interning, answer, answer.verdict)) for answer, number in numbers.items() if answer.verdict]
+    rows = [(nth, *_row(interning, answer, answer.verdict)) for answer, nth in numbers.items() if answer.verdict]
     database.give(Given.ANSWERS, rows)
-    database.execute(_PUT_ANSWERS, (batch.number,))
-    return dict(zip(told, by_contact, strict=True))
+    database.execute(_PUT_ANSWERS, (number,))
+    return by_row
 
 
 def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple[object, ...]:
@@ -243,10 +294,10 @@ def _row(interning: Interning, answer: Answer, verdict: ContactOutcome) -> tuple
     return (verdict.outcome, old, added, removed, message, released, verdict.rejection)
 
 
-def list_tagsets(answers: Collection[Answer]) -> Iterator[TagSet | None]:
+def list_tagsets(answers: Collection[Answer | None]) -> Iterator[TagSet | None]:
     """The tag sets that rows of answers name by number."""
     for answer in distinct_objects(answers):
-        if answer.verdict is not None:
+        if answer is not None and answer.verdict is not None:
             yield from _tagsets_of(answer, answer.verdict)
 
 
@@ -256,15 +307,20 @@ def _tagsets_of(answer: Answer, verdict: ContactOutcome) -> tuple[TagSet | None,
 
 
 def settle(
-    database: Database, location: int, batch: int, rows: Iterable[tuple[int, int | None, int | None, int | None]]
+    database: Database,
+    location: int,
+    number: int,
+    batch: StoredBatch,
+    answers: Iterable[int | None],
+    known: Iterable[int | None],
 ) -> None:
     """Rows become answered, and contacts known; the serial of the location grows where one of these changes.
 
-    `rows`: the numbers of a contact, of its state, of its answer, and of the tags that its intent put under management.
+    `answers`, `known`: the numbers of the answer to each row, and of the state of its contact, where it has one.
     """
-    database.give(Given.ROWS, sorted(rows))
-    database.execute(_UNANSWER, (batch,))
-    database.execute(_ANSWER, (batch,))
+    database.give(Given.ROWS, zip(batch.numbers, known, answers, batch.entered, strict=True))
+    database.execute(_UNANSWER, (number,))
+    database.execute(_ANSWER, (number,))
     database.execute(_COUNT_LEARNT, (location,))
     database.execute(_LEARN)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import ne
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable
+from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_columns import ContactNumbers
-from reconciler.core.model.contact_state import ContactState
+from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
@@ -103,8 +104,7 @@ class SqlLocation:
         self._back_ups = back_ups
         self._spelt: Spelling | None = None
         self._known_number: int | None = None
-        self._intended: dict[int, sql_journal.StoredBatch] = {}
-        """The batches as their intents left them, until they are answered."""
+        self._intended = sql_journal.IntendedBatches()
 
     def load_state(self, contacts: ContactNumbers | None = None, /) -> LocationState:
         return self._read(sql_reader.load_state, self._location, contacts)
@@ -212,11 +212,16 @@ class SqlLocation:
 
     def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState]) -> None:
         with self._holding(lease) as (database, number):
-            self._give_known(database, number, changed)
-            ledgers = sql_journal.ask_ledgers(database, number)
-            self._take_known(database, number)
-            entered = sql_journal.entering(ledgers, changed, self._spelling(number))
-            sql_journal.put_adopted(database, self._interning, run, number, entered)
+            patterns = dict(zip(changed, self._interning.numbers_of(number, changed.values()), strict=True))
+            asked = sql_journal.ask_contacts(database, number, patterns, add=True)
+            contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
+            before = self._interning.ledgers_of(number, known)
+            entered = sql_journal.entering(before, list(map(changed.get, contacts)), self._spelling(number))
+            states = list(map(patterns.__getitem__, contacts))
+            if any(map(ne, states, known)):
+                _count(database, number)
+            sql_journal.learn(database, numbers, states)
+            sql_journal.put_adopted(database, self._interning, run, number, dict(zip(contacts, entered, strict=True)))
 
     def save_facts(self, lease: Lease, facts: Facts) -> None:
         with self._holding(lease) as (database, number):
@@ -230,22 +235,36 @@ class SqlLocation:
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         with self._under(lease) as (database, number):
-            self._forget_intents(changed.keys() | set(batch.contacts))
-            self._interning.prepare((frozenset(batch.tags),), changed.values())
-            self._give_known(database, number, changed)
-            # asked before the states are taken over: the ledger of now is compared with the one to be
-            ledgers = sql_journal.ask_ledgers(database, number) if batch.action is Action.ADD else None
-            self._take_known(database, number)
-            tags = self._interning.tagset(frozenset(batch.tags))
-            put = sql_journal.put_batch(database, run, (batch.action, tags, now, None, BatchStatus.INTENDED))
-            key = int(first(put)[0])
-            entered = {} if ledgers is None else sql_journal.entering(ledgers, changed, self._spelling(number))
-            self._interning.prepare(entered.values())
-            rows = {contact: entered.get(contact, sql_journal.NONE) for contact in batch.contacts}
-            sql_journal.put_rows(database, self._interning, key, number, rows, stored=changed.keys())
-            # asked here, where nobody waits for it: the answer to the request finds it then
-            intended = sql_journal.ask_batch(database, key, batch.contacts)
-        self._intended[key] = intended
+            self._intended.forget(changed)
+            self._intended.forget(batch.contacts)
+            tags = frozenset(batch.tags)
+            # a contact without a state enters the tables as one that was never observed
+            given = {contact: changed.get(contact, NEVER_OBSERVED) for contact in batch.contacts}
+            patterns = dict(zip(given, self._interning.numbers_of(number, given.values(), (tags,)), strict=True))
+            # a contact that was observed is in the tables: should it not be, it is added once that shows
+            add = any(state.observation is None for state in distinct_objects(given.values()))
+            asked = sql_journal.ask_contacts(database, number, patterns, add=add)
+            row = (batch.action, self._interning.tagset(tags), now, None, BatchStatus.INTENDED)
+            key = int(first(sql_journal.put_batch(database, run, row))[0])
+            contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
+            before, after = self._interning.ledgers_of(number, known), list(map(changed.get, contacts))
+            entered = sql_journal.entering(before, after, self._spelling(number))
+            if batch.action is Action.REMOVE:
+                entered = [sql_journal.NONE] * len(contacts)
+            self._interning.prepare(entered)
+            intended = sql_journal.StoredBatch(
+                contacts,
+                numbers,
+                map_alike(lambda tags, state: tags if state is None else state.ledger.tags, before, after),
+                # the empty set as NULL, which takes no room: most intents put nothing under management
+                map_alike(lambda tags: self._interning.optional(tags or None), entered),
+            )
+            states = [patterns[contact] if contact in changed else None for contact in contacts]
+            if any(state is not None and state != then for state, then in zip(states, known, strict=True)):
+                _count(database, number)
+            sql_journal.put_intended(database, key, intended, states)
+            self._write_known(database, number, {who: changed[who] for who in changed.keys() - given.keys()})
+        self._intended.add(key, intended)
         return key
 
     def record_answer(
@@ -257,21 +276,16 @@ class SqlLocation:
         now: Instant,
     ) -> None:
         with self._under(lease) as (database, location):
-            stored = self._intended.get(number) or sql_journal.ask_batch(database, number, verdicts)
-            self._forget_intents(changed.keys() | verdicts.keys())
-            rows = sql_journal.read_asked(stored)
-            settled_answers = sql_journal.answered(rows, verdicts, changed, self._spelling(location))
-            self._interning.prepare(sql_journal.list_tagsets(settled_answers.values()), changed.values())
+            batch = self._intended.take(number) or sql_journal.read_batch(database, number)
+            self._intended.forget(changed)
+            answers = sql_journal.answered(batch, verdicts, changed, self._spelling(location))
+            tagsets = sql_journal.list_tagsets(answers)
+            patterns = dict(zip(changed, self._interning.numbers_of(location, changed.values(), tagsets), strict=True))
             # answers first, as rows name them by number
-            answers = sql_journal.put_answers(database, self._interning, stored, settled_answers)
-            states = self._interning.number_states(location, changed)
-            settled = [
-                (row.number, states.get(contact), answers.get(contact), row.entered) for contact, row in rows.items()
-            ]
-            sql_journal.settle(database, location, number, settled)
-            self._write_known(
-                database, location, {contact: changed[contact] for contact in changed.keys() - rows.keys()}
-            )
+            numbers = sql_journal.put_answers(database, self._interning, number, batch, answers)
+            sql_journal.settle(database, location, number, batch, numbers, map(patterns.get, batch.contacts))
+            rest = changed.keys() - set(batch.contacts)
+            self._write_known(database, location, {contact: changed[contact] for contact in rest})
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
     def withdraw_batch(
@@ -352,12 +366,6 @@ class SqlLocation:
                 self._intended.clear()
             yield database, number
 
-    def _forget_intents(self, contacts: AbstractSet[ContactId]) -> None:
-        """The contacts are about to change."""
-        self._intended = {
-            number: stored for number, stored in self._intended.items() if contacts.isdisjoint(stored.contacts)
-        }
-
     def _number(self, lineage: str) -> int:
         """The location's number; no other transaction takes its lease until this one ends."""
         insert = "INSERT INTO locations (id, lineage, serial) VALUES (?, ?, 0) ON CONFLICT DO NOTHING"
@@ -371,7 +379,8 @@ class SqlLocation:
 
     def _give_known(self, database: Database, location: int, changed: Mapping[ContactId, ContactState]) -> None:
         # in order: the pages that hold them are full then, and next to one another
-        rows = sorted(self._interning.number_states(location, changed).items())
+        numbers = self._interning.numbers_of(location, changed.values())
+        rows = sorted(zip(changed, numbers, strict=True))
         database.give(Given.CONTACTS, rows)
 
     def _take_known(self, database: Database, location: int) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -101,8 +103,27 @@ def name_faults(contacts: Collection[ContactId], faults: Iterable[str]) -> Itera
     return (f"{len(contacts)} contacts ({names}): {fault}" for fault in faults)
 
 
+# the values of a part at once, and those of a part that is not there; states are written by the ten thousand
+_PART_VALUES = tuple(
+    (
+        attrgetter(part),
+        attrgetter(*(field.attribute for field in _declared_fields() if field.part == part)),
+        tuple(field.empty for field in _declared_fields() if field.part == part),
+    )
+    for part in _PARTS
+)
+_in_order = itemgetter(*(tuple(field.name for field in _declared_fields()).index(field.name) for field in FIELDS))
+
+
+def field_values(state: ContactState) -> tuple[Any, ...]:
+    """The values of `FIELDS`, as `value_in` gives each."""
+    parts = ((part_of(state), values_of, empty) for part_of, values_of, empty in _PART_VALUES)
+    values = chain.from_iterable(empty if part is None else values_of(part) for part, values_of, empty in parts)
+    return tuple(_in_order(tuple(values)))
+
+
 def state_fields(state: ContactState) -> Iterator[tuple[StateField, Any]]:
-    return ((field, field.value_in(state)) for field in FIELDS)
+    return zip(FIELDS, field_values(state), strict=True)
 
 
 def written_fields(state: ContactState) -> dict[str, object]:
