@@ -26,8 +26,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
-from reconciler.core.planning.diff import diff, owned_in, select_contacts
-from reconciler.core.planning.make_plan import before_run
+from reconciler.core.planning.diff import WantAndState, diff, find_planned, owned_in
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.situation import NOT_SEARCHED, OlderRows, Searched
 
@@ -136,12 +135,16 @@ def find_drift(
         drift = DriftClass.FLAPPING if listed.why == FLAPPING else DriftClass.HELD
         for tag in listed.tags:
             groups[drift, tag, listed.why].extend(listed.contacts)
-    for tag, owned, contacts in find_left_alone(desired, observed, selection, evidence.searched):
-        if owned or foreign:
-            groups[DriftClass.TOLERATED if owned else DriftClass.FOREIGN, tag, ""].extend(contacts)
-    observations = _ages(select_contacts(desired, selection), observed, groups, stale_before)
+    scene = _Scene(desired, observed, selection, evidence.searched)
+    planned = find_planned(desired, observed, selection)
+    cases = planned.count_pairs()
+    told = _list_left_alone(scene, cases, foreign=foreign)
+    observations = _ages(scene, cases, stale_before, told)
+    for case, contacts in planned.contacts_of(told).items():
+        for key in told[case]:
+            groups[key] += contacts
     # a contact that is not there has no other drift (rule 4)
-    for key, contacts in groups.items():
+    for key, contacts in groups.items() if evidence.gone else ():
         groups[key] = [contact for contact in contacts if contact not in evidence.gone]
     for contact, why in evidence.gone.items():
         groups[DriftClass.UNREACHABLE, Tag(""), why].append(contact)
@@ -155,7 +158,7 @@ def find_drift(
         refreshed=earlier is not None,
         incomplete=evidence.incomplete,
         older_rows=evidence.searched.older_rows,
-        applied=not before_run(state).is_first,
+        applied=bool(state.set_sizes) or _has_ledger(observed),
         waiting=tuple(sorted({tag for each in found.deferrals if not each.contacts for tag in each.tags})),
     )
 
@@ -212,41 +215,69 @@ def _came_since(tag: Tag, before: ContactState, now: ContactState) -> bool:
     return before.observed is not None and tag not in before.observed and tag not in now.ledger.tags
 
 
+Told = defaultdict[WantAndState, list[tuple[DriftClass, Tag, str]]]
+"""What is told of the contacts of a case; it is looked for case by case: a million contacts are a few thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What a report goes by."""
+
+    desired: Desired
+    observed: ContactStates
+    selection: Selection
+    searched: Searched
+
+    def want_and_state(self, case: WantAndState) -> tuple[Want, ContactState]:
+        want, state = case
+        return self.desired.wants[want] if want >= 0 else NOTHING, self.observed.patterns[max(state, 0)]
+
+
 def _ages(
-    chosen: Iterable[ContactId], observed: ContactStates, groups: Groups, stale_before: Instant | None
+    scene: _Scene, cases: Mapping[WantAndState, int], stale_before: Instant | None, told: Told
 ) -> tuple[int, Instant | None, Instant | None]:
     """How many declared contacts are observed, and the oldest and newest of these observations."""
-    alike: defaultdict[int, list[ContactId]] = defaultdict(list)
-    for contact in chosen:
-        alike[observed.contacts.get(contact, 0)].append(contact)
     seen: list[tuple[Instant, int]] = []
-    for index, contacts in alike.items():
-        known = observed.patterns[index]
+    for case, contacts in cases.items():
+        _, known = scene.want_and_state(case)
+        if case[0] < 0 and not scene.selection.sets:
+            continue
         if known.observed_at is None or known.observed is None:
             # a contact that the API refuses is unreachable already, and listed once
-            groups[DriftClass.UNOBSERVED, Tag(""), ""].extend(contacts if known.quarantine is None else ())
+            if known.quarantine is None:
+                told[case].append((DriftClass.UNOBSERVED, Tag(""), ""))
             continue
-        seen.append((known.observed_at, len(contacts)))
+        seen.append((known.observed_at, contacts))
         if stale_before is not None and known.observed_at < stale_before:
-            groups[DriftClass.STALE, Tag(""), ""].extend(contacts)
+            told[case].append((DriftClass.STALE, Tag(""), ""))
     ages = [at for at, _ in seen]
     return sum(number for _, number in seen), min(ages, default=None), max(ages, default=None)
 
 
-def find_left_alone(
-    desired: Desired, observed: ContactStates, selection: Selection, searched: Searched
-) -> Iterator[tuple[Tag, bool, Sequence[ContactId]]]:
-    """Tag, whether it is owned, and contacts that carry it so."""
-    owned = owned_in(desired, observed, selection)
-    # worked out once for contacts with the same wish and the same state
-    alike: defaultdict[tuple[int, int], list[ContactId]] = defaultdict(list)
-    for contact in select_contacts(desired, selection) if selection.sets else observed.contacts:
-        alike[desired.contacts.get(contact, -1), observed.contacts.get(contact, 0)].append(contact)
-    for (wanted, index), contacts in alike.items():
-        want, known = desired.wants[wanted] if wanted >= 0 else NOTHING, observed.patterns[index]
-        for tag in filter(selection.takes, _left(want, known, searched)):
-            if want.authority is Authority.ADDITIVE or (tag not in owned and want.authority is Authority.OWNED):
-                yield tag, tag in owned, contacts
+def _list_left_alone(scene: _Scene, cases: Iterable[WantAndState], *, foreign: bool) -> Told:
+    """The tags that a plan leaves: those that are owned, and with `foreign` the others too."""
+    told: Told = defaultdict(list)
+    further = list(_list_further(scene, cases))
+    # to find what is owned is to look at every contact
+    owned = owned_in(scene.desired, scene.observed, scene.selection) if further else NONE
+    for case, want, tags in further:
+        for tag in filter(scene.selection.takes, tags):
+            is_left = want.authority is Authority.ADDITIVE or (tag not in owned and want.authority is Authority.OWNED)
+            if is_left and (tag in owned or foreign):
+                told[case].append((DriftClass.TOLERATED if tag in owned else DriftClass.FOREIGN, tag, ""))
+    return told
+
+
+def _list_further(scene: _Scene, cases: Iterable[WantAndState]) -> Iterator[tuple[WantAndState, Want, TagSet]]:
+    """The cases whose contacts carry further tags, which no set asks for and no run has given."""
+    for case in cases:
+        want, known = scene.want_and_state(case)
+        if tags := _left(want, known, scene.searched):
+            yield case, want, tags
+
+
+def _has_ledger(observed: ContactStates) -> bool:
+    return any(observed.patterns[index].ledger.tags for index in set(observed.contacts.values()))
 
 
 def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:

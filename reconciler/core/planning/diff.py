@@ -122,8 +122,8 @@ def diff(
     owned |= owned_in(desired, observed, selection)
     exact = any(want.authority is Authority.EXACT for want in desired.wants)
     context = Context(owned, exact, reassertion, searched, now)
-    planned = _find_planned(desired, observed, selection)
-    pairs = Counter(zip(planned.wants, planned.states, strict=True))
+    planned = find_planned(desired, observed, selection)
+    pairs = planned.count_pairs()
     # of neither the manifests nor the state: the numbers of contacts are shared
     pairs.pop((ABSENT, ABSENT), None)
     away = {contact: held.why for held in gone for contact in held.contacts}
@@ -163,20 +163,37 @@ def _unsearched_tags(
             yield why, tuple(sorted(unsure))
 
 
-class _Planned(NamedTuple):
+WantAndState = tuple[int, int]
+"""The index of a want, and that of a state, or `ABSENT`."""
+
+
+class Planned(NamedTuple):
     """The contacts that are planned, in columns: the index of the `Want` of each, that of its state, or `ABSENT`."""
 
     contacts: Sequence[ContactId]
     wants: Sequence[int]
     states: Sequence[int]
 
+    def count_pairs(self) -> Counter[WantAndState]:
+        """How many contacts have the same want and the same state."""
+        return Counter(zip(self.wants, self.states, strict=True))
 
-def _find_planned(desired: Desired, observed: ContactStates, selection: Selection) -> _Planned:
+    def contacts_of(self, pairs: Iterable[WantAndState]) -> dict[WantAndState, list[ContactId]]:
+        """The contacts of each of these pairs; without pairs no contact is looked at."""
+        alike: dict[WantAndState, list[ContactId]] = {pair: [] for pair in pairs}
+        if alike:
+            for contact, pair in zip(self.contacts, zip(self.wants, self.states, strict=True), strict=True):
+                if pair in alike:
+                    alike[pair].append(contact)
+        return alike
+
+
+def find_planned(desired: Desired, observed: ContactStates, selection: Selection) -> Planned:
     """A contact that no set has any more is planned too: it may still hold pairs of the ledger, which are pruned."""
     if not selection.sets:
-        return _Planned(*desired.contacts.beside(observed.contacts))
+        return Planned(*desired.contacts.beside(observed.contacts))
     chosen = list(select_contacts(desired, selection))
-    return _Planned(chosen, desired.contacts.find_all(chosen, ABSENT), observed.contacts.find_all(chosen, ABSENT))
+    return Planned(chosen, desired.contacts.find_all(chosen, ABSENT), observed.contacts.find_all(chosen, ABSENT))
 
 
 class _Case(NamedTuple):
@@ -193,16 +210,12 @@ class _Case(NamedTuple):
     gone: str = ""
 
 
-_Pair = tuple[int, int]
-"""The index of a want, and that of a state."""
-
-
 def _find_cases(
-    desired: Desired, observed: ContactStates, context: Context, pairs: Iterable[_Pair]
-) -> dict[_Pair, _Case]:
+    desired: Desired, observed: ContactStates, context: Context, pairs: Iterable[WantAndState]
+) -> dict[WantAndState, _Case]:
     """The case of each pair that may need something; what this run did with a contact is yet to be added."""
     situations: dict[int, Situation] = {}
-    cases: dict[_Pair, _Case] = {}
+    cases: dict[WantAndState, _Case] = {}
     for want, index in pairs:
         state = observed.patterns[max(index, 0)]
         # most contacts: these are not even looked for
@@ -217,15 +230,13 @@ def _find_cases(
 
 
 def _contacts_by_case(
-    planned: _Planned, cases: Mapping[_Pair, _Case], spent: Mapping[ContactId, TagSet], gone: Mapping[ContactId, str]
+    planned: Planned,
+    cases: Mapping[WantAndState, _Case],
+    spent: Mapping[ContactId, TagSet],
+    gone: Mapping[ContactId, str],
 ) -> dict[_Case, list[ContactId]]:
-    alike: dict[_Pair, list[ContactId]] = {pair: [] for pair in cases}
-    if alike:
-        for contact, pair in zip(planned.contacts, zip(planned.wants, planned.states, strict=True), strict=True):
-            if pair in alike:
-                alike[pair].append(contact)
     groups: defaultdict[_Case, list[ContactId]] = defaultdict(list)
-    for pair, contacts in alike.items():
+    for pair, contacts in planned.contacts_of(cases).items():
         case = cases[pair]
         if not spent and not gone:
             groups[case] += contacts
@@ -235,7 +246,7 @@ def _contacts_by_case(
     return groups
 
 
-def _count_unobserved(pairs: Mapping[_Pair, int], observed: ContactStates) -> int:
+def _count_unobserved(pairs: Mapping[WantAndState, int], observed: ContactStates) -> int:
     """The declared contacts of which no answer ever told the tags."""
     return sum(
         contacts
