@@ -251,11 +251,15 @@ def table(
     most: int | None = ROWS,
     key: bool = False,
     weights: Sequence[int] = (),
+    hidden: int = 0,
 ) -> Table:
-    """A table folded to `most` rows (None: all of them). `columns`: as `read_columns` reads them."""
+    """A table folded to `most` rows (None: all of them). `columns`: as `read_columns` reads them.
+
+    `hidden`: how many rows were left out already.
+    """
     named = read_columns(columns) if isinstance(columns, str) else tuple(columns)
     # the number of hidden rows stays: a folded table must not look like a whole one
-    return Table(title, named, tuple(rows), key=key, weights=tuple(weights)).shorten(most)
+    return Table(title, named, tuple(rows), hidden, key, tuple(weights)).shorten(most)
 
 
 def lines(title: str, items: Sequence[Cell], *, most: int | None = ROWS, key: bool = False) -> Lines:

@@ -19,6 +19,7 @@ from reconciler.core.planning.changes import (
     Delta,
     HeldContacts,
     LedgerChange,
+    count_changes,
 )
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.planning.plan import LocationPlan
@@ -57,14 +58,12 @@ class _TagRow:
 
 def tag_table(plan: LocationPlan, most: int | None) -> Block:
     rows_by_tag: defaultdict[Tag, _TagRow] = defaultdict(_TagRow)
-    for delta in plan.deltas:
-        for change in delta.changes:
-            row = rows_by_tag[change.tag]
-            # a delta is shared: each of its changes is a pair on every one of its contacts
-            row.adds += len(delta.contacts) if change.action is Action.ADD else 0
-            row.removes += len(delta.contacts) if change.action is Action.REMOVE else 0
-            row.reasons[change.reason] += len(delta.contacts)
-            row.sources.update(change.sources)
+    for change, contacts in count_changes(plan.deltas).items():
+        row = rows_by_tag[change.tag]
+        row.adds += contacts if change.action is Action.ADD else 0
+        row.removes += contacts if change.action is Action.REMOVE else 0
+        row.reasons[change.reason] += contacts
+        row.sources.update(change.sources)
     # tags that start automations first: their changes are mailed
     ordered = sorted(
         rows_by_tag.items(), key=lambda item: (item[0] not in plan.triggers, -item[1].removes, -item[1].adds, item[0])
@@ -102,8 +101,10 @@ def removal_table(plan: LocationPlan, most: int | None) -> Block:
 def delta_table(plan: LocationPlan, most: int | None, shared: Mapping[str, SharedChange]) -> Block:
     """`shared`: the changes that other locations get too, by their text."""
     # removals stand apart above: here a reader checks that the groups are those that were meant
-    rows = [_delta_row(delta, shared) for delta in plan.deltas]
-    return table("Changes, by contacts that need the same", "#contacts change which", rows, most=most)
+    shown = plan.deltas if most is None else plan.deltas[:most]
+    rows = [_delta_row(delta, shared) for delta in shown]
+    folded = len(plan.deltas) - len(shown)
+    return table("Changes, by contacts that need the same", "#contacts change which", rows, most=most, hidden=folded)
 
 
 def _delta_row(delta: Delta, shared: Mapping[str, SharedChange]) -> tuple[Cell, ...]:

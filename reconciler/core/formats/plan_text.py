@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from reconciler.core.formats.plan_json import FORMAT_VERSION, FORMS
 from reconciler.core.model import JsonObject
-from reconciler.core.planning.changes import Delta
+from reconciler.core.model.batch import Batch
+from reconciler.core.model.safe_text import list_text
+from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.plan import LocationPlan, Plan
 
 
@@ -26,27 +28,36 @@ def plan_parts(plan: Plan) -> Iterator[str]:
     return _Writer(is_canonical=False).list_parts(plan, opening)
 
 
+AT_ONCE = 1_000
+"""So many items of a list are one part."""
+Parts = Callable[[Any], Iterator[str]]
+
+
 class _Writer:
     """Writes a plan, in the order of its members or in the canonical one, which is that of their names."""
 
     def __init__(self, *, is_canonical: bool) -> None:
         self._is_canonical = is_canonical
         self._text = json.JSONEncoder(separators=(",", ":"), sort_keys=is_canonical).encode
-        # contacts by the hundred thousand need the same few changes
-        self._change = cache(lambda change: self._text(FORMS.write(change)))
+        # contacts by the hundred thousand need the same few changes, nearly each of which is one object
+        self._changes: dict[int, str] = {}
 
     def list_parts(self, plan: Plan, opening: JsonObject) -> Iterator[str]:
         """`opening`: the members before those of the plan."""
         members = {name: iter((self._text(value),)) for name, value in opening.items()}
-        return self._object(members | self._members(plan, {"locations": self._location}))
+        return self._object(members | self._members(plan, {"locations": self._locations}))
 
-    def _location(self, location: LocationPlan) -> Iterator[str]:
-        return self._object(self._members(location, {"deltas": self._delta, "batches": self._item}))
+    def _locations(self, locations: Iterable[LocationPlan]) -> Iterator[str]:
+        yield "["
+        for place, location in enumerate(locations):
+            yield "," if place else ""
+            yield from self._object(self._members(location, {"deltas": self._deltas, "batches": self._batches}))
+        yield "]"
 
-    def _members(self, value: object, items: Mapping[str, Callable[[Any], Iterator[str]]]) -> dict[str, Iterator[str]]:
-        """The members; `items`: by the name of a long list, the parts of one of its items."""
+    def _members(self, value: object, parts: Mapping[str, Parts]) -> dict[str, Iterator[str]]:
+        """The parts of each member; `parts`: how those of a long one are made, by its name."""
         return {
-            name: self._list(part, items[name]) if name in items else iter((self._text(form.write(part)),))
+            name: parts[name](part) if name in parts else iter((self._text(form.write(part)),))
             for name, part, form in FORMS.list_members(value)
         }
 
@@ -57,17 +68,26 @@ class _Writer:
             yield from members[name]
         yield "}"
 
-    def _list(self, items: Any, item_parts: Callable[[Any], Iterator[str]]) -> Iterator[str]:
-        yield "["
-        for place, item in enumerate(items):
-            if place:
-                yield ","
-            yield from item_parts(item)
+    def _list(self, texts: Iterator[str]) -> Iterator[str]:
+        yield f"[{next(texts, '')}"
+        while some := list(islice(texts, AT_ONCE)):
+            yield f",{','.join(some)}"
         yield "]"
 
-    def _delta(self, delta: Delta) -> Iterator[str]:
-        changes = ",".join(map(self._change, delta.changes))
-        yield f'{{"changes":[{changes}],"contacts":{self._text(delta.contacts)}}}'
+    def _deltas(self, deltas: Iterable[Delta]) -> Iterator[str]:
+        return self._list(map(self._delta, deltas))
 
-    def _item(self, item: object) -> Iterator[str]:
-        yield self._text(FORMS.write(item))
+    def _delta(self, delta: Delta) -> str:
+        changes = ",".join(map(self._change, delta.changes))
+        return f'{{"changes":[{changes}],"contacts":{list_text(delta.contacts)}}}'
+
+    def _change(self, change: Change) -> str:
+        if (text := self._changes.get(id(change))) is None:
+            text = self._changes[id(change)] = self._text(FORMS.write(change))
+        return text
+
+    def _batches(self, batches: Iterable[Batch]) -> Iterator[str]:
+        return self._list(map(self._batch, batches))
+
+    def _batch(self, batch: Batch) -> str:
+        return "".join(self._object(self._members(batch, {"contacts": lambda contacts: iter((list_text(contacts),))})))

@@ -3,8 +3,8 @@ lists of deltas differ."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,10 +48,32 @@ class Delta:
 def sorted_deltas(grouped: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
     """The contacts by the changes that they share, in the order of every plan."""
     # changes are compared by their rank, a number, as many groups have as many contacts
-    rank = {change: place for place, change in enumerate(sorted({change for changes in grouped for change in changes}))}
+    known = find_distinct(grouped)
+    places = {change: place for place, change in enumerate(sorted(set(known.values())))}
+    rank = {key: places[change] for key, change in known.items()}
     deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in grouped.items()]
     # the most contacts first: a reviewer reads the weightiest change before all others
-    return tuple(sorted(deltas, key=lambda delta: (-len(delta.contacts), *map(rank.__getitem__, delta.changes))))
+    ranks = [(-len(delta.contacts), *map(rank.__getitem__, map(id, delta.changes))) for delta in deltas]
+    return tuple(deltas[place] for place in sorted(range(len(deltas)), key=ranks.__getitem__))
+
+
+def find_distinct(changes: Iterable[tuple[Change, ...]]) -> dict[int, Change]:
+    """The changes by their identity: nearly every one is one object for all contacts, and is hashed once by it."""
+    return {id(change): change for group in changes for change in group}
+
+
+def count_changes(deltas: Sequence[Delta]) -> Counter[Change]:
+    """How many contacts each change is made to."""
+    known = find_distinct(delta.changes for delta in deltas)
+    counted = dict.fromkeys(known, 0)
+    for delta in deltas:
+        contacts = len(delta.contacts)
+        for key in map(id, delta.changes):
+            counted[key] += contacts
+    totals: Counter[Change] = Counter()
+    for key, change in known.items():
+        totals[change] += counted[key]
+    return totals
 
 
 @dataclass(frozen=True, slots=True)

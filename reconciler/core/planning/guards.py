@@ -16,17 +16,18 @@ Rules
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from itertools import chain
 
 from reconciler.core.model.batch import Reason
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, odd_contact_ids
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Reasserted
-from reconciler.core.planning.changes import Change, Delta
+from reconciler.core.planning.changes import Change, Delta, count_changes
 
 NO_REASON = "no reason given"
 CREATE_STATE = "--create-state"
@@ -146,13 +147,16 @@ def count_pairs(
             adding = again.action is Action.ADD
             (counts.adds if adding else counts.removes)[tag] += len(again.contacts)
             counts.again[tag] += len(again.contacts) if adding else 0
+    deltas = list(deltas)
+    for change, contacts in count_changes(deltas).items():
+        _count_change(counts, change, contacts)
+    gaining = [delta for delta in deltas if any(change.action is Action.ADD for change in delta.changes)]
+    # rule 6: a contact that was observed has an id of HighLevel, however it looks
+    odd = frozenset(odd_ids([contact for delta in gaining for contact in delta.contacts], observed))
+    for delta in gaining if odd else ():
+        counts.odd.update(dict.fromkeys(delta.tags(Action.ADD), len(odd.intersection(delta.contacts))))
     for delta in deltas:
-        for change in delta.changes:
-            _count_change(counts, change, len(delta.contacts))
         _count_lost(counts, delta, observed)
-        # rule 6: a contact that was observed has an id of HighLevel, however it looks
-        if added := delta.tags(Action.ADD):
-            counts.odd.update(dict.fromkeys(added, len(odd_ids(delta.contacts, observed))))
     return counts
 
 
@@ -190,9 +194,12 @@ def count_managed(observed: ContactStates) -> Counter[Tag]:
 
 
 def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
-    counted: Counter[Tag] = Counter()
-    # counted per pattern: a million contacts share a few thousand
+    # a million contacts share some ten thousand patterns, and of these those of as many contacts are counted at once
+    alike: defaultdict[int, list[TagSet]] = defaultdict(list)
     for index, number in observed.count_patterns().items():
-        for tag in tags_of(observed.patterns[index]) or ():
-            counted[tag] += number
+        alike[number].append(tags_of(observed.patterns[index]) or NONE)
+    counted: Counter[Tag] = Counter()
+    for number, tag_sets in alike.items():
+        for tag, times in Counter(chain.from_iterable(tag_sets)).items():
+            counted[tag] += number * times
     return counted

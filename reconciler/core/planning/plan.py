@@ -11,7 +11,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
@@ -19,6 +18,7 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
+from reconciler.core.model.safe_text import list_text
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.batches import Caps, Reasserted, Solver, Summary, explain_aside, explain_waiting
 from reconciler.core.planning.changes import (
@@ -31,6 +31,7 @@ from reconciler.core.planning.changes import (
     LedgerChange,
     Selection,
     Tried,
+    find_distinct,
 )
 from reconciler.core.planning.guards import Allowance, Measured
 from reconciler.core.planning.situation import NO_REASSERTION, NOT_SEARCHED, Reassertion, Searched
@@ -209,23 +210,39 @@ def change_digests(locations: Sequence[LocationPlan]) -> list[str]:
     """
     digest, own = hashlib.sha256(), [hashlib.sha256() for _ in locations]
     for plan, alone in zip(locations, own, strict=True):
-        for entry in _list_reviewed(plan):
-            text = json.dumps(entry).encode()
+        for text in map(str.encode, _list_reviewed(plan)):
             digest.update(text)
             alone.update(text)
     return ["sha256:" + each.hexdigest() for each in (digest, *own)]
 
 
-def _list_reviewed(plan: LocationPlan) -> Iterator[list[object]]:
-    """What an approval covers, entry by entry."""
-    yield ["location", plan.location]
-    alike: defaultdict[tuple[tuple[str, str, str], ...], list[ContactId]] = defaultdict(list)
+def _list_reviewed(plan: LocationPlan) -> Iterator[str]:
+    """What an approval covers, entry by entry, in JSON."""
+    yield json.dumps(["location", plan.location])
+    yield from _list_changes(plan.deltas)
+    yield from map(json.dumps, _list_others(plan))
+
+
+def _list_changes(deltas: Sequence[Delta]) -> Iterator[str]:
     # without the places that asked for the change: they move with every comment
-    describe = cache(lambda change: (change.action.value, change.tag, change.reason.value))
-    for delta in plan.deltas:
-        alike[tuple(map(describe, delta.changes))] += delta.contacts
-    for changes, contacts in sorted(alike.items()):
-        yield ["delta", changes, sorted(contacts)]
+    told = {
+        key: (change.action.value, change.tag, change.reason.value)
+        for key, change in find_distinct(delta.changes for delta in deltas).items()
+    }
+    # compared by their places, which are numbers
+    ordered = sorted(set(told.values()))
+    places = {each: place for place, each in enumerate(ordered)}
+    place_of = {key: places[each] for key, each in told.items()}
+    alike: defaultdict[tuple[int, ...], list[ContactId]] = defaultdict(list)
+    for delta in deltas:
+        alike[tuple(map(place_of.__getitem__, map(id, delta.changes)))] += delta.contacts
+    texts = list(map(json.dumps, ordered))
+    for numbers, contacts in sorted(alike.items()):
+        changes = ", ".join(map(texts.__getitem__, numbers))
+        yield f'["delta", [{changes}], {list_text(sorted(contacts), ", ")}]'
+
+
+def _list_others(plan: LocationPlan) -> Iterator[list[object]]:
     for deferral in plan.deferrals:
         yield ["ceiling", deferral.reason.name, deferral.tags, deferral.contacts]
     for held in plan.held:
