@@ -7,13 +7,15 @@ pytest takes DIR for a place to look for tests).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import gc
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.extras import never_runs
+from tests.fakes import directory_in_memory
 
 # the same examples each time: a stranger's first run passes where ours did
 settings.register_profile("reconciler", deadline=None, max_examples=50, derandomize=True)
@@ -38,6 +40,13 @@ def bless(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--bless"))
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: what is written durably, by thousands of tests, waits for no disk."""
+    with directory_in_memory() as directory:
+        yield directory
+
+
 def _directory(request: pytest.FixtureRequest, name: str) -> Path:
     found: Path | None = request.config.getoption(f"--{name}")
     if found is None:
@@ -58,6 +67,17 @@ def matrices(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def vendor(request: pytest.FixtureRequest) -> Path:
     return _directory(request, "vendor")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests stay until the end: they are no garbage to look through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

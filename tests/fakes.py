@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,13 +30,16 @@ Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 START = Instant(1_795_000_000_000)
 MEMORY = Path("/dev/shm")
+ROOM = 1 << 28
+"""A container may have a /dev/shm of a few megabytes: too small for what tests write."""
 
 
 @contextmanager
 def directory_in_memory() -> Iterator[Path]:
     """A directory in memory where the system has such a place: durable writes, some ten thousand, take their time."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        yield Path(directory)
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM
+    with tempfile.TemporaryDirectory(dir=MEMORY if has_room else None) as directory:
+        yield Path(directory).resolve()
 
 
 @dataclass

@@ -14,7 +14,12 @@ from tests.extras import EXTRAS, MARKS, need, never_runs
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-MODULES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "tests").rglob("*.py"))}
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[Path, ast.Module]:
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))}
+    return {path: ast.parse(text) for path, text in texts.items()}
 
 
 def _asked_for(node: ast.AST) -> set[str]:
@@ -44,9 +49,9 @@ def test_what_the_checks_install_has_every_extra() -> None:
     assert [library for library in EXTRAS if f"\n{library}==" not in pinned] == []
 
 
-def test_a_module_that_is_skipped_as_a_whole_is_marked() -> None:
-    whole = {path.name for path, module in MODULES.items() if any(map(_asked_for, _outside_functions(module)))}
-    marked = {path.name for path, module in MODULES.items() if _is_marked(module)}
+def test_a_module_that_is_skipped_as_a_whole_is_marked(modules: dict[Path, ast.Module]) -> None:
+    whole = {path.name for path, module in modules.items() if any(map(_asked_for, _outside_functions(module)))}
+    marked = {path.name for path, module in modules.items() if _is_marked(module)}
     assert whole
     assert whole - marked == set()
 
@@ -55,11 +60,11 @@ def _outside_functions(module: ast.Module) -> list[ast.stmt]:
     return [each for each in module.body if not isinstance(each, (ast.FunctionDef, ast.ClassDef))]
 
 
-def test_a_test_asks_for_an_extra_by_name() -> None:
+def test_a_test_asks_for_an_extra_by_name(modules: dict[Path, ast.Module]) -> None:
     """So that conftest.py knows why it was skipped."""
     inside = {
         (path.name, library)
-        for path, module in MODULES.items()
+        for path, module in modules.items()
         for each in module.body
         if isinstance(each, (ast.FunctionDef, ast.ClassDef))
         for library in _asked_for(each) & EXTRAS.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -275,7 +276,7 @@ def test_branches_of_a_submodule_say_nothing(
 ) -> None:
     """A pull request may put a repository of its author's in place of the manifests: that has a main, too."""
     evil = tmp_path_factory.mktemp("evil")
-    Path("manifests").rename(evil / "manifests")
+    shutil.move("manifests", evil / "manifests")
     (evil / "manifests" / "reconciler.yaml").write_text(f"state: postgresql://reader@{host.address}/crm\n")
     top = evil / "manifests" if where == "manifests" else evil
     git("-C", str(top), "init", "-q", "-b", "main")

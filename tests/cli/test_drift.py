@@ -153,7 +153,7 @@ def test_what_is_held_is_never_told_as_converged(
     assert found.code == 2
     assert "Nothing known: none of 2 declared contacts was ever observed. Besides: 2 tags held." in found.out
     assert "`reconciler refresh`" in found.out
-    applied = reconciler("apply", "--auto-approve")
+    applied = reconciler("apply", "--auto-approve", "--api-settle-s", "0")
     assert "2 tags held" in applied.out
 
 

@@ -15,7 +15,6 @@ from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationReader, LocationStore, StateReader, StateStore
 from reconciler.store import open_reader, open_store
 from tests.extras import need
-from tests.fakes import directory_in_memory
 from tests.store import servers
 
 RUN = uuid.uuid4().hex
@@ -97,12 +96,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionfinish() -> None:
     servers.RUNNING.close()
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    with directory_in_memory() as directory:
-        yield directory
 
 
 @pytest.fixture(params=sorted(HOMES | IN_PROCESS))
