@@ -2,7 +2,7 @@
 
 Rules
 1. `?` marks a parameter, and stands nowhere else in a statement; nor does `%`.
-2. Rows in bulk go into a temporary table first (`give`); from there one statement takes them over.
+2. Rows in bulk are given first (`give`); from there one statement takes them over.
 3. A server is asked at the first look at what a statement answers: all statements until then are one round trip.
 """
 
@@ -20,7 +20,7 @@ from reconciler.core.model.state_fields import FIELDS
 
 
 class Given(StrEnum):
-    """The temporary tables; they are empty at the start of a transaction."""
+    """The rows that are given; there are none at the start of a transaction."""
 
     CONTACTS = "given_contacts"
     ANSWERS = "given_answers"
@@ -82,7 +82,7 @@ class Database(Protocol):
         """All or nothing, durable at its end; errors are told as ours."""
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
-        """Fills a temporary table with `rows`."""
+        """Replaces the rows that statements read in the table of that name."""
 
     def add_shared(self) -> None:
         """Keeps others, until the transaction ends, from adding to the tables that the locations share."""

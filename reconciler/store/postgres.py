@@ -10,11 +10,11 @@ Rules
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from itertools import islice
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -36,19 +36,49 @@ from reconciler.store.schema import STEPS, TABLES, VERSION
 
 RESERVED = 1_000
 """So many numbers of patterns are asked for at once."""
-LOT = 20_000
-"""So many rows are given in one statement."""
 _RESERVE = "SELECT nextval(pg_get_serial_sequence('known', 'n')) FROM generate_series(1, %s)"
 _ARRAYS = {"TEXT": "text[]", "INTEGER": "bigint[]", "BLOB": "bytea[]"}
 
 
-def _insert_arrays(table: Given) -> bytes:
-    """A statement that takes an array for each column of the table."""
-    arrays = ", ".join(f"%s::{_ARRAYS[column.split()[1]]}" for column in COLUMNS[table].split(", "))
-    return f"INSERT INTO {table} SELECT * FROM unnest({arrays})".encode()
+def _as_arrays(table: Given) -> str:
+    """The rows of the table, from an array for each of its columns."""
+    names, kinds = zip(*(column.split()[:2] for column in COLUMNS[table].split(", ")), strict=True)
+    arrays = ", ".join(f"%s::{_ARRAYS[kind]}" for kind in kinds)
+    return f"{table} ({', '.join(names)}) AS (SELECT * FROM unnest({arrays}))"
 
 
-_INSERTS = {table: _insert_arrays(table) for table in Given}
+def _write_arrays(table: Given, rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Each column of the rows as the text of an array, which psycopg would write field by field."""
+    kinds = [column.split()[1] for column in COLUMNS[table].split(", ")]
+    columns = tuple(zip(*rows, strict=True)) or ((),) * len(kinds)
+    return [f"{{{_WRITERS[kind](column)}}}" for kind, column in zip(kinds, columns, strict=True)]
+
+
+def _write_integers(column: Sequence[int | None]) -> str:
+    return str(list(column))[1:-1].replace("None", "NULL")
+
+
+def _write_texts(column: Sequence[str | None]) -> str:
+    texts = [text for text in column if text is not None]
+    if len(texts) == len(column) > 0 and _ODD.search("".join(texts)) is None:
+        return '"' + '","'.join(texts) + '"'
+    return ",".join(map(_write_text, column))
+
+
+def _write_text(text: str | None) -> str:
+    return "NULL" if text is None else '"{}"'.format(_ODD.sub(r"\\\g<0>", str(storable(text))))
+
+
+def _write_blobs(column: Sequence[bytes]) -> str:
+    return ",".join(f'"\\\\x{blob.hex()}"' for blob in column)
+
+
+_ODD = re.compile('["\\\\\x00\x1a\ud800-\udfff]')
+_WRITERS: Mapping[str, Callable[[Sequence[Any]], str]] = {
+    "TEXT": _write_texts,
+    "INTEGER": _write_integers,
+    "BLOB": _write_blobs,
+}
 
 
 class PostgresDatabase:
@@ -61,7 +91,7 @@ class PostgresDatabase:
         self._lent: PostgresSession | None = None
         self._reserved: list[int] = []
         self._refusal: ReconcilerError | None = None
-        self._given: set[Given] = set()
+        self._given: dict[Given, list[str]] = {}
 
     @property
     def session(self) -> PostgresSession:
@@ -77,8 +107,10 @@ class PostgresDatabase:
         return self._reserved.pop()
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> PipelinedRows:
-        stored = [storable(parameter) for parameter in parameters]
-        return PipelinedRows(self.session.connection.execute(_translated(statement), stored), self.session.pipeline)
+        translated, tables = _translate(statement)
+        given = [array for table in tables for array in self._given.get(table) or _write_arrays(table, ())]
+        stored = [*given, *map(storable, parameters)]
+        return PipelinedRows(self.session.connection.execute(translated, stored), self.session.pipeline)
 
     ask = execute
 
@@ -108,16 +140,8 @@ class PostgresDatabase:
                 self._lent = None
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
-        # it is empty at the start of a transaction, which may fill it more than once
-        if table in self._given:
-            self.session.connection.execute(f"DELETE FROM {table}")
-        self._given.add(table)
-        # arrays, since COPY cannot be a part of a pipeline; in lots, since each is in memory as a whole
-        remaining, insert = iter(rows), _INSERTS[table]
-        while lot := list(islice(remaining, LOT)):
-            self.session.connection.execute(
-                insert, [[storable(field) for field in column] for column in zip(*lot, strict=True)]
-            )
+        # no table of the server, which it would have to fill and to empty: the rows go with the statements that name it
+        self._given[table] = _write_arrays(table, rows)
 
     def add_shared(self) -> None:
         # two transactions that add the same tag sets in different orders would wait for one another
@@ -205,5 +229,8 @@ def read_version(database: PostgresDatabase, place: StateAddress) -> int:
 
 
 @lru_cache(maxsize=100)
-def _translated(statement: str) -> bytes:
-    return statement.replace("?", "%s").encode()
+def _translate(statement: str) -> tuple[bytes, tuple[Given, ...]]:
+    """In the words of psycopg, and the given tables that it names, whose arrays come before its parameters."""
+    tables = tuple(table for table in Given if re.search(rf"\b{table}\b", statement))
+    head = f"WITH {', '.join(map(_as_arrays, tables))} " if tables else ""
+    return f"{head}{statement.replace('?', '%s')}".encode(), tables

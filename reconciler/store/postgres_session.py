@@ -23,11 +23,11 @@ from typing import Any, LiteralString
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 import psycopg
-from psycopg import sql
 from psycopg.adapt import Loader
+from psycopg.types.numeric import Int8Dumper
 
 from reconciler.core.model.errors import StateCorrupted, StateError, UsageError
-from reconciler.store.database import COLUMNS, Undecodable
+from reconciler.store.database import Undecodable
 
 SCHEMA = "reconciler"
 MOST_SESSIONS = 16
@@ -215,14 +215,13 @@ def open_postgres_session(place: StateAddress, *, writes: bool) -> PostgresSessi
     connection = psycopg.connect(place.url, autocommit=True, client_encoding="utf8", prepare_threshold=0)
     try:
         connection.adapters.register_loader("text", TextLoader)
+        # a statement is prepared for the types of its parameters, and a small number would be of another one
+        connection.adapters.register_dumper(int, Int8Dumper)
         with pipeline(connection):
             settings = SETTINGS | {"default_transaction_read_only": "off" if writes else "on"}
             for name, value in settings.items():
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             connection.execute(f"SELECT {_ON_DISK}")
-            for table, columns in COLUMNS.items() if writes else ():
-                made = f"CREATE TEMPORARY TABLE {table} ({as_postgres(columns)}) ON COMMIT DELETE ROWS"
-                connection.execute(sql.SQL(made))
     except BaseException:
         connection.close()
         raise

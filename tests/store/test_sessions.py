@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.core.model.errors import LockHeld, StateError, UsageError
 from reconciler.core.model.lease import HEARTBEAT_MS
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.ports import StateStore
 from reconciler.store import open_reader, open_store, refuse_unlisted
 from tests.build import HERE
@@ -175,3 +175,34 @@ def test_locations_that_nobody_can_list_are_refused_before_a_server_is_asked(url
 def test_locations_that_a_server_can_list_are_not_refused(place: str) -> None:
     need("psycopg")
     refuse_unlisted(f"postgresql://{place}")
+
+
+def test_any_text_is_given_in_bulk_as_it_is(url: str, sql: Sql) -> None:
+    odd = [
+        '"',
+        "\\",
+        '\\"',
+        "{a,b}",
+        ",",
+        " ",
+        "NULL",
+        "null",
+        "é\n\t",
+        "\x00",
+        "\x1a",
+        "\ud800",
+        "'",
+        "%s",
+        "?",
+        "\\x41",
+    ]
+    for texts in (odd, ["plain", 'with "', "NULL"], ["plain", "é, {}"], []):
+        with open_store(url) as state:
+            store = state.at(HERE)
+            lease = store.acquire_lease(a_holder(HERE), START)
+            store.save_states(lease, {ContactId(text): seen(text) for text in texts})
+            read = store.load_state().observed
+            assert {contact: read[contact] for contact in map(ContactId, texts)} == {
+                ContactId(text): seen(text) for text in texts
+            }
+            store.release_lease(lease)
