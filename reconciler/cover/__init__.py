@@ -14,11 +14,9 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from reconciler.core.model.batch import EFFORT, Demand, Schedule
 from reconciler.core.model.names import TagSet
-from reconciler.core.model.outcome import Action
 
 
 def solve(
@@ -32,10 +30,14 @@ def solve(
     effort: int = EFFORT,
 ) -> Schedule:
     """The fewest batches for both actions, in the order to send them: the `Solver` of `core.planning.batches`."""
-    from reconciler.cover.planner import find_cover, order_batches
+    from reconciler.cover.planner import schedule_batches
 
-    cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
-    adding = cover(Action.ADD, adds, repeatable=repeatable_adds)
-    removing = cover(Action.REMOVE, removes, repeatable=repeatable_removes)
-    proofs = tuple(proof for (_, proof), demands in ((adding, adds), (removing, removes)) if demands)
-    return Schedule(order_batches(adding[0], removing[0]), proofs)
+    return schedule_batches(
+        adds,
+        removes,
+        repeatable_adds=repeatable_adds,
+        repeatable_removes=repeatable_removes,
+        max_contacts=max_contacts,
+        max_tags=max_tags,
+        effort=effort,
+    )

@@ -48,7 +48,7 @@ from reconciler.cover.uncapped import fill_boxes
 OPTIONS = 250_000
 """Options a round of effort allows."""
 
-_STARTS = ((0.3, 0.8), (0.8, 0.8), (0.5, 0.5), (0.3, 0.5), (1.0, 0.6), (0.8, 1.0), (0.15, 0.8), (0.3, 0.3))
+STARTS = ((0.3, 0.8), (0.8, 0.8), (0.5, 0.5), (0.3, 0.5), (1.0, 0.6), (0.8, 1.0), (0.15, 0.8), (0.3, 0.3))
 """For each start how common a must or may, and a union of two sets, have to be, in full requests."""
 
 _SET = 1_000
@@ -62,17 +62,18 @@ def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
     """A plan for each start that the effort allows."""
     always = np.concatenate([group_twins(problem), find_roles(problem)])
     allowance = effort * OPTIONS
-    for least, together in _STARTS:
+    for least, together in STARTS:
         if allowance <= 0:
             return
-        sets = _make_dictionary(problem, always, least * problem.max_contacts)
+        sets = make_dictionary(problem, always, least * problem.max_contacts)
         options = list_options(problem, sets)
         allowance -= len(options.sets) + _SET * len(sets)
         sets, options, taken = _join_sets(problem, sets, options, together * problem.max_contacts)
         yield trim_draft(problem, sets, options, taken, stage="capped")
 
 
-def _make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
+def make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
+    """The sets of rules 1 and 2 but for unions, where `least` contacts are many."""
     often = [find_common(problem, rows, least=least) for rows in (problem.must, problem.may)]
     return keep_new(problem, always[:0], np.concatenate([always, *often]))
 

@@ -250,7 +250,7 @@ def emit_batches(action: Action, problem: CoverProblem, plan: Draft) -> tuple[Ba
     batches: list[Batch] = []
     for block in plan.blocks:
         tags = sorted(problem.tags[tag] for tag in block.tags.tolist())
-        contacts = sorted(problem.contacts[contact] for contact in block.contacts.tolist())
+        contacts = sorted(map(problem.contacts.__getitem__, block.contacts.tolist()))
         batches += [
             Batch(action, tuple(contacts[top : top + problem.max_contacts]), tuple(tags[low : low + problem.max_tags]))
             for top in range(0, len(contacts), problem.max_contacts)

@@ -18,22 +18,44 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
+from functools import partial
+from itertools import chain, count, repeat
+from operator import attrgetter, lt
 
 import numpy as np
 import numpy.typing as npt
 
-from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof
+from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Schedule
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.cover import capped, pack, uncapped
+from reconciler.cover import capped, pack, partition, uncapped
 from reconciler.cover.bounds import Cell, bound_by_groups
 from reconciler.cover.grid import Draft, emit_batches, make_naive_draft
-from reconciler.cover.problem import CoverProblem, Ints, make_problem
+from reconciler.cover.problem import CoverProblem, Ints, count_ones, make_problem
 
 _LOOSE = 1.05
 """Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
 to gain."""
+
+
+def schedule_batches(
+    adds: Sequence[Demand],
+    removes: Sequence[Demand],
+    *,
+    repeatable_adds: TagSet,
+    repeatable_removes: TagSet,
+    max_contacts: int,
+    max_tags: int,
+    effort: int = EFFORT,
+) -> Schedule:
+    """The fewest batches found for both actions, in the order to send them."""
+    cover = partial(_plan_action, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    adding = cover(Action.ADD, adds, repeatable=repeatable_adds)
+    removing = cover(Action.REMOVE, removes, repeatable=repeatable_removes)
+    proofs = tuple(planned.proof for planned, demands in ((adding, adds), (removing, removes)) if demands)
+    # each action numbers its contacts by itself
+    rows = None if adding.batches and removing.batches else adding.rows or removing.rows
+    return Schedule(order_batches(adding.batches, removing.batches, rows), proofs)
 
 
 def find_cover(
@@ -51,21 +73,42 @@ def find_cover(
     worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
+    planned = _plan_action(
+        action, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
+    )
+    return planned.batches, planned.proof
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planned:
+    """The batches of an action, and the numbers of each batch's contacts in the order of the demands."""
+
+    batches: tuple[Batch, ...]
+    proof: Proof
+    rows: Sequence[Ints] | None = None
+
+
+def _plan_action(
+    action: Action, demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
+) -> _Planned:
     if max_contacts < 1 or max_tags < 1 or effort < 0:
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
     problem = make_problem(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     if not problem.contacts:
-        return (), Proof(action, 0, 0, "nothing to send", True, ())
+        return _Planned((), Proof(action, 0, 0, "nothing to send", True, ()))
     best, bound, certificate = _search_drafts(problem, effort)
     batches = emit_batches(action, problem, best)
-    wrong = find_faults(demands, batches, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    rows = _number_contacts(demands, batches)
+    wrong = _check_plan(demands, batches, rows, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     # a fault of the search costs requests, and never a wrong pair
     if wrong:
         batches = cut_plainly(action, demands, max_contacts=max_contacts, max_tags=max_tags)
         why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
-        return batches, Proof(action, len(batches), 0, f"one per delta ({why}; please report this)", False, ())
+        return _Planned(
+            batches, Proof(action, len(batches), 0, f"one per delta ({why}; please report this)", False, ())
+        )
     pairs = tuple(sorted((problem.contacts[contact], problem.tags[tag]) for contact, tag in certificate))
-    return batches, Proof(action, len(batches), bound, best.stage, bound == len(batches), pairs)
+    return _Planned(batches, Proof(action, len(batches), bound, best.stage, bound == len(batches), pairs), rows)
 
 
 def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
@@ -81,7 +124,9 @@ def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tupl
         best = _cheapest_draft(min(best, first, key=attrgetter("rank")), drafts, bound)
     best = _cheapest_draft(best, pack.make_drafts(problem, effort=effort), bound)
     if tight:
-        best = _cheapest_draft(best, capped.make_drafts(problem, effort=effort), bound)
+        once = int(count_ones(problem.once[None])[0]) == len(problem.tags)
+        stage = partition.make_drafts if once else capped.make_drafts
+        best = _cheapest_draft(best, stage(problem, effort=effort), bound)
     return best, bound, certificate
 
 
@@ -108,19 +153,26 @@ def cut_plainly(action: Action, demands: Sequence[Demand], *, max_contacts: int,
     return tuple(sorted(batches, key=attrgetter("tags", "contacts")))
 
 
-def order_batches(adds: Sequence[Batch], removes: Sequence[Batch] = ()) -> tuple[Batch, ...]:
+def order_batches(
+    adds: Sequence[Batch], removes: Sequence[Batch] = (), rows: Sequence[Ints] | None = None
+) -> tuple[Batch, ...]:
     """The batches in the order to send them, each with the earlier ones it waits for; a contact's adds before its
-    removes."""
-    number: dict[ContactId, int] = {}
+    removes. `rows`: numbers of each batch's contacts, where they have some already."""
     batches = (*adds, *removes)
-    rows = [
+    rows = _number_alike(batches) if rows is None else rows
+    contacts = max((int(numbers.max()) + 1 for numbers in rows), default=0)
+    first = _deal_waves(rows[: len(adds)], contacts)
+    second = _deal_waves(rows[len(adds) :], contacts)
+    turn = [*first, *(len(adds) + place for place in second)]
+    waits = _list_waits([rows[place] for place in turn], contacts)
+    return tuple(replace(batches[place], after=after) for place, after in zip(turn, waits, strict=True))
+
+
+def _number_alike(batches: Sequence[Batch]) -> list[Ints]:
+    number: dict[ContactId, int] = {}
+    return [
         np.array([number.setdefault(contact, len(number)) for contact in batch.contacts], np.int64) for batch in batches
     ]
-    first = _deal_waves(rows[: len(adds)], len(number))
-    second = _deal_waves(rows[len(adds) :], len(number))
-    turn = [*first, *(len(adds) + place for place in second)]
-    waits = _list_waits([rows[place] for place in turn], len(number))
-    return tuple(replace(batches[place], after=after) for place, after in zip(turn, waits, strict=True))
 
 
 def _deal_waves(rows: Sequence[Ints], contacts: int) -> list[int]:
@@ -169,12 +221,33 @@ def find_faults(
     max_tags: int,
 ) -> tuple[str, ...]:
     """The faults of the plan, in words; empty when every needed pair is sent, no other one is, and the caps hold."""
-    faults = [fault for batch in batches for fault in _check_shape(batch, max_contacts, max_tags)]
-    contacts = [contact for demand in demands for contact in demand.contacts]
-    place = {contact: number for number, contact in enumerate(contacts)}
+    rows = _number_contacts(demands, batches)
+    return _check_plan(demands, batches, rows, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+
+
+def _number_contacts(demands: Sequence[Demand], batches: Sequence[Batch]) -> list[Ints] | None:
+    """For each batch the places of its contacts among those of the demands; None where one is not among them."""
+    place = dict(zip(chain.from_iterable(demand.contacts for demand in demands), count(), strict=False))
+    sizes = [len(batch.contacts) for batch in batches]
+    contacts = chain.from_iterable(batch.contacts for batch in batches)
     try:
-        rows = [np.array([place[contact] for contact in batch.contacts], np.int64) for batch in batches]
+        numbers = np.fromiter(map(place.__getitem__, contacts), np.int64, sum(sizes))
     except KeyError:
+        return None
+    return list(np.split(numbers, np.cumsum(sizes)[:-1])) if batches else []
+
+
+def _check_plan(
+    demands: Sequence[Demand],
+    batches: Sequence[Batch],
+    rows: Sequence[Ints] | None,
+    *,
+    repeatable: TagSet,
+    max_contacts: int,
+    max_tags: int,
+) -> tuple[str, ...]:
+    faults = [fault for batch in batches for fault in _check_shape(batch, max_contacts, max_tags)]
+    if rows is None:
         return (*faults, "a contact that nobody asked for")
     tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{batch.tags for batch in batches})
     index = {tag: number for number, tag in enumerate(sorted(tags))}
@@ -200,8 +273,7 @@ class _Sets:
         number: dict[Collection[Tag], int] = {}
         kind = [number.setdefault(tags_of, len(number)) for tags_of in sets]
         lengths = np.fromiter(map(len, number), np.int64, len(number))
-        every = (index.get(tag, -1) for tags_of in number for tag in tags_of)
-        columns = np.fromiter(every, np.int64, int(lengths.sum()))
+        columns = np.fromiter(map(index.get, chain.from_iterable(number), repeat(-1)), np.int64, int(lengths.sum()))
         rows, columns = np.repeat(np.arange(len(number)), lengths)[columns >= 0], columns[columns >= 0]
         packed = np.zeros((len(number), max(1, -(-len(index) // 64))), np.uint64)
         np.bitwise_or.at(packed, (rows, columns // 64), np.uint64(1) << (columns % 64).astype(np.uint64))
@@ -222,12 +294,10 @@ def _check_shape(batch: Batch, max_contacts: int, max_tags: int) -> list[str]:
 
 
 def _is_rising(names: Sequence[ContactId] | Sequence[Tag]) -> bool:
-    return len(set(names)) == len(names) and sorted(names) == list(names)
+    return all(map(lt, names, names[1:]))
 
 
-def _check_word(
-    must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[npt.NDArray[np.int64]]
-) -> list[str]:
+def _check_word(must: _Word, may: _Word, once: np.uint64, masks: _Word, rows: Sequence[Ints]) -> list[str]:
     """The faults in 64 tags: `must` and `may` a contact, `masks` and `rows` a batch."""
     allowed = may & (must | ~once)
     sent = np.zeros(len(must), np.uint64)
