@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import chain
 
 from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.contact_columns import ContactColumn
@@ -26,23 +27,24 @@ def digest_desired(
     rules: Mapping[Tag, TagRule],
 ) -> str:
     """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
-    members: defaultdict[str, list[ContactId]] = defaultdict(list)
+    members: defaultdict[str, list[list[ContactId]]] = defaultdict(list)
     describe = _WantText()
     for want, ids in zip(wants, _list_alike(contacts, len(wants)), strict=True):
         if ids:
-            members[describe(want)] += ids
+            members[describe(want)].append(ids)
     # a contact that leaves a set without tags changes no plan
     members.pop(describe(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
         digest.update(f"[{json.dumps(text)}, ".encode())
-        digest.update(_write_ids(sorted(members[text])))
+        first, *others = members[text]
+        digest.update(_write_ids(sorted(chain(first, *others)) if others else first))
         digest.update(b"]")
     return "sha256:" + digest.hexdigest()
 
 
 def _write_ids(ids: Sequence[ContactId]) -> bytes:
-    """The JSON of a list of ids; where all are letters and digits, it is that of their text."""
+    """The JSON of some ids; where all are letters and digits, it is that of their text."""
     text = '", "'.join(ids).encode(errors="surrogatepass")
     if text.translate(None, _LETTERS_AND_DIGITS) == b'", "' * (len(ids) - 1):
         return b'["' + text + b'"]'
@@ -60,7 +62,8 @@ class _WantText:
         self._others: dict[tuple[Authority, tuple[str, ...]], str] = {}
 
     def __call__(self, want: Want) -> str:
-        present = ", ".join(map(self._json, sorted(want.present)))
+        # in their order by now
+        present = ", ".join(map(self._json, want.present))
         return f"[[{present}], {self._other_fields(want)}]"
 
     def _other_fields(self, want: Want) -> str:

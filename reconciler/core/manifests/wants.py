@@ -76,6 +76,11 @@ class _Declaration:
     # whether its tags stay on leaving
     keeps: bool
 
+    @property
+    def only_adds(self) -> bool:
+        """Whether all that it says of its contacts is that they carry some tags."""
+        return self.is_active and not self.absent and not self.keeps and not self.ignore
+
 
 def _read_declaration(contact_set: ContactSet, authority: Authority, now: Instant) -> _Declaration:
     return _Declaration(
@@ -100,8 +105,27 @@ def resolve_wants(
     declarations = [_read_declaration(contact_set, authority, now) for contact_set, authority in sets]
     # a hundred thousand combinations share a few places that ask for a tag together
     join = cache(lambda first, second: tuple(sorted({*first, *second})))
-    return tuple(
-        _resolve_want([declarations[place] for place in places], groups, renamed, join) for places in combinations
+    # what can only add tags, a set at a time: with a rule about other tags nothing can
+    plain = [not groups and not renamed and declaration.only_adds for declaration in declarations]
+    wants: dict[Combination, Want] = {}
+    adding: set[Combination] = {()}
+    for places in combinations:
+        before, last = places[:-1], places[-1]
+        if plain[last] and before in adding:
+            wants[places] = _add_set(wants.get(before, NOTHING), declarations[last], join)
+            adding.add(places)
+        else:
+            wants[places] = _resolve_want([declarations[place] for place in places], groups, renamed, join)
+    return tuple(wants.values())
+
+
+def _add_set(want: Want, declaration: _Declaration, join: Callable[[Sources, Sources], Sources]) -> Want:
+    """The want of contacts that belong to one more set, which only adds tags."""
+    return Want(
+        present=_join_tags([want.present, declaration.tags], join) if want.present else declaration.tags,
+        absent=NOTHING.absent,
+        expired=NOTHING.expired,
+        authority=max(want.authority, declaration.authority, key=_STRENGTH.__getitem__),
     )
 
 
@@ -153,7 +177,7 @@ def _join_tags(
         shared = {tag: join(joined[tag], part[tag]) for tag in joined.keys() & part.keys()} if joined else {}
         joined |= part
         joined |= shared
-    return dict(sorted(joined.items())) if len(parts) > 1 else joined
+    return {tag: joined[tag] for tag in sorted(joined)} if len(parts) > 1 else joined
 
 
 def _kept_tags(active: Iterable[_Declaration], present: Iterable[Tag]) -> TagSet:

@@ -9,7 +9,7 @@ Rules
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import count, filterfalse, islice, repeat
 from typing import TypeAlias, TypeVar, overload
@@ -55,7 +55,7 @@ class ContactNumbers:
         return self._numbers.get(contact, ABSENT)  # type: ignore[call-overload, no-any-return]
 
 
-_BLOCK = 4096
+_BLOCK = 1024
 """So many rows are numbered together."""
 
 
@@ -160,6 +160,12 @@ class ContactColumn(Mapping[ContactId, int]):
             for number, integer in zip(numbers, map(integers.__getitem__, found), strict=True):
                 column[number] = integer
         return cls(numbered, column)
+
+    def count_integers(self) -> Counter[int]:
+        """How many contacts have each of the integers."""
+        counted = Counter(self.column)
+        del counted[ABSENT]
+        return counted
 
     def find_all(self, contacts: Iterable[ContactId], absent: int) -> list[int]:
         """The integer of each of the contacts, `absent` for those that have none."""

@@ -272,7 +272,7 @@ class ContactStates:
 
     def count_patterns(self) -> Counter[int]:
         """How many contacts have each of the patterns, by its index."""
-        return Counter(self.contacts.values())
+        return self.contacts.count_integers()
 
     def _intern(self, known: ContactState) -> int:
         if not self._index:

@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import NOTHING
@@ -52,7 +52,7 @@ from reconciler.core.planning.changes import (
     Selection,
     sorted_deltas,
 )
-from reconciler.core.planning.pattern import Decision, PatternChanges, declare_tag, is_settled
+from reconciler.core.planning.pattern import Decision, DeclareOnce, PatternChanges, is_settled, prune_tag
 from reconciler.core.planning.situation import (
     NO_REASSERTION,
     NOT_SEARCHED,
@@ -67,14 +67,17 @@ from reconciler.core.planning.situation import (
 NOWHERE: frozenset[SetName] = frozenset()
 
 
+_Demanded: TypeAlias = defaultdict[tuple[TagSet, TagSet], list[ContactId]]
+"""Contacts by the tags that they need, and those that they may be sent."""
+
+
 @dataclass(slots=True)
 class _Collected:
     """Contacts by need, while the situations are walked."""
 
     changes: defaultdict[tuple[Change, ...], list[ContactId]] = field(default_factory=lambda: defaultdict(list))
-    demands: defaultdict[tuple[Action, TagSet, TagSet], list[ContactId]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    adds: _Demanded = field(default_factory=lambda: defaultdict(list))
+    removes: _Demanded = field(default_factory=lambda: defaultdict(list))
     deferred: defaultdict[tuple[DeferralReason, tuple[Tag, ...]], list[ContactId]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -87,9 +90,13 @@ class _Collected:
     def add_group(self, group: PatternChanges, contacts: list[ContactId]) -> None:
         if group.changes:
             self.changes[group.changes].extend(contacts)
-        for action, again in ((Action.ADD, group.may_add), (Action.REMOVE, group.may_remove)):
-            if must := frozenset(change.tag for change in group.changes if change.action is action):
-                self.demands[action, must, must | again].extend(contacts)
+        adding = Action.ADD
+        adds = frozenset([change.tag for change in group.changes if change.action is adding])
+        if adds:
+            self.adds[adds, adds | group.may_add if group.may_add else adds].extend(contacts)
+        if len(adds) < len(group.changes):
+            removes = frozenset([change.tag for change in group.changes if change.action is not adding])
+            self.removes[removes, removes | group.may_remove if group.may_remove else removes].extend(contacts)
         if group.ledger is not None:
             self.ledger[group.ledger].extend(contacts)
         for deferral in group.deferred:
@@ -129,7 +136,7 @@ def diff(
     away = {contact: held.why for held in gone for contact in held.contacts}
     cases = _find_cases(desired, observed, context, pairs)
     collected = _Collected()
-    declare = cache(declare_tag)
+    declare, prune = DeclareOnce(), cache(prune_tag)
     for case, contacts in _contacts_by_case(planned, cases, spent or {}, away).items():
         decision = Decision(
             desired=desired,
@@ -143,6 +150,7 @@ def diff(
             barred=case.barred,
             gone=case.gone,
             declare=declare,
+            prune=prune,
         )
         collected.add_group(decision.decide_changes(), contacts)
     collected.deferred.update({waits: [] for waits in _unsearched_tags(desired, selection, searched)})
@@ -282,7 +290,7 @@ def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
     ]
     return Diff(
         deltas=sorted_deltas(collected.changes),
-        demands=Demands(_sort_demands(Action.ADD, collected), _sort_demands(Action.REMOVE, collected)),
+        demands=Demands(_sort_demands(collected.adds), _sort_demands(collected.removes)),
         deferrals=tuple(sorted(deferrals, key=attrgetter("reason", "tags", "contacts"))),
         ledger=tuple(sorted(ledger, key=attrgetter("adopted", "released", "kept", "contacts"))),
         held=list_held(collected.held, "why", "tags"),
@@ -301,10 +309,6 @@ def list_held(
     return tuple(sorted(held, key=attrgetter(*order)))
 
 
-def _sort_demands(action: Action, collected: _Collected) -> tuple[Demand, ...]:
-    demands = (
-        Demand(must, may, tuple(sorted(contacts)))
-        for (kind, must, may), contacts in collected.demands.items()
-        if kind is action
-    )
+def _sort_demands(demanded: _Demanded) -> tuple[Demand, ...]:
+    demands = (Demand(must, may, tuple(sorted(contacts))) for (must, may), contacts in demanded.items())
     return tuple(sorted(demands, key=lambda demand: demand.contacts))

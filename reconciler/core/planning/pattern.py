@@ -6,7 +6,7 @@ Rules: those of `diff`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import starmap
@@ -75,6 +75,24 @@ def declare_tag(tag: Tag, sources: tuple[Source, ...]) -> Change:
     return Change(Action.ADD, tag, Reason.DECLARED, sources)
 
 
+def prune_tag(tag: Tag) -> Change:
+    return Change(Action.REMOVE, tag, Reason.PRUNED)
+
+
+class DeclareOnce(dict[tuple[Tag, int], Change]):
+    """`declare_tag`, for each tag and the very same places once: a hash of many places takes longer than the rest.
+
+    The places are to outlive it: the identity of an object that is gone may be another's.
+    """
+
+    def __call__(self, tag: Tag, sources: tuple[Source, ...]) -> Change:
+        key = tag, id(sources)
+        made = self.get(key)
+        if made is None:
+            made = self[key] = declare_tag(tag, sources)
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One situation: the wish for its contacts, and the outcomes that this run has for them already."""
@@ -91,19 +109,23 @@ class Decision:
     barred: bool
     # why the contacts are not there, as was read just now
     gone: str = ""
-    # makes the addition of a declared tag: a plan has many contacts for each
+    # make the addition of a declared tag, and the removal of a pruned one: a plan has many contacts for each
     declare: Callable[[Tag, tuple[Source, ...]], Change] = declare_tag
+    prune: Callable[[Tag], Change] = prune_tag
 
     def decide_changes(self) -> PatternChanges:
         """The changes, in full or, for the commonest situations, by a look at them: the two are equal."""
         if is_settled(self.want, self.situation) and not self.situation.is_searched:
             return NO_CHANGES
-        if self._is_new():
-            return PatternChanges(changes=tuple(starmap(self.declare, self.want.present.items())))
+        if self._is_ordinary():
+            if self.situation.observed is not None:
+                return self._list_ordinary(self.situation.observed) or self.derive_changes()
+            if self.situation.ledger == EMPTY_LEDGER:
+                return PatternChanges(changes=tuple(starmap(self.declare, self.want.present.items())))
         return self.derive_changes()
 
-    def _is_new(self) -> bool:
-        """Whether nothing is known of the contacts, and nothing but missing tags can call for a change."""
+    def _is_ordinary(self) -> bool:
+        """Whether nothing but tags that are missing, or desired no more, can call for a change."""
         situation = self.situation
         return not (
             self.gone
@@ -114,8 +136,42 @@ class Decision:
             or self.want.authority is not Authority.ADDITIVE
             or situation.doubtful
             or situation.given_before
-            or situation.observed is not None
-            or situation.ledger != EMPTY_LEDGER
+            or situation.flapping
+            or situation.is_searched
+        )
+
+    def _list_ordinary(self, there: TagSet) -> PatternChanges | None:
+        """The desired tags that are not there, and those of the ledger that are and are not desired any more.
+
+        None where more than that is to be done, or a rule has a say.
+        """
+        want, ledger = self.want, self.situation.ledger
+        missing = sorted(tag for tag in want.present if tag not in there)
+        leaving = sorted(tag for tag in ledger.tags if tag not in want.present)
+        if (
+            want.ignore
+            or want.keep
+            or ledger.kept
+            or ledger.unconfirmed
+            or not there.issuperset(leaving)
+            or any(tag in there and tag not in ledger.tags for tag in want.present)
+            or any(rule.once or rule.protected for tag in (*missing, *leaving) if (rule := self.desired.rules.get(tag)))
+        ):
+            return None
+        adds = [
+            Change(Action.ADD, tag, Reason.RESTORED, want.present[tag])
+            if tag in ledger.tags
+            else self.declare(tag, want.present[tag])
+            for tag in missing
+        ]
+        removes = [
+            Change(Action.REMOVE, tag, Reason.EXPIRED, want.expired[tag]) if tag in want.expired else self.prune(tag)
+            for tag in leaving
+        ]
+        return PatternChanges(
+            changes=(*adds, *removes),
+            may_add=self._repeatable_adds() if adds else NONE,
+            may_remove=self._repeatable_removes(leaving) if removes else NONE,
         )
 
     def derive_changes(self) -> PatternChanges:
@@ -146,7 +202,7 @@ class Decision:
         return PatternChanges(
             changes=tuple(sorted(changes)),
             may_add=self._repeatable_adds() if sent else NONE,
-            may_remove=self._repeatable_removes(removals) if removes else NONE,
+            may_remove=self._repeatable_removes(removals.keys()) if removes else NONE,
             deferred=(*deferred, *self._replaced_later(withheld, held)),
             ledger=self._ledger_change(),
             held=sort_reasons(listed),
@@ -159,8 +215,8 @@ class Decision:
             return NONE
         return self.reassertion.repeatable_adds(self._select(self.want.present), self.situation, self.desired.rules)
 
-    def _repeatable_removes(self, removals: Mapping[Tag, Change]) -> TagSet:
-        return self.reassertion.repeatable_removes(removals.keys(), self.situation, self.desired.rules)
+    def _repeatable_removes(self, removals: Collection[Tag]) -> TagSet:
+        return self.reassertion.repeatable_removes(removals, self.situation, self.desired.rules)
 
     def _given_before(self) -> Iterator[tuple[Tag, Instant]]:
         """The desired `once` tags that were given before and are not there: they are not given again."""
