@@ -177,7 +177,7 @@ def read_patterns(database: Database, location: int, tagsets: Mapping[int, TagSe
 
 
 def tags_of(text: str) -> TagSet:
-    return frozenset(Tag(tag) for tag in json.loads(text))
+    return frozenset(json.loads(text))
 
 
 def find_contradictions(database: Database) -> Iterator[str]:
@@ -197,7 +197,10 @@ def find_contradictions(database: Database) -> Iterator[str]:
 
 
 def read_tagsets(database: Database) -> dict[int, TagSet]:
-    return {number: tags_of(text) for number, text in database.execute("SELECT n, tags FROM tagsets")}
+    # of a tag in ten thousand sets one text is kept
+    intern = dict[Tag, Tag]().setdefault
+    parsed = ((number, json.loads(text)) for number, text in database.execute("SELECT n, tags FROM tagsets"))
+    return {number: frozenset(map(intern, tags, tags)) for number, tags in parsed}
 
 
 Readers = tuple[tuple[str, Callable[[Any], Any] | None], ...]

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import chain
 
 from reconciler.core.manifests.wants import NOTHING, Want
-from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.contact_columns import ABSENT, ContactColumn
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag
 
@@ -90,9 +90,12 @@ def _describe_rule(rule: TagRule) -> list[object]:
 
 def _list_alike(contacts: ContactColumn, combinations: int) -> list[list[ContactId]]:
     """The contacts of each combination, sorted."""
-    alike: list[list[ContactId]] = [[] for _ in range(combinations)]
-    for contact, index in contacts.items():
+    alike: list[list[ContactId]] = [[] for _ in range(combinations + 1)]
+    for contact, index in zip(contacts.numbered.ids, contacts.column, strict=False):
         alike[index].append(contact)
+    # of contacts without one the index is that of the last
+    assert ABSENT == -1
+    alike.pop()
     for ids in alike:
         ids.sort()
     return alike

@@ -73,6 +73,10 @@ class NumberedContacts(Sequence[ContactId]):
     def __iter__(self) -> Iterator[ContactId]:
         return map(self.numbered.ids.__getitem__, self.numbers)
 
+    def list_among(self, contacts: Collection[ContactId]) -> list[ContactId]:
+        """Those that are among some, which are nearly always none."""
+        return [contact for contact in self if contact in contacts] if contacts else []
+
     def __contains__(self, contact: object) -> bool:
         number = self.numbered.find(contact)
         return number != ABSENT and number in self.numbers
@@ -166,6 +170,9 @@ class ContactColumn(Mapping[ContactId, int]):
         counted = Counter(self.column)
         del counted[ABSENT]
         return counted
+
+    def distinct_integers(self) -> set[int]:
+        return set(self.column) - {ABSENT}
 
     def find_all(self, contacts: Iterable[ContactId], absent: int) -> list[int]:
         """The integer of each of the contacts, `absent` for those that have none."""

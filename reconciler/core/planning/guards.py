@@ -16,14 +16,13 @@ Rules
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from itertools import chain
 
 from reconciler.core.model.batch import Reason
-from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
-from reconciler.core.model.names import ContactId, SetName, Tag, TagSet, odd_contact_ids
+from reconciler.core.model.contact_state import ContactStates
+from reconciler.core.model.names import ContactId, SetName, Tag, odd_contact_ids
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Reasserted
@@ -185,21 +184,9 @@ def odd_ids(contacts: Collection[ContactId], observed: ContactStates) -> list[Co
 
 def count_holders(observed: ContactStates) -> Counter[Tag]:
     """Observed holders of every tag."""
-    return _count_tags(observed, lambda contact: contact.observed)
+    return observed.count_tags(lambda contact: contact.observed or frozenset())
 
 
 def count_managed(observed: ContactStates) -> Counter[Tag]:
     """The pairs of the ledger per tag."""
-    return _count_tags(observed, lambda contact: contact.ledger.tags)
-
-
-def _count_tags(observed: ContactStates, tags_of: Callable[[ContactState], TagSet | None]) -> Counter[Tag]:
-    # a million contacts share some ten thousand patterns, and of these those of as many contacts are counted at once
-    alike: defaultdict[int, list[TagSet]] = defaultdict(list)
-    for index, number in observed.count_patterns().items():
-        alike[number].append(tags_of(observed.patterns[index]) or NONE)
-    counted: Counter[Tag] = Counter()
-    for number, tag_sets in alike.items():
-        for tag, times in Counter(chain.from_iterable(tag_sets)).items():
-            counted[tag] += number * times
-    return counted
+    return observed.count_tags(lambda contact: contact.ledger.tags)

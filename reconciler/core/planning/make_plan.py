@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from reconciler.core.manifests.resolve import Desired
@@ -141,7 +142,7 @@ def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options:
         patterns = set(observed.contacts.find_all(select_contacts(desired, options.selection), 0))
     else:
         _, wants, states = desired.contacts.beside(observed.contacts)
-        patterns = {index for want, index in set(zip(wants, states, strict=True)) if want != ABSENT}
+        patterns = set(compress(states, map(ABSENT.__ne__, wants)))
     changed = (contact for delta in diff.deltas for contact in delta.contacts)
     patterns.update(observed.contacts.find_all(changed, 0))
     times = (observed.patterns[max(index, 0)].observed_at for index in patterns)

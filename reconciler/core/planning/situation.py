@@ -223,7 +223,7 @@ def owned_tags(
 
     `tags`, `contacts`: the selection that the plan is narrowed to; no tags are all tags, None is every contact.
     """
-    used = set(observed.contacts.values())
+    used = observed.contacts.distinct_integers()
     # most patterns lose nothing for any desired tags: their contacts need not be looked at
     losing = {index for index in used if _may_lose(observed.patterns[index])}
     owned = set(desired.owned).union(*(observed.patterns[index].ledger.tags for index in used - losing))

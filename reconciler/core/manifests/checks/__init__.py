@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks import conflicts, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
+from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
 from reconciler.core.model.names import ContactId, LocationId, SetName, did_you_mean, iso, odd_contact_ids
@@ -142,9 +143,18 @@ def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
 
 def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
     """Ids that HighLevel cannot have issued: the first few, and how many in all."""
+
+    @cache
+    def odd_ones(contacts: ContactNumbers) -> frozenset[ContactId]:
+        # contacts that many lists number together are looked at once
+        return frozenset(odd_contact_ids(contacts.ids))
+
     for location in manifests.locations:
         for _, listed in location.listed():
-            odd = odd_contact_ids(listed.ids)
+            if isinstance(listed.ids, NumberedContacts):
+                odd = listed.ids.list_among(odd_ones(listed.ids.numbered))
+            else:
+                odd = odd_contact_ids(listed.ids)
             for place, contact in enumerate(odd[:LISTED], 1):
                 more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
                 yield CheckFinding(
