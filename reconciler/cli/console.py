@@ -96,6 +96,9 @@ class Console:
     def on_reading(self, kept: bool, /) -> None:
         find_record().begin_reading(kept=kept)
 
+    def on_asking(self, source: str, /) -> None:
+        self.note(f"source {source} is asked")
+
     def on_sending(self) -> None:
         find_record().begin_sending()
 

@@ -61,7 +61,7 @@ def read_table(
     faults = FileFaults(request)
     collector = IdCollector(faults, contacts)
     add_id = collector.add_id
-    delimiter = _DELIMITERS.get(_ending_of(request))
+    delimiter = _DELIMITERS.get(request.kind)
     if block_bytes and delimiter:
         rows = _read_blocks(stream, collector, faults, delimiter, block_bytes)
     else:
@@ -71,14 +71,10 @@ def read_table(
     return collector.build_table()
 
 
-def _ending_of(request: FileRequest) -> str:
-    return next((ending for ending in ENDINGS if request.path.lower().endswith(ending)), "")
-
-
 def read_cells(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
     """The rows of an open file that meet its filters; a row that cannot be trusted is a fault, and left out."""
     request = faults.request
-    ending = _ending_of(request)
+    ending = request.kind
     if ending == ".parquet":
         return read_parquet(stream, faults)
     if ending in _READERS:
@@ -89,7 +85,7 @@ def read_cells(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
 
 def read_every_column(stream: BinaryIO, request: FileRequest) -> tuple[Sequence[object], Iterator[Row]]:
     """The names of the columns of an open file, and the rows that meet its filters, with all their cells."""
-    if not request.path.lower().endswith(".jsonl"):
+    if request.kind != ".jsonl":
         rows = read_cells(stream, FileFaults(replace(request, every_column=True)))
         return next(rows)[1], rows
     faults, names = FileFaults(request), dict[str, None]()

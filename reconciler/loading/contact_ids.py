@@ -17,8 +17,9 @@ from typing import cast
 from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
-from reconciler.core.model.people import RowFilter
+from reconciler.core.model.people import RowFilter, row_place
 from reconciler.loading.fields import id_fault, repetition_message
+from reconciler.loading.file_tree import ENDINGS
 
 Row = tuple[int, Sequence[object]]
 """The line of a row, and its cells in the columns that are asked for."""
@@ -70,6 +71,16 @@ class FileRequest:
     """The columns of the values that people are matched by, where the file has these in place of ids."""
     every_column: bool = False
     """Whether rows have the cells of all columns, of which two may have one name; the first row has the names."""
+    ending: str = ""
+    """The kind of file, where its path does not tell it: of a query, whose rows have places as `row_place` has them."""
+
+    @property
+    def kind(self) -> str:
+        """The ending that tells how it is read; empty where none is known."""
+        return self.ending or next((ending for ending in ENDINGS if self.path.lower().endswith(ending)), "")
+
+    def place(self, line: int) -> Source:
+        return Source(row_place(self.path, line)) if self.ending else Source(self.path, line)
 
     @property
     def named_columns(self) -> tuple[str, ...]:
@@ -88,6 +99,8 @@ class ContactTable:
     """The line of each id."""
     problems: tuple[Problem, ...]
     """Warnings and infos; a file with errors gives no table."""
+    repeated: int = 0
+    """Rows with an id that an earlier row has."""
 
 
 class FileFaults:
@@ -121,7 +134,7 @@ class FileFaults:
 
     def fatal_error(self, check: str, line: int, message: str, hint: str = "") -> InvalidInput:
         """The error that ends the reading of this file, together with the faults before it."""
-        place = Source(self.request.path, line)
+        place = self.request.place(line)
         return InvalidInput([*self._list_errors(), Problem(place, message, check, hint=hint)])
 
     def raise_errors(self) -> None:
@@ -130,12 +143,11 @@ class FileFaults:
             raise InvalidInput(errors)
 
     def _list_errors(self) -> Iterator[Problem]:
-        path = self.request.path
         for check, listed in self._faults.items():
             more = self._counts[check] - len(listed)
             for place, (line, message, hint) in enumerate(listed, 1):
                 unlisted = f" (and {more:,} more rows like it)" if more and place == len(listed) else ""
-                yield Problem(Source(path, line), message + unlisted, check, hint=hint)
+                yield Problem(self.request.place(line), message + unlisted, check, hint=hint)
 
     def list_remarks(self) -> Iterator[Problem]:
         """Warnings about lists that a filter did not let pass."""
@@ -144,7 +156,7 @@ class FileFaults:
             column, text = row_filter.column, row_filter.text
             message = f"in column {column!r} {rows} with {text!r}, and `where` asks for this text alone"
             hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {text}}}}}"
-            yield Problem(Source(self.request.path, line), message, "list-column", Severity.WARNING, hint)
+            yield Problem(self.request.place(line), message, "list-column", Severity.WARNING, hint)
 
 
 _LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
@@ -211,13 +223,13 @@ class IdCollector:
         """The ids with their remarks; raises InvalidInput with every fault of the file."""
         self._faults.raise_errors()
         problems = (*self._list_doubles(), *self._faults.list_remarks())
-        return ContactTable(NumberedContacts(self._contacts, self._numbers), self._lines, problems)
+        return ContactTable(NumberedContacts(self._contacts, self._numbers), self._lines, problems, self._double_count)
 
     def _list_doubles(self) -> Iterator[Problem]:
         if self._double is not None:
             line, contact = self._double
             message = repetition_message(self._double_count, contact)
-            yield Problem(Source(self._faults.request.path, line), message, "duplicate-id", Severity.INFO)
+            yield Problem(self._faults.request.place(line), message, "duplicate-id", Severity.INFO)
 
 
 def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Reads the rows of .parquet files: the home of duckdb, of the extra `[bulk]`.
 
-Rule: duckdb is imported only when a manifest names such a file; it reads that one file, from an in-memory database that
-may not load extensions. A row of ids has no line, its line is 0.
+Rule: duckdb is imported only when a manifest names such a file, or a source has SQL. Such a file is all that it reads,
+from an in-memory database that may not load extensions. A row of ids has no line, its line is 0.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ def read_parquet(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
     if is_lfs_pointer(stream.read(MOST_OF_A_POINTER)):
         raise faults.fatal_error("git-lfs", 1, LFS, LFS_ELSEWHERE)
     stream.seek(0)
-    try:
-        import duckdb
-    except ImportError:
-        raise _missing_extra(faults) from None
+    duckdb = find_duckdb()
+    if duckdb is None:
+        raise _missing_extra(faults)
     with _on_disk(stream) as path, duckdb.connect(":memory:", config=_CONFIG) as database:
         try:
             # its progress bar would go to stdout, in the midst of the command's answer
@@ -35,6 +34,15 @@ def read_parquet(stream: BinaryIO, faults: FileFaults) -> Iterator[Row]:
             yield from _select_rows(database, path, faults)
         except duckdb.Error as error:
             raise faults.fatal_error("contact-file", 0, f"not Parquet: {str(error).splitlines()[0]}") from None
+
+
+def find_duckdb() -> Any:
+    """The library; None where the extra `[bulk]` is not installed."""
+    try:
+        import duckdb
+    except ImportError:
+        return None
+    return duckdb
 
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {

@@ -180,12 +180,14 @@ class PeopleFile:
     """Its custom fields are named by their ids."""
     normaliser: Normaliser
     fingerprinter: Fingerprinter
+    ending: str = ""
+    """The kind of file, where its path does not tell it."""
 
     @property
     def request(self) -> FileRequest:
         """What is asked of the table."""
         columns = tuple(key.column for key in self.match.keys)
-        return FileRequest(self.path, self.source, None, self.match.where, columns)
+        return FileRequest(self.path, self.source, None, self.match.where, columns, ending=self.ending)
 
 
 def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:

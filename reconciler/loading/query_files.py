@@ -1,25 +1,40 @@
-"""Sources of the settings: what is wrong with how one is declared, and which one a contact set means.
+"""Sources of the settings: what is wrong with how one is declared, which one a contact set means; SQL on files.
 
-Rule: a table of SQL is a file of the manifests' directory, called as the file without its folders and ending.
+Rules
+1. A table of SQL is a file of the manifests' directory, called as the file without its folders and ending. What a CSV
+   or TSV file has is text, as everywhere.
+2. DuckDB reads these files and nothing else: no network, no extension, no other path. A time-out, or being stopped,
+   interrupts it.
 """
 
 from __future__ import annotations
 
+import csv
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
+from tempfile import TemporaryDirectory, TemporaryFile
+from threading import Event, Thread
+from typing import Any, BinaryIO, cast
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.people import RowQuery
 from reconciler.loading import mistakes
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
-from reconciler.loading.files import name_inside
+from reconciler.loading.files import Files, name_inside
 from reconciler.loading.nodes import Node, Scalar
+from reconciler.loading.parquet_files import find_duckdb
 from reconciler.loading.settings_models import SourceModel
 from reconciler.loading.templates import ClientLocation, fill_words
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
+MIB = 1024 * 1024
+_BATCH = 10_000
+_TICK_S = 0.1
 _OF_SQL = "such as sql: select contact_id from orders, with files: [exports/orders.csv]"
 
 
@@ -99,3 +114,124 @@ def _list_table_faults(files: Sequence[str]) -> Iterator[_Fault]:
         # DuckDB compares names without regard to case
         elif (first := tables.setdefault(name_table(name).lower(), name)) != name:
             yield ("files", place), f"{first} and {name} would both be the table {name_table(name)!r}", ""
+
+
+class SqlFailed(Exception):
+    """SQL that gave no rows that can be used."""
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
+    """What the SQL of a source selects, as CSV at its start; raises SqlFailed. Once `stop` is set, it is ended."""
+    duckdb = find_duckdb()
+    if duckdb is None:
+        hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
+        raise SqlFailed("SQL needs the extra [bulk]", hint=hint)
+    with ExitStack() as opened:
+        tables = {file: opened.enter_context(_open_table(files, file)).name for file in query.files}
+        # a large join spills to a directory: by default to one beside the manifests
+        spilled = opened.enter_context(TemporaryDirectory())
+        config = {**_CONFIG, "temp_directory": spilled, "max_temp_directory_size": f"{query.max_mib}MiB"}
+        database = opened.enter_context(duckdb.connect(":memory:", config=config))
+        opened.enter_context(_watched(database.interrupt, query.timeout_s, stop))
+        try:
+            return _select_rows(database, _read_statement(duckdb, query.sql), tables, query.max_mib * MIB)
+        except duckdb.InterruptException:
+            if stop.is_set():
+                raise SqlFailed("it was stopped") from None
+            raise SqlFailed(f"it did not end within {query.timeout_s} s", hint="`timeout_s` bounds it") from None
+        except (duckdb.Error, OSError) as error:
+            raise SqlFailed(_first_line(error)) from None
+
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "threads": 2,
+    "memory_limit": "1GiB",
+}
+
+
+def _open_table(files: Files, file: str) -> BinaryIO:
+    try:
+        return files.open(file)
+    except CannotRead as error:
+        raise SqlFailed(f"file {file!r}: {error}") from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _watched(interrupt: Callable[[], object], timeout_s: float, stop: Event) -> Iterator[None]:
+    """Interrupts what is done meanwhile at its time-out, and when it is stopped."""
+    ended, until = Event(), time.monotonic() + timeout_s
+
+    def watch() -> None:
+        # again and again: an interruption between two queries is lost
+        while not ended.wait(_TICK_S):
+            if stop.is_set() or time.monotonic() > until:
+                interrupt()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _read_statement(duckdb: Any, sql: str) -> str:
+    """The one SELECT of the SQL; raises SqlFailed."""
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise SqlFailed("the SQL is not one SELECT")
+    return str(statements[0].query).rstrip().rstrip(";")
+
+
+_READERS = {
+    ".csv": "read_csv({path}, all_varchar = true, header = true, delim = ',', quote = '\"')",
+    ".tsv": "read_csv({path}, all_varchar = true, header = true, delim = '\t', quote = '\"')",
+    ".jsonl": "read_json({path}, format = 'newline_delimited')",
+    ".parquet": "read_parquet({path})",
+}
+
+
+def _select_rows(database: Any, statement: str, tables: Mapping[str, str], most_bytes: int) -> BinaryIO:
+    """`tables`: the paths of the files by their names."""
+    database.execute("SET enable_progress_bar = false")
+    # the order matters: after the last one nothing can be opened up again
+    database.execute("SET allowed_paths = ?", [list(tables.values())])
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+    for file, path in tables.items():
+        reader = _READERS[file[file.rindex(".") :].lower()].format(path="'" + path.replace("'", "''") + "'")
+        name = name_table(file).replace('"', '""')
+        database.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {reader}')
+    # each value as the text that DuckDB writes for it
+    cursor = database.execute(f"SELECT COLUMNS(*)::VARCHAR FROM ({statement}\n)")
+    return _write_rows(cursor, most_bytes)
+
+
+def _write_rows(cursor: Any, most_bytes: int) -> BinaryIO:
+    kept = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (it is the result)
+    text = TextIOWrapper(kept, encoding="utf-8", newline="", write_through=True)
+    try:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(name for name, *_ in cursor.description)
+        while batch := cursor.fetchmany(_BATCH):
+            writer.writerows(batch)
+            if kept.tell() > most_bytes:
+                raise SqlFailed(f"it gives more than {most_bytes // MIB:,} MiB", hint="`max_mib` bounds it")
+    except BaseException:
+        kept.close()
+        raise
+    text.detach()
+    kept.seek(0)
+    return kept

@@ -86,6 +86,8 @@ class PeopleSource:
     match: Match
     open: Callable[[], BinaryIO] = field(repr=False)
     may_be_empty: bool = False
+    ending: str = ""
+    """The kind of file, where its path does not tell it: of a query."""
 
 
 @dataclass(slots=True, repr=False)
@@ -187,7 +189,7 @@ class PeopleReading:
             try:
                 match = _with_field_ids(source, fields)
                 normaliser = make_normaliser(match, source.place)
-                file = PeopleFile(source.path, source.place, match, normaliser, fingerprinter)
+                file = PeopleFile(source.path, source.place, match, normaliser, fingerprinter, source.ending)
                 read.digests[source.name], read.rows[source.name] = _read_rows(source, file)
                 read.files[source.name] = file
             except InvalidInput as error:
@@ -228,7 +230,8 @@ def _digest(stream: BinaryIO) -> bytes:
 
 def _unreadable(source: PeopleSource, error: CannotRead | OSError, *, hint: str = "") -> InvalidInput:
     reason = error.strerror if isinstance(error, OSError) else error
-    return InvalidInput([Problem(source.place, f"contact file {source.path!r}: {reason}", "contact-file", hint=hint)])
+    what = f"{source.path}:" if source.ending else f"contact file {source.path!r}:"
+    return InvalidInput([Problem(source.place, f"{what} {reason}", "contact-file", hint=hint)])
 
 
 def _read_rows(source: PeopleSource, file: PeopleFile) -> tuple[bytes, PeopleRows]:

@@ -1,7 +1,8 @@
-"""Pulls: the people of matched sets resolved into snapshots: `pull_people(session, request, show) -> PullResult`.
+"""Pulls: sets resolved into snapshots, matched or from sources: `pull_people(session, request, show) -> PullResult`.
 
 Law: holds no writer of tags. Rules
-1. All sets of all locations are matched, and shown, before the first snapshot is written.
+1. Sources are asked before a location is held. All sets of all locations are matched, and shown, before the first
+   snapshot is written.
 2. A source that fails or has no rows keeps its snapshot, and so does a set that a guard refuses, or whose snapshot is
    damaged: without it no guard could tell what is lost. The others go on.
 3. The index of people is saved as it is read: a pull that is ended goes on from there.
@@ -11,19 +12,29 @@ Law: holds no writer of tags. Rules
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from reconciler.beside import Places
 from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
-from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, UsageError, worst_code
+from reconciler.core.model.errors import (
+    ExitCode,
+    GuardRefused,
+    InvalidInput,
+    Problem,
+    ReconcilerError,
+    UsageError,
+    worst_code,
+)
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import Instant, LocationId, SetName
-from reconciler.core.model.people import PeopleIndex, PeopleLot, Snapshot
+from reconciler.core.model.names import Instant, LocationId, SetName, odd_contact_ids
+from reconciler.core.model.people import Match, MatchCounts, PeopleBook, PeopleIndex, PeopleLot, RowQuery, Snapshot
 from reconciler.core.observing.pull_report import (
     ChangedRow,
     PulledLocation,
@@ -35,16 +46,20 @@ from reconciler.core.planning.guard_measures import Pulled, measure_pull
 from reconciler.core.planning.guard_sentences import explain_lifting, explain_pull_refusals
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
+from reconciler.loading.contact_files import read_table
+from reconciler.loading.contact_ids import ContactTable, FileRequest
 from reconciler.loading.files import Directory
 from reconciler.loading.people_files import read_full_rows, refuse_existing, write_rows
 from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files, write_snapshot
 from reconciler.operations.api import find_api
+from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
-from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
+from reconciler.operations.people_index import PeopleKey, PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
+from reconciler.operations.unreviewed import refuse_unreviewed_sources
 from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.ports import LocationReader, StateReader, StateStore
 from reconciler.store import open_reader, open_store
@@ -110,10 +125,23 @@ async def pull_people(session: Session, request: PullRequest, show: Show) -> Pul
     """
     matched = _choose_sets(session, request)
     refuse_missing_state(session, create_state=request.create_state or request.dry_run)
+    queries = [query for sets in matched.values() for entry in sets if (query := _match_of(entry).query) is not None]
+    refuse_unreviewed_sources(session, dict.fromkeys(query.name for query in queries))
+    async with ask_queries(session, queries) as given:
+        return await _pull_sets(session, request, show, matched, given)
+
+
+async def _pull_sets(
+    session: Session,
+    request: PullRequest,
+    show: Show,
+    matched: Mapping[LocationId, tuple[ContactSet, ...]],
+    given: Mapping[RowQuery, QueryRows],
+) -> PullResult:
     meeting = _Meeting(len(matched), show)
     places = session.make_places()
     pulls = [
-        _LocationPull(session, request, location, matched[location], meeting, places)
+        _LocationPull(session, request, location, matched[location], meeting, places, given)
         for location in session.settings.in_order(matched)
     ]
     state = session.settings.state
@@ -129,11 +157,11 @@ async def pull_people(session: Session, request: PullRequest, show: Show) -> Pul
 
 
 def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, tuple[ContactSet, ...]]:
-    """The matched sets by location; raises UsageError for a set that is none."""
+    """The sets to pull by location; raises UsageError for one that is not pulled."""
     there = sorted({entry.name for sets in session.matched.values() for entry in sets})
     if missing := sorted(set(request.sets) - set(there)):
-        hint = f"matched sets are: {', '.join(there)}" if there else "no set of the manifests has a `match`"
-        raise UsageError(f"no set {missing[0]!r} is matched by its people", hint=hint)
+        hint = f"matched sets are: {', '.join(there)}" if there else "no set of the manifests has a `match` or `source`"
+        raise UsageError(f"no set {missing[0]!r} is matched by its people, or has them from a source", hint=hint)
     chosen = {
         location: tuple(entry for entry in sets if not request.sets or entry.name in request.sets)
         for location, sets in session.matched.items()
@@ -143,6 +171,8 @@ def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, 
         refuse_existing(request.unmatched)
     if request.unmatched is not None and sum(map(len, chosen.values())) != 1:
         raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
+    if request.unmatched is not None and not _match_of(next(iter(chain.from_iterable(chosen.values())))).keys:
+        raise UsageError("--unmatched takes rows that are matched, and the rows of this set have ids")
     return chosen
 
 
@@ -189,6 +219,8 @@ class _LocationPull:
     sets: tuple[ContactSet, ...]
     meeting: _Meeting
     places: Places
+    given: Mapping[RowQuery, QueryRows]
+    """What the sources gave."""
 
     async def preview(self, reader: StateReader) -> None:
         """Matches, and keeps nothing."""
@@ -240,13 +272,28 @@ class _LocationPull:
         self.meeting.fail(self.location, error)
 
     def _make_reading(self) -> PeopleReading:
-        session = self.session
-        files = Directory(session.workspace.directory)
-        return PeopleReading(
-            find_api(session, self.location),
-            tuple(_make_source(entry, files) for entry in self.sets),
-            full=self.request.full,
+        matched = [entry for entry in self.sets if _match_of(entry).keys and not self._failure(entry)]
+        sources = tuple(map(self._make_source, matched))
+        return PeopleReading(find_api(self.session, self.location), sources, full=self.request.full)
+
+    def _make_source(self, contact_set: ContactSet) -> PeopleSource:
+        contacts, match = _listed(contact_set), _match_of(contact_set)
+        files = Directory(self.session.workspace.directory)
+        given = None if match.query is None else self.given[match.query]
+        return PeopleSource(
+            contact_set.name,
+            contacts.path,
+            contacts.source,
+            match,
+            partial(files.open, match.file) if given is None else given.open,
+            may_be_empty=contact_set.allow_empty,
+            ending="" if given is None else given.ending,
         )
+
+    def _failure(self, contact_set: ContactSet) -> tuple[str, ...]:
+        """Why the source of a set gave nothing; empty where it gave its rows, or there is none."""
+        query = _match_of(contact_set).query
+        return () if query is None else self.given[query].failure
 
     @property
     def _allowances(self) -> tuple[Allowance, ...]:
@@ -260,8 +307,13 @@ class _LocationPull:
         as_of = self.session.workspace.clock.now()
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
         kept = before.kept
-        contacts = frozenset(contact for snapshot in kept.found.values() for contact in snapshot.contacts)
-        read = await replace(reading, contacts=contacts).read(before.people)
+        by_people = {SetName(source.name) for source in reading.sources}
+        contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
+        if by_people:
+            read = await replace(reading, contacts=contacts).read(before.people)
+        else:
+            # ids need no look at the location, nor its token
+            read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))
         entries, snapshots = [], {}
         for contact_set in self.sets:
             entry, snapshot = self._match_set(contact_set, kept, read, as_of)
@@ -296,13 +348,15 @@ class _LocationPull:
         before = kept.found.get(name)
         size_before = None if before is None else len(before.contacts)
         entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
-        if failure := (*kept.damaged.get(name, ()), *(read.failures[name].lines if name in read.failures else ())):
+        unread = read.failures[name].lines if name in read.failures else ()
+        if failure := (*kept.damaged.get(name, ()), *self._failure(contact_set), *unread):
             return replace(entry, failure=failure), None
-        assert contacts.match is not None
-        result = match_rows(read.rows[name], read.book.index, before, read.update.unread)
+        try:
+            result = self._find_members(contact_set, before, read)
+        except InvalidInput as error:
+            return replace(entry, failure=error.lines), None
         if self.request.unmatched is not None:
-            source = _make_source(contact_set, Directory(self.session.workspace.directory))
-            self._copy_unmatched(self.request.unmatched, result, source, read)
+            self._copy_unmatched(self.request.unmatched, result, self._make_source(contact_set), read)
         guards = measure_pull(
             Pulled(name, result.counts, len(result.contacts), len(result.rematched)),
             before,
@@ -322,7 +376,39 @@ class _LocationPull:
         )
         if entry.is_new:
             entry = replace(entry, size=len(result.contacts))
-        return entry, Snapshot(result.contacts, as_of, contacts.match.source_digest, result.counts)
+        return entry, Snapshot(result.contacts, as_of, self._digest(contact_set), result.counts)
+
+    def _find_members(self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople) -> MatchResult:
+        """The contacts of the rows; raises InvalidInput with the faults of ids."""
+        if not _match_of(contact_set).keys:
+            return self._list_ids(contact_set)
+        return match_rows(read.rows[contact_set.name], read.book.index, before, read.update.unread)
+
+    def _list_ids(self, contact_set: ContactSet) -> MatchResult:
+        contacts, match = _listed(contact_set), _match_of(contact_set)
+        assert match.query is not None
+        rows = self.given[match.query]
+        request = FileRequest(contacts.path, contacts.source, match.column, match.where, ending=rows.ending)
+        # the same strictness, and the same faults, as of a file in the repository
+        with rows.open() as stream:
+            table = read_table(stream, request)
+        self._refuse_cut_id(request, table, rows)
+        if not table.ids and not contact_set.allow_empty:
+            hint = "if that is meant, say so: allow_empty: true"
+            raise InvalidInput([Problem(contacts.source, f"{contacts.path} has no rows", "contact-file", hint=hint)])
+        ids, repeated = tuple(sorted(table.ids)), table.repeated
+        counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
+        return MatchResult(ids, counts, (), array("L"), b"", ())
+
+    def _refuse_cut_id(self, request: FileRequest, table: ContactTable, rows: QueryRows) -> None:
+        """Raises InvalidInput where the last row ends in the midst of its id: nothing else shows that it was cut."""
+        if table.ids and not rows.ends_with_line and odd_contact_ids(table.ids[-1:]):
+            message = "the last row has no line end, and its id cannot be one: it was cut off"
+            raise InvalidInput([Problem(request.place(table.lines[-1]), message, "contact-id")])
+
+    def _digest(self, contact_set: ContactSet) -> str:
+        match = _match_of(contact_set)
+        return match.source_digest if match.query is None else f"{match.source_digest} {self.given[match.query].digest}"
 
     def _copy_unmatched(self, target: Path, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:
         with read.open_again(source) as stream:
@@ -367,14 +453,7 @@ def _listed(contact_set: ContactSet) -> ListedContacts:
     return contact_set.contacts
 
 
-def _make_source(contact_set: ContactSet, files: Directory) -> PeopleSource:
-    contacts = _listed(contact_set)
-    assert contacts.match is not None
-    return PeopleSource(
-        contact_set.name,
-        contacts.path,
-        contacts.source,
-        contacts.match,
-        partial(files.open, contacts.match.file),
-        may_be_empty=contact_set.allow_empty,
-    )
+def _match_of(contact_set: ContactSet) -> Match:
+    match = _listed(contact_set).match
+    assert match is not None
+    return match

@@ -4,20 +4,22 @@ Rules
 1. A setting that would have a host asked or a command run counts where a flag, a variable or the target branch says the
    same; where only the files of the pull request say it, it is refused with its place, before the first request.
 2. The target branch is one of the checkout that the job made. A pull request says what a submodule is.
-3. These are a `state` that is not on this machine, and, where contacts are read, `api.base_url` and `token_command`.
+3. These are a `state` that is not on this machine, where contacts are read, `api.base_url` and `token_command`, and
+   where they are pulled, the `sources` that their sets name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import LocationId, Source
-from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.people import RowQuery
+from reconciler.core.model.safe_text import redacted, words_text
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading import load_settings
 from reconciler.loading.settings import flag_name, variable_name
@@ -45,8 +47,23 @@ def refuse_unreviewed_state(settings: Settings, environment: Environment, direct
     _refuse_daring(settings, [], environment, directory)
 
 
+def refuse_unreviewed_sources(session: Session, names: Iterable[str]) -> None:
+    """Raises InvalidInput where only a pull request's files declare one of the sources; does nothing in another job."""
+    workspace, queries = session.workspace, session.settings.sources
+    _refuse_any([_daring_source(queries[name]) for name in names], workspace.environment, workspace.directory)
+
+
+def _daring_source(query: RowQuery) -> _DaringSetting:
+    asked = words_text(query.command) if query.command else query.sql
+    remedy = "pull on the target branch"
+    return _DaringSetting(f"sources.{query.name}", asked, query.place, remedy, query=query)
+
+
 def _refuse_daring(settings: Settings, read: list[LocationId], environment: Environment, directory: Path) -> None:
-    daring = list(_list_daring(settings, read, environment))
+    _refuse_any(list(_list_daring(settings, read, environment)), environment, directory)
+
+
+def _refuse_any(daring: list[_DaringSetting], environment: Environment, directory: Path) -> None:
     target = find_target_branch(environment) if daring else None
     if target is None:
         return
@@ -66,9 +83,13 @@ class _DaringSetting:
     remedy: str
     location: LocationId | None = None
     """The location of a `token_command`; None for any other setting."""
+    query: RowQuery | None = None
+    """The source; None for any other setting."""
 
     def stands_in(self, base: Settings) -> bool:
         """Whether the file of the target branch says the same."""
+        if self.query is not None:
+            return base.sources.get(self.query.name) == self.query
         if self.location is not None:
             return base.location(self.location).token_command == self.value
         value = base.state if self.key == "state" else base.api.base_url
@@ -76,7 +97,8 @@ class _DaringSetting:
 
     def problem(self, why: str) -> Problem:
         message = f"`{self.key}: {redacted(self.value)}` stands only here, which the pull request may have written"
-        does = "it is not run" if self.location is not None else "it is not asked"
+        is_run = self.location is not None or self.query is not None
+        does = "it is not run" if is_run else "it is not asked"
         hint = f"{self.remedy}, or let the target branch say the same{why}"
         return Problem(self.source, f"{message}: {does}", "pull-request", hint=hint)
 

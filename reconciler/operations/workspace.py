@@ -84,6 +84,9 @@ class Listener(Protocol):
     def on_reading(self, kept: bool, /) -> None:
         """Contacts are read from now on; `kept`: the state takes them as they come."""
 
+    def on_asking(self, source: str, /) -> None:
+        """A source of the settings is asked from now on."""
+
     def on_sending(self) -> None:
         """Tags may be changed from now on, and the journal says which."""
 
@@ -101,6 +104,9 @@ class SilentListener:
         return
 
     def on_reading(self, _: bool, /) -> None:
+        return
+
+    def on_asking(self, _: str, /) -> None:
         return
 
     def on_sending(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
-from reconciler.core.model.people import RowClass
+from reconciler.core.model.people import RowClass, row_place
 from reconciler.core.observing.pull_report import AmbiguousRow, PulledLocation, PulledSet, ResolvedFile, RowsAside
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_pull_refusals
 from reconciler.core.planning.guards import Measured
@@ -125,7 +125,7 @@ def _verdict(pulled: PulledLocation) -> Cell:
     if failed:
         return Cell(f"{counted(len(failed), 'set')} of {len(pulled.sets):,} got no new snapshot: see below.", Style.BAD)
     if not pulled.sets:
-        return Cell("No set is matched by its people: nothing to pull.", Style.GOOD)
+        return Cell("No set is matched by its people, or has them from a source: nothing to pull.", Style.GOOD)
     written = "" if pulled.is_kept else " Nothing is kept: this is a dry run."
     if all(entry.is_unchanged for entry in pulled.sets):
         return Cell(f"Nobody joined or left.{written}", Style.GOOD)
@@ -186,7 +186,7 @@ def _detail_blocks(pulled: PulledLocation, most: int | None) -> Iterator[Block]:
         yield _aside_table("set", aside, most)
     yield from _ambiguous_tables([(entry.file, row) for entry in pulled.sets for row in entry.ambiguous], most)
     changed = [
-        (Cell(f"{entry.file}:{row.line}"), sample_cell((row.before,)), sample_cell((row.after,)))
+        (Cell(row_place(entry.file, row.line)), sample_cell((row.before,)), sample_cell((row.after,)))
         for entry in pulled.sets
         for row in entry.changed
     ]
@@ -218,7 +218,7 @@ def _contacts_by_line(ambiguous: Sequence[AmbiguousRow]) -> dict[int, tuple[str,
 
 
 def _places(file: str, rows: Sequence[int]) -> str:
-    named = ", ".join(f"{file}:{line}" if line else file for line in rows[:_PLACES])
+    named = ", ".join(row_place(file, line) for line in rows[:_PLACES])
     return f"{named} and {len(rows) - _PLACES:,} more" if len(rows) > _PLACES else named
 
 

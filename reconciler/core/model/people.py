@@ -101,7 +101,17 @@ class RowQuery:
     """How old a snapshot may be of a set that does not say it."""
 
     def __str__(self) -> str:
-        return f"source {self.name}"
+        return f"{_OF_A_QUERY}{self.name}"
+
+
+_OF_A_QUERY = "source "
+
+
+def row_place(path: str, line: int) -> str:
+    """Where a row stands: in a file by its line, in what a query gave by its row, the line of names being the first."""
+    if path.startswith(_OF_A_QUERY):
+        return f"{path}, row {line}"
+    return f"{path}:{line}" if line else path
 
 
 @dataclass(frozen=True, slots=True)
