@@ -1,6 +1,7 @@
 """Options of the test run.
 
-`--bless` rewrites goldens; `--hypothesis-profile=search` tries the laws on other and many more examples, each time;
+`--bless` rewrites goldens; `--hypothesis-profile=thorough` tries the laws on as many examples as .ci/run does, and
+`--hypothesis-profile=search` on others and many more, each time;
 `--corpora=DIR`, `--matrices=DIR` and `--vendor=DIR` bring files of third parties (write the equals sign: with a blank,
 pytest takes DIR for a place to look for tests).
 """
@@ -8,17 +9,19 @@ pytest takes DIR for a place to look for tests).
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.extras import never_runs
+from tests.extras import MARKS, never_runs
 from tests.fakes import directory_in_memory
 
 # the same examples each time: a stranger's first run passes where ours did
-settings.register_profile("reconciler", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("reconciler", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2_000)
 settings.load_profile("reconciler")
 
@@ -81,10 +84,18 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for third-party data is marked so."""
+    """Whatever asks for third-party data is marked so, and of the cases of a test that is marked `one_in`, the others
+    are slow."""
+    cases: Counter[str] = Counter()
     for item in items:
         if THIRD_PARTY.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("third_party")
+        mark = item.get_closest_marker("one_in")
+        if mark is not None and MARKS.isdisjoint(each.name for each in item.iter_markers()):
+            test = item.nodeid.partition("[")[0]
+            if cases[test] % mark.args[0]:
+                item.add_marker("slow")
+            cases[test] += 1
 
 
 @pytest.hookimpl(wrapper=True)

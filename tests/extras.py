@@ -14,8 +14,8 @@ import pytest
 
 EXTRAS = {"duckdb": "bulk", "obstore": "objects", "phonenumbers": "phone", "psycopg": "postgres", "socksio": "socks"}
 """The library of each extra."""
-MARKS = frozenset({"extras", "servers", "slow", "third_party"})
-"""What .ci/run chooses by."""
+MARKS = frozenset({"extras", "hypothesis", "servers", "slow", "third_party"})
+"""What .ci/run chooses by; `hypothesis` is that library's own mark of a law."""
 
 _REASON = "not installed: the extra reconciler"
 

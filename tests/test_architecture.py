@@ -27,31 +27,39 @@ WORLDLY |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib", "uui
 LONGEST = 60
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(_parsed(path)))
+
+
+def _imported(path: Path) -> set[str]:
+    names = {alias.name for node in _nodes(path) if isinstance(node, ast.Import) for alias in node.names}
+    modules = {node.module or "" for node in _nodes(path) if isinstance(node, ast.ImportFrom)}
     return {name.partition(".")[0] for name in names | modules}
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_core_does_not_touch_the_world(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    assert not _imported(tree) & WORLDLY
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not _imported(path) & WORLDLY
+    calls = [node.func for node in _nodes(path) if isinstance(node, ast.Call)]
     called = {call.attr for call in calls if isinstance(call, ast.Attribute)}
     assert not called & {"now", "utcnow", "today"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_functions_stay_small(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in _nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno + 1 > LONGEST] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(_parsed(path))
 
 
 def test_all_tags_cannot_be_removed_and_contacts_not_overwritten() -> None:
@@ -76,6 +84,7 @@ def _reached(*modules: str) -> set[str]:
     return found
 
 
+@cache
 def _path(module: str) -> Path | None:
     base = ROOT.parent.joinpath(*module.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
@@ -84,9 +93,8 @@ def _path(module: str) -> Path | None:
 @cache
 def _named(path: Path) -> frozenset[str]:
     """Whatever its imports may mean: `from a import b` names a, and perhaps a module a.b."""
-    tree = ast.parse(path.read_text())
-    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    for node in ast.walk(tree):
+    found = {alias.name for node in _nodes(path) if isinstance(node, ast.Import) for alias in node.names}
+    for node in _nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return frozenset(found)
@@ -104,7 +112,7 @@ DECLARED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_third_party_library_has_one_home(path: Path) -> None:
-    foreign = _imported(ast.parse(path.read_text())) - sys.stdlib_module_names - {"reconciler", ""}
+    foreign = _imported(path) - sys.stdlib_module_names - {"reconciler", ""}
     assert foreign <= HOMES.keys()
     for library in foreign:
         home = ROOT.parent / HOMES[library]

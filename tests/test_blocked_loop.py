@@ -248,6 +248,7 @@ def test_a_request_that_was_being_sent_goes_on_and_is_answered(network: Network)
     assert bytes(received) == HUGE
 
 
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("hops", range(0, 40, 2))
 def test_wherever_it_was_blocked_a_request_is_answered_or_never_left(network: Network, hops: int) -> None:
     """After so many hops to a thread and back: while it connects, agrees on TLS, sends, or waits."""

@@ -154,7 +154,7 @@ def test_one_tag_a_request_is_one_request_a_tag_for_each_full_set_of_contacts(
     assert count(demands, repeatable, (max_contacts, 1)) == per_tag(demands, max_contacts)
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 2)
 @given(problems(), tag_sets(), st.integers(1, 4), st.integers(1, 4))
 def test_more_effort_is_never_worse(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int

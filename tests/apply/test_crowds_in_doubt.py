@@ -39,18 +39,19 @@ def converged_crowd(directory: Path, number: int, *, may_read: bool = True, **as
     return scene
 
 
+@pytest.mark.parametrize("number", [1_000, pytest.param(5_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("may_read", [True, False])
 def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_without_a_person(
-    tmp_path: Path, may_read: bool
+    tmp_path: Path, may_read: bool, number: int
 ) -> None:
     """`may_read`: in the first run already, which learns that a tag write moves the date; else its journal tells."""
-    scene = converged_crowd(tmp_path, 5_000, may_read=may_read)
+    scene = converged_crowd(tmp_path, number, may_read=may_read)
     assert facts(scene) is (True if may_read else None)
-    scene.want(a_set("s", crowd(5_000), "one two"))
+    scene.want(a_set("s", crowd(number), "one two"))
     scene.apply_and_die(before=0)
     report = scene.apply()
 
-    assert (pairs(report), report.exit_code) == ({"applied": 5_000}, ExitCode.DONE)
+    assert (pairs(report), report.exit_code) == ({"applied": number}, ExitCode.DONE)
     assert max(scene.adds().values()) == 1
     converged(scene)
 
@@ -139,6 +140,7 @@ def killed_in_flight(scene: Scene, requests: int, *, landed: bool = True) -> Non
     assert sum(scene.adds().values()) == (number if landed else 500)
 
 
+@pytest.mark.slow
 def test_a_kill_with_twenty_requests_in_flight_costs_few_requests_where_all_landed(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 10_500)
     killed_in_flight(scene, 20)
@@ -152,6 +154,7 @@ def test_a_kill_with_twenty_requests_in_flight_costs_few_requests_where_all_land
     converged(scene)
 
 
+@pytest.mark.slow
 def test_an_index_that_is_far_behind_is_waited_for_where_that_is_cheaper(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 3_000, search_lag_ms=250_000)
     killed_in_flight(scene, 5)
@@ -183,6 +186,7 @@ def test_what_a_flickering_search_hides_is_read(tmp_path: Path) -> None:
     converged(scene)
 
 
+@pytest.mark.slow
 def test_what_a_search_does_not_show_is_not_sent_again_before_it_was_read(tmp_path: Path) -> None:
     """An index that never comes up to date hides all that landed."""
     scene = observed_crowd(tmp_path, 1_500, search_lag_ms=DAY_MS)
@@ -221,6 +225,7 @@ def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_
     assert (scene.here.searches, report.pairs.get(Outcome.SEEN)) == ([], None)
 
 
+@pytest.mark.slow
 def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_000)
     scene.want(a_set("s", crowd(1_000), "two", absent="one"))
@@ -234,6 +239,7 @@ def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path)
     assert scene.tags("c00000") == scene.tags("c00999") == {"three"}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.GATEWAY, FaultKind.TRUNCATED])
 def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: FaultKind) -> None:
     broken = FaultPlan({nth: Fault(kind) for nth in range(10)}, path="/contacts/search")
@@ -245,6 +251,7 @@ def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: FaultKind) -> N
     assert len([who for _, who in scene.here.reads if who != name("c00000")]) >= 500
 
 
+@pytest.mark.slow
 def test_a_search_that_never_ends_is_left(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_500, search_ignores_cursor=True)
     killed_in_flight(scene, 2)
@@ -253,6 +260,7 @@ def test_a_search_that_never_ends_is_left(tmp_path: Path) -> None:
     assert len(scene.here.searches) < 10
 
 
+@pytest.mark.slow
 def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: Path) -> None:
     """Others carry the tag by the thousand, so that a search for it would take longer than reading."""
     scene = observed_crowd(tmp_path, 1_000)

@@ -80,9 +80,9 @@ def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     [
         (500, 1, (100, 50), (63, None)),
         (3, 50, (500, 10), (None, 7)),
-        (500, 1, (1, 50), (1, None)),
-        (1, 50, (500, 1), (None, 1)),
-        (500, 50, (100, 10), (63, 7)),
+        pytest.param(500, 1, (1, 50), (1, None), marks=pytest.mark.slow),
+        pytest.param(1, 50, (500, 1), (None, 1), marks=pytest.mark.slow),
+        pytest.param(500, 50, (100, 10), (63, 7), marks=pytest.mark.slow),
         (2, 2, (1, 50), (1, None)),
         (2, 2, (500, 1), (None, 1)),
         (2, 2, (1, 1), (None, 1)),

@@ -614,6 +614,7 @@ def test_a_location_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert scene.tags("bert", THERE) == {"b"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latency_ms", [10, 900])
 def test_a_long_run_keeps_its_lease_and_the_rate_limit(tmp_path: Path, latency_ms: int) -> None:
     crowd = [f"c{nth:04}" for nth in range(1_000)]

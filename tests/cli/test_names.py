@@ -52,7 +52,7 @@ def called(project: Path, first: str, second: str) -> None:
 
 
 @pytest.mark.parametrize("command", ASKING)
-@pytest.mark.parametrize("name", ["Acme Outdoor", "acme outdoor"])
+@pytest.mark.parametrize("name", ["Acme Outdoor", pytest.param("acme outdoor", marks=pytest.mark.slow)])
 def test_a_name_is_as_good_as_the_id(reconciler: Command, two: Path, command: str, name: str) -> None:
     by_id = reconciler(*writing_to("1", command), "--location", LOCATION)
     by_name = reconciler(*writing_to("2", command), "--location", name)
@@ -114,6 +114,7 @@ TOLD = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("command", TOLD)
 @pytest.mark.parametrize("output", ["text", "markdown", "html"])
 def test_a_heading_has_the_name_with_the_id(reconciler: Command, two: Path, command: str, output: str) -> None:

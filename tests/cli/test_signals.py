@@ -67,7 +67,7 @@ def added(world: World) -> int:
     "signum",
     [
         signal.SIGTERM,
-        signal.SIGINT,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
     ],
 )
@@ -129,6 +129,7 @@ READING = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("command", READING)
 def test_whoever_is_interrupted_reading_is_told_that_nothing_was_sent(
     manifest: Manifest, project: Path, sandbox: Running, world: World, command: str

@@ -21,6 +21,7 @@ from tests.cli.terminal import on_terminal, read_until
 Manifest = Callable[..., None]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("answer", "code", "holders"),
     [("yes\n", 0, 3), (" Yes \n", 0, 3), ("y\n", 1, 0), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)],
@@ -63,6 +64,7 @@ def test_the_demo_is_true_and_leaves_its_scene(reconciler: Command, project: Pat
     shutil.rmtree(scene)
 
 
+@pytest.mark.slow
 def test_the_scene_of_the_demo_goes_on_in_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The three lines are typed as they are printed, but for the port, which may be taken here."""
     for name in ("RECONCILER_API_BASE_URL", "RECONCILER_STATE", "HIGHLEVEL_TOKEN", "CI"):

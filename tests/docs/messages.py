@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from tests.docs.pages import ROOT
 
@@ -46,6 +47,10 @@ def _text(node: ast.AST) -> str:
 
 def says(text: str, quoted: str) -> bool:
     """Whether a quoted message is this text, with `…` for one or more parts of it, or a status of HTTP for one."""
+    return _pattern(quoted).fullmatch(text) is not None
+
+
+@cache
+def _pattern(quoted: str) -> re.Pattern[str]:
     quoted = re.sub(r"\b[45]\d\d\b", BLANK, quoted)
-    pattern = ".*".join(re.escape(part) for part in quoted.split(BLANK))
-    return re.fullmatch(pattern, text, re.S) is not None
+    return re.compile(".*".join(re.escape(part) for part in quoted.split(BLANK)), re.S)

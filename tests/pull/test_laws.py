@@ -25,7 +25,7 @@ def contacts_of(people: list[list[str]], ages: list[int]) -> list[Contact]:
     ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 2)
 @given(PEOPLE, ROWS, st.booleans())
 def test_a_second_pull_changes_nothing(people: list[list[str]], rows: list[str], full: bool) -> None:
     stage = Stage(*contacts_of(people, list(range(8))))
@@ -37,7 +37,7 @@ def test_a_second_pull_changes_nothing(people: list[list[str]], rows: list[str],
     assert (dict(stage.index.current), dict(stage.index.former)) == index
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 2)
 @given(PEOPLE, ROWS, st.permutations(range(8)), st.randoms())
 def test_the_order_of_rows_and_of_contacts_does_not_count(
     people: list[list[str]], rows: list[str], ages: list[int], chance: object

@@ -33,10 +33,14 @@ def a_plan_of(location: LocationId, *, limits: GuardLimits, contacts: int = 3) -
     return plan_location(desired, LocationState(location, "l", 1), plan_options(limits=limits))
 
 
+@pytest.fixture(scope="module")
 def a_thousand() -> Plan:
     """Of a thousand locations, two that are refused."""
-    limits = (GuardLimits(max_adds=1 if number in REFUSED else None) for number in range(LOCATIONS))
-    plans = [a_plan_of(LocationId(f"l{number:019}"), limits=limit) for number, limit in enumerate(limits)]
+    refused, ready = (a_plan_of(HERE, limits=GuardLimits(max_adds=limit)) for limit in (1, None))
+    plans = [
+        replace(refused if number in REFUSED else ready, location=LocationId(f"l{number:019}"))
+        for number in range(LOCATIONS)
+    ]
     return combine_plans(plans, as_of=NOW, manifests="m")
 
 
@@ -115,8 +119,8 @@ def test_an_age_has_one_unit(seconds: float, text: str) -> None:
     assert describe_age(seconds) == text
 
 
-def test_of_a_thousand_locations_text_shows_the_worst_and_how_many_are_left_out() -> None:
-    view = PlanDocument(a_thousand()).view(40)
+def test_of_a_thousand_locations_text_shows_the_worst_and_how_many_are_left_out(a_thousand: Plan) -> None:
+    view = PlanDocument(a_thousand).view(40)
     text = render_text(view).split("\n\n")[1]
     assert "… and 960 more rows (--all shows them)" in text
     assert text.count(" refused ") == len(REFUSED)
@@ -126,8 +130,8 @@ def test_of_a_thousand_locations_text_shows_the_worst_and_how_many_are_left_out(
     assert names == sorted(names)
 
 
-def test_a_comment_on_a_thousand_locations_keeps_the_table_and_the_worst_sections() -> None:
-    text = render_markdown(PlanDocument(a_thousand()).view(None))
+def test_a_comment_on_a_thousand_locations_keeps_the_table_and_the_worst_sections(a_thousand: Plan) -> None:
+    text = render_markdown(PlanDocument(a_thousand).view(None))
     assert len(text.encode()) <= LIMIT
     shown = text.count("| <code>l0")
     assert f"{shown:,} of 1,000 rows shown" in text
@@ -139,8 +143,8 @@ def test_a_comment_on_a_thousand_locations_keeps_the_table_and_the_worst_section
     assert text.rstrip().splitlines()[-1].startswith("Change digest")
 
 
-def test_a_page_has_a_row_for_the_worst_two_hundred() -> None:
-    page = "".join(spell(CommandOutput(PlanDocument(a_thousand())), "html", whole=False))
+def test_a_page_has_a_row_for_the_worst_two_hundred(a_thousand: Plan) -> None:
+    page = "".join(spell(CommandOutput(PlanDocument(a_thousand)), "html", whole=False))
     assert "200 of 1,000 rows shown." in page
     assert page.count('<section id="location-') == LOCATIONS
 

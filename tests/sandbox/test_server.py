@@ -153,7 +153,7 @@ def test_what_is_not_http_is_refused(running: Running, junk: bytes) -> None:
     assert raw(running, GET).startswith(b"HTTP/1.1 200")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.binary(max_size=300), st.booleans())
 def test_random_bytes_do_not_stop_it(running: Running, first: bytes, second: bytes, framed: bool) -> None:
     head = f"POST /contacts/search HTTP/1.1\r\nHost: x\r\n{HEAD}Content-Length: {len(first)}\r\n\r\n".encode()

@@ -17,8 +17,9 @@ WORLDS = 4_000
 
 
 def test_every_world_keeps_the_invariants_and_converges() -> None:
-    met = play(range(40))
-    assert sum(met.values()) > 200
+    """The first of those that the slow test plays."""
+    met = play(range(8))
+    assert sum(met.values()) > 40
 
 
 @pytest.mark.slow
@@ -29,11 +30,12 @@ def test_four_thousand_worlds_meet_every_fault_in_every_phase(capsys: pytest.Cap
     assert [cell for cell in [*CELLS, *DEATHS] if not met[cell]] == []
 
 
-def test_a_seed_is_the_same_story_every_time() -> None:
+@pytest.mark.parametrize("seeds", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_seed_is_the_same_story_every_time(seeds: int) -> None:
     """In another process too, where sets of texts come in another order."""
-    script = "from tests.simulation.playing import digest; print(*map(digest, range(4)))"
+    script = f"from tests.simulation.playing import digest; print(*map(digest, range({seeds})))"
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     elsewhere = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    assert elsewhere.stdout.split() == [digest(seed) for seed in range(4)]
+    assert elsewhere.stdout.split() == [digest(seed) for seed in range(seeds)]

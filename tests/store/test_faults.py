@@ -194,7 +194,7 @@ def loop(directory: Path, error: str, *, for_ever: bool, late: bool = False, eve
             return at
 
 
-SOME, ALL = 7, 1
+SOME, ALL = 21, 1
 SLOW = [
     pytest.param(error, for_ever, ALL, marks=pytest.mark.slow) for error in sorted(ERRORS) for for_ever in (False, True)
 ]

@@ -21,8 +21,9 @@ CHUNK = 50
 
 
 def test_every_world_of_people_keeps_the_rules() -> None:
-    met = play_people(range(12))
-    assert sum(met.values()) > 300
+    """The first of those that the slow test plays."""
+    met = play_people(range(4))
+    assert sum(met.values()) > 100
 
 
 def test_each_bug_of_a_pull_can_still_be_planted() -> None:
