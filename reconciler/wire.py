@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from reconciler.core.model import Json, JsonObject
@@ -133,17 +134,16 @@ def _read_by_text(body: bytes) -> ResponseRows | None:
     if not rows or not _is_frame(head, tail) or not opening.startswith("{") or not {*"{}\\"}.isdisjoint(opening[1:]):
         return None
     contacts, _, wordings = zip(*(row.partition('"') for row in rows), strict=True)
-    names, distinct = "".join(contacts), dict(zip(wordings, contacts, strict=True))
+    names, distinct = "".join(contacts), dict.fromkeys(wordings)
     # a name with an escape is not what it looks like; and wordings that rows do not share are parsed faster at once
     if "\\" in names or not names.isprintable() or 2 * len(distinct) > len(wordings):
         return None
-    items = {wording: _parse_wording(opening, contact, wording) for wording, contact in distinct.items()}
-    if None in items.values():
+    read = [row for wording in distinct if (row := _read_wording(opening, wording)) is not None]
+    if len(read) < len(distinct):
         return None
-    read = {wording: _read_row({**(item or {}), "contactId": ""}) for wording, item in items.items()}
     # the same tags may come in another order
-    same = {row: row for row in read.values()}
-    alike = {wording: same[row] for wording, row in read.items()}
+    same = {row: row for row in read}
+    alike = {wording: same[row] for wording, row in zip(distinct, read, strict=True)}
     return ResponseRows(list(map(ContactId, contacts)), list(map(alike.__getitem__, wordings)))
 
 
@@ -159,8 +159,9 @@ def _is_frame(head: str, tail: str) -> bool:
         return False
 
 
-def _parse_wording(opening: str, contact: str, wording: str) -> JsonObject | None:
-    """The row of that contact; None where the text is not one object with one contact, and nothing else.
+@lru_cache(maxsize=2_000)
+def _read_wording(opening: str, wording: str) -> ResponseRow | None:
+    """The row but for its contact; None where the text is not one readable object with one contact, and nothing else.
 
     `wording`: from the end of the contact's name to the contact of the next row.
     """
@@ -168,10 +169,11 @@ def _parse_wording(opening: str, contact: str, wording: str) -> JsonObject | Non
     if rest == wording or not {*"{}"}.isdisjoint(rest):
         return None
     try:
-        members = json.loads(f'{opening}{_CONTACT}{contact}"{rest}}}', object_pairs_hook=list)
+        members = json.loads(f'{opening}{_CONTACT}"{rest}}}', object_pairs_hook=list)
+        return _read_row(dict(members)) if [name for name, _ in members].count("contactId") == 1 else None
+    # UnreadableAnswer too: what is wrong with the answer is told by the reader of any answer
     except (ValueError, RecursionError):
         return None
-    return dict(members) if [name for name, _ in members].count("contactId") == 1 else None
 
 
 def _take_apart(item: Any) -> tuple[ContactId, object]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from itertools import repeat
 from operator import itemgetter
+from typing import Any
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
@@ -88,6 +89,13 @@ _GROUPS = f"SELECT n, outcome, action, tags, why FROM shortfalls WHERE run = {_R
 _CONTACTS = f"SELECT n, contact FROM shortfall_contacts WHERE run = {_RUN} ORDER BY n, contact"
 
 
+FoundContacts = tuple[Sequence[ContactId], Sequence[int], Sequence[int | None]]
+"""Contacts, their numbers and those of their states, None for one that is new; in the order of their numbers."""
+
+MOST_REMEMBERED = 100_000
+"""So many contacts at most: about 20 MB."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredContacts:
     """What is asked of contacts before they are given other states: a row each, with its number and its state's."""
@@ -111,32 +119,52 @@ class StoredBatch:
     next_answer: int = 0
 
 
-class IntendedBatches:
-    """The batches as their intents left them, until they are answered."""
+class Remembered:
+    """What the tables hold while a lease is held: batches as their intents left them, contacts as they were written."""
 
     def __init__(self) -> None:
         self._batches: dict[int, StoredBatch] = {}
-        self._contacts: set[ContactId] = set()
+        self._intended: set[ContactId] = set()
+        # of a contact: its number, and that of its state
+        self._numbers: dict[ContactId, int] = {}
+        self._patterns: dict[ContactId, int | None] = {}
+
+    def find(self, contacts: Sequence[ContactId]) -> FoundContacts | None:
+        """None where one of them is not remembered."""
+        numbers, patterns = list(map(self._numbers.get, contacts)), list(map(self._patterns.get, contacts))
+        if None in numbers or None in patterns:
+            return None
+        return _in_order(zip(contacts, numbers, patterns, strict=True))
+
+    def learn(self, contacts: Iterable[ContactId], patterns: Iterable[int | None]) -> None:
+        """The numbers of the states that were written, None where one is not known."""
+        self._patterns.update(zip(contacts, patterns, strict=True))
 
     def add(self, number: int, batch: StoredBatch) -> None:
+        if len(self._numbers) > MOST_REMEMBERED:
+            self._numbers.clear()
+            self._patterns.clear()
         self._batches[number] = batch
-        self._contacts.update(batch.contacts)
+        self._intended.update(batch.contacts)
+        self._numbers.update(zip(batch.contacts, batch.numbers, strict=True))
 
     def take(self, number: int) -> StoredBatch | None:
         """The batch, which is about to change."""
         batch = self._batches.pop(number, None)
         # batches under way share no contact
-        self._contacts.difference_update(batch.contacts if batch else ())
+        self._intended.difference_update(batch.contacts if batch else ())
         return batch
 
     def forget(self, contacts: Iterable[ContactId]) -> None:
         """These contacts are about to change."""
-        if not self._contacts.isdisjoint(contacts):
+        if not self._intended.isdisjoint(contacts):
             self.clear()
 
     def clear(self) -> None:
         self._batches.clear()
-        self._contacts.clear()
+        self._intended.clear()
+        self._numbers.clear()
+        self._patterns.clear()
 
 
 def put_run(database: Database, number: int, run: RunRecord) -> None:
@@ -192,19 +220,23 @@ def ask_contacts(database: Database, location: int, patterns: Mapping[ContactId,
     return StoredContacts(added, database.ask(_STORED, (location,)))
 
 
-def read_contacts(
-    database: Database, location: int, stored: StoredContacts
-) -> tuple[Sequence[ContactId], Sequence[int], Sequence[int | None]]:
-    """Each contact, its number and that of its state, None for one that is new; in the order of their numbers."""
+def read_contacts(database: Database, location: int, stored: StoredContacts | FoundContacts) -> FoundContacts:
+    if not isinstance(stored, StoredContacts):
+        return stored
     rows, new = stored.rows.fetchall(), {contact for (contact,) in (stored.added.fetchall() if stored.added else ())}
     if missing := {contact for contact, number, _ in rows if number is None}:
         new |= missing
         database.execute(ADD_CONTACTS + "DO NOTHING", (location,))
         rows = database.ask(_STORED, (location,)).fetchall()
-    rows.sort(key=itemgetter(1))
-    contacts, numbers, known = zip(*rows, strict=True) if rows else ((), (), ())
+    contacts, numbers, known = _in_order(rows)
     if new:
         known = tuple(None if contact in new else pattern for contact, pattern in zip(contacts, known, strict=True))
+    return contacts, numbers, known
+
+
+def _in_order(rows: Iterable[Any]) -> FoundContacts:
+    ordered = sorted(rows, key=itemgetter(1))
+    contacts, numbers, known = zip(*ordered, strict=True) if ordered else ((), (), ())
     return contacts, numbers, known
 
 

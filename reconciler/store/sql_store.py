@@ -104,7 +104,7 @@ class SqlLocation:
         self._back_ups = back_ups
         self._spelt: Spelling | None = None
         self._known_number: int | None = None
-        self._intended = sql_journal.IntendedBatches()
+        self._remembered = sql_journal.Remembered()
 
     def load_state(self, contacts: ContactNumbers | None = None, /) -> LocationState:
         return self._read(sql_reader.load_state, self._location, contacts)
@@ -235,15 +235,15 @@ class SqlLocation:
         self, lease: Lease, run: str, batch: Batch, changed: Mapping[ContactId, ContactState], now: Instant
     ) -> int:
         with self._under(lease) as (database, number):
-            self._intended.forget(changed)
-            self._intended.forget(batch.contacts)
+            self._remembered.forget(changed)
+            self._remembered.forget(batch.contacts)
             tags = frozenset(batch.tags)
             # a contact without a state enters the tables as one that was never observed
             given = {contact: changed.get(contact, NEVER_OBSERVED) for contact in batch.contacts}
             patterns = dict(zip(given, self._interning.numbers_of(number, given.values(), (tags,)), strict=True))
             # a contact that was observed is in the tables: should it not be, it is added once that shows
             add = any(state.observation is None for state in distinct_objects(given.values()))
-            asked = sql_journal.ask_contacts(database, number, patterns, add=add)
+            asked = self._remembered.find(tuple(given)) or sql_journal.ask_contacts(database, number, patterns, add=add)
             row = (batch.action, self._interning.tagset(tags), now, None, BatchStatus.INTENDED)
             key = int(first(sql_journal.put_batch(database, run, row))[0])
             contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
@@ -264,7 +264,8 @@ class SqlLocation:
                 _count(database, number)
             sql_journal.put_intended(database, key, intended, states)
             self._write_known(database, number, {who: changed[who] for who in changed.keys() - given.keys()})
-        self._intended.add(key, intended)
+        self._remembered.add(key, intended)
+        self._remembered.learn(contacts, [new or old for new, old in zip(states, known, strict=True)])
         return key
 
     def record_answer(
@@ -276,8 +277,8 @@ class SqlLocation:
         now: Instant,
     ) -> None:
         with self._under(lease) as (database, location):
-            batch = self._intended.take(number) or sql_journal.read_batch(database, number)
-            self._intended.forget(changed)
+            batch = self._remembered.take(number) or sql_journal.read_batch(database, number)
+            self._remembered.forget(changed)
             answers = sql_journal.answered(batch, verdicts, changed, self._spelling(location))
             tagsets = sql_journal.list_tagsets(answers)
             patterns = dict(zip(changed, self._interning.numbers_of(location, changed.values(), tagsets), strict=True))
@@ -286,6 +287,7 @@ class SqlLocation:
             sql_journal.settle(database, location, number, batch, numbers, map(patterns.get, batch.contacts))
             rest = changed.keys() - set(batch.contacts)
             self._write_known(database, location, {contact: changed[contact] for contact in rest})
+            self._remembered.learn(patterns, patterns.values())
             database.execute("UPDATE batches SET status = 'answered', ended = ? WHERE n = ?", (now, number))
 
     def withdraw_batch(
@@ -342,14 +344,14 @@ class SqlLocation:
                 yield self._database
         except BaseException:
             self._interning.forget()
-            self._intended.clear()
+            self._remembered.clear()
             self._spelt = None
             raise
 
     @contextmanager
     def _holding(self, lease: Lease) -> Iterator[tuple[Database, int]]:
         """A transaction under `lease`, with the location's number, that may change any contact."""
-        self._intended.clear()
+        self._remembered.clear()
         with self._under(lease) as (database, number):
             yield database, number
 
@@ -363,7 +365,7 @@ class SqlLocation:
             number = self._known_number
             if self._interning.begin(number, lease):
                 self._spelt = None
-                self._intended.clear()
+                self._remembered.clear()
             yield database, number
 
     def _number(self, lineage: str) -> int:
@@ -374,6 +376,7 @@ class SqlLocation:
 
     def _write_known(self, database: Database, location: int, changed: Mapping[ContactId, ContactState]) -> None:
         if changed:
+            self._remembered.clear()
             self._give_known(database, location, changed)
             self._take_known(database, location)
 
