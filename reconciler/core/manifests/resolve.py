@@ -14,7 +14,7 @@ from functools import cache
 from reconciler.core.manifests.desired_digest import digest_desired
 from reconciler.core.manifests.set_members import Combination, combine_sets, members_of
 from reconciler.core.manifests.wants import NOTHING, Want, is_active, old_names, resolve_wants, tags_by_group
-from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.contact_columns import ABSENT, ContactColumn
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.people import Match
@@ -74,19 +74,16 @@ class Desired:
         return NOTHING if index is None else self.wants[index]
 
     def wants_of(self, contacts: Collection[ContactId]) -> list[Want]:
-        indexes, wants = map(self.contacts.get, contacts), self.wants
-        return [NOTHING if index is None else wants[index] for index in indexes]
+        indexes, wants = self.contacts.find_all(contacts, ABSENT), self.wants
+        return [NOTHING if index == ABSENT else wants[index] for index in indexes]
 
     def memberships_of(self, contacts: Collection[ContactId]) -> list[frozenset[SetName]]:
         # contacts of one combination share the value
-        membership = cache(self._names_of_sets)
-        return [membership(index) for index in map(self.contacts.get, contacts)]
+        membership, indexes = cache(self.membership_of), self.contacts.find_all(contacts, ABSENT)
+        return [_NO_SETS if index == ABSENT else membership(index) for index in indexes]
 
     def membership(self, contact: ContactId) -> frozenset[SetName]:
-        return self._names_of_sets(self.contacts.get(contact))
-
-    def _names_of_sets(self, index: int | None) -> frozenset[SetName]:
-        return _NO_SETS if index is None else self.membership_of(index)
+        return self.memberships_of((contact,))[0]
 
     def membership_of(self, index: int) -> frozenset[SetName]:
         """The names of the sets of one of the combinations."""
