@@ -19,6 +19,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.apply.books import LocationBook, RunProgress, name_recovery_files
+from reconciler.apply.release import prune_journal
 from reconciler.apply.resolve_doubts import disbelieve_absences, hold_unsettled
 from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
@@ -240,7 +241,7 @@ async def _end_run(run: Run, report: LocationReport) -> None:
     ending = replace(ending_of(report), manifests_digest=run.desired.digest if is_whole else "")
     await run.journal.end(report.status, set_sizes=sizes, ending=ending)
     if run.apply_options.history_keep is not None:
-        await run.call(run.store.prune_journal, run.lease, run.apply_options.history_keep)
+        await prune_journal(run, run.apply_options.history_keep)
 
 
 async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:
@@ -253,11 +254,14 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
     if difference.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
-    end = RunEnd(run.observed, run.present, is_stopped=problem is not None, besides=besides)
+    waiting = run.progress.release.waiting
+    told = [each.note for each in waiting.values()]
+    end = RunEnd(run.observed, run.present, is_stopped=problem is not None, besides=besides, waiting=waiting)
     report = LocationReport(
         location=run.location,
         run=run.journal.id,
-        status=RunStatus.STOPPED if problem else RunStatus.COMPLETE,
+        # one with additions that wait does not use its plan up
+        status=RunStatus.STOPPED if problem or waiting else RunStatus.COMPLETE,
         rounds=run.progress.rounds,
         requests=run.gate.writes,
         reads=run.gate.reads,
@@ -266,7 +270,7 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
         pairs=dict(pairs),
         findings=run.outcomes.findings(),
         surprises=run.outcomes.surprises(),
-        notes=(*run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
+        notes=(*told, *run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
         outside=run.progress.outside,
         unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(difference.foreign)),
     )

@@ -19,6 +19,7 @@ from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationState
+from reconciler.core.planning.slow_release import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ class RunProgress:
     recovery_files: list[str] = field(default_factory=list)
     """One an answer that the state did not take; empty where no place took it either."""
     notes: list[str] = field(default_factory=list)
+    release: Release = field(default_factory=Release)
+    """The additions of slowly given tags that wait."""
+
+    def set_release(self, release: Release) -> None:
+        self.release = release
 
     def start_round(self) -> int:
         self.rounds += 1

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 
 from reconciler.apply.examine_refused import learn_from_first_write
+from reconciler.apply.release import release, slow_tags, wait_for_release, without_slow
 from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts, take_up_earlier_runs
 from reconciler.apply.run import Run, over_limit
 from reconciler.apply.split_refused import deliver
@@ -58,11 +59,15 @@ async def carry_out(run: Run) -> None:
     rounds = _Rounds(run, before_run(run.location_book.state))
     moved = await take_up_earlier_runs(run)
     if run.apply_options.canary is None:
-        await rounds.until_converged(await rounds.inside() if moved else run.plan, None)
+        # what is given slowly is counted under the lease: the plan sends all at once
+        await rounds.until_released(None if moved or slow_tags(run) else run.plan, None)
         return
     for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.apply_options.canary):
-        await rounds.until_converged(await rounds.inside(wave), wave)
+        await rounds.until_released(None, wave)
         _check_wave(run, wave)
+        if wave is not None and run.progress.release.waiting:
+            run.progress.add_note("the other contacts wait until all of the first ones were sent")
+            return
 
 
 def _check_wave(run: Run, wave: Wave) -> None:
@@ -82,13 +87,19 @@ class _Rounds:
         deferred = {tag for deferral in run.plan.deferrals for tag in deferral.tags}
         self._owned = owned_in(run.desired, run.observed, run.options.selection) & deferred
 
+    async def until_released(self, current: LocationPlan | None, wave: Wave) -> None:
+        """Until nothing is left to send, or what is left waits for another run. `current`: None where to plan anew."""
+        await self.until_converged(await self.inside(wave) if current is None else current, wave)
+        while await wait_for_release(self.run):
+            await self.until_converged(await self.inside(wave), wave)
+
     async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
         for _ in range(MAX_SETTLINGS):
             current = await self._until_sent(current, wave)
             again = await self._settle_own_doubts()
             if again is None:
                 return
-            if again:
+            if again := without_slow(self.run, again):
                 await self._send_once_more(again)
             current = await self.inside(wave)
 
@@ -154,6 +165,7 @@ class _Rounds:
         run.progress.set_outside(outside)
         if wave is not None:
             deltas = restrict_to_wave(deltas, wave)
+        deltas = await release(run, deltas)
         inside = fresh
         if deltas != fresh.deltas:
             batches = make_batches(

@@ -16,7 +16,7 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import Alias, Facts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
-from reconciler.core.model.errors import Unfinished
+from reconciler.core.model.errors import ApiError, Unfinished
 from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord
 from reconciler.core.model.lease import Holder, Lease
@@ -48,6 +48,8 @@ from reconciler.wire import ContactRead, Page
 Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 IN_FLIGHT = 50
+MOST_SILENT = 10
+"""So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
 Verdicts = dict[ContactId, ContactOutcome]
 
 
@@ -108,6 +110,8 @@ class ApplyOptions:
     """The contacts to begin with, None: all at once."""
     spill: bool = False
     """Whether the run may wait for the next day's quota."""
+    wait: bool = False
+    """Whether the run waits until additions of slowly given tags may go."""
     fail_fast: bool = False
     """Whether the error of one location stops the others."""
     digests: frozenset[str] = frozenset()
@@ -304,6 +308,16 @@ class Run:
             unwanted.update(contact for contact, want in wants if not named.isdisjoint(want.present))
             unwanted |= outcomes.failed.keys() & set(batch.contacts)
         return unwanted
+
+    def halt_if_silent(self, error: ApiError) -> None:
+        """Ends a run where too many requests in a row are of unknown effect; `error`: of the last one."""
+        if self.progress.count_silent() >= MOST_SILENT:
+            self.gate.halt(
+                Unfinished(
+                    f"{MOST_SILENT} requests in a row are of unknown effect, the last one: {error.message}",
+                    hint="apply again when the API is well: what is in doubt is settled first",
+                )
+            )
 
     def halt_if_wrong(self) -> None:
         """Ends a run that goes badly: too many rows show a wrong token or location, or a rate is over its limit."""

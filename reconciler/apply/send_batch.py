@@ -26,6 +26,7 @@ from reconciler.apply.batch_journal import (
 )
 from reconciler.apply.books import UnseenRemoval
 from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
+from reconciler.apply.release import without_closed
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
@@ -38,7 +39,6 @@ from reconciler.core.model.errors import (
     QuotaExhausted,
     RequestRefused,
     StateError,
-    Unfinished,
 )
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
 from reconciler.core.running.batch_split import read_limits
@@ -48,8 +48,6 @@ from reconciler.wire import BulkUpdate
 LATEST_MS = 10_000
 """So long after the date of its intent a request may leave: a doubt is settled by that date."""
 MOST_LATE = 3
-MOST_SILENT = 10
-"""So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
 SPLIT = (400, 413, 422)
 """The statuses with which a request is refused for its content; any other refuses every request alike."""
 
@@ -69,7 +67,10 @@ async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
     tries = Tries()
     while True:
         # an intent for each attempt: a doubt lasts from when the request really left
-        journalled, ticket = await _take_turn(run, batch)
+        turn = await _take_turn(run, batch)
+        if turn is None:
+            return {}
+        journalled, ticket = turn
         try:
             verdicts = await _ask(run, journalled, ticket)
         except RequestRefused as refused:
@@ -83,11 +84,16 @@ async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
             return verdicts
 
 
-async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int]:
-    """The batch with a durable intent, and the ticket with which it may leave now."""
+async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | None:
+    """The batch with a durable intent, and the ticket with which it may leave now; None where none of it may."""
     for _ in range(MOST_LATE):
         # before the intent: a run that is killed while it waits has sent nothing, and leaves no doubt
         ticket = await run.gate.take_turn(run.services.writer(run.location).ready)
+        # asked for a turn a batch may wait for minutes: its window may be over
+        batch = without_closed(run, batch)
+        if not batch.tags:
+            run.gate.pace.take_back(ticket)
+            return None
         with run.gate.returning(ticket):
             journalled = await journal_intent(run, batch)
         try:
@@ -111,20 +117,10 @@ async def _ask(run: Run, journalled: JournalledBatch, ticket: int) -> Verdicts:
     try:
         rows = await run.gate.write(ticket, run.services.writer(run.location).update_tags(update))
     except InDoubt as error:
-        _count_silent(run, error)
+        run.halt_if_silent(error)
         return dict.fromkeys(batch.contacts, ContactOutcome(Outcome.IN_DOUBT, error.message))
     run.progress.set_answered()
     return classify_rows(batch.action, batch.contacts, batch.tags, rows)
-
-
-def _count_silent(run: Run, error: ApiError) -> None:
-    if run.progress.count_silent() >= MOST_SILENT:
-        run.gate.halt(
-            Unfinished(
-                f"{MOST_SILENT} requests in a row are of unknown effect, the last one: {error.message}",
-                hint="apply again when the API is well: what is in doubt is settled first",
-            )
-        )
 
 
 async def _may_go_again(run: Run, tries: Tries, error: ApiError | LeaseLost) -> bool:
@@ -183,7 +179,7 @@ async def _record_doubt(run: Run, journalled: JournalledBatch, error: RequestRef
     verdicts = dict.fromkeys(journalled.batch.contacts, ContactOutcome(outcome, message))
     run.progress.add_note(f"a refused request may have taken effect: {message}")
     await journal_answer(run, journalled, verdicts)
-    _count_silent(run, error)
+    run.halt_if_silent(error)
     return verdicts
 
 

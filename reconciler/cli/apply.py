@@ -74,6 +74,7 @@ def _make_request(
     *,
     lock_timeout_ms: int,
     spill: bool,
+    wait: bool,
     fail_fast: bool = False,
     canary: Canary | None = None,
     stop_on: Mapping[str, float] = NO_RATES,
@@ -84,6 +85,7 @@ def _make_request(
         max_error_pct=stop_on.get("error_rate"),
         max_surprise_pct=stop_on.get("surprise_rate"),
         spill=spill,
+        wait=wait,
         fail_fast=fail_fast,
     )
 
@@ -98,6 +100,11 @@ _sending = group_options(
         "spill",
         is_flag=True,
         help="Where today's quota does not suffice: send what fits, and wait for the next day to go on.",
+    ),
+    wait=click.option(
+        "--wait",
+        is_flag=True,
+        help="Where tags are given slowly (pace, window): send what fits, and wait until the others may go.",
     ),
 )
 """The flags of a run that sends."""

@@ -13,13 +13,14 @@ from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
 from reconciler.core.model.people import Match, RowQuery, Snapshot
+from reconciler.core.model.release_rules import EVERY_DAY, TagPace, TagWindow
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import NO_FILE, CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
-from reconciler.loading.models import CombinedContacts, ContactSetModel, TagRuleModel
+from reconciler.loading.models import CombinedContacts, ContactSetModel, TagRuleModel, WindowModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 from reconciler.loading.people_files import (
     check_source,
@@ -53,8 +54,8 @@ def read_instant(moment: datetime | None, zone: str) -> Instant | None:
     return Instant(round(moment.timestamp() * 1000))
 
 
-def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report) -> dict[Tag, TagRule]:
-    """The rules by tag; two spellings of one tag are an error."""
+def tag_rules(models: dict[str, TagRuleModel], node: Node | None, zone: str, report: Report) -> dict[Tag, TagRule]:
+    """The rules by tag; two spellings of one tag are an error. `zone`: of windows that name none."""
     rules: dict[Tag, TagRule] = {}
     entries = node.items if isinstance(node, Mapping) else {}
     for written, model in models.items():
@@ -64,10 +65,24 @@ def tag_rules(models: dict[str, TagRuleModel], node: Node | None, report: Report
             message = f"tag {written!r} has a second rule, the first is at {rules[tag].source}"
             report(Problem(source, message, "tag-rule"))
             continue
-        fields = model.model_dump(exclude={"group", "renamed_from"})
+        fields = model.model_dump(exclude={"group", "renamed_from", "pace", "window"})
         renamed = None if model.renamed_from is None else normalise_tag(model.renamed_from)
-        rules[tag] = TagRule(tag, source, **fields, group=model.group or "", renamed_from=renamed)
+        pace = None if model.pace is None else TagPace(model.pace.adds, model.pace.per)
+        window = None if model.window is None else _make_window(model.window, entries[written][1], zone, report)
+        rules[tag] = TagRule(
+            tag, source, **fields, group=model.group or "", renamed_from=renamed, pace=pace, window=window
+        )
     return rules
+
+
+def _make_window(model: WindowModel, rule: Node, zone: str, report: Report) -> TagWindow | None:
+    """None where it never opens, which is reported."""
+    if model.opens == model.until:
+        place = mistakes.locate_value(rule, ("window", "until"))
+        hint = 'for the whole day leave window out; "from" and "until" are times of day, such as "09:00" and "18:00"'
+        report(Problem(place, "a window that ends as it begins never opens", "window", hint=hint))
+        return None
+    return TagWindow(model.days or EVERY_DAY, model.opens, model.until, model.zone or zone)
 
 
 class SetBuilder:

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from pydantic_core import PydanticCustomError
 
 from reconciler.core.model.names import read_age
+from reconciler.core.model.release_rules import DAYS, LONGEST_MS, SHORTEST_MS
 from reconciler.core.model.safe_text import is_contact_url
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
@@ -38,6 +39,9 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
 )
 _NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+_HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_DAY = f"({'|'.join(DAYS)})"
+_DAYS = re.compile(f"{_DAY}(?:-{_DAY})?")
 _YEARS = range(1970, 9999)
 
 
@@ -223,6 +227,38 @@ def _check_wave_size(value: str) -> str:
     return value
 
 
+def _parse_period(value: object) -> int:
+    period = _parse_age(value)
+    if not SHORTEST_MS <= period <= LONGEST_MS:
+        raise _wrong_value(f"expected a period from 1m to 30d, found {value!r}")
+    return period
+
+
+def _parse_hour(value: object) -> int:
+    """Minutes of the day."""
+    match = _HOUR.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _unexpected_value('a time of day such as "09:00"', value)
+    return int(match[1]) * 60 + int(match[2])
+
+
+def _parse_days(value: object) -> tuple[int, ...]:
+    """Days of the week from 0, Monday, sorted: `mon-fri`, or a list of days and such ranges."""
+    parts = list(value) if isinstance(value, list) else [value]
+    if not parts:
+        raise _wrong_value("a window without a day never opens")
+    return tuple(sorted({day for part in parts for day in _read_days(part)}))
+
+
+def _read_days(part: object) -> list[int]:
+    match = _DAYS.fullmatch(part.lower()) if isinstance(part, str) else None
+    if match is None:
+        raise _unexpected_value("days such as mon-fri or [mon, wed]", part)
+    first, last = DAYS.index(match[1]), DAYS.index(match[2] or match[1])
+    # sat-mon goes over the end of the week
+    return [(first + offset) % len(DAYS) for offset in range((last - first) % len(DAYS) + 1)]
+
+
 def _check_region(value: str) -> str:
     if not _REGION.fullmatch(value):
         raise _wrong_value(f"expected a country as two letters, such as DE, found {value[:80]!r}")
@@ -242,11 +278,21 @@ _MOMENT_SCHEMA = {
     "pattern": r"^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)? ?([Zz]|[+-]\d{2}:\d{2}))?$",
 }
 
+_DAYS_SCHEMA = {"type": "string", "pattern": f"^{_DAYS.pattern}$"}
 _AGE_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$"}
 
 Text = Annotated[str, _TEXT_SCALAR]
 Folder = Annotated[str, AfterValidator(_check_folder), _TEXT_SCALAR]
 Age = Annotated[int, PlainValidator(_parse_age), WithJsonSchema(_AGE_SCHEMA)]
+Period = Annotated[int, PlainValidator(_parse_period), WithJsonSchema(_AGE_SCHEMA)]
+HourOfDay = Annotated[
+    int, PlainValidator(_parse_hour), WithJsonSchema({"type": "string", "pattern": f"^{_HOUR.pattern}$"})
+]
+Days = Annotated[
+    tuple[int, ...],
+    PlainValidator(_parse_days),
+    WithJsonSchema({"anyOf": [_DAYS_SCHEMA, {"type": "array", "items": _DAYS_SCHEMA, "minItems": 1}]}),
+]
 Region = Annotated[str, AfterValidator(_check_region), WithJsonSchema({**_ANY_SCALAR, "pattern": "^[A-Za-z]{2}$"})]
 WaveSize = Annotated[
     str,

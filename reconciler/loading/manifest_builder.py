@@ -97,7 +97,7 @@ class ManifestBuilder:
         model, broken = self._validate(root)
         if model is None:
             return BuiltFile(is_known=False)
-        rules = tag_rules(model.tags, root.get("tags"), self.report)
+        rules = tag_rules(model.tags, root.get("tags"), self.zone, self.report)
         document = _Document(name, display_path(self.files, name), root, model, frozenset(broken), rules)
         if model.locations is None:
             return self._build_one(document)

@@ -16,15 +16,42 @@ from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.loading import nodes
 from reconciler.loading.fields import (
     Count,
+    Days,
     Flag,
+    HourOfDay,
     Line,
     LocationText,
     Moment,
     Name,
+    Period,
+    Positive,
     TagText,
     Text,
+    TimeZone,
 )
 from reconciler.loading.row_models import FileContacts, Locations, RolloutModel, SourceContacts, Strict
+
+
+class PaceModel(Strict):
+    """How many contacts are given a tag in a period."""
+
+    adds: Positive = Field(examples=[500])
+    """The most contacts that are given the tag in any period of this length; the others wait."""
+    per: Period = Field(examples=["1h"])
+    """The length of the period, 1m to 30d: a number and s, m, h, d or w."""
+
+
+class WindowModel(Strict):
+    """The hours in which a tag is given."""
+
+    days: Days | None = Field(None, examples=["mon-fri", ["mon", "wed"]])
+    """The days of the week on which it opens, such as mon-fri or [mon, wed]; by default all."""
+    opens: HourOfDay = Field(alias="from", examples=["09:00"])
+    """The time of day from which the tag is given."""
+    until: HourOfDay = Field(examples=["18:00"])
+    """The time of day until which, exclusive, the tag is given; one before from is on the next day."""
+    zone: TimeZone | None = Field(None, examples=["Europe/Berlin"])
+    """The time zone of both; by default the settings' one."""
 
 
 class TagRuleModel(Strict):
@@ -52,6 +79,10 @@ class TagRuleModel(Strict):
     """Only declared contacts carry it in the whole location (Terraform's binding); needs a refresh by tag search."""
     renamed_from: TagText | None = Field(None, examples=["top"])
     """The tag's old name: this one is added, proven, and only then the old one removed."""
+    pace: PaceModel | None = Field(None, examples=[{"adds": 500, "per": "1h"}])
+    """Given slowly: apply sends what fits, and the others wait. Removals are not paced."""
+    window: WindowModel | None = Field(None, examples=[{"days": "mon-fri", "from": "09:00", "until": "18:00"}])
+    """Given at these hours only. Removals go at any hour."""
 
 
 class CombinedContacts(Strict):

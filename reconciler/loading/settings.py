@@ -161,7 +161,7 @@ def _build_settings(
         api=ApiSettings(**model.api.model_dump()),
         plan=PlanSettings(**model.plan.model_dump()),
         apply=ApplySettings(**model.apply.model_dump()),
-        rules=tag_rules(model.tags, node.get("tags"), report),
+        rules=tag_rules(model.tags, node.get("tags"), model.timezone, report),
         locations=_build_locations(model, node),
         sources=dict(_build_sources(model, node, report)),
         guards=GuardLimits(**model.guards.model_dump()),

@@ -76,6 +76,8 @@ class ApplyRequest:
     approved: tuple[str, ...] = ()
     """Change digests, of the plan or of locations, that somebody approved: nothing else is sent. Empty: the caller
     approves all."""
+    wait: bool = False
+    """Whether to wait until additions of slowly given tags may go, and go on."""
     fail_fast: bool = False
     """Whether the error of one location stops the others."""
     stop: Stop = field(default_factory=Stop)
@@ -305,6 +307,7 @@ def _make_options(plan: Plan, planned: PlanResult, request: ApplyRequest) -> App
         ),
         canary=request.canary,
         spill=request.spill,
+        wait=request.wait,
         fail_fast=request.fail_fast,
         digests=frozenset(request.approved),
         proposal=planned.proposal,

@@ -162,4 +162,5 @@ def _flatten_rule(rule: TagRule) -> Mapping[str, object]:
     """The keys of a rule that differ from the default."""
     # a default that a file does not write is no setting of the file
     default = asdict(TagRule(rule.tag, rule.source))
-    return {key: value for key, value in asdict(rule).items() if value != default[key]}
+    slow = {key: str(value) for key, value in (("pace", rule.pace), ("window", rule.window)) if value is not None}
+    return {key: value for key, value in asdict(rule).items() if value != default[key]} | slow

@@ -15,6 +15,7 @@ from reconciler.core.model.api_limits import Alias
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.journal import BatchRecord
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.model.outcome import called
 from reconciler.core.observing.refresh_rules import (
@@ -31,6 +32,7 @@ from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
+from reconciler.core.planning.slow_release import SentAdds, find_sent, list_release_rules
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, load_state, settle_ms_from
 from reconciler.output.blocks import counted
@@ -59,6 +61,8 @@ class CurrentState:
     """Contacts that could not be read, and why."""
     incomplete: str = ""
     """Why nothing follows from a contact's not being shown; empty where it does."""
+    sent: SentAdds = field(default_factory=dict)
+    """The additions of slowly given tags that count still."""
     respelt: tuple[Alias, ...] = ()
     """Tags of the manifests that the location keeps in another spelling."""
 
@@ -70,7 +74,7 @@ class CurrentState:
             HeldContacts(reason, (), tuple(sorted(contact for contact in self.gone if self.gone[contact] is reason)))
             for reason in reasons
         )
-        return replace(options, searched=self.searched, gone=tuple(unreachable))
+        return replace(options, searched=self.searched, gone=tuple(unreachable), sent=self.sent)
 
     def list_notes(self) -> list[str]:
         """A line for each fact of the reading that a person should know."""
@@ -125,7 +129,24 @@ async def find_current(
         )
         errors |= failed
     _refuse_unknown_tags(session, states.values(), make_selection(session, scope).tags)
-    return current, errors
+    return count_sent(session, reader, current), errors
+
+
+def count_sent(session: Session, reader: StateReader, current: Iterable[CurrentState]) -> list[CurrentState]:
+    """The states, with the additions of slowly given tags that the journal tells of."""
+    return [replace(each, sent=_find_sent(session, reader, each.state)) for each in current]
+
+
+def _find_sent(session: Session, reader: StateReader, state: LocationState) -> SentAdds:
+    rules = list_release_rules(state.spelling.spell_desired(session.desired[state.location]))
+    if not rules:
+        return {}
+    journal = reader.at(state.location)
+
+    def read_batches(run: str) -> Iterable[BatchRecord]:
+        return map(state.spelling.spell_record, journal.read_batches(run))
+
+    return find_sent(journal.read_runs(), read_batches, rules, session.now, settle_ms=settle_ms_from(session.settings))
 
 
 def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, LocationState], Errors]:

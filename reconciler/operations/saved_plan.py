@@ -45,6 +45,7 @@ from reconciler.operations.api import find_api
 from reconciler.operations.current_state import (
     CurrentState,
     Errors,
+    count_sent,
     load_each,
     read_location,
     run_each,
@@ -190,6 +191,8 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         session,
         {location: _read_news(part, states[location], session, request) for location, part in planned.items()},
     )
+    with open_reader(session.settings.state) as reader:
+        current = count_sent(session, reader, current)
     fresh = plan_current(session, current, request)
     by_location = {location.state.location: location for location in current}
     parts = [

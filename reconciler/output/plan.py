@@ -52,8 +52,10 @@ from reconciler.output.plan_tables import (
     guard_lines,
     held_for,
     held_table,
+    late_lines,
     left_out,
     location_rows,
+    release_table,
     removal_table,
     repeat_lines,
     shared_table,
@@ -205,6 +207,8 @@ def _location_section(
         headline,
         guard_lines(plan, most),
         tag_table(plan, most),
+        release_table(plan, most),
+        late_lines(plan),
         removal_table(plan, most),
         delta_table(plan, most, shared),
         repeat_lines(plan, most),
@@ -293,7 +297,8 @@ def _explain_bound(plan: LocationPlan) -> str:
 
 def _explain_cost(plan: LocationPlan) -> str:
     summary = plan.summary
-    time = f", {duration(summary.eta_seconds)} at the rate limit" if summary.eta_seconds else ""
+    how = "with all slices" if plan.pacing else "at the rate limit"
+    time = f", {duration(summary.eta_seconds)} {how}" if summary.eta_seconds else ""
     return (
         f"{counted(summary.requests, 'request')} ({_explain_bound(plan)}), "
         f"{percent(summary.daily_quota_share)} of a day's quota{time}"

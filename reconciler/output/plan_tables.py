@@ -23,6 +23,7 @@ from reconciler.core.planning.changes import (
 )
 from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
 from reconciler.core.planning.plan import LocationPlan
+from reconciler.core.planning.slow_release import TagRelease
 from reconciler.core.running.shortfalls import plan_remedies
 from reconciler.output.blocks import (
     Block,
@@ -32,6 +33,7 @@ from reconciler.output.blocks import (
     contact_cell,
     counted,
     lines,
+    moment,
     number,
     places,
     sample,
@@ -80,6 +82,52 @@ def _tag_row(tag: Tag, row: _TagRow, triggers: bool) -> tuple[Cell, ...]:
         number(row.removes, Style.REMOVE),
         Cell(why),
         Cell(places(sorted(row.sources)), Style.FAINT),
+    )
+
+
+def release_table(plan: LocationPlan, most: int | None) -> Block:
+    """How slowly given tags are given."""
+    rows = [
+        (
+            Cell(each.tag),
+            number(each.adds, Style.ADD),
+            Cell(each.rule),
+            number(each.used),
+            Cell(_describe_slices(each)),
+            Cell("too far away to be told" if each.ends is None else moment(each.ends), _end_style(each, plan)),
+        )
+        for each in plan.pacing
+    ]
+    title = "Given slowly: apply sends what fits, and the others wait"
+    return table(title, "tag #add at_most #used slices last_slice", rows, most=most, key=True)
+
+
+def _describe_slices(release: TagRelease) -> str:
+    first = ", ".join(f"{each.adds:,} from {moment(each.at)}" for each in release.slices)
+    more = release.slices_in_all - len(release.slices)
+    return f"{first} and {more:,} more" if more else first
+
+
+def _end_style(release: TagRelease, plan: LocationPlan) -> Style:
+    """Of an end beyond the time that the plan is valid for: the tags may not be wanted then."""
+    is_late = release.ends is None or (plan.valid_until is not None and release.ends >= plan.valid_until)
+    return Style.WARN if is_late else Style.PLAIN
+
+
+def late_lines(plan: LocationPlan) -> Block:
+    """Tags that are given beyond the time that the plan is valid for."""
+    until = plan.valid_until
+    late = [each for each in plan.pacing if until is not None and (each.ends is None or each.ends >= until)]
+    return lines(
+        "",
+        [
+            Cell(
+                f"The last slice of {each.tag!r} comes after {moment(until)}, when a set becomes active or expires: "
+                "what is left then is planned anew, and may be wanted no more.",
+                Style.WARN,
+            )
+            for each in late
+        ],
     )
 
 

@@ -15,6 +15,7 @@ from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
+from reconciler.core.model.release_rules import TagPace, TagWindow
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, declare, ids, names, rules, tags, union
 
 ANNA, BERT, CARA = ids("anna bert cara")
@@ -290,6 +291,8 @@ CHANGED: dict[str, object] = {
     "inert": True,
     "exclusive": True,
     "renamed_from": "top",
+    "pace": TagPace(500, 3_600_000),
+    "window": TagWindow((0,), 540, 1_080, "UTC"),
 }
 
 

@@ -22,11 +22,13 @@ from reconciler.core.model.batch import Batch, Proof
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
+from reconciler.core.model.release_rules import Slice
 from reconciler.core.planning.batches import Summary
 from reconciler.core.planning.changes import Deferral, DeferralReason, Delta, HeldContacts, Selection, Tried
 from reconciler.core.planning.guards import Measured
 from reconciler.core.planning.plan import LocationPlan, Plan, change_digests
 from reconciler.core.planning.situation import OlderRows, Searched
+from reconciler.core.planning.slow_release import TagRelease
 from reconciler.core.running.shortfalls import plan_remedies
 
 FORMAT_VERSION = "1.1"
@@ -51,17 +53,23 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
         # `sizes_moved` stays with the plan that was made: a file is planned anew
         members="location lineage serial manifests_digest valid_until summary deltas batches deferrals ledger held "
         "quarantined spared given guards observations triggers reasserted proofs searched gone tried oldest "
-        "change_digest",
+        "change_digest pacing",
         types={
             "serial": Count,
             "gone": tuple[Annotated[HeldContacts, _GONE], ...],
             "oldest": Annotated[Instant | None, _OLDEST],
             "change_digest": Annotated[str, "That of a plan of this location alone, which approves the location."],
         },
-        later="given searched gone tried oldest change_digest",
-        sparse="searched gone tried oldest change_digest remedies",
+        later="given searched gone tried oldest change_digest pacing",
+        sparse="searched gone tried oldest change_digest pacing remedies",
         derived={"remedies": (Remedies, plan_remedies)},
     ),
+    TagRelease: JsonSpelling(
+        about="A tag that is given slowly: additions of the plan, those before it that count still, the first slices, "
+        "their number, and when the last one begins (null: too far away to be told).",
+        types={"adds": Count, "used": Count, "slices_in_all": Count},
+    ),
+    Slice: JsonSpelling(about="So many additions may be sent from then on.", types={"adds": Count}),
     Summary: JsonSpelling(
         about="adds, removes, adopted, released, reasserted count pairs; "
         "the others contacts, requests, seconds, a share."

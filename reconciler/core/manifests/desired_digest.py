@@ -16,8 +16,8 @@ from reconciler.core.model.contact_columns import ABSENT, ContactColumn
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag
 
-UNPLANNED = frozenset({"source", "description"})
-"""The fields of a tag's rule that planning does not read."""
+UNPLANNED = frozenset({"source", "description", "pace", "window"})
+"""The fields of a tag's rule that planning does not read, or that stand in the digest where they are set only."""
 
 
 def digest_desired(
@@ -85,7 +85,9 @@ def _describe_others(want: Want) -> str:
 
 def _describe_rule(rule: TagRule) -> list[object]:
     """Every field of the rule but those that change no plan: a field that is new moves the digest."""
-    return [getattr(rule, entry.name) for entry in fields(rule) if entry.name not in UNPLANNED]
+    described = [getattr(rule, entry.name) for entry in fields(rule) if entry.name not in UNPLANNED]
+    # a rule without them has the digest that it had before there were any
+    return described + [str(slow) for slow in (rule.pace, rule.window) if slow is not None]
 
 
 def _list_alike(contacts: ContactColumn, combinations: int) -> list[list[ContactId]]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.people import Match
+from reconciler.core.model.release_rules import ReleaseRule, TagPace, TagWindow
 
 Contact = TypeVar("Contact", ContactId, int)
 """A contact by its id, or by its number."""
@@ -149,6 +150,13 @@ class TagRule:
     inert: bool = False
     exclusive: bool = False
     renamed_from: Tag | None = None
+    pace: TagPace | None = None
+    window: TagWindow | None = None
+
+    @property
+    def release(self) -> ReleaseRule | None:
+        """How slowly the tag is given; None: at once."""
+        return None if self.pace is None and self.window is None else ReleaseRule(self.pace, self.window)
 
 
 @dataclass(frozen=True, slots=True)

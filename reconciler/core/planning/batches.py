@@ -144,7 +144,7 @@ class Summary:
     daily_quota_share: float
 
 
-def summarise_plan(diff: Diff, planned: Batches, rate: Rate) -> Summary:
+def summarise_plan(diff: Diff, planned: Batches, rate: Rate, *, at_least_ms: int = 0) -> Summary:
     requests = len(planned.batches)
     return Summary(
         contacts=_count_contacts(diff.deltas),
@@ -159,7 +159,8 @@ def summarise_plan(diff: Diff, planned: Batches, rate: Rate) -> Summary:
         quarantined=_count_contacts(diff.quarantined),
         requests=requests,
         lower_bound=planned.lower_bound,
-        eta_seconds=duration(requests, rate) / 1000,
+        # a run that waits for its slices ends with the last of them
+        eta_seconds=max(duration(requests, rate), at_least_ms) / 1000,
         daily_quota_share=round(requests / rate.per_day, 6),
     )
 

@@ -25,6 +25,7 @@ from reconciler.core.planning.diff import diff, select_contacts
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guards import Before, Counts, Measured, count_holders, count_managed, count_pairs
 from reconciler.core.planning.plan import LocationPlan, LocationState, PlanOptions
+from reconciler.core.planning.slow_release import last_slice, list_release_rules, plan_releases
 
 if TYPE_CHECKING:
     from reconciler.core.planning.revert import Reversal
@@ -108,13 +109,14 @@ def plan_of(
     while dropped := repeats_over_limit(batches.reasserted, measure(batches)):
         within = replace(within, reassertion=within.reassertion.without(dropped))
         batches = _make_batches(diff, desired, within)
+    pacing = plan_releases(diff.deltas, list_release_rules(desired), options.sent, options.now)
     return LocationPlan(
         location=desired.location,
         lineage=state.lineage,
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=summarise_plan(diff, batches, options.rate),
+        summary=summarise_plan(diff, batches, options.rate, at_least_ms=last_slice(pacing, options.now) - options.now),
         deltas=diff.deltas,
         batches=batches.batches,
         deferrals=diff.deferrals,
@@ -132,6 +134,7 @@ def plan_of(
         gone=options.gone,
         tried=find_tried(diff.deltas, state.observed),
         oldest=_find_oldest(diff, desired, state.observed, options),
+        pacing=pacing,
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
     )
 

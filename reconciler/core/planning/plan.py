@@ -35,6 +35,7 @@ from reconciler.core.planning.changes import (
 )
 from reconciler.core.planning.guards import Allowance, Measured
 from reconciler.core.planning.situation import NO_REASSERTION, NOT_SEARCHED, Reassertion, Searched
+from reconciler.core.planning.slow_release import SentAdds, TagRelease
 from reconciler.core.planning.tag_aliases import AS_SENT, Spelling
 
 
@@ -70,6 +71,8 @@ class PlanOptions:
     searched: Searched = NOT_SEARCHED
     # contacts that are not there, as was read for this very plan, and why
     gone: tuple[HeldContacts, ...] = ()
+    # additions of slowly given tags that count still
+    sent: SentAdds = field(default_factory=dict)
     # ends a quarantine, and tells a pair that was put back lately
     now: Instant = UNTIMED
     # further exceptions that a person made, each in words with its reason
@@ -120,6 +123,8 @@ class LocationPlan:
     tried: tuple[Tried, ...] = ()
     oldest: Instant | None = None
     """The oldest observation of the contacts that it is about; None where none of them was ever observed."""
+    pacing: tuple[TagRelease, ...] = ()
+    """How its slowly given tags are given."""
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
     with the plan that was made: a file of it is planned anew."""

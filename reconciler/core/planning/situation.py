@@ -184,6 +184,9 @@ class Reassertion:
         # a second add would start the automation again, where a workflow consumed the tag meanwhile
         if rule is not None and (rule.triggers or rule.once or rule.protected):
             return False
+        # a second add may be a transition, which the pace would have to count
+        if action is Action.ADD and rule is not None and rule.release is not None:
+            return False
         return action is Action.REMOVE or self.mode is Reassert.ALWAYS or (rule is not None and rule.inert)
 
     def is_fresh(self, state: ContactState) -> bool:

@@ -28,6 +28,7 @@ from reconciler.core.model.journal import Answer, BatchRecord
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import Tag, TagSet, fold_spelling
 from reconciler.core.model.outcome import ContactOutcome
+from reconciler.core.model.release_rules import TagPace
 from reconciler.core.model.state_fields import respell_state
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Searched
@@ -217,8 +218,16 @@ def _merge_rules(first: TagRule, second: TagRule) -> TagRule:
         inert=first.inert and second.inert,
         exclusive=first.exclusive or second.exclusive,
         renamed_from=first.renamed_from or second.renamed_from,
+        pace=_slower_pace(first.pace, second.pace),
+        window=first.window or second.window,
     )
 
 
 def _stricter_limit(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _slower_pace(*paces: TagPace | None) -> TagPace | None:
+    """One that keeps both."""
+    given = [pace for pace in paces if pace is not None]
+    return TagPace(min(pace.adds for pace in given), max(pace.per_ms for pace in given)) if given else None

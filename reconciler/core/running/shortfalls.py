@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
@@ -26,6 +26,7 @@ from reconciler.core.planning.changes import (
     HeldContacts,
 )
 from reconciler.core.planning.plan import LocationPlan
+from reconciler.core.planning.slow_release import WaitingAdds
 from reconciler.core.running.pair_outcomes import PairOutcomes
 
 if TYPE_CHECKING:
@@ -53,13 +54,18 @@ class RunEnd:
     """The facts at the end of a run that reasons are read from.
 
     `present`: the tags that are to be on a contact. `is_stopped`: an error ended the run. `besides`: contacts of
-    changes that only the plan file has.
+    changes that only the plan file has. `waiting`: additions of slowly given tags that may not go yet.
     """
 
     observed: ContactStates
     present: Callable[[ContactId], TagSet]
     is_stopped: bool = False
     besides: Container[ContactId] = ()
+    waiting: Mapping[Tag, WaitingAdds] = field(default_factory=dict)
+
+    def waits_on(self, contact: ContactId) -> TagSet:
+        """The additions to a contact that may not go yet."""
+        return frozenset(tag for tag, each in self.waiting.items() if contact in each.contacts)
 
 
 def explain_unsent(outcomes: PairOutcomes, deferrals: Iterable[Deferral], end: RunEnd) -> tuple[Shortfall, ...]:
@@ -70,7 +76,10 @@ def explain_unsent(outcomes: PairOutcomes, deferrals: Iterable[Deferral], end: R
     for contact, tags in outcomes.not_sent():
         # the outcome of a pair does not hold its action: tags that are to be there are adds
         adds = tags & end.present(contact)
-        for action, part in ((Action.ADD, adds), (Action.REMOVE, tags - adds)):
+        waiting = adds & end.waits_on(contact)
+        for tag in waiting:
+            found[Outcome.NOT_SENT, Action.ADD, frozenset({tag}), end.waiting[tag].why].append(contact)
+        for action, part in ((Action.ADD, adds - waiting), (Action.REMOVE, tags - adds)):
             if part:
                 why = _why_not_sent(contact, action, outcomes, end, refused)
                 found[Outcome.NOT_SENT, action, part, why].append(contact)
@@ -139,6 +148,8 @@ def _why_not_sent(
     # removals go only after the contact's adds ended well: a group must not be emptied
     if action is Action.REMOVE and contact in outcomes.failed:
         return _waits_for(outcomes.failed[contact], "did not end well")
+    if action is Action.REMOVE and (waiting := end.waits_on(contact)):
+        return _waits_for(waiting, "was not sent")
     if end.is_stopped:
         return STOPPED
     if contact in end.besides:

@@ -254,6 +254,7 @@ CHECKS = (
     Check("rule-differs", _ERROR, tags.equal_rules),
     Check("rule-replaced", _INFO, tags.replaced_rules),
     Check("rule-contradiction", _ERROR, tags.contradictory_rules),
+    Check("too-slow", _ERROR, tags.too_slow),
     Check("rule-renamed", _ERROR, tags.renamed_tags),
     Check("rule-unused", _WARNING, tags.unused_rules),
 )

@@ -8,8 +8,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.model.manifest import TagRule, TagUse
-from reconciler.core.model.names import Source, Tag
+from reconciler.core.model.manifest import ContactSet, ListedContacts, TagRule, TagUse
+from reconciler.core.model.names import Source, Tag, iso
+from reconciler.core.model.release_rules import Forecast, ReleaseRule
 
 
 def equal_rules(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -45,12 +46,51 @@ def contradictory_rules(manifests: Manifests) -> Iterator[CheckFinding]:
             yield CheckFinding(
                 rule.source, f"tag {rule.tag!r} cannot be both inert and {other}: inert tags start nothing"
             )
+        if rule.inert and rule.release is not None:
+            message = f"tag {rule.tag!r} cannot be both inert and given slowly: inert tags start nothing to spread out"
+            yield CheckFinding(rule.source, message, "leave out inert, or pace and window")
         if rule.renamed_from == rule.tag:
             yield CheckFinding(rule.source, f"tag {rule.tag!r} is renamed from itself")
         if rule.protected and rule.exclusive:
             message = f"tag {rule.tag!r} cannot be both protected and exclusive: one never removes it, the other does"
             yield CheckFinding(rule.source, message)
     yield from _unremovable_tags(manifests)
+
+
+def too_slow(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sets that end before their contacts could be given a tag, at the pace and the hours of its rule."""
+    for location in manifests.locations:
+        for contact_set in location.sets.values() if location.resolvable else ():
+            start, until = contact_set.start, contact_set.until
+            if start is None or until is None or start >= until:
+                continue
+            size = _count_members(location, contact_set)
+            for use in contact_set.tags:
+                rule = location.rules.get(use.tag)
+                if size and rule is not None and rule.release is not None:
+                    forecast = rule.release.forecast(size, (), start)
+                    if forecast.last is None or forecast.last >= until:
+                        yield _explain_too_slow(use, rule.release, forecast, contact_set, size)
+
+
+def _count_members(location: Location, contact_set: ContactSet) -> int:
+    if isinstance(contact_set.contacts, ListedContacts):
+        return len(contact_set.contacts.ids)
+    return len(location.members(contact_set.name))
+
+
+def _explain_too_slow(
+    use: TagUse, release: ReleaseRule, forecast: Forecast, contact_set: ContactSet, size: int
+) -> CheckFinding:
+    ends = "far beyond that" if forecast.last is None else f"at {iso(forecast.last)}"
+    assert contact_set.start is not None
+    assert contact_set.until is not None
+    message = (
+        f"tag {use.tag!r} is given too slowly ({release}): the {size:,} contacts of set {contact_set.name!r} would be "
+        f"served from {iso(contact_set.start)} on, the last of them {ends}, and the set ends at "
+        f"{iso(contact_set.until)}"
+    )
+    return CheckFinding(use.source, message, "raise the pace, widen the window, or let the set live longer")
 
 
 def _unremovable_tags(manifests: Manifests) -> Iterator[CheckFinding]:

@@ -1,0 +1,267 @@
+"""A run gives a tag no faster than its pace, and at its hours only, whatever happens on the way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Waiting
+from reconciler.core.model.journal import LocationReport, RunStatus
+from reconciler.core.model.manifest import TagRule
+from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.model.release_rules import TagPace, TagWindow
+from reconciler.core.planning.batches import Caps
+from reconciler.core.running.stop_conditions import Canary
+from tests.build import HERE, a_rule, a_set, contact, declare, who
+from tests.fakes import START
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import DEFAULT, THERE, Killed, Scene
+
+HOUR = 3_600_000
+NAMES = [f"c{number:02d}" for number in range(12)]
+PACE = TagPace(5, HOUR)
+NO_LIMITS = replace(DEFAULT.limits, max_removes_pct=None, empties_tag=False, shrink_pct=None)
+
+
+def rule(pace: TagPace | None = PACE, window: TagWindow | None = None, **more: object) -> TagRule:
+    return replace(a_rule("welcome", **more), pace=pace, window=window)  # type: ignore[arg-type]
+
+
+def wanted(*rules: TagRule, tags: str = "welcome", names: str = " ".join(NAMES), **more: object) -> Desired:
+    return declare(a_set("s", who(names), tags, **more), rule=rules or [rule()])  # type: ignore[arg-type]
+
+
+def make(directory: Path, **more: object) -> Scene:
+    return Scene(directory, *(contact(each, "trial") for each in NAMES), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return make(tmp_path)
+
+
+def given_at(scene: Scene, tag: str = "welcome") -> list[int]:
+    log = scene.here.crm.transitions
+    return [each.at for each in log if each.action is Action.ADD and each.tag == tag and each.by == "api"]
+
+
+def most_in_a_period(scene: Scene, per_ms: int = HOUR, tag: str = "welcome") -> int:
+    """By the location's own log."""
+    times = given_at(scene, tag)
+    return max((sum(begins <= at < begins + per_ms for at in times) for begins in times), default=0)
+
+
+def count(report: LocationReport, outcome: Outcome) -> int:
+    return report.pairs.get(outcome, 0)
+
+
+def later(scene: Scene, milliseconds: int = HOUR) -> None:
+    scene.clock.ms += milliseconds
+    scene.options = replace(scene.options, now=scene.clock.now())
+
+
+def test_what_fits_is_sent_and_the_others_wait(scene: Scene) -> None:
+    report = scene.run(wanted())
+    assert len(given_at(scene)) == 5
+    assert (count(report, Outcome.APPLIED), count(report, Outcome.NOT_SENT)) == (5, 7)
+    assert report.exit_code == ExitCode.PARTIAL
+    assert not report.error
+    (waiting,) = report.unsent
+    assert waiting.why.startswith("waits until ")
+    assert waiting.why.endswith(" UTC (pace of welcome: 5 in 1h)")
+    assert report.notes == ("7 wait" + waiting.why.removeprefix("waits"),)
+
+
+def test_the_same_plan_sends_slice_after_slice(scene: Scene) -> None:
+    plan = scene.plan_for(wanted())
+    scene.apply(plan)
+    assert scene.apply(plan).requests == 0
+    later(scene)
+    scene.apply(plan)
+    assert len(given_at(scene)) == 10
+    later(scene)
+    last = scene.apply(plan)
+    assert last.exit_code == ExitCode.DONE
+    assert last.status is RunStatus.COMPLETE
+    assert len(given_at(scene)) == 12
+    assert set(scene.adds().values()) == {1}
+    assert most_in_a_period(scene) == 5
+
+
+def test_a_run_that_waits_sends_all(scene: Scene) -> None:
+    report = scene.run(wanted(), wait=True)
+    assert (report.exit_code, report.status) == (ExitCode.DONE, RunStatus.COMPLETE)
+    assert count(report, Outcome.APPLIED) == 12
+    assert most_in_a_period(scene) == 5
+    assert next(each.why for each in scene.events if isinstance(each, Waiting)).startswith("7 wait until ")
+    # as soon as it may
+    assert max(given_at(scene)) - min(given_at(scene)) < 2 * HOUR + 60_000
+
+
+def test_removals_are_not_paced(scene: Scene) -> None:
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    scene.run(wanted(rule(TagPace(20, HOUR))))
+    later(scene)
+    assert scene.run(wanted(rule(), names="c00")).exit_code == ExitCode.DONE
+    assert [each for each in NAMES if "welcome" in scene.tags(each)] == ["c00"]
+
+
+def test_other_tags_of_a_contact_do_not_wait(scene: Scene) -> None:
+    report = scene.run(wanted(tags="welcome customer"))
+    assert len(given_at(scene, "customer")) == 12
+    assert len(given_at(scene)) == 5
+    assert count(report, Outcome.NOT_SENT) == 7
+
+
+def test_a_removal_leaves_after_the_addition_that_waits(scene: Scene) -> None:
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    report = scene.run(wanted(absent="trial"))
+    for each in NAMES:
+        assert len(scene.tags(each) & {"welcome", "trial"}) == 1
+    assert {each.why for each in report.unsent if each.action is Action.REMOVE} == {
+        "waits for the add of welcome, which was not sent"
+    }
+    later(scene, 3 * HOUR)
+    scene.run(wanted(absent="trial"), wait=True)
+    assert all(scene.tags(each) == {"welcome"} for each in NAMES)
+
+
+def test_a_group_is_never_empty(scene: Scene) -> None:
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    rules = rule(group="stage"), a_rule("trial", group="stage")
+    scene.run(wanted(*rules))
+    assert all(scene.tags(each) & {"welcome", "trial"} for each in NAMES)
+    assert sum(scene.tags(each) == {"welcome"} for each in NAMES) == 5
+
+
+def test_nothing_is_given_while_the_window_is_closed(scene: Scene) -> None:
+    # the clock of a scene begins at 11:06 UTC
+    opens = TagWindow((0, 1, 2, 3, 4, 5, 6), 12 * 60, 13 * 60, "UTC")
+    report = scene.run(wanted(rule(None, opens), tags="welcome customer"))
+    assert not given_at(scene)
+    assert len(given_at(scene, "customer")) == 12
+    assert "(window of welcome: mon-sun 12:00-13:00 UTC)" in report.unsent[0].why
+    report = scene.run(wanted(rule(None, opens), tags="welcome customer"), wait=True)
+    assert report.exit_code == ExitCode.DONE
+    assert all((at // HOUR) % 24 == 12 for at in given_at(scene))
+
+
+def test_a_request_that_waits_past_the_end_of_a_window_is_not_sent(scene: Scene) -> None:
+    begins = START % (24 * HOUR)
+    minute = begins // 60_000
+    window = TagWindow((0, 1, 2, 3, 4, 5, 6), minute, (minute + 1) % 1440, "UTC")
+    scene.options = replace(scene.options, caps=Caps(contacts=1))
+    scene.takes_ms = 20_000
+    scene.in_flight = 1
+    report = scene.run(wanted(rule(None, window)))
+    closes = START - START % 60_000 + 60_000
+    assert 0 < len(given_at(scene)) < 12
+    # a request that left in time may land a moment later
+    assert all(at < closes + 25_000 for at in given_at(scene))
+    assert all(each.began < closes + 20_000 for each in scene.here.sent)
+    assert report.exit_code == ExitCode.PARTIAL
+
+
+def test_a_killed_run_counts_with_its_intents(scene: Scene) -> None:
+    scene.wanted[HERE] = wanted()
+    scene.apply_and_die(after=0)
+    scene.options = replace(scene.options, now=scene.clock.now())
+    scene.apply()
+    assert len(given_at(scene)) == 5
+    later(scene, HOUR + 200_000)
+    scene.apply()
+    assert most_in_a_period(scene) == 5
+
+
+def kill(scene: Scene, *, after: bool) -> None:
+    """The process dies at the first request of a run, if there is one."""
+
+    def die(_: int) -> None:
+        raise Killed
+
+    setattr(scene.here, "after" if after else "before", die)
+    with suppress(Killed):
+        scene.apply()
+    setattr(scene.here, "after" if after else "before", lambda _: None)
+    scene.die()
+
+
+LOST = Fault(FaultKind.RESET_AFTER)
+UNSENT = Fault(FaultKind.RESET_BEFORE)
+
+
+@given(
+    faults=st.dictionaries(st.integers(0, 12), st.sampled_from([LOST, UNSENT, Fault(FaultKind.TIMEOUT_AFTER)])),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["run", "wait", "kill before", "kill after"]), st.integers(0, 70)), max_size=6
+    ),
+    size=st.integers(1, 5),
+)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_in_no_period_are_more_given_than_the_pace_allows(
+    tmp_path_factory: pytest.TempPathFactory,
+    faults: dict[int, Fault],
+    steps: list[tuple[str, int]],
+    size: int,
+) -> None:
+    """By the location's own log, whatever is lost, killed in between, sent again or waited for."""
+    options = replace(DEFAULT, caps=Caps(contacts=size))
+    scene = make(tmp_path_factory.mktemp("pace"), faults=FaultPlan(faults, path="/contacts/bulk"), options=options)
+    scene.wanted[HERE] = wanted()
+    for step, minutes in steps:
+        if step.startswith("kill"):
+            kill(scene, after=step.endswith("after"))
+        else:
+            scene.apply(wait=step == "wait")
+        later(scene, minutes * 60_000)
+        assert most_in_a_period(scene) <= PACE.adds
+
+
+def test_rows_that_a_pace_counts_are_kept(scene: Scene) -> None:
+    for _ in range(5):
+        scene.run(wanted(), history_keep=1)
+        later(scene, HOUR // 5)
+    assert most_in_a_period(scene) == 5
+
+
+def test_a_canary_waits_for_its_first_contacts(scene: Scene) -> None:
+    report = scene.run(wanted(), canary=Canary(8))
+    assert len(given_at(scene)) == 5
+    assert any(note.startswith("the other contacts wait") for note in report.notes)
+    report = scene.run(wanted(), canary=Canary(8), wait=True)
+    assert report.exit_code == ExitCode.DONE
+    assert most_in_a_period(scene) == 5
+
+
+def test_each_location_has_its_own_pace(scene: Scene) -> None:
+    scene.add_place(THERE, *(contact(each, "trial", location=THERE) for each in NAMES))
+    scene.wanted[THERE] = declare(a_set("s", who(" ".join(NAMES)), "welcome"), rule=[rule()], location=THERE)
+    scene.wanted[HERE] = wanted()
+    scene.apply_all()
+    assert sum(scene.adds(THERE).values()) == sum(scene.adds(HERE).values()) == 5
+
+
+def test_a_clock_that_is_put_back_lets_nothing_more_go(scene: Scene) -> None:
+    scene.run(wanted())
+    later(scene, -20 * 60_000)
+    report = scene.run(wanted())
+    assert len(given_at(scene)) == 5
+    assert report.exit_code == ExitCode.PARTIAL
+
+
+def test_what_a_revert_gives_back_waits_too(scene: Scene) -> None:
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    everyone = who(" ".join(NAMES))
+    gone = scene.run(declare(a_set("s", everyone, "other", absent="trial")))
+    assert not any("trial" in scene.tags(each) for each in NAMES)
+    silent = declare(a_set("s", everyone, "other"), rule=[replace(a_rule("trial"), pace=PACE)])
+    report = scene.revert(gone.run, silent)
+    assert len(given_at(scene, "trial")) == 5
+    assert report.exit_code == ExitCode.PARTIAL

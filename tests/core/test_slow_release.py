@@ -1,0 +1,269 @@
+"""Laws of slow release: how many additions may go when, and who goes first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.model.batch import Reason
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.release_rules import EVERY_DAY, ReleaseRule, Sent, TagPace, TagWindow, choose_first
+from reconciler.core.planning.changes import Change, Delta
+from reconciler.core.planning.slow_release import (
+    LATE_MS,
+    count_kept_runs,
+    find_sent,
+    plan_releases,
+    release_changes,
+)
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+SETTLE = 90_000
+WELCOME = Tag("welcome")
+NOON = Instant(1_796_040_000_000)
+PACE = ReleaseRule(TagPace(500, HOUR))
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"])
+windows = st.builds(
+    TagWindow,
+    days=st.sets(st.sampled_from(EVERY_DAY), min_size=1).map(lambda days: tuple(sorted(days))),
+    opens=st.integers(0, 720),
+    closes=st.integers(721, 1439) | st.just(0),
+    zone=zones,
+)
+paces = st.builds(TagPace, adds=st.integers(1, 50), per_ms=st.integers(1, 200).map(lambda minutes: minutes * MINUTE))
+rules = st.builds(ReleaseRule, pace=paces | st.none(), window=windows | st.none())
+moments = st.integers(NOON, NOON + 400 * 24 * HOUR).map(Instant)
+
+
+def _at(text: str, zone: str) -> Instant:
+    return Instant(round(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000))
+
+
+@given(
+    pace=paces,
+    attempts=st.lists(
+        st.tuples(
+            st.integers(0, 90 * MINUTE),
+            st.integers(1, 80),
+            st.integers(0, SETTLE + LATE_MS),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=40,
+    ),
+)
+def test_in_no_period_come_more_to_be_than_the_pace_allows(
+    pace: TagPace, attempts: list[tuple[int, int, int, bool, bool]]
+) -> None:
+    """Whatever is answered, lost, or killed between intent and answer, and however late a lost request lands."""
+    rule, now, batches = ReleaseRule(pace), NOON, list[BatchRecord]()
+    landed: list[tuple[int, int]] = []
+    for gap, wanted, late, answered, killed in attempts:
+        now = Instant(now + gap)
+        sent = find_sent([_run(now)], lambda _, found=tuple(batches): found, {WELCOME: rule}, now, settle_ms=SETTLE)  # type: ignore[misc]
+        room = rule.room(wanted, sent.get(WELCOME, ()), now)
+        if not room:
+            continue
+        contacts = [ContactId(f"{len(batches)}-{each}") for each in range(room)]
+        arrives = now + (min(late, 5_000) if answered else late)
+        landed.append((arrives, room))
+        verdict = ContactOutcome(Outcome.APPLIED, added=frozenset({WELCOME})) if answered else None
+        if not answered and not killed:
+            verdict = ContactOutcome(Outcome.IN_DOUBT)
+        ended = None if verdict is None else Instant(arrives if answered else now + 1)
+        batches.append(_batch(dict.fromkeys(contacts, verdict), now, ended))
+        # the answer is there before the next request is thought of
+        now = Instant(max(now, arrives)) if answered else now
+    for begins, _ in landed:
+        assert sum(adds for at, adds in landed if begins <= at < begins + pace.per_ms) <= pace.adds
+
+
+@given(rule=rules, wanted=st.integers(1, 400), before=st.lists(st.integers(-300 * MINUTE, 2 * MINUTE)), now=moments)
+def test_the_slices_add_up_and_keep_the_rule(rule: ReleaseRule, wanted: int, before: list[int], now: Instant) -> None:
+    sent = [Sent(Instant(now + offset), 3) for offset in before]
+    forecast = rule.forecast(wanted, sent, now)
+    assert forecast.number >= 1
+    left, at = wanted, now
+    for each in forecast.first:
+        assert each.at >= at
+        assert rule.room(left, sent, each.at) >= each.adds > 0
+        sent.append(Sent(each.at, each.adds))
+        left, at = left - each.adds, each.at
+    if forecast.number == len(forecast.first):
+        assert left == 0
+        assert forecast.last == at
+    else:
+        assert left > 0
+
+
+@given(rule=rules, now=moments)
+def test_it_may_go_when_it_is_said_to(rule: ReleaseRule, now: Instant) -> None:
+    used = (Sent(now, rule.pace.adds),) if rule.pace else ()
+    then = rule.next_room(used, now)
+    assert then >= now
+    assert rule.room(1, used, then) == 1
+    if rule.window is None and then > now:
+        assert rule.room(1, used, Instant(then - 1)) == 0
+
+
+@given(window=windows, now=moments)
+def test_a_window_opens_by_the_clocks_of_its_zone(window: TagWindow, now: Instant) -> None:
+    opens, closes = window.find_opening(now)
+    assert opens < closes
+    assert now < closes
+    for instant in (opens, Instant(max(opens, min(now, closes - 1))), Instant(closes - 1)):
+        local = datetime.fromtimestamp(instant / 1000, ZoneInfo(window.zone))
+        assert local.weekday() in window.days
+
+
+def test_a_window_over_midnight_belongs_to_the_day_on_which_it_opens() -> None:
+    night = TagWindow((4,), 22 * 60, 6 * 60, "Europe/Berlin")
+    saturday = _at("2026-12-05 05:59", "Europe/Berlin")
+    opens, closes = night.find_opening(saturday)
+    assert (opens, closes) == (_at("2026-12-04 22:00", "Europe/Berlin"), _at("2026-12-05 06:00", "Europe/Berlin"))
+    assert night.find_opening(closes)[0] == _at("2026-12-11 22:00", "Europe/Berlin")
+
+
+def test_a_window_keeps_its_hours_where_the_clocks_are_moved() -> None:
+    office = TagWindow(EVERY_DAY, 9 * 60, 18 * 60, "Europe/Berlin")
+    before, after = _at("2026-10-24 12:00", "UTC"), _at("2026-10-25 12:00", "UTC")
+    assert office.find_opening(before)[0] == _at("2026-10-24 07:00", "UTC")
+    assert office.find_opening(after)[0] == _at("2026-10-25 08:00", "UTC")
+
+
+def test_hours_that_the_clocks_leave_out_are_not_waited_for() -> None:
+    sunday = TagWindow((6,), 2 * 60, 3 * 60, "Europe/Berlin")
+    opens, _ = sunday.find_opening(_at("2026-03-28 12:00", "Europe/Berlin"))
+    assert opens == _at("2026-04-05 02:00", "Europe/Berlin")
+
+
+@given(numbers=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_who_goes_first_does_not_depend_on_how_many_go(numbers: tuple[int, int]) -> None:
+    contacts = [ContactId(f"contact{each}") for each in range(40)]
+    few, many = sorted(numbers)
+    first = choose_first(contacts, WELCOME, few)
+    assert len(first) == few
+    assert set(first) <= set(choose_first(contacts[::-1], WELCOME, many))
+
+
+def test_who_goes_first_is_another_for_each_tag() -> None:
+    contacts = [ContactId(f"contact{each}") for each in range(40)]
+    assert set(choose_first(contacts, WELCOME, 10)) != set(choose_first(contacts, Tag("other"), 10))
+
+
+_CHANGES = (
+    Change(Action.ADD, Tag("other"), Reason.DECLARED),
+    Change(Action.ADD, WELCOME, Reason.DECLARED),
+    Change(Action.REMOVE, Tag("trial"), Reason.ABSENT),
+)
+
+
+@given(adds=st.integers(1, 30), used=st.integers(0, 40), contacts=st.integers(1, 25))
+def test_what_goes_and_what_waits_are_the_plan(adds: int, used: int, contacts: int) -> None:
+    everyone = tuple(sorted(ContactId(f"contact{each}") for each in range(contacts)))
+    rules = {WELCOME: ReleaseRule(TagPace(adds, HOUR))}
+    release = release_changes((Delta(_CHANGES, everyone),), rules, {WELCOME: (Sent(NOON, used),)}, NOON)
+    gone = {contact: delta.changes for delta in release.deltas for contact in delta.contacts}
+    waiting = release.waiting[WELCOME].contacts if release.waiting else frozenset()
+    assert len(everyone) - len(waiting) == max(0, min(contacts, adds - used))
+    # a contact's other additions do not wait; its removals leave after its additions
+    assert all(gone[contact] == (_CHANGES[:1] if contact in waiting else _CHANGES) for contact in everyone)
+    assert (release.until is None) == (not waiting)
+
+
+def test_what_has_no_pace_is_released_as_it_is() -> None:
+    deltas = (Delta(_CHANGES, (ContactId("contact"),)),)
+    assert release_changes(deltas, {}, {}, NOON).deltas is deltas
+
+
+def test_a_plan_tells_its_slices_and_its_end() -> None:
+    everyone = tuple(ContactId(f"contact{each}") for each in range(1_200))
+    (planned,) = plan_releases([Delta(_CHANGES, everyone)], {WELCOME: PACE}, {WELCOME: (Sent(NOON, 100),)}, NOON)
+    assert (planned.adds, planned.used, planned.rule) == (1_200, 100, "500 in 1h")
+    assert [(each.at - NOON, each.adds) for each in planned.slices] == [(0, 400), (HOUR, 500), (2 * HOUR, 300)]
+    assert (planned.slices_in_all, planned.ends) == (3, NOON + 2 * HOUR)
+
+
+def test_a_million_at_a_slow_pace_are_told_to_end_too_far_away() -> None:
+    slow = ReleaseRule(TagPace(1, 30 * 24 * HOUR))
+    assert slow.forecast(1_000_000, (), NOON).last is None
+
+
+def _run(started: Instant, ended: Instant | None = None) -> RunRecord:
+    header = RunHeader(LocationId("loc"), "apply", "anna", started)
+    return RunRecord("run", header, RunStatus.COMPLETE, ended, 1, 1)
+
+
+def _batch(
+    answers: dict[ContactId, ContactOutcome | None],
+    intended: Instant,
+    ended: Instant | None,
+    *,
+    status: BatchStatus = BatchStatus.ANSWERED,
+    action: Action = Action.ADD,
+) -> BatchRecord:
+    told = {contact: Answer(verdict) for contact, verdict in answers.items()}
+    return BatchRecord(action, (WELCOME,), intended, ended, status, told)
+
+
+def _count(*batches: BatchRecord, now: Instant = NOON, runs: int = 1) -> dict[Tag, tuple[Sent, ...]]:
+    records = [_run(Instant(NOON - MINUTE))] * runs
+    return find_sent(records, lambda _: batches, {WELCOME: PACE}, now, settle_ms=SETTLE)
+
+
+ENDED = Instant(NOON - 1_000)
+SENT = Instant(NOON - 2_000)
+LANDED = Instant(SENT + SETTLE + LATE_MS)
+
+
+def test_an_addition_counts_by_what_is_known_of_it() -> None:
+    added = ContactOutcome(Outcome.APPLIED, added=frozenset({WELCOME}))
+    answers: dict[ContactId, ContactOutcome | None] = {
+        ContactId("added"): added,
+        ContactId("there"): ContactOutcome(Outcome.NOOP),
+        ContactId("refused"): ContactOutcome(Outcome.REJECTED),
+        ContactId("withdrawn"): ContactOutcome(Outcome.NOT_SENT),
+        ContactId("other tag"): ContactOutcome(Outcome.APPLIED, added=frozenset()),
+        ContactId("spelt otherwise"): ContactOutcome(Outcome.APPLIED, added=frozenset({Tag("wellcome")})),
+        ContactId("in doubt"): ContactOutcome(Outcome.IN_DOUBT),
+        ContactId("held"): ContactOutcome(Outcome.HELD),
+        ContactId("no answer"): None,
+    }
+    assert _count(_batch(answers, SENT, ENDED)) == {WELCOME: (Sent(ENDED, 2), Sent(LANDED, 3))}
+
+
+def test_an_intent_without_an_answer_counts_until_it_can_no_longer_land() -> None:
+    batch = _batch({ContactId("one"): None}, SENT, None, status=BatchStatus.INTENDED)
+    assert _count(batch) == {WELCOME: (Sent(LANDED, 1),)}
+    assert _count(batch, now=Instant(LANDED + HOUR - 1))[WELCOME]
+    assert _count(batch, now=Instant(LANDED + HOUR)) == {WELCOME: ()}
+
+
+def test_what_is_known_to_have_had_no_effect_does_not_count() -> None:
+    withdrawn = _batch({ContactId("one"): None}, SENT, ENDED, status=BatchStatus.WITHDRAWN)
+    removed = _batch({ContactId("one"): None}, SENT, ENDED, action=Action.REMOVE)
+    assert _count(withdrawn, removed) == {}
+
+
+def test_rows_that_were_given_up_count_as_all_that_is_allowed() -> None:
+    assert _count(_batch({}, SENT, ENDED)) == {WELCOME: (Sent(LANDED, 500),)}
+
+
+def test_a_clock_that_was_put_back_lets_nothing_more_go() -> None:
+    batch = _batch({ContactId("one"): ContactOutcome(Outcome.APPLIED, added=frozenset({WELCOME}))}, SENT, ENDED)
+    earlier = Instant(NOON - 5 * HOUR)
+    assert PACE.used(_count(batch, now=earlier)[WELCOME], earlier) == 1
+
+
+def test_runs_whose_additions_count_keep_their_rows() -> None:
+    old, young = _run(Instant(NOON - 5 * HOUR), Instant(NOON - 4 * HOUR)), _run(Instant(NOON - HOUR), NOON)
+    killed = _run(Instant(NOON - 9 * HOUR))
+    assert count_kept_runs([old, old, young], {WELCOME: PACE}, NOON, settle_ms=SETTLE) == 1
+    assert count_kept_runs([old, killed, young], {WELCOME: PACE}, NOON, settle_ms=SETTLE) == 2
+    assert count_kept_runs([old, old, young], {}, NOON, settle_ms=SETTLE) == 0
