@@ -18,10 +18,10 @@ from reconciler.core.manifests.set_members import members_of
 from reconciler.core.manifests.wants import NOTHING, Want, is_active
 from reconciler.core.model.batch import Cause, Reason
 from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
-from reconciler.core.model.names import Source, Tag
+from reconciler.core.model.names import ContactId, Source, Tag
 from tests.build import DAY, HERE, NOW, a_manifest, a_rule, a_set, ids, rules, tags, union
 
-PEOPLE = ids("anna bert cara dora emil fritz")
+PEOPLE = (*ids("anna bert cara dora emil"), ContactId("é6"), ContactId('a"b'))
 TAGS = sorted(tags("u v w x y z"))
 STRENGTH = {Authority.ADDITIVE: 0, Authority.OWNED: 1, Authority.EXACT: 2}
 

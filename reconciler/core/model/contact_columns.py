@@ -42,9 +42,9 @@ class ContactNumbers:
             self._ids += islice(self._numbers, len(self._ids), None)
         return self._ids
 
-    def number(self, contacts: Iterable[ContactId]) -> Iterator[int]:
+    def number(self, contacts: Iterable[ContactId]) -> list[int]:
         """The number of each of these contacts; a contact without one is given the next."""
-        return map(self._numbers.__getitem__, contacts)
+        return list(map(self._numbers.__getitem__, contacts))
 
     def find_all(self, contacts: Iterable[ContactId]) -> Iterator[int]:
         """The number of each of these contacts; `ABSENT` where it has none."""
@@ -159,7 +159,7 @@ class ContactColumn(Mapping[ContactId, int]):
         rows = iter(rows)
         while block := tuple(islice(rows, _BLOCK)):
             contacts, found = zip(*block, strict=True)
-            numbers = list(numbered.number(contacts))
+            numbers = numbered.number(contacts)
             column.extend(repeat(ABSENT, len(numbered) - len(column)))
             for number, integer in zip(numbers, map(integers.__getitem__, found), strict=True):
                 column[number] = integer
@@ -188,7 +188,7 @@ class ContactColumn(Mapping[ContactId, int]):
 
     def put_all(self, contacts: Collection[ContactId], integers: Iterable[int]) -> None:
         """Gives the contacts these integers, in place of those that they have."""
-        numbers = list(self.numbered.number(contacts))
+        numbers = self.numbered.number(contacts)
         self._extend()
         column = self.column
         self._size += list(map(column.__getitem__, set(numbers))).count(ABSENT)

@@ -141,6 +141,8 @@ def plan_of(
 
 def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options: PlanOptions) -> Instant | None:
     """The oldest observation of the declared contacts, and of those that are to change."""
+    if not observed.contacts:
+        return None
     if options.selection.sets:
         patterns = set(observed.contacts.find_all(select_contacts(desired, options.selection), 0))
     else:
