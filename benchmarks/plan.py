@@ -43,7 +43,7 @@ CASES = {
     "nothing to do": ("same", "plan"),
     "drift": ("drifted", "drift"),
 }
-LIMITS = {"first plan": 30.0, "2 % changed": 14.0, "nothing to do": 12.0, "drift": 13.0}
+LIMITS = {"first plan": 18.0, "2 % changed": 9.0, "nothing to do": 7.5, "drift": 8.0}
 """Processor seconds beside those of plain reading; held from 100,000 contacts on, where start-up is the lesser part."""
 
 
