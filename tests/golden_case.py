@@ -61,7 +61,9 @@ class Case:
         }
 
     def options(self) -> Any:
-        return plan_options(limits=load("manifests", now=self.now).settings.guards, searched=self.searched())
+        return plan_options(
+            limits=load("manifests", now=self.now).settings.guards, searched=self.searched(), now=self.now
+        )
 
     def searched(self) -> Searched:
         found = self.known.get("searched")

@@ -1,4 +1,4 @@
-"""A run gives a tag no faster than its pace, and at its hours only, whatever happens on the way."""
+"""Invariant 18: a run gives a tag no faster than its pace, and at its hours only, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_fits_is_sent_and_the_others_wait(scene: Scene) -> None:
     assert not report.error
     (waiting,) = report.unsent
     assert waiting.why.startswith("waits until ")
-    assert waiting.why.endswith(" UTC (pace of welcome: 5 in 1h)")
+    assert waiting.why.endswith("Z (pace of welcome: 5 in 1h)")
     assert report.notes == ("7 wait" + waiting.why.removeprefix("waits"),)
 
 

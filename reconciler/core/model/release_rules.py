@@ -209,9 +209,11 @@ def describe_period(milliseconds: int) -> str:
 
 
 def _describe_days(days: tuple[int, ...]) -> str:
-    if len(days) > 1 and days == tuple(range(days[0], days[-1] + 1)):
-        # a range reads better than its days
-        return f"{DAYS[days[0]]}-{DAYS[days[-1]]}"
+    """`mon-fri`, `mon,wed`."""
+    first, last = days[0], days[-1]
+    # a range reads better than its days
+    if len(days) > 1 and days == tuple(range(first, last + 1)):
+        return f"{DAYS[first]}-{DAYS[last]}"
     return ",".join(DAYS[day] for day in days)
 
 
@@ -230,10 +232,11 @@ def _instant(day: date, minutes: int, zone: str) -> Instant:
 
 
 def local_time(instant: Instant, zone: str) -> str:
-    """`2026-12-01 14:00 Europe/Berlin`, rounded up to a minute: who waits for it does not come too early."""
+    """`2026-12-01 14:00Z`, or with the name of its zone; rounded up to a minute: who waits does not come too early."""
     # minutes are enough for a person
     rounded = -(-instant // MINUTE_MS) * MINUTE_MS
-    return f"{datetime.fromtimestamp(rounded / 1000, _zone(zone)):%Y-%m-%d %H:%M} {zone}"
+    text = f"{datetime.fromtimestamp(rounded / 1000, _zone(zone)):%Y-%m-%d %H:%M}"
+    return f"{text}Z" if zone == "UTC" else f"{text} {zone}"
 
 
 def choose_first(contacts: Sequence[ContactId], tag: Tag, number: int) -> Sequence[ContactId]:
