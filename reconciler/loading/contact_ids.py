@@ -177,7 +177,8 @@ class IdCollector:
         self._lines = array("I")
         # in the order of the file; no objects, for files of a million rows
         self._numbers = array("i")
-        self._seen: set[int] = set()
+        # those of the file so far; None while each was new to all files, and numbered as it came
+        self._seen: set[int] | None = None
         self._double: tuple[int, str] | None = None
         self._double_count = 0
 
@@ -185,9 +186,12 @@ class IdCollector:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
         ids = texts if _are_plain(texts) else list(map(str.strip, texts))
         if ids is texts or all(map(str.isalnum, ids)):
+            before = len(self._contacts)
             numbers = array("i", self._contacts.number(cast(Sequence[ContactId], ids)))
-            self._seen.update(numbers)
-            if len(self._seen) == len(self._numbers) + len(numbers):
+            if self._seen is not None or len(self._contacts) - before < len(numbers):
+                self._seen = self._list_seen()
+                self._seen.update(numbers)
+            if self._seen is None or len(self._seen) == len(self._numbers) + len(numbers):
                 self._numbers += numbers
                 self._lines.extend(range(first, first + len(numbers)))
                 return
@@ -202,6 +206,7 @@ class IdCollector:
             self._add_fault("empty-id", line, "a row without an id" if text is None else "an id that is not text")
             return
         contact = text.strip()
+        self._seen = self._list_seen()
         if self._contacts.find(contact) in self._seen:
             self._double_count += 1
             self._double = self._double or (line, contact)
@@ -215,6 +220,9 @@ class IdCollector:
             self._seen.add(number)
             self._numbers.append(number)
             self._lines.append(line)
+
+    def _list_seen(self) -> set[int]:
+        return set(self._numbers) if self._seen is None else self._seen
 
     def _add_fault(self, check: str, line: int, message: str, hint: str = "") -> None:
         self._faults.add_fault(check, line, message, hint)
