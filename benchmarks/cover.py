@@ -4,6 +4,7 @@
     python benchmarks/cover.py --families 10k,100k   some of them
     python benchmarks/cover.py --matrices DIR        published 0/1 matrices instead: a line `row column column
     …` a row
+    python benchmarks/cover.py --roles               rows that are unions of few overlapping roles, seeded; no caps
     python benchmarks/cover.py --svg FILE            also draws requests against contacts
     python benchmarks/cover.py --collapse            only how long contacts take to become patterns
 
@@ -19,10 +20,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cover_families import FAMILIES, demands
+from cover_families import FAMILIES, ROLE_SETS, demands
 from cover_plot import plot
 
 from reconciler.core.model.batch import EFFORT, Demand
@@ -90,6 +91,21 @@ def collapse_seconds(name: str) -> list[object]:
     return [name, len(problem.contacts), len(problem.must), min(seconds), max(seconds)]
 
 
+def role_lines() -> Iterator[list[object]]:
+    """A line for each kind of set of roles: requests, bounds and seconds of its seeds."""
+    for kind in ROLE_SETS:
+        found = []
+        for seed in range(1, 4):
+            asked = kind.demands(seed)
+            repeatable = frozenset[Tag]().union(*{demand.must for demand in asked})
+            found.append(measure(asked, repeatable, UNCAPPED, UNCAPPED, EFFORT))
+        yield [
+            kind.name,
+            kind.roles,
+            *(" ".join(str(one[key]) for one in found) for key in ("requests", "bound", "CPU s")),
+        ]
+
+
 def job(arguments: argparse.Namespace) -> Row:
     """The one measurement that this process is for."""
     kind, _, name = arguments.job.partition(":")
@@ -146,6 +162,7 @@ def main() -> None:
     parser.add_argument("--effort", type=int, default=EFFORT)
     parser.add_argument("--svg", type=Path)
     parser.add_argument("--collapse", action="store_true")
+    parser.add_argument("--roles", action="store_true")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--mode", default="always", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -156,6 +173,9 @@ def main() -> None:
         wanted = arguments.families.split(",")
         lines = [collapse_seconds(one.name) for one in FAMILIES if one.key in wanted]
         table(["set", "contacts", "patterns", "seconds, best", "worst"], lines)
+        return
+    if arguments.roles:
+        table(["rows × columns, roles", "roles", "requests, by seed", "bound", "CPU s"], list(role_lines()))
         return
     if arguments.matrices:
         names = [(f"matrix:{path}", path.stem) for path in sorted(arguments.matrices.glob("*.txt"))]

@@ -6,6 +6,7 @@ segments, and 5 % of contacts carry 1–2 stray tags besides.
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -116,3 +117,44 @@ def _named(groups: dict[bytes, list[int]]) -> list[Demand]:
         )
         for key, contacts in groups.items()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSet:
+    """Rows that are each the union of up to `most` of the roles, which are random columns: as many requests as roles
+    are enough to cover them."""
+
+    rows: int
+    columns: int
+    roles: int
+    # roles of a row, at most
+    most: int
+    # columns of a role
+    size: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        return f"{self.rows} × {self.columns}, {self.roles} roles of {self.size[0]}–{self.size[1]}, up to {self.most}"
+
+    def demands(self, seed: int) -> list[Demand]:
+        draw = random.Random(seed)
+        tags = [Tag(f"t{number:03}") for number in range(self.columns)]
+        roles = [frozenset(draw.sample(tags, draw.randint(*self.size))) for _ in range(self.roles)]
+        found = []
+        for row in range(self.rows):
+            carried = frozenset[Tag]().union(*draw.sample(roles, draw.randint(1, self.most)))
+            found.append(Demand(carried, carried, (ContactId(f"c{row:03}"),)))
+        return found
+
+
+ROLE_SETS = (
+    RoleSet(50, 88, 25, 6, (5, 20)),
+    RoleSet(50, 88, 25, 8, (2, 12)),
+    RoleSet(50, 100, 40, 5, (4, 20)),
+    RoleSet(60, 100, 40, 6, (6, 16)),
+    RoleSet(100, 100, 50, 6, (6, 16)),
+    RoleSet(100, 120, 60, 5, (8, 20)),
+    RoleSet(200, 150, 80, 6, (6, 16)),
+    RoleSet(500, 200, 100, 5, (2, 12)),
+    RoleSet(500, 300, 200, 6, (2, 12)),
+)

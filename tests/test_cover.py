@@ -278,6 +278,20 @@ def test_published_matrices_take_the_fewest_known(matrices: Path, name: str) -> 
     assert count(demands, frozenset()) <= parts
 
 
+@pytest.mark.parametrize(("rows", "columns", "roles", "most"), [(50, 88, 25, 6), (50, 88, 25, 8), (50, 100, 40, 5)])
+def test_rows_made_of_few_overlapping_roles_take_no_more_requests_than_roles(
+    rows: int, columns: int, roles: int, most: int
+) -> None:
+    draw = random.Random(1)
+    tags = [Tag(f"t{number}") for number in range(columns)]
+    made = [frozenset(draw.sample(tags, draw.randint(4, 20))) for _ in range(roles)]
+    demands = []
+    for row in range(rows):
+        carried = frozenset[Tag]().union(*draw.sample(made, draw.randint(1, most)))
+        demands.append(Demand(carried, carried, (ContactId(f"c{row}"),)))
+    assert count(demands, frozenset(tags)) <= roles
+
+
 def test_of_two_plans_with_as_many_requests_the_one_that_keeps_more_in_flight_is_preferred() -> None:
     contacts = tuple(ContactId(f"c{number:02}") for number in range(40))
     problem = make_problem([Demand(frozenset(TAGS[:2]), frozenset(TAGS), contacts)], repeatable=NONE, **ONE_BY_ONE)

@@ -24,13 +24,14 @@ TAGS = [Tag(letter) for letter in "abcd"]
 Matrix = tuple[tuple[int, ...], ...]
 
 
-def brute_force(matrix: Matrix, repeatable: frozenset[int]) -> int:
-    """The fewest rectangles, by trying every one that holds the first needed cell that is left; cells are bits."""
+def brute_force(matrix: Matrix, repeatable: frozenset[int], caps: tuple[int, int] = (99, 99)) -> int:
+    """The fewest rectangles within the caps, by trying every one that holds the first needed cell that is left; cells
+    are bits."""
     width = len(matrix[0])
     cells = [value for row in matrix for value in row]
     needed, allowed = (sum(1 << place for place, value in enumerate(cells) if value >= least) for least in (2, 1))
     once = sum(1 << place for place in range(len(cells)) if place % width not in repeatable)
-    boxes = [box for box in rectangles(len(matrix), width) if not box & ~allowed]
+    boxes = [box for box in rectangles(len(matrix), width, caps) if not box & ~allowed]
 
     @cache
     def fewest(left: int) -> int:
@@ -44,23 +45,25 @@ def brute_force(matrix: Matrix, repeatable: frozenset[int]) -> int:
 
 
 @cache
-def rectangles(rows: int, columns: int) -> tuple[int, ...]:
-    """Every rectangle of a matrix, as a mask of its cells, row by row."""
+def rectangles(rows: int, columns: int, caps: tuple[int, int]) -> tuple[int, ...]:
+    """Every rectangle of a matrix within the caps, as a mask of its cells, row by row."""
     return tuple(
         sum(mask << columns * row for row in range(rows) if chosen >> row & 1)
         for chosen in range(1, 1 << rows)
+        if chosen.bit_count() <= caps[0]
         for mask in range(1, 1 << columns)
+        if mask.bit_count() <= caps[1]
     )
 
 
-def planned(matrix: Matrix, repeatable: frozenset[int]) -> int:
+def planned(matrix: Matrix, repeatable: frozenset[int], caps: tuple[int, int] = (99, 99)) -> int:
     demands = []
     for number, row in enumerate(matrix):
         must = frozenset(TAGS[place] for place, value in enumerate(row) if value == NEEDED)
         may = frozenset(TAGS[place] for place, value in enumerate(row) if value != FORBIDDEN)
         demands.append(Demand(must, may, (ContactId(f"c{number}"),)))
     tags: TagSet = frozenset(TAGS[place] for place in repeatable)
-    batches, proof = find_cover(Action.ADD, demands, repeatable=tags, max_contacts=99, max_tags=99)
+    batches, proof = find_cover(Action.ADD, demands, repeatable=tags, max_contacts=caps[0], max_tags=caps[1])
     assert proof.lower_bound <= len(batches)
     return len(batches)
 
@@ -78,12 +81,12 @@ def distinct(rows: int, columns: int, values: tuple[int, ...]) -> Iterator[Matri
             yield tuple(lines[line] for line in matrix)
 
 
-def agree(matrix: Matrix, repeatable: frozenset[int]) -> None:
+def agree(matrix: Matrix, repeatable: frozenset[int], caps: tuple[int, int] = (99, 99)) -> None:
     once = tuple(
         tuple(FORBIDDEN if value == ALLOWED and place not in repeatable else value for place, value in enumerate(row))
         for row in matrix
     )
-    assert planned(matrix, repeatable) == brute_force(once, repeatable), (matrix, repeatable)
+    assert planned(matrix, repeatable, caps) == brute_force(once, repeatable, caps), (matrix, repeatable, caps)
 
 
 EVERY = frozenset(range(4))
@@ -110,6 +113,24 @@ def test_some_small_problems_with_columns_of_both_kinds_are_minimal(matrix: Matr
 def test_partitions_of_all_small_problems_are_minimal() -> None:
     for matrix in distinct(4, 4, (FORBIDDEN, NEEDED)):
         agree(matrix, frozenset())
+
+
+@given(MATRICES, st.frozensets(st.integers(0, 3)), st.integers(1, 4), st.integers(1, 4))
+def test_some_small_problems_under_caps_are_minimal(
+    matrix: Matrix, repeatable: frozenset[int], max_contacts: int, max_tags: int
+) -> None:
+    agree(matrix, repeatable, (max_contacts, max_tags))
+
+
+CAPS = list(product((2, 3, 4), repeat=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("caps", CAPS, ids=str)
+@pytest.mark.parametrize("repeatable", [frozenset(), EVERY], ids=["partition", "cover"])
+def test_all_small_problems_under_caps_are_minimal(repeatable: frozenset[int], caps: tuple[int, int]) -> None:
+    for matrix in distinct(4, 4, (FORBIDDEN, NEEDED)):
+        agree(matrix, repeatable, caps)
 
 
 SHARES = 4

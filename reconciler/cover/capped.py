@@ -17,6 +17,10 @@ Rules of the starts
    plan of all is kept, so more of them are never worse.
 7. A start's work is counted in (pattern, set) options, and in sets; starts are made until the allowance of the effort
    is used up.
+
+Rules of tiny problems
+8. Where contacts × tags are a handful of cells, every plan with fewer requests is tried: a request for the first cell
+   that is left, then for the first of the rest. What was found not to suffice for some cells is not tried again.
 """
 
 from __future__ import annotations
@@ -250,3 +254,72 @@ def _weigh_rows(rows: Bits, counts: Ints) -> tuple[Bits, Ints]:
     """The distinct rows and the contacts of each."""
     first, kind = distinct_rows(rows)
     return rows[first], np.bincount(kind, counts, len(first)).astype(np.int64)
+
+
+_TINY = 16
+"""Cells, contacts × tags, up to which a problem is solved exactly."""
+
+
+_TinyBox = tuple[int, int, int]
+"""The cells of a request, its contacts, its tags: a mask each."""
+
+
+def is_tiny(problem: CoverProblem) -> bool:
+    """Whether every plan can be tried; with one contact or one tag the plain plans are the best."""
+    sides = len(problem.contacts), len(problem.tags)
+    return sides[0] * sides[1] <= _TINY and min(sides) > 1
+
+
+def find_fewest(problem: CoverProblem, least: int, most: int) -> Draft | None:
+    """A plan with the fewest requests, if it takes at least `least` and fewer than `most`."""
+    tiny = _Tiny(problem)
+    for requests in range(least, most):
+        taken = tiny.find(tiny.needed, requests)
+        if taken is not None:
+            return make_draft(problem, "exact", map(_block_of, taken))
+    return None
+
+
+def _block_of(box: _TinyBox) -> Block:
+    _, contacts, tags = box
+    return Block(np.array(list(ones_of(tags)), np.int64), np.array(list(ones_of(contacts)), np.int64))
+
+
+class _Tiny:
+    """The requests that are allowed, as masks of cells, contacts and tags; the cell of a contact and a tag is a bit."""
+
+    def __init__(self, problem: CoverProblem) -> None:
+        width = len(problem.tags)
+        musts, mays = (np.repeat(rows[:, 0], problem.counts).tolist() for rows in (problem.must, problem.may))
+        self.needed = sum(must << width * contact for contact, must in enumerate(musts))
+        self.once = sum(int(problem.once[0]) << width * contact for contact in range(len(musts)))
+        allowed = sum(may << width * contact for contact, may in enumerate(mays))
+        self.boxes = [
+            (cells, contacts, tags)
+            for contacts in range(1, 1 << len(musts))
+            if contacts.bit_count() <= problem.max_contacts
+            for tags in range(1, 1 << width)
+            if tags.bit_count() <= problem.max_tags
+            for cells in [tags * sum(1 << width * contact for contact in ones_of(contacts))]
+            if not cells & ~allowed
+        ]
+        # the largest first: they leave least to those that follow
+        self.boxes.sort(key=lambda box: -(box[0] & self.needed).bit_count())
+        self.largest = max((cells & self.needed).bit_count() for cells, _, _ in self.boxes)
+        # for cells that are left, how many requests are known not to suffice
+        self.short: dict[int, int] = {}
+
+    def find(self, left: int, requests: int) -> list[_TinyBox] | None:
+        """So many requests, or fewer, for the cells that are left."""
+        if not left:
+            return []
+        if left.bit_count() > requests * self.largest or self.short.get(left, 0) >= requests:
+            return None
+        first = left & -left
+        for box in self.boxes:
+            if box[0] & first and not box[0] & self.once & ~left:
+                others = self.find(left & ~box[0], requests - 1)
+                if others is not None:
+                    return [box, *others]
+        self.short[left] = requests
+        return None

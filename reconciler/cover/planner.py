@@ -127,6 +127,9 @@ def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tupl
         once = int(count_ones(problem.once[None])[0]) == len(problem.tags)
         stage = partition.make_drafts if once else capped.make_drafts
         best = _cheapest_draft(best, stage(problem, effort=effort), bound)
+    if effort and best.cost > bound and capped.is_tiny(problem):
+        best = capped.find_fewest(problem, bound, best.cost) or best
+        bound = best.cost
     return best, bound, certificate
 
 

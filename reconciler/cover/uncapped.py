@@ -12,7 +12,9 @@ Rules
    seed.
 5. The search goes in rounds of a fixed number of steps, each with its own seed, and the cheapest plan of all rounds
    is kept: more rounds only add candidates.
-6. The kernel's rectangles hold for covers only; where some column is not repeatable it gives the bound alone.
+6. On small grids some steps fill the largest boxes first: where rows are unions of few overlapping roles, one box a
+   row is a plateau that closing a row's open cells does not leave.
+7. The kernel's rectangles hold for covers only; where some column is not repeatable it gives the bound alone.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ from reconciler.cover.problem import CoverProblem, count_ones
 _MOST_OPENED = 8
 _THIN = 0.3
 _GROWN = 0.3
+_LARGEST = 0.1
+_LARGEST_WORK = 200_000
+"""Up to this work (`_work_of`) boxes are tried by size: each takes a look at every column for every column it gets."""
+
 _BIASES = (0.0, 0.0, 1e9, -1e9)
 
 Open = dict[int, int]
@@ -59,6 +65,7 @@ def improve_boxes(
     draw = random.Random(seed)  # noqa: S311 - repeatable on purpose, and no secret
     kept = list(boxes)
     spare = any(allowed & ~needed for needed, allowed in zip(grid.need_rows, grid.allow_rows, strict=True))
+    small = not grid.once and _work_of(grid) <= _LARGEST_WORK
     for _ in range(steps):
         if len(kept) <= max(1, enough):
             break
@@ -67,7 +74,10 @@ def improve_boxes(
         rows = _find_uncovered(need, [kept[number] for number in sorted(chosen)], untouched)
         thin = bool(grid.once) and draw.random() < _THIN
         grown = spare and draw.random() < _GROWN
-        fresh = _fill_open(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
+        if small and draw.random() < _LARGEST:
+            fresh = _fill_largest(grid, rows, draw)
+        else:
+            fresh = _fill_open(grid, rows, _Taste(draw, draw.choice(_BIASES), thin, grown))
         # as many boxes as before are a step, too: it leaves a plateau that only fewer ones would hold on to
         if len(fresh) <= len(chosen):
             kept = untouched + fresh
@@ -134,6 +144,33 @@ def _fill_open(grid: Grid, rows: Open, taste: _Taste) -> list[Box]:
     return boxes
 
 
+def _fill_largest(grid: Grid, rows: Open, draw: random.Random) -> list[Box]:
+    columns = transpose_cells(rows)
+    boxes = []
+    while rows:
+        boxes.append(_largest_box(grid, rows, columns, draw))
+        _take_cells(rows, *boxes[-1])
+        _take_cells(columns, *reversed(boxes[-1]))
+    return boxes
+
+
+def _largest_box(grid: Grid, rows: Open, columns: Open, draw: random.Random) -> Box:
+    """The box that a column at a time makes, each the one that leaves most open cells in the closed box."""
+    best: Box = (1 << len(grid.need_rows)) - 1, 0
+    most = 0.0
+    while True:
+        wider = [
+            (tall, intersection_of(grid.allow_rows[row] for row in ones_of(tall)))
+            for column, open_rows in columns.items()
+            if not best[1] >> column & 1 and open_rows & (tall := best[0] & grid.allow_columns[column])
+        ]
+        held = [sum((rows.get(row, 0) & wide).bit_count() for row in ones_of(tall)) for tall, wide in wider]
+        size, place = max(((size + draw.random(), place) for place, size in enumerate(held)), default=(0.0, 0))
+        if size <= most:
+            return best
+        best, most = wider[place], size
+
+
 def _take_cells(lines: Open, places: int, mask: int) -> None:
     for place in ones_of(places):
         remaining = lines.get(place, 0) & ~mask
@@ -198,10 +235,10 @@ def _allowed_column(grid: Grid, columns: Open, column: int) -> int:
     return columns.get(column, 0) if grid.once >> column & 1 else grid.allow_columns[column]
 
 
-STEPS = 150
+STEPS = 400
 """Steps of the search a round, at most; fewer where each is long."""
 
-_STEP_WORK = 60_000_000
+_STEP_WORK = 180_000_000
 _EASY = 20_000
 """Patterns × tags up to which every round's plan is looked at."""
 
@@ -243,9 +280,12 @@ def reduce_grid(problem: CoverProblem) -> Reduced:
 
 def _steps_a_round(grid: Grid) -> int:
     """As many as a round has time for: a step is the longer the more rows allow the needed cells."""
+    return max(1, min(STEPS, _STEP_WORK // max(1, _work_of(grid))))
+
+
+def _work_of(grid: Grid) -> int:
     columns = zip(grid.need_columns, grid.allow_columns, strict=True)
-    work = sum(need.bit_count() * allow.bit_count() for need, allow in columns)
-    return max(1, min(STEPS, _STEP_WORK // max(1, work)))
+    return sum(need.bit_count() * allow.bit_count() for need, allow in columns)
 
 
 def _pair_of(problem: CoverProblem, classes: Classes, cell: Cell) -> Cell:
