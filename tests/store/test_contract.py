@@ -496,6 +496,45 @@ def test_a_run_remembers_what_its_intents_put_under_management(home: Home) -> No
         assert [each.traced for each in state.read_runs()] == [True]
 
 
+def test_an_intent_tells_what_entered_whatever_earlier_ones_saw_of_its_contacts(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    ours, given_up = contact_state(ledger=tags("x")), seen()
+
+    def send(contact: ContactId, after: ContactState) -> None:
+        number = store.record_intent(lease, run, batch(contact, names=["x"]), {contact: ours}, START)
+        store.record_answer(lease, number, {contact: applied("x")}, {contact: after}, LATER)
+
+    # new, then known, given up by its answer, by another answer, by a reading, and forgotten
+    for contact in (ANNA, BERT):
+        send(contact, ours)
+        send(contact, given_up)
+        send(contact, ours)
+    number = store.record_intent(lease, run, batch(CARA, names=["x"]), {CARA: ours}, START)
+    store.record_answer(lease, number, {CARA: applied("x")}, {CARA: ours, ANNA: given_up}, LATER)
+    send(ANNA, ours)
+    store.save_states(lease, {ANNA: given_up})
+    send(ANNA, ours)
+    store.forget_contacts(lease, [BERT])
+    send(BERT, ours)
+    send(CARA, ours)
+
+    found = [(contact, answer.entered) for each in answers(home.reader(), run) for contact, answer in each.items()]
+    entered = [
+        (contact, tags("x") if enters else tags(""))
+        for contact, enters in [
+            *((ANNA, nth != 1) for nth in range(3)),
+            (CARA, True),
+            (ANNA, True),
+            (ANNA, True),
+            (BERT, True),
+            (CARA, False),
+        ]
+    ]
+    assert found == entered
+
+
 def test_a_run_remembers_what_it_adopted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
