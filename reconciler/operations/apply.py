@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.apply import ApplyOptions, Services, apply, fail_report, report_failed
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.errors import (
     ExitCode,
     GuardRefused,
@@ -28,7 +29,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.journal import LocationReport, RunStatus, exit_code
 from reconciler.core.model.names import LocationId, SetName
-from reconciler.core.model.outcome import called
+from reconciler.core.model.outcome import Outcome, called
 from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
@@ -347,7 +348,33 @@ def find_stale_approvals(approved: Collection[str], planned: PlanResult) -> dict
     if not stale:
         return {}
     with open_reader(planned.session.settings.state) as reader:
-        return {each.location: _explain_stale(each, approved, reader) for each in stale}
+        return {
+            each.location: _explain_stale(each, approved, reader)
+            for each in stale
+            if not _is_next_slice(each, approved, reader.at(each.location))
+        }
+
+
+def _is_next_slice(plan: LocationPlan, approved: Collection[str], reader: LocationReader) -> bool:
+    """Whether there is nothing to do but what an approved run left to wait, and no request has tried since."""
+    # a pair that was sent meanwhile, and is gone again, would be another addition: nobody approved that
+    if plan.tried or plan.ledger or plan.deferrals or plan.reasserted:
+        return False
+    endings = [reader.read_ending(run.id) for run in reader.read_runs() if run.header.change_digest in approved]
+    waiting = {
+        (short.action, contact, tag)
+        for ending in endings
+        for short in (ending.shortfalls if ending else ())
+        if short.outcome is Outcome.NOT_SENT and short.why.startswith("waits ")
+        for contact in short.contacts
+        for tag in short.tags
+    }
+    return all(
+        change.reason is not Reason.RESTORED and (change.action, contact, change.tag) in waiting
+        for delta in plan.deltas
+        for contact in delta.contacts
+        for change in delta.changes
+    )
 
 
 def _explain_stale(plan: LocationPlan, approved: Collection[str], reader: StateReader) -> StalePlan:

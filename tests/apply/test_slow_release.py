@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.errors import ExitCode, LockHeld
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.manifest import TagRule
@@ -19,8 +19,9 @@ from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.release_rules import TagPace, TagWindow
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary
+from reconciler.store import open_store
 from tests.build import HERE, a_rule, a_set, contact, declare, who
-from tests.fakes import START
+from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import DEFAULT, THERE, Killed, Scene
 
@@ -265,3 +266,18 @@ def test_what_a_revert_gives_back_waits_too(scene: Scene) -> None:
     report = scene.revert(gone.run, silent)
     assert len(given_at(scene, "trial")) == 5
     assert report.exit_code == ExitCode.PARTIAL
+
+
+def test_a_second_applier_sends_nothing_while_the_first_one_waits(scene: Scene) -> None:
+    refused: list[int] = []
+
+    def hear(event: object) -> None:
+        if isinstance(event, Waiting) and not refused:
+            with open_store(scene.url) as store, pytest.raises(LockHeld):
+                store.at(HERE).acquire_lease(a_holder("another"), scene.clock.now())
+            refused.append(1)
+
+    scene.hear = hear
+    assert scene.run(wanted(), wait=True).exit_code == ExitCode.DONE
+    assert refused
+    assert most_in_a_period(scene) == 5

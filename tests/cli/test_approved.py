@@ -264,3 +264,19 @@ def test_a_guard_is_lifted_where_it_holds(reconciler: Command, manifest: Manifes
     ended = reconciler("plan", "--allow", lift, "--reason", "x")
     assert ended.code == 64
     assert f"write {hint}" in ended.err
+
+
+def test_the_next_slice_of_what_was_approved_needs_no_other_approval(
+    reconciler: Command, manifest: Manifest, project: Path, world: World
+) -> None:
+    manifest(customers=([0, 1, 2], ["customer"], []))
+    (project / "manifests" / "reconciler.yaml").write_text("tags: {customer: {pace: {adds: 1, per: 1h}}}\n")
+    digest = digest_of(reconciler)
+    assert reconciler("apply", "--approved", digest).code == 3
+    again = reconciler("apply", "--approved", digest)
+    assert again.code == 3, again.err
+    assert len(world.holders("customer")) == 1
+    # what waits for nobody is approved by nobody
+    manifest(customers=([0, 1, 2], ["customer"], []), further=([0], ["vip"], []))
+    assert reconciler("apply", "--approved", digest).code == 4
+    assert len(world.holders("customer")) == 1
