@@ -232,7 +232,7 @@ def list_misplaced(root: MappingNode) -> Iterator[Problem]:
         elif isinstance(node, SequenceNode):
             work += [(path, item) for item in node.items]
         elif (found := _PLACEHOLDER.search(node.text)) and not _may_hold_placeholder(path):
-            hint = "placeholders stand in the path of a contact file, and in values of `where`"
+            hint = "placeholders stand in the path of a contact file, in values of `where`, and in words of a source"
             yield Problem(node.source, f"{found.group()[:80]!r} stands where nothing is put in", PLACEHOLDER, hint=hint)
 
 

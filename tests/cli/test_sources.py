@@ -87,6 +87,7 @@ COUNT = (
 
 
 def test_it_runs_once_for_all_sets_and_locations(reconciler: Command, declare: Declare, project: Path) -> None:
+    """As contract 3.17 has it."""
     declare(COUNT + prints(range(3)), locations=f"locations: [{LOCATION}, {OTHER}]\n")
     with (project / "manifests" / "acme.yaml").open("a") as manifest:
         manifest.write("  second: {contacts: {source: vips}, tags: [second]}\n")
@@ -150,7 +151,7 @@ def test_rows_aside_are_not_for_ids(reconciler: Command, declare: Declare) -> No
 def test_pulling_twice_changes_nothing(
     numbers: list[int], chance: object, reconciler: Command, declare: Declare, project: Path
 ) -> None:
-    """In whatever order the rows come, and however often one is repeated."""
+    """In whatever order the rows come, and however often one is repeated: contract 3.15."""
     more = list(numbers)
     chance.shuffle(more)  # type: ignore[attr-defined]
     lift = ("--allow", "grow_pct:set=vip", "--allow", "shrink_pct:set=vip", "--reason", "a test")

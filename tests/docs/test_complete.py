@@ -73,7 +73,9 @@ def _known_options() -> set[str]:
     return every | {"--help", "--version"}
 
 
-OTHERS = re.compile(r"(?:pip|git|pytest|docker|zizmor|uv|python|npm|curl|gh|zensical|act|psql|aws|cosign)\b[^\n`]*")
+OTHERS = re.compile(
+    r"(?:pip|git|pytest|docker|zizmor|uv|python|npm|curl|gh|zensical|act|psql|dbt|bq|snowsql|aws|cosign)\b[^\n`]*"
+)
 """Command lines of other programs."""
 
 
