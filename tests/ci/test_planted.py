@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,6 +38,6 @@ def escapes(bug: Bug) -> str:
 
 
 @pytest.mark.slow
-def test_each_guard_is_missed_where_it_is_taken_away() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        assert [how for how in pool.map(escapes, GUARDS) if how] == []
+@pytest.mark.parametrize("bug", GUARDS, ids=lambda bug: bug.name)
+def test_a_guard_is_missed_where_it_is_taken_away(bug: Bug) -> None:
+    assert escapes(bug) == ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
-from tests.simulation.bugs import BUGS
+from tests.simulation.bugs import BUGS, Bug
+from tests.simulation.first_seen import FIRST_SEEN
 from tests.simulation.lies import LIES
+from tests.simulation.people.bugs import PEOPLE_BUGS
 from tests.simulation.planted import ROOT, escapes
 
 EVERY = (*BUGS, *LIES)
@@ -19,7 +19,11 @@ def test_there_are_forty_bugs_and_each_can_still_be_planted() -> None:
     assert found == dict.fromkeys(found, 1)
 
 
+def test_what_is_played_first_is_played_for_a_bug_that_there_is() -> None:
+    assert FIRST_SEEN.keys() <= {bug.name for bug in (*EVERY, *PEOPLE_BUGS)}
+
+
 @pytest.mark.slow
-def test_each_planted_bug_is_noticed() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        assert [how for how in pool.map(escapes, EVERY) if how] == []
+@pytest.mark.parametrize("bug", EVERY, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_noticed(bug: Bug) -> None:
+    assert escapes(bug) == ""

@@ -1,4 +1,6 @@
-"""Plays worlds of people by their seeds and checks each: `python -m tests.simulation.people.playing FIRST AFTER`."""
+"""Plays worlds of people by their seeds and checks each, as `tests.simulation.hunt` does:
+`python -m tests.simulation.people.playing FIRST AFTER [SOONER]`.
+"""
 
 from __future__ import annotations
 
