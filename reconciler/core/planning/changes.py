@@ -47,14 +47,18 @@ class Delta:
 
 def sorted_deltas(grouped: Mapping[tuple[Change, ...], Iterable[ContactId]]) -> tuple[Delta, ...]:
     """The contacts by the changes that they share, in the order of every plan."""
-    # changes are compared by their rank, a number, as many groups have as many contacts
     known = find_distinct(grouped)
-    places = {change: place for place, change in enumerate(sorted(set(known.values())))}
-    rank = {key: places[change] for key, change in known.items()}
-    deltas = [Delta(changes, tuple(sorted(contacts))) for changes, contacts in grouped.items()]
+    # compared by their rank, a number, as many groups have as many contacts; one object each in all deltas
+    ordered = sorted(set(known.values()))
+    rank = {change: place for place, change in enumerate(ordered)}
+    rank_of = {key: rank[change] for key, change in known.items()}
+    groups = [
+        (tuple(map(rank_of.__getitem__, map(id, changes))), tuple(sorted(contacts)))
+        for changes, contacts in grouped.items()
+    ]
     # the most contacts first: a reviewer reads the weightiest change before all others
-    ranks = [(-len(delta.contacts), *map(rank.__getitem__, map(id, delta.changes))) for delta in deltas]
-    return tuple(deltas[place] for place in sorted(range(len(deltas)), key=ranks.__getitem__))
+    groups.sort(key=lambda group: (-len(group[1]), *group[0]))
+    return tuple(Delta(tuple(map(ordered.__getitem__, ranks)), contacts) for ranks, contacts in groups)
 
 
 def find_distinct(changes: Iterable[tuple[Change, ...]]) -> dict[int, Change]:
