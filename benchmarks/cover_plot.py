@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 SERIES = (
     ("per delta", "one per delta", "#b0533c"),
@@ -15,13 +16,29 @@ SERIES = (
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 440, 70, 20, 240, 50
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A line through points, drawn with its name."""
+
+    name: str
+    colour: str
+    points: Sequence[tuple[float, float]]
+
+
 def plot(points: Sequence[Mapping[str, object]]) -> str:
     """The picture; a point holds `contacts` and a number for each of SERIES."""
     rows = sorted(points, key=lambda point: _number(point, "contacts"))
-    across = [_number(row, "contacts") for row in rows]
-    up = [_number(row, key) for row in rows for key, _, _ in SERIES]
-    left, right = _decades(across)
-    low, high = _decades(up)
+    curves = [
+        Curve(label, colour, [(_number(row, "contacts"), _number(row, key)) for row in rows])
+        for key, label, colour in SERIES
+    ]
+    return draw_curves(curves, across="contacts")
+
+
+def draw_curves(curves: Sequence[Curve], *, across: str, up: str = "") -> str:
+    """The curves in one picture, both scales logarithmic; `across` and `up` say what they are of."""
+    left, right = _decades([x for curve in curves for x, _ in curve.points])
+    low, high = _decades([y for curve in curves for _, y in curve.points])
 
     def x(value: float) -> float:
         return LEFT + (math.log10(value) - left) / (right - left) * (WIDTH - LEFT - RIGHT)
@@ -36,12 +53,15 @@ def plot(points: Sequence[Mapping[str, object]]) -> str:
         parts.append(_text(x(10**power), HEIGHT - BOTTOM + 18, f"{10**power:,}", "middle"))
     for power in range(low, high + 1):
         parts.append(_line(LEFT, y(10**power), WIDTH - RIGHT, y(10**power)))
-        parts.append(_text(LEFT - 6, y(10**power) + 4, f"{10**power:,}", "end"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, "contacts", "middle"))
-    for place, (key, label, colour) in enumerate(SERIES):
-        path = " ".join(f"{x(a):.1f},{y(_number(row, key)):.1f}" for a, row in zip(across, rows, strict=True))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<g fill="{colour}">{_text(WIDTH - RIGHT + 12, TOP + 16 + 20 * place, label, "start")}</g>')
+        parts.append(_text(LEFT - 6, y(10**power) + 4, f"{10.0**power:g}" if power < 0 else f"{10**power:,}", "end"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, across, "middle"))
+    parts += [_text(LEFT, TOP - 6, up, "start")] if up else []
+    for place, curve in enumerate(curves):
+        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in curve.points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{curve.colour}" stroke-width="2"/>')
+        parts.append(
+            f'<g fill="{curve.colour}">{_text(WIDTH - RIGHT + 12, TOP + 16 + 20 * place, curve.name, "start")}</g>'
+        )
     return "\n".join([*parts, "</svg>", ""])
 
 

@@ -92,7 +92,9 @@ def write_files(place: Path, number: int) -> None:
     for segment, tags in enumerate(declared):
         named = ", ".join(f"t{tag:03}" for tag in tags)
         lines += [f"  set-{segment:02}:", f"    contacts: {{file: set-{segment:02}.csv}}", f"    tags: [{named}]"]
-        rows = (f"{contact},Wien\n" for contact, sets in zip(ids, now, strict=True) if segment in sets)
+        rows = [f"{contact},Wien\n" for contact, sets in zip(ids, now, strict=True) if segment in sets]
+        # of a hundred contacts none may be in a set
+        lines += [] if rows else ["    allow_empty: true"]
         (directory / f"set-{segment:02}.csv").write_text("contact_id,city\n" + "".join(rows))
     (directory / "acme.yaml").write_text("\n".join(lines) + "\n")
     tags_now = [frozenset(tag for segment in sets for tag in declared[segment]) for sets in now]
