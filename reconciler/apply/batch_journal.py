@@ -42,7 +42,10 @@ class JournalledBatch:
     asked: Batch
     """As it is sent: an add as it was approved, a removal by the spellings that are there."""
     number: int
+    dated: Instant
+    """The date of the intent."""
     sent: Instant
+    """When the request left: a state takes its time to write an intent down. The date until then."""
     before: States
     """The states without the intent."""
     intended: States
@@ -55,7 +58,7 @@ async def journal_intent(run: Run, batch: Batch) -> JournalledBatch:
     intended = _intend(run, batch, before, now)
     asked = run.spelling.spell_request(batch) if batch.action is Action.REMOVE else batch
     number = await run.call(run.store.record_intent, run.lease, run.journal.id, asked, intended, now)
-    return JournalledBatch(batch, asked, number, now, before, intended)
+    return JournalledBatch(batch, asked, number, now, now, before, intended)
 
 
 def _intend(run: Run, batch: Batch, before: States, now: Instant) -> States:
@@ -191,6 +194,7 @@ def _absorb(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Inst
         action=batch.action,
         tags=run.spelling.read(frozenset(batch.tags)),
         sent=journalled.sent,
+        intended=journalled.dated,
         answered=now,
         settle_ms=run.options.settle_ms,
         once=desired.once,

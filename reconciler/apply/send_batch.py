@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import methodcaller
 
 from reconciler.apply.batch_journal import (
@@ -101,8 +101,9 @@ async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | No
         except (Halted, LeaseLost):
             await withdraw_batch(run, journalled)
             raise
-        if run.now() - journalled.sent <= LATEST_MS:
-            return journalled, ticket
+        if (now := run.now()) - journalled.dated <= LATEST_MS:
+            # what it may have done is looked for from then on, and until it can no longer land
+            return replace(journalled, sent=now), ticket
         run.gate.pace.take_back(ticket)
         await withdraw_batch(run, journalled)
     raise StateError(

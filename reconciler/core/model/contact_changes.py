@@ -79,15 +79,17 @@ def record_answer(
     settle_ms: int = SETTLE_MS,
     membership: frozenset[SetName] | None = None,
     once: TagSet = NONE,
+    intended: Instant | None = None,
 ) -> ContactState:
     """The state after the answer to a request that was sent and answered at those instants.
 
-    `membership`: the sets that the contact belongs to now. `once`: the tags of that rule.
+    `intended`: the date of its intent, where it left later. `membership`: the sets that the contact belongs to now.
+    `once`: the tags of that rule.
     """
     if outcome.rejection is not None:
         refused = quarantine(state, outcome.rejection, answered, membership)
         # a tag in doubt may be there for an earlier request
-        return disown_adds(refused, tags - state.doubtful, since=sent) if action is Action.ADD else refused
+        return disown_adds(refused, tags - state.doubtful, since=intended or sent) if action is Action.ADD else refused
     if outcome.observed is None:
         return state.with_doubt(tags, sent)
     seen = record_observation(state, outcome.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
