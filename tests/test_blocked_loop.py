@@ -345,5 +345,5 @@ def test_a_write_through_the_gate_with_its_heartbeats_is_answered_too() -> None:
             return await gate.write(await gate.take_turn(api.ready), api.update_tags(update))
 
     with a_server(serve) as url:
-        assert run_blocked(write, meeting) == ()
+        assert list(run_blocked(write, meeting)) == []
     assert beats

@@ -14,6 +14,7 @@ from hypothesis import settings as how_much
 from hypothesis import strategies as st
 
 from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.extras import need
 
 OTHER = "bsdrwHvLUxlfw5SqKVCN"
 Declare = Callable[..., None]
@@ -172,8 +173,9 @@ def test_a_source_that_is_not_there_is_told_by_validate(reconciler: Command, dec
     assert "did you mean 'vips'?" in ended.out
 
 
+@pytest.mark.extras
 def test_sql_reads_its_files_and_nothing_else(reconciler: Command, declare: Declare, project: Path) -> None:
-    pytest.importorskip("duckdb")
+    need("duckdb")
     declare("")
     manifests = project / "manifests"
     rows = "".join(f"{contact_id(number)},{number:03}\n" for number in range(12))

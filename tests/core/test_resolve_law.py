@@ -81,9 +81,11 @@ def plain_digest(desired: Desired) -> str:
     for contact, index in desired.contacts.items():
         members[plain_text(desired.wants[index])].append(contact)
     members.pop(plain_text(NOTHING), None)
-    unplanned = ("source", "description")
+    unplanned = ("source", "description", "pace", "window")
     described = [
         [getattr(desired.rules[tag], entry.name) for entry in fields(TagRule) if entry.name not in unplanned]
+        # none of its own where there is none: a rule of before is described as it was
+        + [str(slow) for slow in (desired.rules[tag].pace, desired.rules[tag].window) if slow]
         for tag in sorted(desired.rules)
     ]
     digest = hashlib.sha256(json.dumps([HERE, described]).encode())

@@ -83,8 +83,7 @@ def record_answer(
 ) -> ContactState:
     """The state after the answer to a request that was sent and answered at those instants.
 
-    `intended`: the date of its intent, where it left later. `membership`: the sets that the contact belongs to now.
-    `once`: the tags of that rule.
+    `intended`: the date of its intent. `membership`: the sets it belongs to now. `once`: the tags of that rule.
     """
     if outcome.rejection is not None:
         refused = quarantine(state, outcome.rejection, answered, membership)
@@ -123,14 +122,9 @@ def record_observation(
         ledger = replace(ledger, unconfirmed=not_among(ledger.unconfirmed, tags))
     if doubt is not None:
         doubt = None if at >= doubt.sent + settle_ms else Doubt(doubt.tags, doubt.sent)
-    is_back = state.quarantine is not None and at >= state.quarantine.at
-    seen = replace(
-        state,
-        observation=Observation(tags, at, origin),
-        ledger=ledger,
-        doubt=doubt,
-        quarantine=None if is_back else state.quarantine,
-    )
+    refused = state.quarantine
+    refused = None if refused is not None and at >= refused.at else refused
+    seen = replace(state, observation=Observation(tags, at, origin), ledger=ledger, doubt=doubt, quarantine=refused)
     # a tag that was in doubt and is not there may have been added, and been consumed by a workflow
     return _without_attempt(seen) if state.doubtful <= tags else seen
 
