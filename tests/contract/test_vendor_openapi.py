@@ -197,7 +197,7 @@ def test_the_wire_reads_the_example(files: Vendor, file: str) -> None:
     twice, invalid, foreign = map(ContactId, ("qFSqySFkVvNzOSqgGqFi", "abcdef", "3ualbhnV7j3n3a9r2moD"))
     old = frozenset({Tag("tag-1"), Tag("tag-2")})
 
-    assert read_bulk_answer(json.dumps(example(files, file)).encode()) == (
+    assert tuple(read_bulk_answer(json.dumps(example(files, file)).encode())) == (
         ResponseRow(twice, "success", "Tags updated", old, frozenset(), frozenset()),
         ResponseRow(invalid, "error", "contact id is not a valid firebase id"),
         ResponseRow(twice, "error", "contact is deleted"),
