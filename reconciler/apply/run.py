@@ -21,7 +21,7 @@ from reconciler.core.model.events import Event
 from reconciler.core.model.journal import BatchRecord
 from reconciler.core.model.lease import Holder, Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, TagSet
-from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome, Rejection
+from reconciler.core.model.outcome import THE_TOKEN, Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE, Ceiling, Proposal, ProposalDifference
 from reconciler.core.planning.batches import Caps
@@ -296,7 +296,7 @@ class Run:
         """The contacts that the batch must leave out.
 
         Those that the API refused, those in doubt with one of its tags (a pair may be in two batches), and for removals
-        those with an add that did not end well, or with a tag that turned out to be desired.
+        those with an add that did not end well or was not sent, or with a tag that turned out to be desired.
         """
         tags, removing, outcomes = frozenset(batch.tags), batch.action is Action.REMOVE, self.outcomes
         # a batch may name a tag as the location keeps it; the desired tags are in the run's spelling
@@ -304,8 +304,11 @@ class Run:
         unwanted = outcomes.rejected.intersection(batch.contacts)
         unwanted |= outcomes.list_unclear(batch.contacts, tags) | self.doubts.contacts_with(batch.contacts, tags)
         if removing:
-            wants = zip(batch.contacts, self.desired.wants_of(batch.contacts), strict=True)
-            unwanted.update(contact for contact, want in wants if not named.isdisjoint(want.present))
+            for contact, want in zip(batch.contacts, self.desired.wants_of(batch.contacts), strict=True):
+                # a window may have closed before the add that takes a tag's place left
+                unsent = outcomes.tags_with(contact, Outcome.NOT_SENT)
+                if not named.isdisjoint(want.present) or not unsent.isdisjoint(want.present):
+                    unwanted.add(contact)
             unwanted |= outcomes.failed.keys() & set(batch.contacts)
         return unwanted
 

@@ -32,10 +32,9 @@ from reconciler.operations.apply import (
 )
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest
-from reconciler.operations.rollout import describe_errors
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
-from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
+from reconciler.operations.workspace import MANIFESTS, Workspace, describe_errors, open_session
 from reconciler.output.plan import WORD, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file

@@ -47,6 +47,7 @@ PLACEHOLDER = "placeholder"
 _ENDINGS = (".csv", ".tsv", ".jsonl")
 _PLACEHOLDER = re.compile(r"\{(location|client\.[^{}]*)\}")
 Rows = TypeVar("Rows", bound=RowContacts)
+_PLAIN = re.compile(r"(?!-)[\w.@+,:/-]+( (?!-)[\w.@+,:/-]+)*")
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
@@ -173,9 +174,14 @@ def fill_path(written: Scalar, client: ClientLocation) -> str:
 
 
 def fill_words(words: Sequence[str], client: ClientLocation, place: Source) -> tuple[str, ...]:
-    """The words of a command with a location's values in their placeholders; raises InvalidInput."""
-    filler = _Filler(client, place)
+    """The words of a command with a location's values in their placeholders; raises InvalidInput.
+
+    A value is plain: a shell, or SQL, that a word is for would take quotes, operators or an option for its own.
+    """
+    filler = _Filler(client, place, plain=True)
     filled = tuple(_PLACEHOLDER.sub(filler.value_of, word) for word in words)
+    if words and _PLACEHOLDER.search(words[0]):
+        filler.problems.append(Problem(place, "which program a source runs stands in no placeholder", PLACEHOLDER))
     if filler.problems:
         raise InvalidInput(filler.problems)
     return filled
@@ -197,6 +203,8 @@ class _Filler:
     client: ClientLocation
     place: Source
     problems: list[Problem] = field(default_factory=list)
+    plain: bool = False
+    """Whether values may have letters, digits and a few signs alone."""
 
     def fill(self, text: str) -> str:
         return _BRACES.sub(self.value_of, text)
@@ -204,17 +212,19 @@ class _Filler:
     def value_of(self, braces: re.Match[str]) -> str:
         written, client = braces.group(), self.client
         word = written[1:-1]
-        if word == "location":
-            return client.location
-        values = client.values
+        values = {**client.values} if word != "location" else {word: client.location}
         column = word.removeprefix("client.")
-        if column == word or column not in values:
+        if word != "location" and (column == word or column not in values):
             known = ["{location}", *("{client." + column + "}" for column in values)]
             hint = did_you_mean(written, known) or "known are: " + ", ".join(known[:20])
             return self._refuse(written, f"nothing is known by {written[:80]!r}", hint)
         if not values[column] or not values[column].isprintable():
             what = "no value" if not values[column] else "a value with characters that cannot be shown"
             return self._refuse(written, f"location {client.location} has {what} in column {column!r}: {client.source}")
+        if self.plain and not _PLAIN.fullmatch(values[column]):
+            message = f"location {client.location} has {values[column][:80]!r} for {written}: {client.source}"
+            hint = "in a command stand letters, digits and . _ - + , : @ / alone, and no word that begins with a dash"
+            return self._refuse(written, message, hint)
         return values[column]
 
     def _refuse(self, written: str, message: str, hint: str = "") -> str:

@@ -28,13 +28,13 @@ from reconciler.core.model.errors import (
     worst_code,
 )
 from reconciler.core.model.journal import LocationReport, RunStatus, exit_code
-from reconciler.core.model.names import LocationId, SetName
-from reconciler.core.model.outcome import Outcome, called
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
+from reconciler.core.model.outcome import Action, called
 from reconciler.core.model.people import Snapshot
 from reconciler.core.planning.approved_scope import NO_DIFFERENCE
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions
-from reconciler.core.running.shortfalls import report_nothing_sent
+from reconciler.core.running.shortfalls import report_nothing_sent, waits_for_release
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.highlevel.client import HighLevel
 from reconciler.loading.snapshot_files import read_snapshot_files
@@ -356,25 +356,39 @@ def find_stale_approvals(approved: Collection[str], planned: PlanResult) -> dict
 
 
 def _is_next_slice(plan: LocationPlan, approved: Collection[str], reader: LocationReader) -> bool:
-    """Whether there is nothing to do but what an approved run left to wait, and no request has tried since."""
-    # a pair that was sent meanwhile, and is gone again, would be another addition: nobody approved that
+    """Whether there is nothing to do but what the last approved run left to wait, and no request has tried since."""
     if plan.tried or plan.ledger or plan.deferrals or plan.reasserted:
         return False
-    endings = [reader.read_ending(run.id) for run in reader.read_runs() if run.header.change_digest in approved]
-    waiting = {
-        (short.action, contact, tag)
-        for ending in endings
-        for short in (ending.shortfalls if ending else ())
-        if short.outcome is Outcome.NOT_SENT and short.why.startswith("waits ")
-        for contact in short.contacts
-        for tag in short.tags
-    }
+    waiting = _list_waiting(approved, reader)
     return all(
-        change.reason is not Reason.RESTORED and (change.action, contact, change.tag) in waiting
+        change.action is Action.ADD and change.reason is not Reason.RESTORED and (contact, change.tag) in waiting
         for delta in plan.deltas
         for contact in delta.contacts
         for change in delta.changes
     )
+
+
+def _list_waiting(approved: Collection[str], reader: LocationReader) -> set[tuple[ContactId, Tag]]:
+    """The additions that the last approved run left to wait for a pace, and that no later run sent or took away."""
+    runs = reader.read_runs()
+    last = max((place for place, run in enumerate(runs) if run.header.change_digest in approved), default=None)
+    ending = None if last is None else reader.read_ending(runs[last].id)
+    if last is None or ending is None:
+        return set()
+    waiting = {
+        (contact, tag)
+        for short in ending.shortfalls
+        if waits_for_release(short)
+        for contact in short.contacts
+        for tag in short.tags
+    }
+    for batch in (batch for run in runs[last + 1 :] for batch in reader.read_batches(run.id)):
+        # whom a request without its rows was about is not known
+        if not batch.answers:
+            return set()
+        # what was sent, and is gone again, would be another addition
+        waiting -= {(contact, tag) for contact in batch.answers for tag in batch.tags}
+    return waiting
 
 
 def _explain_stale(plan: LocationPlan, approved: Collection[str], reader: StateReader) -> StalePlan:

@@ -1,15 +1,15 @@
 """Rollouts: the locations whose wave may not begin yet, each with the reason. Law: asks no API, changes nothing.
 
 Rules
-1. A location is done when nothing is left to do by the manifests of now, or a run by them ended with exit code 0 and
-   no other manifests were applied since, nor a run undone.
+1. A location is done when nothing is left to do by the manifests of now, or the last run by them ended with exit code
+   0 and no other manifests were applied since, nor a run undone.
 2. A wave begins when all locations of the waves before it are done, and the last of their runs ended `soak` ago.
 3. A run by the manifests of now that ended otherwise refuses the later waves; where none was made, they wait for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired
@@ -19,6 +19,7 @@ from reconciler.core.model.manifest import Rollout
 from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.running.shortfalls import waits_for_release
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.workspace import Session, load_state
@@ -26,9 +27,7 @@ from reconciler.output.blocks import moment
 from reconciler.ports import LocationReader, StateReader
 from reconciler.store import open_reader
 
-_REVERT = "revert"
-NAMED = 3
-"""So many locations with the same error are named."""
+_APPLY, _REVERT = "apply", "revert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,14 @@ class _Progress:
 
     is_settled: bool
     """Whether nothing is left to do."""
-    run: RunRecord | None
-    """The first run by these manifests that ended with 0; without one the last that did not; None where none was."""
+    run: RunRecord | None = None
+    """The last run by these manifests; None where none was."""
     ended_well: bool = False
+    """Whether that run ended with 0."""
+    is_waiting: bool = False
+    """Whether nothing is open of that run but additions that wait for a pace."""
+    since: Instant | None = None
+    """When the first run by these manifests ended that ended with 0; without one the last run of all."""
 
     @property
     def is_done(self) -> bool:
@@ -49,6 +53,8 @@ class _Progress:
         """Why a wave does not begin while the location is not done."""
         if self.run is None:
             return NotYet(f"{wave} waits: {whom} has changes that are not applied", hint=_hint_at(location))
+        if self.is_waiting:
+            return NotYet(f"{wave} waits: {whom} gives tags slowly, and is not done yet", hint=_hint_at(location))
         message = f"{wave} is refused: run {self.run.id} of {whom} did not end with exit code 0"
         return GuardRefused([message], hints=[f"settle that location first: reconciler plan --location {location}"])
 
@@ -63,20 +69,6 @@ def find_waiting(planned: PlanResult) -> dict[LocationId, ReconcilerError]:
         return {}
     with open_reader(planned.session.settings.state) as reader:
         return _Rollouts(planned.session, planned.plan, planned.unknown, reader).find_waiting()
-
-
-def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:
-    """A line for each error, with the locations that have it."""
-    alike: dict[str, list[LocationId]] = {}
-    for location, error in sorted(errors.items()):
-        alike.setdefault("; ".join(error.lines), []).append(location)
-    return [f"{_name_locations(locations)}: nothing will be sent: {lines}" for lines, locations in alike.items()]
-
-
-def _name_locations(locations: Sequence[LocationId]) -> str:
-    # each with the word before it: a person is shown its name there, too
-    named = ", ".join(f"location {location}" for location in locations[:NAMED])
-    return f"{named} and {len(locations) - NAMED} more" if len(locations) > NAMED else named
 
 
 @dataclass(slots=True)
@@ -123,7 +115,7 @@ class _Rollouts:
             progress = self._progress_of(before)
             if not progress.is_done:
                 return progress.explain(called, whom, before)
-            ends.append((progress.run and progress.run.ended) or 0)
+            ends.append(progress.since or 0)
         until = Instant(max(ends) + rollout.soak_ms)
         if until <= self.session.workspace.clock.now():
             return None
@@ -141,11 +133,12 @@ class _Rollouts:
         if (plan := self._plans.get(location)) is None:
             state = load_state(self.session.settings, self.reader, location)
             plan = plan_location(desired, state, make_plan_options(self.session, location, PlanRequest()))
-        runs = _runs_by(desired.digest, reader)
-        clean = [run for run, ending in runs if _ended_well(run, ending)]
-        if clean:
-            return _Progress(plan.is_settled, clean[0], ended_well=True)
-        return _Progress(plan.is_settled, runs[-1][0] if runs else None)
+        runs, last = _runs_by(desired.digest, reader)
+        clean = [run.ended for run, ending in runs if _ended_well(run, ending)]
+        if not runs:
+            return _Progress(plan.is_settled, since=last)
+        run, ending = runs[-1]
+        return _Progress(plan.is_settled, run, _ended_well(run, ending), _waits(ending), (*clean, last)[0])
 
     def _find_desired(self, location: LocationId) -> Desired:
         if location in self.session.desired:
@@ -161,16 +154,35 @@ class _Rollouts:
         return self._earlier[location]
 
 
-def _runs_by(digest: str, reader: LocationReader) -> list[tuple[RunRecord, RunEnding]]:
-    """The last applies by the manifests with this digest, in their order: those after a run by others, or a revert."""
+def _runs_by(digest: str, reader: LocationReader) -> tuple[list[tuple[RunRecord, RunEnding]], Instant | None]:
+    """The last applies by the manifests with this digest, in their order: those after a run by others, or a revert.
+
+    And when the last apply or revert ended, whatever it was by.
+    """
     found: list[tuple[RunRecord, RunEnding]] = []
+    last: Instant | None = None
     for run in reversed(reader.read_runs()):
         ending = reader.read_ending(run.id)
-        if run.header.operation == _REVERT or (ending is not None and ending.manifests_digest not in ("", digest)):
+        last = last or (run.ended if _operation_of(run) in (_APPLY, _REVERT) else None)
+        if _is_of_others(run, ending, digest):
             break
         if ending is not None and ending.manifests_digest == digest:
             found.append((run, ending))
-    return found[::-1]
+    return found[::-1], last
+
+
+def _is_of_others(run: RunRecord, ending: RunEnding | None, digest: str) -> bool:
+    return _operation_of(run) == _REVERT or (ending is not None and ending.manifests_digest not in ("", digest))
+
+
+def _operation_of(run: RunRecord) -> str:
+    # that of a revert names the run that it undoes
+    return run.header.operation.split(" ")[0]
+
+
+def _waits(ending: RunEnding) -> bool:
+    """Whether only a pace keeps back what was not sent."""
+    return not ending.error and all(map(waits_for_release, ending.shortfalls))
 
 
 def _ended_well(run: RunRecord, ending: RunEnding) -> bool:

@@ -10,16 +10,18 @@ import pytest
 
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import ContactId, LocationId, Tag
-from reconciler.operations.apply import ApplyRequest, apply_judged, judge_plan
+from reconciler.operations.apply import ApplyRequest, apply_judged, apply_plan, judge_plan
 from reconciler.operations.plan import PlanResult, make_plan
 from reconciler.operations.plan_options import PlanRequest, Scope
-from reconciler.operations.rollout import describe_errors, find_waiting
+from reconciler.operations.rollout import find_waiting
+from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
-from reconciler.operations.workspace import Workspace, open_session
+from reconciler.operations.workspace import Workspace, describe_errors, open_session
 from reconciler.planfile import write_plan
 from reconciler.sandbox.app import SCOPES, Access, App
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.world import Contact, World
+from reconciler.store import open_reader
 from tests.fakes import FakeClock
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
@@ -60,7 +62,7 @@ class Fleet:
         networks = [Network(app, plans[location]) for location, app in apps.items()]
         self.transport = SandboxTransport(Locations(networks), now=self.clock.now)
 
-    def write(self, tag: str, *, then: str = "2", soak: str = "", members: range = range(2)) -> None:
+    def write(self, tag: str, *, then: str = "2", soak: str = "", members: range = range(2), rules: str = "") -> None:
         """The manifest: it gives the tag to some contacts of each location."""
         soaks = f", soak: {soak}" if soak else ""
         lists = self.directory / "lists"
@@ -70,8 +72,12 @@ class Fleet:
             (lists / f"{location}.txt").write_text(ids)
         (self.directory / "many.yaml").write_text(
             f"locations: [{', '.join(PLACES)}]\nrollout: {{first: [{FIRST}], then: {then}{soaks}}}\n"
-            f"contact_sets: {{s: {{contacts: {{file: 'lists/{{location}}.txt'}}, tags: [{tag}]}}}}\n"
+            f"{rules}contact_sets: {{s: {{contacts: {{file: 'lists/{{location}}.txt'}}, tags: [{tag}]}}}}\n"
         )
+
+    def last_run(self, location: LocationId) -> str:
+        with open_reader(f"sqlite:///{self.directory}/state.db") as reader:
+            return reader.at(location).read_runs()[-1].id
 
     @property
     def workspace(self) -> Workspace:
@@ -255,3 +261,27 @@ def test_a_plan_file_is_good_for_all_waves(fleet: Fleet) -> None:
         fleet.apply(saved=saved)
         assert len(fleet.with_tag("spring")) == reached
     assert all("is used up" in error for error in fleet.apply(saved=saved).values())
+
+
+def test_a_wave_is_watched_though_a_later_change_leaves_it_nothing_to_do(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%", soak="24h")
+    fleet.apply()
+    fleet.write("spring", then="100%", soak="24h", rules="tags: {spring: {max_adds: 5000}}\n")
+    errors = fleet.apply()
+    assert fleet.with_tag("spring") == {FIRST}
+    assert all("waits until" in errors[other] for other in OTHERS)
+
+
+def test_a_wave_that_was_undone_is_sent_again_before_the_next_one(fleet: Fleet) -> None:
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    fleet.write("spring", then="100%", members=range(4))
+    fleet.apply(FIRST)
+    run = fleet.last_run(FIRST)
+    fleet.write("spring", then="100%")
+    undoing = fleet.clock.run(make_revert_plan(fleet.workspace, run))
+    fleet.clock.run(apply_plan(undoing, ApplyRequest(operation=f"revert {run}")))
+    fleet.write("spring", then="100%", members=range(4))
+    errors = fleet.apply()
+    assert errors.keys() == {*OTHERS}
+    assert {fleet.codes[other] for other in OTHERS} == {3}

@@ -281,3 +281,24 @@ def test_a_second_applier_sends_nothing_while_the_first_one_waits(scene: Scene) 
     assert scene.run(wanted(), wait=True).exit_code == ExitCode.DONE
     assert refused
     assert most_in_a_period(scene) == 5
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_window_that_closes_within_a_round_takes_no_tag_whose_replacement_was_not_given(
+    scene: Scene, grouped: bool
+) -> None:
+    """Requests take their time, one after the other: the window is over before the last addition leaves."""
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    trial = a_rule("trial", group="stage") if grouped else a_rule("trial")
+    scene.run(wanted(trial, tags="trial"))
+    later(scene, 24 * HOUR)
+    minute = scene.clock.ms % (24 * HOUR) // 60_000
+    window = TagWindow(tuple(range(7)), minute, (minute + 1) % 1440, "UTC")
+    scene.options = replace(scene.options, caps=Caps(contacts=1))
+    scene.takes_ms, scene.in_flight = 12_000, 1
+    if grouped:
+        scene.run(wanted(rule(None, window, group="stage"), trial))
+    else:
+        scene.run(wanted(rule(None, window), trial, absent="trial"))
+    assert 0 < len(given_at(scene)) < len(NAMES)
+    assert all(scene.tags(each) & {"welcome", "trial"} for each in NAMES)

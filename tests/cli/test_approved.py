@@ -280,3 +280,26 @@ def test_the_next_slice_of_what_was_approved_needs_no_other_approval(
     manifest(customers=([0, 1, 2], ["customer"], []), further=([0], ["vip"], []))
     assert reconciler("apply", "--approved", digest).code == 4
     assert len(world.holders("customer")) == 1
+
+
+def test_what_was_sent_since_and_is_gone_again_is_no_next_slice(
+    reconciler: Command, manifest: Manifest, project: Path, world: World
+) -> None:
+    settings = project / "manifests" / "reconciler.yaml"
+    slowly = "tags: {customer: {pace: {adds: 1, per: 1h}}}\n"
+    manifest(customers=([0, 1, 2], ["customer"], []))
+    settings.write_text(slowly)
+    digest = digest_of(reconciler)
+    assert reconciler("apply", "--approved", digest).code == 3
+    waited = {contact_id(number) for number in range(3)} - world.holders("customer")
+    settings.write_text("")
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(customers=([0, 1, 2], [], ["customer"]))
+    lifted = ("--allow", "empties_tag:tag=customer", "--reason", "over")
+    assert reconciler("apply", "--auto-approve", *lifted).code == 0
+    assert not world.holders("customer")
+    numbers = [number for number in range(3) if contact_id(number) in waited]
+    manifest(customers=(numbers, ["customer"], []))
+    settings.write_text(slowly)
+    assert reconciler("apply", "--approved", digest).code == 4
+    assert not world.holders("customer")

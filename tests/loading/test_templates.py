@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.loading import FileTree, load
 from reconciler.loading.manifest_files import read_manifest_files
+from reconciler.loading.templates import ClientLocation, fill_words
 
 IDS = [f"{letter}sdrwHvLUxlfw5SqKVCN" for letter in "abcdefgh"]
 NAMES = ["acme", "beta", "gamma", "delta", "eps ilon", "zéta", "eta-7", "theta"]
@@ -134,3 +136,22 @@ def test_a_manifest_of_too_many_locations_is_refused_with_the_limit() -> None:
 def test_the_place_of_a_location_is_that_of_the_list() -> None:
     (first, *_) = load(tree(LISTED + NO_SETS)).manifests
     assert first.source == Source("many.yaml", 1, 1)
+
+
+@pytest.mark.parametrize("value", ["$(touch x)", "a' or 1=1 --", "--file=x", "a;b", "a | b", 'a"b', "a\\b", "a -rf"])
+def test_a_value_that_a_shell_or_sql_would_take_for_its_own_stands_in_no_command(value: str) -> None:
+    """Whoever writes the list of locations does not decide what is run."""
+    client = ClientLocation(LocationId(IDS[0]), Source("clients.csv", 2), {"name": value})
+    with pytest.raises(InvalidInput, match="in a command stand letters"):
+        fill_words(("psql", "-c", "select '{client.name}'"), client, Source("many.yaml", 3))
+
+
+def test_plain_values_stand_in_a_command_and_none_chooses_the_program() -> None:
+    client = ClientLocation(LocationId(IDS[0]), Source("clients.csv", 2), {"name": "Zéta Bau 7"})
+    place = Source("many.yaml", 3)
+    assert fill_words(("psql", "-v", "who={client.name}", "{location}"), client, place)[2:] == (
+        "who=Zéta Bau 7",
+        IDS[0],
+    )
+    with pytest.raises(InvalidInput, match="which program"):
+        fill_words(("{client.name}", "x"), client, place)

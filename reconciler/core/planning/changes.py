@@ -88,6 +88,10 @@ class Demands:
     removes: tuple[Demand, ...] = ()
 
 
+WAITS_UNTIL = "waits until "
+"""How the reason begins for which an addition waits for its pace or its window; a date follows."""
+
+
 class DeferralReason(StrEnum):
     """Why a removal is known to be needed, or to be possible, and is not in this plan."""
 

@@ -20,7 +20,7 @@ from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunR
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.release_rules import ReleaseRule, Sent, Slice, choose_first, local_time
-from reconciler.core.planning.changes import Change, Delta, contacts_by_tag, keep_changes
+from reconciler.core.planning.changes import WAITS_UNTIL, Change, Delta, contacts_by_tag, keep_changes
 
 Rules = Mapping[Tag, ReleaseRule]
 SentAdds = Mapping[Tag, tuple[Sent, ...]]
@@ -153,7 +153,7 @@ class WaitingAdds:
     def why(self) -> str:
         """The reason in words, for each of them."""
         what = "window" if self.rule.pace is None else "pace"
-        return f"waits until {local_time(self.until, self.rule.zone)} ({what} of {self.tag}: {self.rule})"
+        return f"{WAITS_UNTIL}{local_time(self.until, self.rule.zone)} ({what} of {self.tag}: {self.rule})"
 
     @property
     def note(self) -> str:

@@ -20,6 +20,7 @@ from reconciler.core.planning.changes import (
     FLAPPING,
     IN_DOUBT,
     UNCONFIRMED,
+    WAITS_UNTIL,
     Deferral,
     DeferralReason,
     Delta,
@@ -188,6 +189,13 @@ def _waits_for(tags: Iterable[Tag], what: str) -> str:
 def _reasons(deferrals: Iterable[Deferral], contacts: Container[ContactId]) -> dict[ContactId, DeferralReason]:
     named = (deferral for deferral in deferrals if deferral.tags)
     return {contact: deferral.reason for deferral in named for contact in deferral.contacts if contact in contacts}
+
+
+def waits_for_release(short: Shortfall) -> bool:
+    """Whether these are additions that wait for their pace or their window alone."""
+    # a date follows; what waits until something is settled is another matter
+    is_dated = short.why.startswith(WAITS_UNTIL) and short.why[len(WAITS_UNTIL) :][:1].isdigit()
+    return is_dated and (short.action, short.outcome) == (Action.ADD, Outcome.NOT_SENT)
 
 
 def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLETE) -> LocationReport:
