@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-LIMIT, PLAN_LIMIT = 1.5, 11.0
+LIMIT, PLAN_LIMIT = 1.5, 14.0
 CLICK = [sys.executable, "-c", "import click"]
 HELP = [sys.executable, "-m", "reconciler", "--help"]
 PLAN = [sys.executable, "-c", "import reconciler.cli.plan"]
