@@ -65,9 +65,9 @@ def plain(asked: Sequence[Demand], max_contacts: int, max_tags: int) -> Row:
 def measure(asked: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, effort: int) -> Row:
     """One plan, with the processor time it took and the peak memory of this process."""
     before = time.process_time()
-    _, proof = find_cover(
+    proof = find_cover(
         Action.ADD, asked, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
-    )
+    ).proof
     seconds = time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {

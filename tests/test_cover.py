@@ -62,7 +62,7 @@ def per_tag(demands: list[Demand], max_contacts: int) -> int:
 
 
 def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UNCAPPED, UNCAPPED)) -> int:
-    batches, _ = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1])
+    batches = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=caps[0], max_tags=caps[1]).batches
     return len(batches)
 
 
@@ -70,9 +70,8 @@ def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UN
 def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    batches, proof = find_cover(
-        Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags
-    )
+    found = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    batches, proof = found.batches, found.proof
     caps = {"max_contacts": max_contacts, "max_tags": max_tags}
     assert find_faults(demands, batches, repeatable=repeatable, **caps) == ()
     assert "report" not in proof.stage
@@ -86,7 +85,7 @@ def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
 def test_no_two_pairs_of_the_certificate_can_share_a_request(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
-    _, proof = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
+    proof = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags).proof
     asked = {contact: demand for demand in demands for contact in demand.contacts}
     allowed = {contact: one.must | (one.may & repeatable) for contact, one in asked.items()}
     assert len(proof.certificate) <= proof.lower_bound
@@ -160,7 +159,7 @@ def test_more_effort_is_never_worse(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    costs = [find_cover(Action.ADD, demands, **caps, effort=effort)[1].requests for effort in (0, 1, 2, 5, 10)]
+    costs = [find_cover(Action.ADD, demands, **caps, effort=effort).proof.requests for effort in (0, 1, 2, 5, 10)]
     assert costs == sorted(costs, reverse=True)
 
 

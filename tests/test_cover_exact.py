@@ -63,9 +63,9 @@ def planned(matrix: Matrix, repeatable: frozenset[int], caps: tuple[int, int] = 
         may = frozenset(TAGS[place] for place, value in enumerate(row) if value != FORBIDDEN)
         demands.append(Demand(must, may, (ContactId(f"c{number}"),)))
     tags: TagSet = frozenset(TAGS[place] for place in repeatable)
-    batches, proof = find_cover(Action.ADD, demands, repeatable=tags, max_contacts=caps[0], max_tags=caps[1])
-    assert proof.lower_bound <= len(batches)
-    return len(batches)
+    found = find_cover(Action.ADD, demands, repeatable=tags, max_contacts=caps[0], max_tags=caps[1])
+    assert found.proof.lower_bound <= len(found.batches)
+    return len(found.batches)
 
 
 def distinct(rows: int, columns: int, values: tuple[int, ...]) -> Iterator[Matrix]:

@@ -40,13 +40,12 @@ from reconciler.core.model.errors import (
     RequestRefused,
     StateError,
 )
+from reconciler.core.model.journal import LATEST_MS
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
 from reconciler.core.running.batch_split import read_limits
 from reconciler.request_gate import Halted, Tries
 from reconciler.wire import BulkUpdate
 
-LATEST_MS = 10_000
-"""So long after the date of its intent a request may leave: a doubt is settled by that date."""
 MOST_LATE = 3
 SPLIT = (400, 413, 422)
 """The statuses with which a request is refused for its content; any other refuses every request alike."""

@@ -30,11 +30,11 @@ from reconciler.operations.apply import (
     refuse_missing_reason,
     refuse_odd_digest,
 )
-from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan import PlanResult, describe_errors, make_plan
 from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
-from reconciler.operations.workspace import MANIFESTS, Workspace, describe_errors, open_session
+from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
 from reconciler.output.plan import WORD, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file

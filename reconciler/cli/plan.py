@@ -18,10 +18,10 @@ from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
-from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan import PlanResult, describe_errors, make_plan
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.unreviewed import refuse_unreviewed
-from reconciler.operations.workspace import MANIFESTS, describe_errors, describe_leases, open_session
+from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 

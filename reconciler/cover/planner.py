@@ -17,7 +17,7 @@ Rules of the order (`order_batches`)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, count, repeat
 from operator import attrgetter, lt
@@ -49,13 +49,23 @@ def schedule_batches(
     effort: int = EFFORT,
 ) -> Schedule:
     """The fewest batches found for both actions, in the order to send them."""
-    cover = partial(_plan_action, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
     adding = cover(Action.ADD, adds, repeatable=repeatable_adds)
     removing = cover(Action.REMOVE, removes, repeatable=repeatable_removes)
     proofs = tuple(planned.proof for planned, demands in ((adding, adds), (removing, removes)) if demands)
     # each action numbers its contacts by itself
     rows = None if adding.batches and removing.batches else adding.rows or removing.rows
     return Schedule(order_batches(adding.batches, removing.batches, rows), proofs)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCover:
+    """The batches of an action, and how few there can be."""
+
+    batches: tuple[Batch, ...]
+    proof: Proof
+    rows: Sequence[Ints] | None = field(default=None, compare=False)
+    """The numbers of each batch's contacts in the order of the demands; None where the batches are not the search's."""
 
 
 def find_cover(
@@ -66,36 +76,18 @@ def find_cover(
     max_contacts: int,
     max_tags: int,
     effort: int = EFFORT,
-) -> tuple[tuple[Batch, ...], Proof]:
-    """The fewest batches for these demands, at most `max_contacts` × `max_tags` each, and how few there can be.
+) -> ActionCover:
+    """The fewest batches for these demands, at most `max_contacts` × `max_tags` each.
 
     `effort`: rounds of search, each of bounded work; 0 takes the best plan that needs no search, and more is never
     worse. Ctrl-C stops it at once: nothing is held or written.
     Raises ValueError for a must outside its may, a contact in two demands, a cap below 1.
     """
-    planned = _plan_action(
-        action, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags, effort=effort
-    )
-    return planned.batches, planned.proof
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Planned:
-    """The batches of an action, and the numbers of each batch's contacts in the order of the demands."""
-
-    batches: tuple[Batch, ...]
-    proof: Proof
-    rows: Sequence[Ints] | None = None
-
-
-def _plan_action(
-    action: Action, demands: Sequence[Demand], *, repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
-) -> _Planned:
     if max_contacts < 1 or max_tags < 1 or effort < 0:
         raise ValueError(f"a request of {max_contacts} contacts and {max_tags} tags, effort {effort}")
     problem = make_problem(demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
     if not problem.contacts:
-        return _Planned((), Proof(action, 0, 0, "nothing to send", True, ()))
+        return ActionCover((), Proof(action, 0, 0, "nothing to send", True, ()))
     best, bound, certificate = _search_drafts(problem, effort)
     batches = emit_batches(action, problem, best)
     rows = _number_contacts(demands, batches)
@@ -104,11 +96,11 @@ def _plan_action(
     if wrong:
         batches = cut_plainly(action, demands, max_contacts=max_contacts, max_tags=max_tags)
         why = f"{best.stage} failed the last check: {'; '.join(wrong)}"
-        return _Planned(
+        return ActionCover(
             batches, Proof(action, len(batches), 0, f"one per delta ({why}; please report this)", False, ())
         )
     pairs = tuple(sorted((problem.contacts[contact], problem.tags[tag]) for contact, tag in certificate))
-    return _Planned(batches, Proof(action, len(batches), bound, best.stage, bound == len(batches), pairs), rows)
+    return ActionCover(batches, Proof(action, len(batches), bound, best.stage, bound == len(batches), pairs), rows)
 
 
 def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:

@@ -8,7 +8,7 @@ A plan file (`saved_plan.py`) and a run to undo (`revert.py`) give a PlanResult 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,9 @@ from reconciler.system import without_cyclic_gc
 if TYPE_CHECKING:
     from reconciler.core.planning.approved_scope import Proposal
     from reconciler.core.planning.revert import Reversal
+
+NAMED = 3
+"""So many locations with the same error are named."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,3 +93,17 @@ def plan_current(session: Session, current: Iterable[CurrentState], request: Pla
             manifests=str(session.workspace.directory),
             selection=make_selection(session, request.scope),
         )
+
+
+def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:
+    """A line for each error, with the locations that have it."""
+    alike: dict[str, list[LocationId]] = {}
+    for location, error in sorted(errors.items()):
+        alike.setdefault("; ".join(error.lines), []).append(location)
+    return [f"{_name_locations(locations)}: nothing will be sent: {lines}" for lines, locations in alike.items()]
+
+
+def _name_locations(locations: Sequence[LocationId]) -> str:
+    # each with the word before it: a person is shown its name there, too
+    named = ", ".join(f"location {location}" for location in locations[:NAMED])
+    return f"{named} and {len(locations) - NAMED} more" if len(locations) > NAMED else named

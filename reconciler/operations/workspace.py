@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 
 LOCATIONS_A_CORE = 4
 """So many locations work at once for each core where the settings do not say how many."""
-NAMED = 3
-"""So many locations with the same error are named."""
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""
 
@@ -466,17 +464,3 @@ def list_leases(reader: StateReader, locations: Iterable[LocationId], now: Insta
 def describe_leases(leases: Iterable[Lease]) -> list[str]:
     """A line for each run that is under way, for an operation that takes no lease."""
     return [f"{describe_lease(lease)}. What that run changes from now on is not known here." for lease in leases]
-
-
-def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:
-    """A line for each error, with the locations that have it."""
-    alike: dict[str, list[LocationId]] = {}
-    for location, error in sorted(errors.items()):
-        alike.setdefault("; ".join(error.lines), []).append(location)
-    return [f"{_name_locations(locations)}: nothing will be sent: {lines}" for lines, locations in alike.items()]
-
-
-def _name_locations(locations: Sequence[LocationId]) -> str:
-    # each with the word before it: a person is shown its name there, too
-    named = ", ".join(f"location {location}" for location in locations[:NAMED])
-    return f"{named} and {len(locations) - NAMED} more" if len(locations) > NAMED else named

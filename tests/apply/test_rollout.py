@@ -11,12 +11,12 @@ import pytest
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.operations.apply import ApplyRequest, apply_judged, apply_plan, judge_plan
-from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan import PlanResult, describe_errors, make_plan
 from reconciler.operations.plan_options import PlanRequest, Scope
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
-from reconciler.operations.workspace import Workspace, describe_errors, open_session
+from reconciler.operations.workspace import Workspace, open_session
 from reconciler.planfile import write_plan
 from reconciler.sandbox.app import SCOPES, Access, App
 from reconciler.sandbox.locations import Locations

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.batch import Reason
-from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.journal import LATEST_MS, Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.release_rules import EVERY_DAY, ReleaseRule, Sent, TagPace, TagWindow, choose_first
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.slow_release import (
-    LATE_MS,
     count_kept_runs,
     find_sent,
     plan_releases,
@@ -51,7 +50,7 @@ def _at(text: str, zone: str) -> Instant:
         st.tuples(
             st.integers(0, 90 * MINUTE),
             st.integers(1, 80),
-            st.integers(0, SETTLE + LATE_MS),
+            st.integers(0, SETTLE + LATEST_MS),
             st.booleans(),
             st.booleans(),
         ),
@@ -219,7 +218,7 @@ def _count(*batches: BatchRecord, now: Instant = NOON, runs: int = 1) -> dict[Ta
 
 ENDED = Instant(NOON - 1_000)
 SENT = Instant(NOON - 2_000)
-LANDED = Instant(SENT + SETTLE + LATE_MS)
+LANDED = Instant(SENT + SETTLE + LATEST_MS)
 
 
 def test_an_addition_counts_by_what_is_known_of_it() -> None:
