@@ -17,7 +17,7 @@ EXTRAS = {"duckdb": "bulk", "obstore": "objects", "phonenumbers": "phone", "psyc
 MARKS = frozenset({"extras", "hypothesis", "servers", "slow", "third_party"})
 """What .ci/run chooses by; `hypothesis` is that library's own mark of a law."""
 
-_REASON = "not installed: the extra reconciler"
+_REASON = "not installed: the extra tagreconciler"
 
 
 def need(library: str) -> Any:

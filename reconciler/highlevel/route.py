@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from reconciler.core.model.errors import NoWay
+from reconciler.core.model.errors import NoWay, install_hint
 from reconciler.highlevel.http_client import ApiAddress, Proxy, read_address, read_proxy, trust_installed
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -98,7 +98,7 @@ def _find_proxy(variable: str, value: str) -> Proxy:
     if address.scheme.startswith("socks") and find_spec("socksio") is None:
         raise NoWay(
             f"{variable}: {address} is a SOCKS proxy, which needs an extra that is not installed",
-            hint="install reconciler with the extra [socks], such as pip install '.[socks]' in its checkout",
+            hint=install_hint("socks"),
         )
     return proxy
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem, install_hint
 from reconciler.core.model.people import RowFilter
 from reconciler.loading.contact_ids import FileFaults, Row, find_columns
 from reconciler.loading.files import LFS, LFS_ELSEWHERE, MOST_OF_A_POINTER, is_lfs_pointer
@@ -54,7 +54,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 def _missing_extra(faults: FileFaults) -> InvalidInput:
     request = faults.request
-    hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
+    hint = install_hint("bulk")
     return InvalidInput([Problem(request.source, f"{request.path} needs the extra [bulk]", "extra", hint=hint)])
 
 

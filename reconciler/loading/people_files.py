@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.core.manifests.match import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
-from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError
+from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError, install_hint
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import (
     Fingerprint,
@@ -264,8 +264,8 @@ def phone_reader(source: Source, region: str = "") -> ReadPhone:
     try:
         import phonenumbers
     except ImportError:
-        hint = "install reconciler with the extra [phone], such as pip install '.[phone]' in its checkout"
-        problem = Problem(source, "a match by phone needs the extra [phone]", "extra", hint=hint)
+        message = "a match by phone needs the extra [phone]"
+        problem = Problem(source, message, "extra", hint=install_hint("phone"))
         raise InvalidInput([problem]) from None
     if region and region not in phonenumbers.SUPPORTED_REGIONS:
         hint = "the United Kingdom is GB" if region == "UK" else ""

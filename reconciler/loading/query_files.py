@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Event, Thread
 from typing import Any, BinaryIO, cast
 
-from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem, install_hint
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.people import RowQuery
 from reconciler.loading import mistakes
@@ -128,8 +128,7 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
     """What the SQL of a source selects, as CSV at its start; raises SqlFailed. Once `stop` is set, it is ended."""
     duckdb = find_duckdb()
     if duckdb is None:
-        hint = "install reconciler with the extra [bulk], such as pip install '.[bulk]' in its checkout"
-        raise SqlFailed("SQL needs the extra [bulk]", hint=hint)
+        raise SqlFailed("SQL needs the extra [bulk]", hint=install_hint("bulk"))
     with ExitStack() as opened:
         tables = {file: opened.enter_context(_open_table(files, file)).name for file in query.files}
         # a large join spills to a directory: by default to one beside the manifests

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.core.model.errors import StateError, UsageError
+from reconciler.core.model.errors import StateError, UsageError, install_hint
 from reconciler.core.model.names import LocationId
 from reconciler.ports import LocationReader, LocationStore, State, StateReader, StateStore
 from reconciler.store import sqlite
@@ -139,7 +139,7 @@ def _extra(name: str) -> Iterator[None]:
     except ImportError as error:
         raise StateError(
             f"this state needs an extra that is not installed: {error}",
-            hint=f"install reconciler with the extra [{name}], such as pip install '.[{name}]' in its checkout",
+            hint=install_hint(name),
         ) from error
 
 

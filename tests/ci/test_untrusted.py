@@ -18,7 +18,7 @@ from tests.cli.conftest import LOCATION, Command, Ended
 
 DOCS = Path(__file__).parents[2]
 WITHOUT_PSYCOPG = find_spec("psycopg") is None
-REASON = "the extra reconciler[postgres] is not installed"
+REASON = "the extra tagreconciler[postgres] is not installed"
 PLACE = "manifests/reconciler.yaml:1:"
 
 Manifest = Callable[..., None]

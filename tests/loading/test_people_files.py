@@ -219,8 +219,8 @@ def test_a_phone_key_names_the_extra_that_it_needs(monkeypatch: pytest.MonkeyPat
     with pytest.raises(InvalidInput) as caught:
         make_normaliser(match, PLACE)
     assert str(caught.value) == (
-        "m.yaml:3:5: a match by phone needs the extra [phone]\n  hint: install reconciler with the extra [phone], "
-        "such as pip install '.[phone]' in its checkout"
+        "m.yaml:3:5: a match by phone needs the extra [phone]\n  hint: pip install 'tagreconciler[phone]', "
+        "or pip install '.[phone]' in a checkout"
     )
     assert make_normaliser(Match("p.csv", (MAIL,)), PLACE).read_phone is None
 

@@ -251,8 +251,8 @@ def test_rows_that_are_filtered_out_cost_no_memory() -> None:
 def test_parquet_without_the_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     assert problems("c.parquet", b"PAR1") == [
-        "m.yaml:3:5: c.parquet needs the extra [bulk]\n  hint: install reconciler with the extra [bulk], "
-        "such as pip install '.[bulk]' in its checkout"
+        "m.yaml:3:5: c.parquet needs the extra [bulk]\n  hint: pip install 'tagreconciler[bulk]', "
+        "or pip install '.[bulk]' in a checkout"
     ]
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import __version__
+from reconciler.core.model.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("reconciler", "manifests", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "docs")
@@ -22,9 +24,20 @@ LOCKED = ROOT / ".github" / "actions" / "shared" / "requirements.txt"
 
 
 def test_there_is_one_version() -> None:
-    assert version("reconciler") == __version__
+    assert version(DISTRIBUTION) == __version__
     assert re.fullmatch(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?", __version__)
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_distribution_has_one_name() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+    assert project["scripts"] == {"reconciler": "reconciler.cli:main"}
+    called = [each for extra in project["optional-dependencies"].values() for each in extra if "reconciler" in each]
+    assert [each.partition("[")[0] for each in called] == [DISTRIBUTION]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yml")]
+    named = {name for page in pages for name in re.findall(r"([\w-]*reconciler)(?:\[[\w,]+\])? @ ", page.read_text())}
+    assert named == {DISTRIBUTION}
 
 
 def test_what_users_are_told_to_pin_is_this_version() -> None:
@@ -32,18 +45,21 @@ def test_what_users_are_told_to_pin_is_this_version() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in pages)
     told = re.findall(r"OWNER/reconciler/\S+@0{40} # v(\S+)", text)
     told += re.findall(r"OWNER/reconciler@v([^\s\"]+)", text) + re.findall(r"rev: v(\S+)", text)
-    told += re.findall(r"reconciler-([\d.]+)-py3", text)
+    told += re.findall(r"tagreconciler-([\d.]+)-py3", text)
     assert len(told) > 6
     assert set(told) == {__version__}
 
 
-TAKEN = re.compile(r"pip install (?:-\S+ )*['\"]?reconciler(?:\[[\w,]+\])?(?! @|[\w\[-])")
+TAKEN = re.compile(r"(?:pipx?|uv tool|uv pip) install (?:-\S+ )*['\"]?reconciler(?:\[[\w,]+\])?(?! @|[\w\[-])")
 """`reconciler` on the package index is another project's: an install names where ours is."""
 
 
 def test_nobody_is_told_to_take_somebody_elses_package() -> None:
     assert TAKEN.search("pip install reconciler")
     assert TAKEN.search("pip install -U 'reconciler[postgres]'")
+    assert TAKEN.search("pipx install reconciler")
+    assert TAKEN.search("uv tool install reconciler")
+    assert not TAKEN.search("pip install 'tagreconciler[bulk]'")
     assert not TAKEN.search('pip install "reconciler[postgres,objects] @ git+https://…"')
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yml")]
     pages += (ROOT / "reconciler").rglob("*.py")
@@ -97,10 +113,10 @@ def test_a_wheel_built_twice_is_the_same(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     first = _build(tmp_path / "one", tmp_path / "first")
     second = _build(tmp_path / "another and longer", tmp_path / "second")
-    assert first.name == second.name == f"reconciler-{__version__}-py3-none-any.whl"
+    assert first.name == second.name == f"{DISTRIBUTION}-{__version__}-py3-none-any.whl"
     assert first.read_bytes() == second.read_bytes()
     names = zipfile.ZipFile(first).namelist()
-    assert {name.partition("/")[0] for name in names} == {"reconciler", f"reconciler-{__version__}.dist-info"}
+    assert {name.partition("/")[0] for name in names} == {"reconciler", f"{DISTRIBUTION}-{__version__}.dist-info"}
     assert "reconciler/cli/scaffold/.github/workflows/tags.yml" in names
     assert "reconciler/sandbox/example/acme.yaml" in names
     templates = {"github/pull-request.yml", "github/apply.yml", "github/drift.yml", "github/pull.yml", "gitlab.yml"}
@@ -123,6 +139,6 @@ def test_the_bill_of_materials_names_every_library_with_its_hashes(tmp_path: Pat
     bill = json.loads(bills[0])
     pinned = set(re.findall(r"^([\w.-]+)==([\w.]+)", LOCKED.read_text(), re.M))
     assert {(each["name"], each["version"]) for each in bill["components"]} == pinned
-    assert bill["metadata"]["component"]["name"] == "reconciler"
+    assert bill["metadata"]["component"]["name"] == DISTRIBUTION
     hashed = [each for each in bill["components"] if any(ref.get("hashes") for ref in each["externalReferences"])]
     assert len(hashed) == len(bill["components"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("obstore", reason="not installed: the extra reconciler[objects]")
+pytest.importorskip("obstore", reason="not installed: the extra tagreconciler[objects]")
 
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.errors import LeaseLost, LockHeld, StateCorrupted, StateError, StateTooNew, UsageError

@@ -351,7 +351,4 @@ def test_without_the_extra_the_command_that_installs_it_is_told() -> None:
         "except StateError as error: print(error.hint)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert (
-        told.stdout.strip()
-        == "install reconciler with the extra [postgres], such as pip install '.[postgres]' in its checkout"
-    )
+    assert told.stdout.strip() == "pip install 'tagreconciler[postgres]', or pip install '.[postgres]' in a checkout"

@@ -37,6 +37,14 @@ from enum import IntEnum, StrEnum
 
 from reconciler.core.model.names import Source
 
+DISTRIBUTION = "tagreconciler"
+"""The name by which pip and others install it: `reconciler` on the package index is another project's."""
+
+
+def install_hint(extra: str) -> str:
+    """The remedy where a library of an extra is not installed."""
+    return f"pip install '{DISTRIBUTION}[{extra}]', or pip install '.[{extra}]' in a checkout"
+
 
 class ExitCode(IntEnum):
     """The exit codes of the process; `docs/exit-codes.md` explains each."""
