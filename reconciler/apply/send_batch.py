@@ -41,7 +41,7 @@ from reconciler.core.model.errors import (
     StateError,
 )
 from reconciler.core.model.journal import LATEST_MS
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows, is_version_refused
 from reconciler.core.running.batch_split import read_limits
 from reconciler.request_gate import Halted, Tries
 from reconciler.wire import BulkUpdate
@@ -130,7 +130,7 @@ async def _may_go_again(run: Run, tries: Tries, error: ApiError | LeaseLost) -> 
 
 def _with_location(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLost:
     """The error, with the location where it is about the token."""
-    if not isinstance(error, AuthRefused):
+    if not isinstance(error, AuthRefused) or is_version_refused(error.status, error.said):
         return error
     message = f"{error.message}; location {run.location} needs a token of its own, with the scope contacts.write"
     return AuthRefused(message, status=error.status, hint=error.hint, said=error.said, page=error.page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ from reconciler.sandbox import run as serve_app
 from reconciler.sandbox import url_of
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App, sandbox_token
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.people import Person
 from reconciler.sandbox.saved_world import (
@@ -33,6 +35,7 @@ from reconciler.sandbox.saved_world import (
     make_world,
     save_locations,
 )
+from reconciler.sandbox.switches import list_switches, read_assumptions
 from reconciler.sandbox.world import World
 
 
@@ -139,7 +142,21 @@ ONE_STRANGER_IN = 20
 """Of the people of a file one in so many has no contact, as in lists that somebody keeps by hand."""
 
 
-@sandbox_command.command(epilog="Example: reconciler sandbox serve --data sandbox.json --port 8787")
+class _ServeCommand(click.Command):
+    """A command whose help lists the switches of the sandbox."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        switches = list_switches()
+        with formatter.section(
+            "Switches of --assume with their defaults and values; docs/assumptions.md explains them"
+        ):
+            formatter.write_dl([(f"{switch.name}={switch.default}", switch.values) for switch in switches])
+
+
+@sandbox_command.command(
+    cls=_ServeCommand, epilog="Example: reconciler sandbox serve --data sandbox.json --assume max_tags=10"
+)
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Made by `sandbox make`.")
 @click.option(
     "--locations",
@@ -159,6 +176,13 @@ ONE_STRANGER_IN = 20
 @click.option(
     "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
 )
+@click.option(
+    "--assume",
+    "assumed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="The API behaves otherwise, this time: a switch of those that --help lists; repeatable.",
+)
 @common
 def serve(
     data: Path | None,
@@ -168,16 +192,20 @@ def serve(
     token: str | None,
     company: str,
     latency_ms: int,
+    assumed: tuple[str, ...],
     **_: object,
 ) -> int:
     """Serve the locations in FILE on 127.0.0.1 until Ctrl-C; then what changed is written back to FILE.
 
     Each location has contacts, a rate limit, a daily quota and a token of its own: with one location's token nothing of
-    another is read or changed. With --company one token, the agency's, is exchanged for each.
+    another is read or changed. With --company one token, the agency's, is exchanged for each. With --assume the API
+    behaves otherwise than it is believed to: each question that is open has a switch.
     """
+    read_assumptions(assumed, Assumptions())
     apps = _find_apps(data, locations, seed)
-    served = _admit(apps, token, company)
-    serve_app(Locations(served), port=port, ready=lambda real: _tell(served, real, company), latency_ms=latency_ms)
+    with assuming([app.world for app in apps], assumed):
+        served = _admit(apps, token, company)
+        serve_app(Locations(served), port=port, ready=lambda real: _tell(served, real, company), latency_ms=latency_ms)
     if data is None:
         click.echo("stopped; nothing was kept")
         return 0
@@ -185,6 +213,19 @@ def serve(
     save_locations(data, apps)
     click.echo(f"stopped; {data} holds what changed")
     return 0
+
+
+@contextmanager
+def assuming(worlds: Sequence[World], assumed: Sequence[str]) -> Iterator[None]:
+    """The API behaves as is assumed within this block; afterwards, and in the file, as before."""
+    usual = [world.assumptions for world in worlds]
+    for world in worlds:
+        world.assume(read_assumptions(assumed, world.assumptions))
+    try:
+        yield
+    finally:
+        for world, assumptions in zip(worlds, usual, strict=True):
+            world.assume(assumptions)
 
 
 MADE_UP_CONTACTS = 200
@@ -208,7 +249,8 @@ def _find_apps(data: Path | None, count: int | None, seed: int) -> list[App]:
 def _admit(apps: list[App], token: str | None, company: str) -> list[App]:
     """The locations with the token that the command line names, where it names one."""
     if token is None and not company:
-        return apps
+        # anew: what limits requests goes by the assumptions as they are now
+        return [App(app.world, accesses=app.accesses, limits=app.limiter.limits) for app in apps]
     if not company and len(apps) > 1:
         raise UsageError(
             f"one token cannot be that of {len(apps)} locations", hint="leave --token out, or give its --company"

@@ -32,7 +32,7 @@ from reconciler.core.model.errors import (
     RequestRefused,
 )
 from reconciler.core.model.names import Instant, iso
-from reconciler.core.model.outcome import called, read_refusal
+from reconciler.core.model.outcome import called, is_version_refused, read_refusal
 from reconciler.core.running.pace import SHARED
 from reconciler.highlevel.http_client import (
     FORM,
@@ -205,7 +205,7 @@ class Connection:
     def _failure(self, answer: HttpAnswer, quota: Quota) -> ApiError:
         status, said, page = answer.status, self._said(answer), answer.is_page
         message = self._answered(answer, said)
-        if status in (401, 403):
+        if status in (401, 403) or is_version_refused(status, said):
             refusal = read_refusal(status, said, self._called, page=page)
             return AuthRefused(
                 f"{message}; {refusal.meaning}", status=status, hint=refusal.remedy, said=said, page=page

@@ -18,6 +18,7 @@ from reconciler.core.model import JsonObject
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ResponseRow
 from reconciler.sandbox.access import Limiter, Limits, SandboxAgency, TokenExchange
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import (
     NO_ACCESS,
     RefusedRequest,
@@ -29,6 +30,7 @@ from reconciler.sandbox.messages import (
     read_bulk,
     read_json,
     read_tags,
+    refuse_unknown_tags,
 )
 from reconciler.sandbox.people import field_document
 from reconciler.sandbox.search import Search, contact_document, find_duplicate, read_query
@@ -55,8 +57,10 @@ NO_SCOPE = "The token is not authorized for this scope."
 NO_VERSION = "version header was not found."
 BAD_VERSION = "version header is invalid"
 TOO_MANY = "Too Many Requests"
+NOT_UPDATED = "Tags could not be updated"
 
-_VERSIONS = frozenset({API_VERSION, "v3"})
+_VERSIONS = frozenset({API_VERSION, "2023-02-21", "v3"})
+"""S: the first and the last; F: the one between, which the vendor's npm SDK sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Access:
 
 
 class App:
-    """One location behind its API. Its only state is the world, the rate limit, the last search and issued tokens.
+    """One location behind its API. Its state: the world, the rate limit, the last search, how many bulk requests took
+    effect, and issued tokens.
 
     The token of `agency` can be exchanged for tokens of the location.
     """
@@ -88,6 +93,7 @@ class App:
         self.limiter = Limiter(limits or Limits(), world.assumptions)
         self._accesses = {access.token: access for access in accesses}
         self._search = Search(world)
+        self._bulk_writes = 0
 
     @property
     def accesses(self) -> tuple[Access, ...]:
@@ -143,15 +149,15 @@ class App:
 
     def _check_access(self, request: Request, now: Instant) -> Access:
         access = self._find_access(request, now)
-        # the vendor answers a lacking scope or version with 401 as well: a client cannot tell them by the status
+        # the vendor answers a lacking scope, and no version, with 401 as well: the status does not tell them apart
         if access is None:
             raise RefusedRequest(401, NO_TOKEN)
-        _check_version(request)
+        _check_version(request, self.world.assumptions)
         return access
 
     def _exchange_token(self, exchange: TokenExchange, request: Request, now: Instant) -> Response:
         """The one request that an agency's token may make."""
-        _check_version(request)
+        _check_version(request, self.world.assumptions)
         if (request.method, request.segments) != ("POST", ["oauth", "locationToken"]):
             raise RefusedRequest(401, NO_SCOPE)
         return json_response(self.world.assumptions.exchange_status, exchange.issue_token(request, now))
@@ -178,8 +184,14 @@ class App:
         _require_scope(access, WRITE_CONTACTS)
         document = read_json(request)
         check_location(document, self.world.location)
-        body = read_bulk(document, action, self.world.assumptions)
+        rules = self.world.assumptions
+        body = read_bulk(document, action, rules)
+        if action is Action.ADD:
+            refuse_unknown_tags(body.tags, self.world.known_tags, rules)
         rows = self.world.bulk(action, body.contacts, body.tags, now=now, by=access.name, everything=body.everything)
+        self._bulk_writes += 1
+        if rules.writes_refused_after_effect and self._bulk_writes % rules.writes_refused_after_effect == 0:
+            raise RefusedRequest(422, [NOT_UPDATED])
         return json_response(201, self._bulk_document(rows, request.headers["version"]))
 
     def _bulk_document(self, rows: tuple[ResponseRow, ...], version: str) -> JsonObject:
@@ -201,7 +213,7 @@ class App:
     def _search_contacts(self, request: Request, access: Access, now: Instant) -> Response:
         _require_scope(access, READ_CONTACTS)
         document = read_json(request)
-        check_location(document, self.world.location)
+        check_location(document, self.world.location, in_search=True)
         return json_response(200, self._search.run(read_query(document, self.world), now))
 
     def _show_duplicate(self, request: Request, access: Access, now: Instant) -> Response:
@@ -215,8 +227,12 @@ class App:
     def _show_contact(self, contact: str, access: Access, now: Instant) -> Response:
         _require_scope(access, READ_CONTACTS)
         shown = contact_document(self._check_contact(contact, self.world.show(contact, now)), self.world.assumptions)
-        if self.world.assumptions.read_without_location:
+        rules = self.world.assumptions
+        if rules.read_without_location:
             del shown["locationId"]
+        # by the sum of its letters: the same contacts each time
+        if rules.read_under_other_id and sum(contact.encode()) % rules.read_under_other_id == 0:
+            shown["id"] = made_up_id(contact, "read")
         return json_response(200, {"contact": shown})
 
     def _change_contact(
@@ -224,6 +240,8 @@ class App:
     ) -> Response:
         _require_scope(access, WRITE_CONTACTS)
         tags = read_tags(read_json(request), self.world.assumptions)
+        if adding:
+            refuse_unknown_tags(tags, self.world.known_tags, self.world.assumptions)
         holder = self._check_contact(contact, self.world.find(contact)).id
         change = self.world.add if adding else self.world.remove
         return json_response(201 if adding else 200, {"tags": sorted(change(holder, tags, now=now, by=SOMEBODY))})
@@ -261,10 +279,12 @@ def bearer_token(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _check_version(request: Request) -> None:
+def _check_version(request: Request, rules: Assumptions) -> None:
     version = request.headers.get("version", "")
+    if not version:
+        raise RefusedRequest(401, NO_VERSION)
     if version not in _VERSIONS:
-        raise RefusedRequest(401, BAD_VERSION if version else NO_VERSION)
+        raise RefusedRequest(rules.unknown_version_status, BAD_VERSION)
 
 
 def _require_scope(access: Access, scope: str) -> None:

@@ -1,5 +1,6 @@
 """The API's behaviour where it is not certain, as the sandbox assumes it: one switch for each question.
 
+`docs/assumptions.md` has a row for each switch: the product where the API is otherwise than the default.
 Status of each, as in the vendor's documents and reports: S specified by the vendor, F reported from live accounts by
 third parties, A our assumption, ? unknown. A client that is right stays right under every value of every switch.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from reconciler.core.model.names import Tag
 
@@ -38,6 +40,20 @@ class DuplicateSearch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the most that a number may be."""
+
+    least: int = 0
+    most: int = 86_400_000_000
+
+
+Count = Annotated[int, Bounds()]
+Size = Annotated[int, Bounds(1)]
+RefusalStatus = Annotated[int, Bounds(400, 499)]
+SuccessStatus = Annotated[int, Bounds(200, 299)]
+
+
+@dataclass(frozen=True, slots=True)
 class Assumptions:
     """The defaults are our beliefs. Each can be reversed; combine them freely."""
 
@@ -51,16 +67,20 @@ class Assumptions:
     """?: letters and their marks become one character (NFC), so that an added tag comes back spelt otherwise."""
     blank_tags_refused: bool = True
     """?: a tag of nothing but white space is answered with 422. Otherwise it is left out."""
-    longest_tag: int = 0
+    longest_tag: Count = 0
     """?: a longer tag is answered with 422; 0 sets no limit."""
-    max_contacts: int = 500
+    max_contacts: Size = 500
     """S (2025-05-04, dropped since): contacts in one bulk request."""
-    max_tags: int = 50
+    max_tags: Size = 50
     """S (2025-05-04, dropped since): tags in one bulk request."""
     oversize: Oversize = Oversize.REFUSED
     """A: above these limits the answer is 422 with a list of messages. Otherwise all, or the first, are processed."""
     oversize_names_limit: bool = True
     """?: the refusal names the limit. Otherwise it is a 400 that says "Bad Request"."""
+    unknown_tags_refused: bool = False
+    """?: adding a tag that the location never had is answered with 422. Otherwise the tag is made."""
+    writes_refused_after_effect: Count = 0
+    """?, F of other endpoints: every n-th bulk request takes effect and is answered with 422; 0 for none."""
     empty_lists_refused: bool = True
     """?: an empty `contacts` or `tags` is answered with 422. Otherwise with 201 and nothing changes."""
     extra_keys_refused: bool = True
@@ -83,7 +103,7 @@ class Assumptions:
     """S by type, not by example: the rows are strings that hold JSON. Otherwise they are objects."""
     unknown_contact: str = "contact is deleted"
     """?: the message of the row of a well-formed id that no contact ever had."""
-    missing_contact_status: int = 400
+    missing_contact_status: RefusalStatus = 400
     """A: the status of reading a contact that is deleted or never was."""
     missing_contact_message: str = "Contact not found"
     """F: the message beside this status; each client met another one."""
@@ -92,6 +112,8 @@ class Assumptions:
     has the id that was sent or the survivor's."""
     merged_reads_as_survivor: bool = False
     """?: reading a merged contact shows the survivor under the survivor's id. Otherwise it is missing."""
+    read_under_other_id: Count = 0
+    """?: reading a contact shows it under an id that was not asked for: every n-th by id; 0 for none."""
     read_without_location: bool = False
     """?: a contact is shown without its `locationId`."""
     changes_as_asked: bool = False
@@ -100,15 +122,15 @@ class Assumptions:
     """?: a write that changes the tags of a contact moves its `dateUpdated`."""
     noop_write_moves_date: bool = False
     """?: a write that changes nothing moves it too."""
-    search_lag_ms: int = 3_000
-    """S ("a few seconds"): the index that a search reads is that old."""
-    search_flickers_ms: int = 0
+    search_lag_ms: Count = 3_000
+    """S ("a few seconds"), F (12 s, and minutes): the index that a search reads is that old."""
+    search_flickers_ms: Count = 0
     """F: a hit vanishes and comes back: one contact in four is out of sight, for that long each; 0 for none."""
     search_ignores_cursor: bool = False
     """?: every page is the first one, so that a search never ends."""
-    read_lag_ms: int = 0
+    read_lag_ms: Count = 0
     """?: the copy that reading one contact shows is that old."""
-    search_row_without_tags: int = 0
+    search_row_without_tags: Count = 0
     """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as it is not known which."""
     search_row_with_nulls: bool = True
     """F: a row of a search has an e-mail or a phone that is not there as null. Otherwise it lacks the key."""
@@ -131,6 +153,8 @@ class Assumptions:
     """A: the addresses of a merged contact become the survivor's additional ones. Otherwise they are lost."""
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""
+    unknown_version_status: RefusalStatus = 400
+    """F: the status of a request whose `Version` the API does not know. One without any is answered with 401."""
     retry_after: bool = True
     """?: an answer 429 carries `Retry-After`."""
     daily_reset_header: bool = True
@@ -139,10 +163,10 @@ class Assumptions:
     """?: the interval of the rate limit slides. Otherwise it starts anew at multiples of its length."""
     refused_requests_count: bool = False
     """?: requests that were answered with 429 count as well."""
-    location_token_s: int = 86_399
+    location_token_s: Size = 86_399
     """S (by example): how long a location token lasts that an agency's token was exchanged for."""
-    exchange_status: int = 200
-    """F: the status of an exchange: 200 or 201."""
+    exchange_status: SuccessStatus = 201
+    """F: the status of an exchange: 201; S: 200."""
     exchange_in_camel_case: bool = False
     """S for v3: the answer has `accessToken` and `expiresIn`. Otherwise `access_token` and `expires_in`."""
     exchange_revokes: bool = False

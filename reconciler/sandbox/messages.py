@@ -8,13 +8,13 @@ Rules
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, unquote
 
 from reconciler.core.model import JsonObject
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.assumptions import Assumptions, Oversize
 
@@ -133,10 +133,10 @@ def read_json(request: Request) -> JsonObject:
     return document if isinstance(document, dict) else {}
 
 
-def check_location(document: JsonObject, location: LocationId) -> None:
+def check_location(document: JsonObject, location: LocationId, *, in_search: bool = False) -> None:
     """Raises RefusedRequest where the body names no location, or another one than the token is good for."""
     named = document.get("locationId")
-    if named is None:
+    if named is None and not in_search:
         raise RefusedRequest(400, NO_LOCATION)
     if not isinstance(named, str):
         raise RefusedRequest(422, ["locationId must be a string"])
@@ -181,6 +181,12 @@ def unknown_keys(document: JsonObject, allowed: frozenset[str]) -> list[str]:
 def refuse_problems(problems: list[str]) -> None:
     if problems:
         raise RefusedRequest(422, problems)
+
+
+def refuse_unknown_tags(tags: Iterable[str], known: Collection[Tag], rules: Assumptions) -> None:
+    """Raises RefusedRequest (422) where tags are to be added that the location never had, and it makes none."""
+    if rules.unknown_tags_refused:
+        refuse_problems([f"tag {tag} does not exist" for tag in tags if rules.spell(tag) not in known])
 
 
 def _read_texts(document: JsonObject, key: str, problems: list[str], *, refuse_empty: bool) -> tuple[str, ...]:

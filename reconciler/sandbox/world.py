@@ -87,6 +87,10 @@ class World:
         self._latest = max((change.at for change in self.transitions), default=Instant(0))
         self._neighbours: tuple[World, ...] = ()
 
+    def assume(self, assumptions: Assumptions) -> None:
+        """From now on the API behaves so; contacts that are there keep their tags and texts as they are stored."""
+        self.assumptions = assumptions
+
     def settle_beside(self, neighbours: Iterable[World]) -> None:
         """From now on a contact of these locations is known to be another location's."""
         self._neighbours = tuple(neighbours)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli.sandbox import assuming
 from reconciler.sandbox.app import sandbox_token
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.saved_world import load_locations
+from reconciler.sandbox.switches import list_switches
 from tests.cli.conftest import LOCATION, Command, contact_id
 
 OTHER = f"other{LOCATION[5:]}"
@@ -48,6 +52,8 @@ def test_one_location_of_several_may_be_chosen(reconciler: Command, two: Path) -
         (("--data", "many.json", "--locations", "3"), "many.json exists already"),
         (("--data", "many.json", "--token", "pit-1"), "one token cannot be that of 2 locations"),
         (("--locations", "0"), "0 is not in the range x>=1"),
+        (("--data", "many.json", "--assume", "max_tag=3"), "the sandbox has no switch 'max_tag'"),
+        (("--data", "many.json", "--assume", "max_tags=0"), "--assume max_tags has '0', and takes a number from 1"),
     ],
 )
 def test_what_cannot_be_served_is_said(line: tuple[str, ...], error: str, reconciler: Command, two: Path) -> None:
@@ -55,6 +61,20 @@ def test_what_cannot_be_served_is_said(line: tuple[str, ...], error: str, reconc
     ended = reconciler("sandbox", "serve", "--port", "0", *line)
     assert ended.code == 64
     assert error in ended.err
+
+
+def test_help_lists_the_switches_with_values_and_defaults(reconciler: Command) -> None:
+    told = reconciler("sandbox", "serve", "--help").out
+    for switch in list_switches():
+        assert re.search(rf"{re.escape(f'{switch.name}={switch.default}')}\s+{re.escape(switch.values)}", told)
+
+
+def test_the_locations_behave_as_assumed_for_this_time(reconciler: Command, two: Path) -> None:
+    assert reconciler("sandbox", "make", "--data", "many.json").code == 0
+    worlds = [app.world for app in load_locations(two / "many.json")]
+    with assuming(worlds, ["max_tags=10", "read_lag_ms=5000"]):
+        assert {(world.assumptions.max_tags, world.assumptions.read_lag_ms) for world in worlds} == {(10, 5_000)}
+    assert {world.assumptions for world in worlds} == {Assumptions()}
 
 
 def test_the_demo_of_many_is_true_and_leaves_its_scene(

@@ -62,7 +62,7 @@ def test_remove_all_tags_removes_all() -> None:
     ("headers", "status", "message"),
     [
         ({"version": None}, 401, "version header was not found."),
-        ({"version": "2020-01-01"}, 401, "version header is invalid"),
+        ({"version": "2020-01-01"}, 400, "version header is invalid"),
         ({"authorization": None}, 401, "Invalid token: access token is invalid"),
         ({"authorization": "Bearer pit-wrong"}, 401, "Invalid token: access token is invalid"),
         ({"authorization": "Basic pit-wrong"}, 401, "Invalid token: access token is invalid"),
@@ -72,7 +72,8 @@ def test_a_request_without_credentials_is_refused(headers: dict[str, str | None]
     response = call(App(a_world()), "POST", ADD, GOOD, headers=headers)
 
     assert response.status == status
-    assert document(response) == {"statusCode": status, "message": message, "error": "Unauthorized"}
+    named = {} if status == 400 else {"error": "Unauthorized"}
+    assert document(response) == {"statusCode": status, "message": message} | named
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,35 @@ def test_how_a_missing_contact_is_told_is_an_assumption() -> None:
     response = call(app, "GET", f"/contacts/{GONE}")
 
     assert (response.status, document(response)["message"]) == (404, "contact is deleted")
+
+
+@pytest.mark.parametrize("version", ["2021-07-28", "2023-02-21", "v3"])
+def test_the_versions_that_are_taken(version: str) -> None:
+    assert call(App(a_world()), "POST", ADD, GOOD, headers={"version": version}).status == 201
+
+
+def test_an_unknown_version_may_be_refused_as_a_token_is() -> None:
+    app = App(a_world(unknown_version_status=401))
+    assert call(app, "POST", ADD, GOOD, headers={"version": "2020-01-01"}).status == 401
+
+
+def test_every_second_write_may_be_refused_once_it_took_effect() -> None:
+    app = App(a_world(writes_refused_after_effect=2))
+    statuses = [bulk(app, "add", [CARA], [tag]).status for tag in ("x", "y", "z")]
+    assert (statuses, app.world.tags_of(CARA)) == ([201, 422, 201], {"x", "y", "z"})
+
+
+def test_a_tag_that_the_location_never_had_may_be_refused() -> None:
+    app = App(a_world(unknown_tags_refused=True))
+    refused = bulk(app, "add", [CARA], ["a", "new"])
+    assert (refused.status, document(refused)["message"]) == (422, ["tag new does not exist"])
+    assert call(app, "POST", f"/contacts/{CARA}/tags", {"tags": ["new"]}).status == 422
+    assert (bulk(app, "add", [CARA], ["A"]).status, bulk(app, "remove", [CARA], ["new"]).status) == (201, 201)
+
+
+def test_a_contact_may_be_shown_under_another_id() -> None:
+    shown = document(call(App(a_world(read_under_other_id=1)), "GET", f"/contacts/{ANNA}"))["contact"]
+    assert (shown["id"] == ANNA, shown["tags"]) == (False, ["a"])
 
 
 def test_a_contact_may_be_shown_without_its_location() -> None:

@@ -15,9 +15,9 @@ from tests.sandbox.builders import ANNA, a_world, call, document
 @pytest.mark.parametrize(
     ("switch", "status", "keys"),
     [
-        ({}, 200, ("access_token", "expires_in")),
-        ({"exchange_status": 201}, 201, ("access_token", "expires_in")),
-        ({"exchange_in_camel_case": True}, 200, ("accessToken", "expiresIn")),
+        ({}, 201, ("access_token", "expires_in")),
+        ({"exchange_status": 200}, 200, ("access_token", "expires_in")),
+        ({"exchange_in_camel_case": True}, 201, ("accessToken", "expiresIn")),
     ],
 )
 def test_how_an_exchange_is_answered_is_an_assumption(

@@ -180,4 +180,4 @@ def test_a_bad_search_is_refused(change: dict[str, Any], message: str) -> None:
 
 def test_a_search_of_another_location_is_refused() -> None:
     assert call(App(a_world()), "POST", SEARCH, {"locationId": ELSEWHERE, "pageLimit": 5}).status == 403
-    assert call(App(a_world()), "POST", SEARCH, {"pageLimit": 5}).status == 400
+    assert call(App(a_world()), "POST", SEARCH, {"pageLimit": 5}).status == 422

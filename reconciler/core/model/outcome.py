@@ -57,6 +57,7 @@ REJECTIONS = {
 }
 """The vendor's documented error messages (OpenAPI of 2026-06-19, UpdateTagsResponseDTO)."""
 
+BAD_REQUEST = 400
 UNAUTHORIZED = 401
 THE_TOKEN = "the token"  # noqa: S105 (no token)
 
@@ -193,6 +194,15 @@ def read_refusal(status: int, said: Iterable[str], token: str, *, page: bool = F
         return Refusal(RefusalKind.TOKEN, f"{token} is expired, revoked or rotated, or is no token of this API", remedy)
     remedy = "see that the token is of this location and has the scopes it needs"
     return Refusal(RefusalKind.PLACE, f"{token} may not do this in the location", remedy)
+
+
+def is_version_refused(status: int, said: Sequence[str]) -> bool:
+    """Whether the request was turned away for its header `Version`: without one by 401, with an unknown one by 400.
+
+    Source: live accounts. The words are asked for in full: a tag may be called version.
+    """
+    words = [text.lower() for text in said]
+    return status in (BAD_REQUEST, UNAUTHORIZED) and bool(words) and all("version header" in text for text in words)
 
 
 def called(held_in: str) -> str:

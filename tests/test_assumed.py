@@ -1,0 +1,195 @@
+"""The product keeps its promises where the API is otherwise than we believe: a case for each switch of the sandbox.
+
+A case tells the story that the switch bears on, how it ends, and the words of the product. `check_promises` holds in
+all of them: no pair is added twice, and a report tells of no more and no less than there was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.model.errors import AuthRefused
+from reconciler.core.model.names import Tag
+from reconciler.core.model.outcome import Outcome
+from reconciler.core.observing.refresh_rules import Method
+from reconciler.sandbox.access import Limits
+from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch, Merged, Oversize
+from tests.assumed import Play, check_open, check_promises
+from tests.build import name
+
+SLOW = Limits(4, 10_000)
+
+
+@dataclass(frozen=True)
+class Case:
+    """`told`: what the product says, in part. `is_open`: something stays undone, and is planned, held or told.
+
+    `people`: the story is that of the people; a pull finds two by e-mail, by phone and by number. `has_drift`: drift
+    tells what a person took away, as nothing else hides it. `is_late`: that takes until a later refresh.
+    """
+
+    switch: str
+    value: object
+    told: str = ""
+    is_open: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
+    people: bool = False
+    has_drift: bool = True
+    is_late: bool = False
+    seen: Callable[[Play], bool] = lambda play: True
+
+    def __str__(self) -> str:
+        return f"{self.switch}={self.value}"
+
+
+def outcomes(play: Play, outcome: Outcome) -> int:
+    return sum(report.pairs.get(outcome, 0) for report in play.reports)
+
+
+def carries(play: Play, tag: str) -> bool:
+    return Tag(tag) in play.world.tags_of(name("anna"))
+
+
+def answered(play: Play, status: int) -> int:
+    return sum(response.status_code == status for _, response in play.transport.asked)
+
+
+CASES = (
+    Case("lowercases_tags", False, is_open=True, seen=lambda play: "still there when it was read" in play.told),
+    Case("trims_tags", False, seen=lambda play: Tag("regular ") in play.world.tags_of(name("bert"))),
+    Case("collapses_spaces", True, told="keeps the tag 'two  spaces' as 'two spaces'"),
+    Case("composes_unicode", True, told="keeps the tag 'cafe\u0301' as 'caf\u00e9'"),
+    Case("blank_tags_refused", False),
+    Case("longest_tag", 8, is_open=True, has_drift=False, told="must be shorter than or equal to 8 characters"),
+    Case("max_contacts", 2, told="contacts must contain not more than 2 elements"),
+    Case("max_tags", 2, told="smaller ones from here on", seen=lambda play: play.plan().summary.requests == 0),
+    Case("oversize", Oversize.ACCEPTED, more={"max_tags": 2}),
+    Case("oversize", Oversize.CUT, is_open=True, more={"max_tags": 2}, seen=lambda p: outcomes(p, Outcome.HELD) > 0),
+    Case("oversize_names_limit", False, more={"max_tags": 2}, told="smaller ones from here on", has_drift=False),
+    Case("unknown_tags_refused", True, is_open=True, has_drift=False, told="does not exist"),
+    Case("writes_refused_after_effect", 1, told="a refused request may have taken effect"),
+    Case("empty_lists_refused", False),
+    Case("extra_keys_refused", False),
+    Case("remove_all_on_add_refused", False),
+    Case("repeats_give_rows", False),
+    Case("rows_as_sent", False),
+    Case("counts_errors", False),
+    Case("succeeds_with_errors", False),
+    Case("spells_succeeded", True),
+    Case("spells_succeded", False),
+    Case("rows_as_text", True),
+    Case("unknown_contact", "no such contact", told="no such contact", seen=lambda p: outcomes(p, Outcome.HELD) > 0),
+    Case("missing_contact_status", 404, seen=lambda play: len(play.read[1].gone) == 4),
+    # words that nobody told us: of what is said so nothing is believed
+    Case("missing_contact_message", "No contact has this id", seen=lambda play: len(play.read[1].gone) == 1),
+    Case("merged_row", Merged.UNDER_OWN_ID, seen=lambda play: outcomes(play, Outcome.NOOP) > 1),
+    Case("merged_row", Merged.UNDER_SURVIVOR, seen=lambda play: outcomes(play, Outcome.SEEN) > 0),
+    Case("merged_reads_as_survivor", True, seen=lambda play: name("ghost") in play.read[1].unread),
+    Case("read_under_other_id", 1, seen=lambda play: play.read[1].read == 0 and len(play.read[1].unread) == 3),
+    Case("read_without_location", True, seen=lambda play: play.read[1].read == 3),
+    Case("changes_as_asked", True, seen=lambda play: outcomes(play, Outcome.SEEN) > 0),
+    Case("tag_write_moves_date", False),
+    Case("noop_write_moves_date", True),
+    Case("search_lag_ms", 600_000, seen=lambda play: play.read[0].changed == 0),
+    Case("search_flickers_ms", 10_000, seen=lambda play: play.read[1].read == 3),
+    Case("search_ignores_cursor", True, told="the search came back to where it had been"),
+    Case("read_lag_ms", 600_000, has_drift=False, is_late=True),
+    Case("search_row_without_tags", 1, seen=lambda play: play.read[0].read == 0),
+    Case("search_row_with_nulls", False, people=True),
+    Case("additional_as_objects", True, people=True),
+    Case("field_numbers", True, people=True),
+    Case("additional_are_sought", False, people=True),
+    Case("email_filter_finds_nothing", True, people=True),
+    Case("phone_filter_finds_nothing", True, people=True),
+    Case("duplicate_search", DuplicateSearch.FINDS_NOTHING, people=True),
+    Case("duplicate_search", DuplicateSearch.MISSING, people=True),
+    Case("lowercases_emails", False, people=True),
+    Case("merging_keeps_addresses", False, people=True),
+    Case("eq_needs_all", False, people=True),
+    Case(
+        "unknown_version_status",
+        400,
+        told="see api.version",
+        more={"version": "2020-01-01"},
+        is_open=True,
+        has_drift=False,
+    ),
+    Case(
+        "unknown_version_status",
+        401,
+        told="see api.version",
+        more={"version": "2020-01-01"},
+        is_open=True,
+        has_drift=False,
+    ),
+    Case("retry_after", False, more={"limits": SLOW}),
+    Case("daily_reset_header", False),
+    Case("interval_slides", False, more={"limits": SLOW}),
+    Case("refused_requests_count", True, more={"limits": SLOW}),
+    Case("location_token_s", 1, more={"company": "agency"}, seen=lambda play: play.exchanges > 1),
+    Case("exchange_status", 200, more={"company": "agency"}),
+    Case("exchange_in_camel_case", True, more={"company": "agency"}),
+    Case("exchange_revokes", True, more={"company": "agency"}),
+)
+
+
+def test_every_switch_has_a_case() -> None:
+    assert {case.switch for case in CASES} == {member.name for member in fields(Assumptions)}
+    assert not [str(case) for case in CASES if case.value == getattr(Assumptions(), case.switch) and not case.more]
+
+
+@pytest.mark.one_in(8)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_product_keeps_its_promises(tmp_path: Path, case: Case) -> None:
+    play = Play(tmp_path, **{case.switch: case.value}, **case.more)
+    if case.people:
+        play.tell_people()
+        assert set(play.matched.values()) == {2}
+    else:
+        play.tell_tags()
+        assert ("missing customer" in play.drift) is case.has_drift
+    if case.is_late:
+        play.wait()
+        play.wait()
+        play.refresh(Method.GET)
+        play.apply()
+    check_promises(play)
+    if case.is_open:
+        check_open(play)
+    else:
+        assert play.plan().deltas == ()
+        assert case.people or not play.unsettled()
+    assert case.told in play.told
+    assert case.seen(play)
+    assert not [error for error in play.errors if not case.is_open]
+
+
+def test_an_unknown_version_stops_at_once_and_sends_nothing_more(tmp_path: Path) -> None:
+    play = Play(tmp_path, version="2020-01-01")
+    play.tell_tags()
+    (first, *_) = play.reports
+    assert (first.requests, first.reads, first.exit_code) == (1, 0, AuthRefused.exit_code)
+    assert "needs a token" not in first.error
+
+
+def test_the_version_that_the_vendors_kit_sends_is_taken(tmp_path: Path) -> None:
+    play = Play(tmp_path, version="2023-02-21")
+    play.tell_tags()
+    assert (play.unsettled(), play.errors) == (set(), [])
+
+
+def test_ten_tags_a_request_are_learnt_and_kept(tmp_path: Path) -> None:
+    play = Play(tmp_path, max_tags=10)
+    tags = ", ".join(f"tag{number}" for number in range(24))
+    sets = f"{{s: {{contacts: [{name('cara')}], tags: [{tags}]}}}}"
+    play.declare(acme_yaml=f"location: {play.world.location}\ncontact_sets: {sets}\n")
+    play.apply()
+    sizes = [len(body["tags"]) for body in play.transport.bodies]
+    assert len(play.world.tags_of(name("cara"))) == 24
+    assert (sizes[0], max(sizes[1:])) == (24, 10)
+    assert play.plan().deltas == ()
