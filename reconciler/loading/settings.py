@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -47,6 +48,7 @@ OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY", f"{PREFIX}KEY"})
 _FROM_FILE_ONLY = ("tags", "locations", "sources", "allow", "expected_drift")
 
 
+@cache
 def setting_keys() -> tuple[str, ...]:
     """The simple settings, such as `timezone` and `api.base_url`, in the order of the documentation."""
     return tuple(_model_keys(SettingsModel))

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
+from reconciler.core.formats.json_forms import LONGEST_TEXT, PLAIN_FORMS, Count, read_text
 from reconciler.core.model.errors import Problem, Severity, StateError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
 from reconciler.core.model.people import MatchCounts, Snapshot
@@ -113,11 +114,15 @@ def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[
         if digest != _digest(ids):
             raise DamagedSnapshot(names[0], "it was changed, or is of another pull than the facts beside it")
         contacts = tuple(map(ContactId, ids.decode("ascii").split()))
+        if not all(contact.isprintable() and len(contact) <= LONGEST_TEXT for contact in contacts):
+            raise DamagedSnapshot(names[0], "it holds what no id can be")
         # whoever wrote both files may have given a contact twice, which no plan expects
         if any(first >= second for first, second in pairwise(contacts)):
             raise DamagedSnapshot(names[0], "its ids are not sorted, or one is there twice")
-        counts = MatchCounts(**{entry.name: int(str(counted.get(entry.name, 0))) for entry in fields(MatchCounts)})
-        return Snapshot(contacts, parse_instant(document["as_of"]), str(document["source_digest"]), counts)
+        # as a state reads them: what a file brings is stored there, and must come back
+        count = PLAIN_FORMS[Count].read
+        counts = MatchCounts(**{entry.name: count(counted.get(entry.name, 0)) for entry in fields(MatchCounts)})
+        return Snapshot(contacts, parse_instant(document["as_of"]), read_text(document["source_digest"]), counts)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise DamagedSnapshot(names[1], "it is not as a pull writes it") from None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, read_plan, seal
@@ -210,6 +210,19 @@ def test_a_place_comes_back_from_its_text_whatever_the_file_is_called(source: So
     assert Source.parse(str(source)) == source
 
 
-@given(st.integers(0, 250_000_000_000_000).map(Instant))
+FIRST, LAST = "0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"
+
+
+@example(parse_instant(FIRST))
+@example(parse_instant(LAST))
+@given(st.integers(parse_instant(FIRST), parse_instant(LAST)).map(Instant))
 def test_an_instant_comes_back_from_its_text(moment: Instant) -> None:
     assert parse_instant(iso(moment)) == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59.9999Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+01:00"]
+)
+def test_an_instant_that_could_not_be_written_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="no such time in UTC"):
+        parse_instant(text)

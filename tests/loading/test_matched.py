@@ -177,6 +177,22 @@ def test_files_that_no_pull_wrote_are_no_snapshot(tmp_path: Path, ids: tuple[Con
     assert "snapshot-damaged" in {problem.check for problem in load(home, now=NOW).problems}
 
 
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        pulled(ANN, digest="x" * 10_001),
+        Snapshot((ANN,), NOW, "", MatchCounts(rows=-1)),
+        pulled(ContactId("x" * 10_001)),
+        pulled(ContactId("\x1b[2J")),
+    ],
+    ids=["a long digest", "a negative count", "a long id", "an id that a terminal would obey"],
+)
+def test_files_that_a_state_would_not_give_back_are_no_snapshot(tmp_path: Path, snapshot: Snapshot) -> None:
+    home = in_files(tmp_path, snapshot)
+    assert contacts_of(home).ids == ()
+    assert "snapshot-damaged" in {problem.check for problem in load(home, now=NOW).problems}
+
+
 def test_files_win_over_a_state(tmp_path: Path) -> None:
     home = in_files(tmp_path, pulled(ANN))
     assert contacts_of(home, find_snapshots=lambda *_: {VIP: pulled(BERT)}).ids == (ANN,)

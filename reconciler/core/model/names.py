@@ -104,20 +104,28 @@ def read_age(text: str) -> int | None:
 
 def iso(instant: Instant) -> str:
     """RFC 3339 in UTC with milliseconds, such as `2026-11-23T09:30:00.000Z`."""
-    moment = datetime.fromtimestamp(instant / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % 1000:03d}Z"
+    # not strftime: it writes the year 7 as one digit, which nothing reads
+    return f"{datetime.fromtimestamp(instant // 1000, UTC).replace(tzinfo=None).isoformat()}.{instant % 1000:03d}Z"
 
 
 def parse_instant(text: str) -> Instant:
-    """The inverse of `iso`; raises ValueError for text without a zone, or before the first year of UTC."""
+    """The inverse of `iso`; raises ValueError for text without a zone, and outside of the years 1 to 9999 of UTC."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
     try:
         # a time just after the first year began may be before it in UTC
-        return Instant(round(moment.astimezone(UTC).timestamp() * 1000))
+        instant = Instant(round(moment.astimezone(UTC).timestamp() * 1000))
     except OverflowError:
         raise ValueError(f"no such time in UTC: {text!r}") from None
+    # the last half a millisecond of the last year is rounded into a year that cannot be written
+    if instant > _LAST:
+        raise ValueError(f"no such time in UTC: {text!r}")
+    return instant
+
+
+_LAST = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
