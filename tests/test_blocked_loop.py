@@ -32,7 +32,7 @@ from reconciler.request_gate import NoLease, RequestGate
 from reconciler.system import SystemClock
 from reconciler.wire import BulkUpdate
 from tests.build import HERE
-from tests.cli.tls import make_certificate
+from tests.tls import make_certificate
 
 TIMEOUT_S = 60.0
 AT_MOST_S = 30.0
@@ -169,7 +169,7 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if request.param == "plain":
         return Network(trusting)
-    certificate, server = make_certificate(tmp_path, "IP:127.0.0.1")
+    certificate, server = make_certificate(tmp_path, "127.0.0.1")
     trusting.load_verify_locations(certificate)
     return Network(trusting, server, proxied=request.param == "tls by proxy")
 

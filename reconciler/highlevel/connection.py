@@ -140,8 +140,8 @@ class Connection:
 
     def _unsent(self, error: Unsent) -> NotApplied:
         message = self.clean(str(error))
-        if error.is_untrusted:
-            return NoWay(f"cannot reach {self._where}: {message}", hint=self._route.trust_hint)
+        if error.untrusted is not None:
+            return NoWay(f"cannot reach {self._where}: {message}", hint=self._route.trust_hint(error.untrusted))
         if self._route.proxy is None or error.is_of_tls:
             return NotApplied(f"cannot reach {self._where}: {message}", hint="see api.base_url and the network")
         did = "refused that" if error.is_by_proxy else "cannot be reached"

@@ -67,8 +67,8 @@ class Unsent(NoAnswer):
     def __init__(self, error: Exception) -> None:
         super().__init__(_reason(error))
         causes = list(_causes(error))
-        self.is_untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
-        """Whether a certificate was refused: another try is shown the same."""
+        self.untrusted = next((c.verify_code for c in causes if isinstance(c, ssl.SSLCertVerificationError)), None)
+        """OpenSSL's number for why a certificate was refused, where one was: another try is shown the same."""
         self.is_of_tls = any(isinstance(cause, ssl.SSLError) for cause in causes)
         """Whether the host was reached, and no TLS was agreed on with it."""
         self.is_by_proxy = isinstance(error, httpx.ProxyError)

@@ -32,6 +32,16 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """The names that other programs have for them: taken where the two above are empty."""
 _PORTS = 65_535
+_WRONG_HOST = (
+    "see that api.base_url names the host that the certificate is for, and whether a proxy answers in its place"
+)
+_REMEDIES = {
+    9: "see whether the clock of this machine is right",
+    10: "whoever runs the host must renew it; see too whether the clock of this machine is right",
+    62: _WRONG_HOST,
+    64: _WRONG_HOST,
+}
+"""By OpenSSL's numbers: not valid yet, expired, of another name, of another address. To trust more would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,10 @@ class Route:
         """The proxy, without user and password; empty for none."""
         return f"the proxy {self.proxy.address} ({self.named_by})" if self.proxy else ""
 
-    @property
-    def trust_hint(self) -> str:
-        """The remedy where the network shows a certificate that is not trusted."""
+    def trust_hint(self, reason: int) -> str:
+        """The remedy where the network shows a certificate that is not trusted; `reason`: OpenSSL's number."""
+        if reason in _REMEDIES:
+            return _REMEDIES[reason]
         if self.trusted_by:
             return f"only the certificates that {' and '.join(self.trusted_by)} names are trusted: see whether they do"
         return "where your network puts its own certificate there, name that one in the variable SSL_CERT_FILE"

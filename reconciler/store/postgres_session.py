@@ -279,12 +279,19 @@ def errors(place: StateAddress) -> Iterator[None]:
         if isinstance(error, _DAMAGED) or (error.sqlstate or "").startswith(_DAMAGED_CLASSES):
             # without its cause, whose text may hold the password
             raise damaged(place, text) from None
-        raise StateError(
-            f"the state {place.name} cannot be used: {text}",
-            hint="see that the server is there and that the user of the URL may write to the schema",
-        ) from None
+        raise StateError(f"the state {place.name} cannot be used: {text}", hint=_hint(text)) from None
     except (Undecodable, UnicodeDecodeError) as error:
         raise damaged(place, error) from error
+
+
+def _hint(text: str) -> str:
+    # libpq tells a bad certificate in words alone
+    if "certificate" in text:
+        return (
+            "no user and no password was sent: the certificate is not valid now, of another host than the URL names, "
+            "or signed by none that the URL's sslrootcert has"
+        )
+    return "see that the server is there and that the user of the URL may write to the schema"
 
 
 def _told(error: psycopg.Error, place: StateAddress) -> str:

@@ -19,7 +19,7 @@ from reconciler.core.model.errors import NoWay
 from reconciler.highlevel import describe_proxy
 from reconciler.highlevel.route import find_route
 from tests.cli.conftest import Command
-from tests.cli.tls import make_certificate
+from tests.tls import make_certificate
 
 API = "https://services.leadconnectorhq.com"
 PROXY = "http://proxy.example:3128"
@@ -139,7 +139,7 @@ def test_the_certificates_are_read_once_for_all_locations() -> None:
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize("in_directory", [False, True])
 def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_directory: bool, tmp_path: Path) -> None:
-    certificate, _ = make_certificate(tmp_path, "IP:127.0.0.1")
+    certificate, _ = make_certificate(tmp_path, "127.0.0.1")
     place = tmp_path / "trusted"
     place.mkdir()
     file = place / "first.pem"
@@ -148,7 +148,7 @@ def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_d
 
     before = find_route(API, environment).context
     assert find_route(API, environment).context is before
-    other, _ = make_certificate(tmp_path, "IP:127.0.0.2")
+    other, _ = make_certificate(tmp_path, "127.0.0.2")
     file.write_bytes(other.read_bytes())
     changed = find_route(API, environment).context
     assert changed is not before
@@ -167,7 +167,7 @@ def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_d
 
 
 def test_another_variable_is_another_trust(tmp_path: Path) -> None:
-    first, _ = make_certificate(tmp_path, "IP:127.0.0.1")
+    first, _ = make_certificate(tmp_path, "127.0.0.1")
     environments = [
         {},
         {"SSL_CERT_FILE": str(first)},
@@ -193,7 +193,7 @@ class TlsServer:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[TlsServer]:
     """It answers whatever is asked with a refusal of the token."""
-    certificate, context = make_certificate(tmp_path, "IP:127.0.0.1")
+    certificate, context = make_certificate(tmp_path, "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = TlsServer(f"https://127.0.0.1:{listening.getsockname()[1]}", certificate)
         Thread(target=_serve, args=(listening, context, found.asked), daemon=True).start()

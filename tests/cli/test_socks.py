@@ -17,8 +17,8 @@ import pytest
 from reconciler.core.model.names import Tag
 from reconciler.sandbox import Running
 from tests.cli.conftest import Command, contact_id
-from tests.cli.tls import make_certificate
 from tests.extras import need
+from tests.tls import make_certificate
 
 pytestmark = pytest.mark.extras
 
@@ -98,7 +98,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def proxy(project: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The proxy, and an environment in which the API is asked by a name that only the proxy knows."""
     need("socksio")
-    certificate, context = make_certificate(project, f"DNS:{NAME}")
+    certificate, context = make_certificate(project, NAME)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
