@@ -42,7 +42,7 @@ COMMANDS = {
     "drift": ("plan", "Report what others changed."),
     "state": ("change_state", "Look at what is known of each contact, and mend it."),
     "doctor": ("setup", "Look whether everything is in place to plan and apply: changes nothing."),
-    "completion": ("setup", "Print the script that makes a shell complete commands and options."),
+    "completion": ("setup", "Print the script that makes a shell complete commands, options, and names."),
     "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
     "demo": ("demo", "See the whole job on an emulated location."),
     "sandbox": ("sandbox", "Run the emulated API for yourself."),

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import click
 
+from reconciler.cli.complete import complete_run
 from reconciler.cli.console import Console, read_line, stop_by_signals
 from reconciler.cli.options import Invocation, common, create_state_option, group_options, locking, output
 from reconciler.cli.plan import find_exit_code, preview
@@ -267,7 +268,7 @@ async def _apply_until_signal(judgement: Judgement, request: ApplyRequest, conso
 
 
 @click.command(epilog="Example: reconciler revert 3f0c9e1b2a4d --dry-run")
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete_run)
 @click.option(
     "--manifests",
     type=click.Path(path_type=Path),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import click
 
+from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, locking, manifests_option
 from reconciler.cli.state import state_command
@@ -41,7 +42,13 @@ T = TypeVar("T")
 
 @state_command.command("import", epilog="Example: reconciler state import contacts.csv --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
+@click.option(
+    "--location",
+    required=True,
+    metavar="L",
+    shell_complete=complete_location,
+    help="The contacts' location, by id or name.",
+)
 @click.option(
     "--observed-at",
     default="",
@@ -103,7 +110,13 @@ def _find_time(file: Path, now: Instant, console: Console) -> Instant:
     "forget", epilog="Example: reconciler state forget qFSqySFkVvNzOSqgGqFi --location asdrwHvLUxlfw5SqKVCN"
 )
 @click.argument("contacts", nargs=-1, metavar="[CONTACT]…")
-@click.option("--location", required=True, metavar="L", help="The contacts' location, by id or name.")
+@click.option(
+    "--location",
+    required=True,
+    metavar="L",
+    shell_complete=complete_location,
+    help="The contacts' location, by id or name.",
+)
 @click.option("--limits", is_flag=True, help="Forget how much a request may hold, as refusals told.")
 @manifests_option
 @locking
@@ -218,7 +231,12 @@ def _describe_recovered(answers: UnrecordedAnswers) -> str:
 
 @state_command.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
 @click.argument("lease", metavar="[ID]", required=False)
-@click.option("--location", metavar="L", help="The locked location, by id or name. Needed with ID.")
+@click.option(
+    "--location",
+    metavar="L",
+    shell_complete=complete_location,
+    help="The locked location, by id or name. Needed with ID.",
+)
 @manifests_option
 @common
 def unlock_location(lease: str | None, location: str | None, invocation: Invocation) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from reconciler.cli.command_record import find_record
+from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console, make_output
 from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.errors import ReconcilerError
@@ -150,7 +151,12 @@ manifests_option = click.option(
     help="Whose reconciler.yaml names the state.  [default: manifests]",
 )
 locations_option = click.option(
-    "--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name; repeatable."
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="L",
+    shell_complete=complete_location,
+    help="Only this location, by id or name; repeatable.",
 )
 create_state_option = click.option(
     CREATE_STATE,

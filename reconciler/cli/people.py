@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.command_record import find_record, print_error
+from reconciler.cli.complete import complete_location
 from reconciler.cli.console import end_by_signals
 from reconciler.cli.options import (
     Invocation,
@@ -85,7 +86,13 @@ def pull_command(
 @click.option(
     "--column", "columns", multiple=True, metavar="KIND=COLUMN", help="The column of a kind of value; repeatable."
 )
-@click.option("--location", required=True, metavar="L", help="The location of the contacts, by id or name.")
+@click.option(
+    "--location",
+    required=True,
+    metavar="L",
+    shell_complete=complete_location,
+    help="The location of the contacts, by id or name.",
+)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file of contact ids to write."
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import click
 
+from reconciler.cli.complete import complete_set
 from reconciler.cli.options import Decorator, group_options, locations_option
 from reconciler.core.model.batch import EFFORT
 from reconciler.core.model.errors import UsageError
@@ -18,7 +19,14 @@ REFRESHES = tuple(method.value for method in (Method.AUTO, Method.GET, Method.SE
 
 _OPTIONS = {
     "locations": locations_option,
-    "sets": click.option("--set", "sets", multiple=True, metavar="S", help="Only members of this set; repeatable."),
+    "sets": click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="S",
+        shell_complete=complete_set,
+        help="Only members of this set; repeatable.",
+    ),
     "tags": click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag; repeatable."),
     "retry_held": click.option(
         "--retry-held", is_flag=True, help="Plan what is held (in doubt, flapping, never seen) once more."
@@ -133,7 +141,14 @@ refresh_flags = _take_flags("locations", "sets", "tags")
 pull_flags = _take_flags(
     "locations",
     "reason",
-    sets=click.option("--set", "sets", multiple=True, metavar="S", help="Only this matched set; repeatable."),
+    sets=click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="S",
+        shell_complete=complete_set,
+        help="Only this matched set; repeatable.",
+    ),
     allow=click.option(
         "--allow",
         "allow",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli.command_record import find_record, print_error
+from reconciler.cli.complete import complete_location
 from reconciler.cli.console import KEPT, Console, end_by_signals
 from reconciler.cli.options import (
     Invocation,
@@ -77,6 +78,7 @@ def refresh_command(
     "locations",
     multiple=True,
     metavar="L",
+    shell_complete=complete_location,
     help="This location, by id or name; repeatable.  [default: all]",
 )
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Only this tag, or pattern of tags; repeatable.")

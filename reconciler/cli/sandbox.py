@@ -10,6 +10,7 @@ from random import Random
 import click
 
 from reconciler.cli import Suggesting
+from reconciler.cli.complete import complete_location
 from reconciler.cli.options import Invocation, common, manifests_argument
 from reconciler.core.manifests.match import Fingerprinter
 from reconciler.core.manifests.resolve import Desired
@@ -49,7 +50,7 @@ def sandbox_command() -> None:
 )
 @manifests_argument
 @click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where to write the data.")
-@click.option("--location", metavar="L", help="This location alone, by id or name.")
+@click.option("--location", metavar="L", shell_complete=complete_location, help="This location alone, by id or name.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
 @click.option(
     "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."

@@ -137,7 +137,10 @@ VARIABLE = "_RECONCILER_COMPLETE"
 @click.command(epilog='Example: reconciler completion bash >> ~/.bashrc   or   eval "$(reconciler completion zsh)"')
 @click.argument("shell", type=click.Choice(sorted(SHELLS)))
 def completion_command(shell: str) -> int:
-    """Print the script that makes a shell complete commands and options.
+    """Print the script that makes a shell complete commands, options, and names.
+
+    Names are those of locations, contact sets and runs, as the manifests and a state on this machine have them: no
+    host is asked.
 
     For bash (4.4 or later) and zsh put it into ~/.bashrc or ~/.zshrc; for fish into
     ~/.config/fish/completions/reconciler.fish.

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import Suggesting
+from reconciler.cli.complete import complete_location, complete_plan_or_run
 from reconciler.cli.options import Invocation, common, locations_option, manifests_option, output
 from reconciler.cli.plan_flags import parse_age
 from reconciler.core.formats.state_json import state_document
@@ -69,7 +70,14 @@ def list_contacts(
 
 @state_command.command("show", epilog="Example: reconciler state show qFSqySFkVvNzOSqgGqFi")
 @click.argument("contact", default="", metavar="[CONTACT]")
-@click.option("--location", "locations", multiple=True, metavar="L", help="Only this location, by id or name.")
+@click.option(
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="L",
+    shell_complete=complete_location,
+    help="Only this location, by id or name.",
+)
 @manifests_option
 @output()
 @common
@@ -143,7 +151,7 @@ LONGEST = 12
 
 
 @click.command(epilog="Example: reconciler show plan.json --all   or   reconciler show 3f0c9e1b2a4d")
-@click.argument("what", metavar="PLAN | RUN")
+@click.argument("what", metavar="PLAN | RUN", shell_complete=complete_plan_or_run)
 @manifests_option
 @output()
 @common
