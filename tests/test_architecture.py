@@ -43,6 +43,7 @@ def _imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names | modules}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_core_does_not_touch_the_world(path: Path) -> None:
     assert not _imported(path) & WORLDLY
@@ -51,12 +52,14 @@ def test_the_core_does_not_touch_the_world(path: Path) -> None:
     assert not called & {"now", "utcnow", "today"}
 
 
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_functions_stay_small(path: Path) -> None:
     functions = [node for node in _nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert [each.name for each in functions if (each.end_lineno or 0) - each.lineno + 1 > LONGEST] == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(_parsed(path))
@@ -110,6 +113,7 @@ DECLARED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
 """The distributions that are not called as what they install."""
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_third_party_library_has_one_home(path: Path) -> None:
     foreign = _imported(path) - sys.stdlib_module_names - {"reconciler", ""}
@@ -142,6 +146,7 @@ def test_the_recipes_name_places_that_are_there() -> None:
     assert missing == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "(as `" in recipe], ids=lambda text: text[:30])
 def test_a_recipe_names_all_modules_that_its_example_needed(recipe: str) -> None:
     example, listed = re.search(r"\(as `(\w+)`\)(.*)", recipe, re.DOTALL).groups()  # type: ignore[union-attr]

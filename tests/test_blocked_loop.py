@@ -216,6 +216,7 @@ def test_an_answer_that_came_while_the_loop_was_blocked_is_read(network: Network
         assert run_blocked(ask, meeting, steps=steps).body == BODY
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("body", [BODY, HUGE], ids=["small", "huge"])
 def test_so_is_one_whose_body_came_in_pieces(network: Network, body: bytes) -> None:
     meeting = Meeting()
@@ -233,6 +234,7 @@ def test_so_is_one_whose_body_came_in_pieces(network: Network, body: bytes) -> N
         assert run_blocked(ask, meeting).body == body
 
 
+@pytest.mark.slow
 def test_a_request_that_was_being_sent_goes_on_and_is_answered(network: Network) -> None:
     meeting, received = Meeting(), bytearray()
 

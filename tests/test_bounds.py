@@ -66,6 +66,7 @@ def test_a_body_that_never_ends_is_left_when_it_is_too_large() -> None:
     assert stream.taken <= MOST_BODY // (64 * 1024) + 1
 
 
+@pytest.mark.slow
 def test_what_unpacks_to_too_much_is_left_when_it_is() -> None:
     response, stream = streamed(packed(512 * MB), content_encoding="gzip")
     with pytest.raises(InDoubt, match="larger than 64 MB"):
@@ -74,6 +75,7 @@ def test_what_unpacks_to_too_much_is_left_when_it_is() -> None:
     assert stream.taken <= 10
 
 
+@pytest.mark.slow
 def test_a_body_of_the_largest_size_is_taken() -> None:
     body = ROWS + b" " * (MOST_BODY - len(ROWS))
     response, _ = streamed(iter([gzip.compress(body, 1)]), 201, content_encoding="gzip")
@@ -114,6 +116,7 @@ def test_gzip_is_asked_for_and_read() -> None:
     assert (found.contact, wire.sent[0].headers["accept-encoding"]) == (ANNA, "gzip")
 
 
+@pytest.mark.slow
 def test_doctor_reads_no_more_than_that_either() -> None:
     response, stream = streamed(packed(512 * MB), content_encoding="gzip")
     wire = Wire(response, error(403, f"no {TOKEN}"))

@@ -45,12 +45,14 @@ def each(command: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases_of(command), ids=named, indirect=True)
 
 
+@pytest.mark.one_in(2)
 @each("plan")
 def test_plan(case: Case, bless: bool) -> None:
     plans = [plan_location(want, case.state(here), case.options()) for here, want in case.desired().items()]
     case.expect(bless, planned(combine_plans(plans, as_of=case.now, manifests="manifests")))
 
 
+@pytest.mark.one_in(2)
 @each("apply")
 def test_apply(case: Case, bless: bool, tmp_path: Path) -> None:
     scene = case.scene(tmp_path)
@@ -70,6 +72,7 @@ def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
     case.expect(bless, found)
 
 
+@pytest.mark.one_in(2)
 @each("revert")
 def test_revert(case: Case, bless: bool, tmp_path: Path) -> None:
     scene = case.scene(tmp_path)

@@ -66,6 +66,7 @@ def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UN
     return len(batches)
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
@@ -81,6 +82,7 @@ def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
     assert proof.proven == (proof.lower_bound == len(batches))
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_no_two_pairs_of_the_certificate_can_share_a_request(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
@@ -94,6 +96,7 @@ def test_no_two_pairs_of_the_certificate_can_share_a_request(
         assert second not in allowed[one] or first not in allowed[other]
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), CAPS, CAPS, st.permutations(TAGS), st.randoms(use_true_random=False))
 def test_names_and_order_do_not_change_the_cost(
     demands: list[Demand],
@@ -118,6 +121,7 @@ def test_names_and_order_do_not_change_the_cost(
     assert count(renamed, frozenset(name[tag] for tag in repeatable), caps) == count(demands, repeatable, caps)
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), CAPS, CAPS, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_change_the_plan(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, shuffle: random.Random
@@ -146,6 +150,7 @@ def test_one_contact_a_request_is_one_request_a_contact_for_each_full_set_of_tag
     assert count(demands, repeatable, (1, max_tags)) == wanted
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), st.integers(1, 4))
 def test_one_tag_a_request_is_one_request_a_tag_for_each_full_set_of_contacts(
     demands: list[Demand], repeatable: TagSet, max_contacts: int
@@ -153,6 +158,7 @@ def test_one_tag_a_request_is_one_request_a_tag_for_each_full_set_of_contacts(
     assert count(demands, repeatable, (max_contacts, 1)) == per_tag(demands, max_contacts)
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 2)
 @given(problems(), tag_sets(), st.integers(1, 4), st.integers(1, 4))
 def test_more_effort_is_never_worse(
@@ -232,6 +238,7 @@ print(solve(demands, (), repeatable_adds=tags, repeatable_removes=frozenset(), m
 """
 
 
+@pytest.mark.slow
 def test_a_plan_does_not_depend_on_the_hash_seed_and_types_do_not_load_numpy() -> None:
     answers = {
         subprocess.run(
@@ -277,6 +284,7 @@ def test_published_matrices_take_the_fewest_known(matrices: Path, name: str) -> 
     assert count(demands, frozenset()) <= parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "columns", "roles", "most"), [(50, 88, 25, 6), (50, 88, 25, 8), (50, 100, 40, 5)])
 def test_rows_made_of_few_overlapping_roles_take_no_more_requests_than_roles(
     rows: int, columns: int, roles: int, most: int

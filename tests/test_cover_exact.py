@@ -110,11 +110,13 @@ def test_some_small_problems_with_columns_of_both_kinds_are_minimal(matrix: Matr
     agree(matrix, repeatable)
 
 
+@pytest.mark.slow
 def test_partitions_of_all_small_problems_are_minimal() -> None:
     for matrix in distinct(4, 4, (FORBIDDEN, NEEDED)):
         agree(matrix, frozenset())
 
 
+@pytest.mark.slow
 @given(MATRICES, st.frozensets(st.integers(0, 3)), st.integers(1, 4), st.integers(1, 4))
 def test_some_small_problems_under_caps_are_minimal(
     matrix: Matrix, repeatable: frozenset[int], max_contacts: int, max_tags: int

@@ -49,6 +49,7 @@ def test_what_the_checks_install_has_every_extra() -> None:
     assert [library for library in EXTRAS if f"\n{library}==" not in pinned] == []
 
 
+@pytest.mark.slow
 def test_a_module_that_is_skipped_as_a_whole_is_marked(modules: dict[Path, ast.Module]) -> None:
     whole = {path.name for path, module in modules.items() if any(map(_asked_for, _outside_functions(module)))}
     marked = {path.name for path, module in modules.items() if _is_marked(module)}
@@ -60,6 +61,7 @@ def _outside_functions(module: ast.Module) -> list[ast.stmt]:
     return [each for each in module.body if not isinstance(each, (ast.FunctionDef, ast.ClassDef))]
 
 
+@pytest.mark.slow
 def test_a_test_asks_for_an_extra_by_name(modules: dict[Path, ast.Module]) -> None:
     """So that conftest.py knows why it was skipped."""
     inside = {

@@ -88,6 +88,7 @@ def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: Fa
     assert "other jobs with this token, other apps, Zapier, n8n" in ended.hint
 
 
+@pytest.mark.slow
 def test_whoever_gets_some_of_every_window_reads_to_the_end() -> None:
     """Nine of ten requests are refused, and each contact still has its turn."""
     mostly = {nth: Fault(FaultKind.TOO_MANY) for nth in range(600) if nth % 10}

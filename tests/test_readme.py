@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from reconciler.core.model.errors import WORST_FIRST, ExitCode
 from reconciler.loading import load
 from tests.docs.pages import blessed, commands, is_shown, play
@@ -17,6 +19,7 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_tour(tmp_path: Path, bless: bool) -> None:
     """Its commands end as it says, and print what it shows."""
     scene = f"```console\n$ cp -r {ROOT / 'manifests'} manifests\n```\n"

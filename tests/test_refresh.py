@@ -174,6 +174,7 @@ def test_a_scan_reads_every_page_to_the_end(number: int) -> None:
     assert library.events[-1] == Read(HERE, number, number)
 
 
+@pytest.mark.slow
 def test_a_scan_goes_past_the_depth_of_numbered_pages() -> None:
     library = Library(*(numbered(nth) for nth in range(10_700)))
 
@@ -343,6 +344,7 @@ def test_ten_in_a_row_that_cannot_be_read_end_it() -> None:
     assert library.requests() < 200
 
 
+@pytest.mark.slow
 def test_reading_keeps_to_the_rate_limit() -> None:
     library = Library(*(numbered(nth) for nth in range(300)), limits=Limits(20, 10_000), rate=Rate(20, 10_000))
     seen = library.get(*(nth_id(nth) for nth in range(300)))
@@ -396,6 +398,7 @@ def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counte
     return found, Counter(heard)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("want", "requests"),
     [
@@ -427,6 +430,7 @@ def test_auto_reads_one_by_one_where_counting_showed_that_it_is_cheaper() -> Non
     assert took == {"search": 1, "get": 9}
 
 
+@pytest.mark.slow
 def test_the_cost_is_told_before_it_is_spent() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(1_200)), rate=Rate(100, 10_000, per_day=1_000))
     asked(library, wanted(Method.GET, 1_200))
@@ -478,6 +482,7 @@ def test_a_tag_too_long_to_be_searched_for_is_not() -> None:
     assert found.searched.tags == frozenset()
 
 
+@pytest.mark.slow
 def test_thousands_are_read_some_at_a_time() -> None:
     busy = most = 0
 
@@ -513,6 +518,7 @@ def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
     return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("want", "contradicting", "again"),
     [

@@ -244,6 +244,7 @@ def test_an_answer_is_read_in_the_spelling_that_is_known_when_it_is_recorded(tmp
     assert run.observed[ContactId(bert)].observed == {sent, "vip"}
 
 
+@pytest.mark.slow
 def test_whole_runs_go_as_well_while_the_state_takes_its_time(tmp_path: Path) -> None:
     people = [f"c{nth:02}" for nth in range(40)]
     scene = Scene(tmp_path, *map(contact, people), options=LONE, latency_ms=100)
@@ -440,6 +441,7 @@ def test_a_slow_state_of_one_location_holds_up_no_other(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_connections_of_one_file_take_turns(tmp_path: Path) -> None:
     """Real threads, each with its location: none of them waits until its time is up."""
     locations = [LocationId(f"location{nth}") for nth in range(12)]

@@ -100,6 +100,7 @@ def test_too_many_requests_make_everybody_wait(tmp_path: Path) -> None:
     assert any(isinstance(each, Waiting) and "429" in each.why for each in scene.events)
 
 
+@pytest.mark.slow
 def test_killed_in_the_midst_of_many_nothing_is_sent_twice(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, in_flight=8, latency_ms=1_000)
     scene.want(a_set("s", crowd(30), "vip"))
@@ -126,6 +127,7 @@ def test_where_it_is_asked_for_one_that_fails_stops_the_others(tmp_path: Path) -
     assert here.pairs["applied"] + here.pairs["not_sent"] == 40
 
 
+@pytest.mark.slow
 def test_locations_run_side_by_side_and_fail_alone(tmp_path: Path) -> None:
     other = LocationId("third")
     scene = Scene(tmp_path, *map(contact, crowd(20)), options=LONE, latency_ms=1_000)

@@ -165,6 +165,7 @@ def test_an_index_that_is_far_behind_is_waited_for_where_that_is_cheaper(tmp_pat
     converged(scene)
 
 
+@pytest.mark.slow
 def test_an_index_that_is_far_behind_is_not_waited_for_where_reading_is_cheaper(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_000, search_lag_ms=250_000)
     killed_in_flight(scene, 1)
@@ -175,6 +176,7 @@ def test_an_index_that_is_far_behind_is_not_waited_for_where_reading_is_cheaper(
     converged(scene)
 
 
+@pytest.mark.slow
 def test_what_a_flickering_search_hides_is_read(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_500, search_flickers_ms=3_600_000)
     killed_in_flight(scene, 2)
@@ -198,6 +200,7 @@ def test_what_a_search_does_not_show_is_not_sent_again_before_it_was_read(tmp_pa
     assert (pairs(report), max(scene.adds().values())) == ({"seen": 1_000}, 1)
 
 
+@pytest.mark.slow
 def test_what_never_landed_is_read_and_sent_once_more(tmp_path: Path) -> None:
     scene = observed_crowd(tmp_path, 1_000)
     killed_in_flight(scene, 1, landed=False)
@@ -209,6 +212,7 @@ def test_what_never_landed_is_read_and_sent_once_more(tmp_path: Path) -> None:
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_be_behind(tmp_path: Path) -> None:
     """Nobody ever observed the contacts: they had the tag, lost it minutes ago, and the request never left."""
     people = crowd(600)
@@ -274,6 +278,7 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
     assert (pairs(report), len(scene.here.searches)) == ({"seen": 500}, 1)
 
 
+@pytest.mark.slow
 def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     lost = FaultPlan({nth: Fault(FaultKind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
     scene = observed_crowd(tmp_path, 1_500, faults=lost)
@@ -285,6 +290,7 @@ def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_row_from_before_a_removal_makes_no_lost_add_seen(tmp_path: Path) -> None:
     """The tag was taken off and is wanted again, and the request for it never arrived: the index still shows it."""
     people = crowd(300)

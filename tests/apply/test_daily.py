@@ -70,6 +70,7 @@ def mails(scene: Scene) -> Counter[ContactId]:
     return Counter(each.contact for each in log if each.tag == "hello" and each.action is Action.ADD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [False, True])
 def test_a_workflow_that_consumes_its_trigger_mails_at_most_once_a_week(tmp_path: Path, once: bool) -> None:
     scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
@@ -101,6 +102,7 @@ def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
     assert report.exit_code == 0
 
 
+@pytest.mark.slow
 def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, {"anna": "", "bert": ""})
     scene.here.crm.delete(ANNA, now=scene.clock.now())

@@ -71,6 +71,7 @@ def learns(scene: Scene, *, moves: bool) -> None:
         store.release_lease(lease)
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("status", [400, 422, 413, 404, 409, 302])
 @pytest.mark.parametrize("moves", [True, False])
 @pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
@@ -312,6 +313,7 @@ def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None
     assert "10 requests in a row are of unknown effect" in report.error
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("status", [301, 404, 410])
 def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status: int) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=status))
@@ -412,6 +414,7 @@ def behind(tmp_path: Path, people: list[str], *kinds: FaultKind, tag: str = "wel
     return scene
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("tag", ["welcome", "plain"])
 @pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
 @pytest.mark.parametrize("consumed", [True, False])

@@ -126,6 +126,7 @@ def blind(scene: Scene) -> None:
     scene.run(of("bert", "other"))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("leave", [pruned, unwanted, reverted, kept, for_a_day_not_once, blind])
 def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, leave: Callable[[Scene], None]) -> None:
     leave(scene)

@@ -35,6 +35,7 @@ def known(scene: Scene, who: str) -> ContactState:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, status: int) -> None:
     plan = after_a_lost_write(FaultKind.GATEWAY, range(1, 500), status=status)
@@ -101,6 +102,7 @@ def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) 
     assert sum(len(each.contacts) for each in plan.held) == 40
 
 
+@pytest.mark.slow
 def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
     crowd = [f"d{nth:03}" for nth in range(100)]
     scene = Scene(tmp_path, *map(contact, crowd), faults=faults(FaultKind.RESET_AFTER), options=FREE)
@@ -122,6 +124,7 @@ def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Pat
     assert [each for each in crowd if known(scene, each).doubtful] == gone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tried(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), options=FREE)
@@ -273,6 +276,7 @@ def test_two_rows_of_the_survivor_leave_both_in_doubt(tmp_path: Path, row: Merge
     assert pairs(report) == ({"in_doubt": 2} if row is Merged.UNDER_SURVIVOR else {"applied": 1, "noop": 1})
 
 
+@pytest.mark.slow
 def test_an_answer_that_unpacks_to_too_much_is_in_doubt_and_settled(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.BOMB), options=FREE)
     scene.want(a_set("s", "anna", "a"))

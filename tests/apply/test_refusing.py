@@ -200,6 +200,7 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     assert facts(scene) == Facts()
 
 
+@pytest.mark.slow
 def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
     tags = [f"t{nth:02}" if nth % 2 else f"much too long {nth:02}" for nth in range(50)]
     scene = Scene(tmp_path, contact("anna"), options=FREE, longest_tag=5)
@@ -221,6 +222,7 @@ def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int
         store.release_lease(lease)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("days", "sent", "limit"),
     [
@@ -263,6 +265,7 @@ def test_a_larger_request_that_is_refused_costs_one_and_renews_the_limit(tmp_pat
     assert extra(scene) == 1
 
 
+@pytest.mark.slow
 def test_a_larger_request_of_tags_is_tried_too(tmp_path: Path) -> None:
     tags = [f"t{nth}" for nth in range(8)]
     scene = Scene(tmp_path, contact("anna"), options=FREE)

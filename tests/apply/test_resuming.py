@@ -66,6 +66,7 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     assert max(scene.adds().values()) == 1
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("retry", [False, True])
 @pytest.mark.parametrize("look", [False, True])
@@ -145,6 +146,7 @@ def teaching(directory: Path) -> Scene:
     return scene
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("look", [False, True])
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answered: bool, look: bool) -> None:
@@ -165,6 +167,7 @@ def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answ
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("consumed", [False, True])
 def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path, once: bool, consumed: bool) -> None:
@@ -283,6 +286,7 @@ def tried_and_consumed(scene: Scene, look: bool) -> None:
         scene.apply()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("look", [False, True])
 def test_law_an_approval_covers_one_attempt(tmp_path: Path, once: bool, look: bool) -> None:

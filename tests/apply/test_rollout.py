@@ -143,6 +143,7 @@ def test_each_apply_reaches_one_wave_and_the_others_wait(fleet: Fleet) -> None:
     assert set(fleet.codes.values()) == {0}
 
 
+@pytest.mark.slow
 def test_a_wave_is_watched_before_the_next_one(fleet: Fleet) -> None:
     fleet.write("spring", then="100%", soak="24h")
     fleet.apply()
@@ -185,6 +186,7 @@ def test_a_wave_with_pairs_that_are_held_refuses_the_next_one(fleet: Fleet) -> N
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_a_second_change_begins_with_the_first_wave_again(fleet: Fleet) -> None:
     fleet.write("spring", then="100%")
     assert [len(reached) for reached in fleet.waves("spring")] == [1, 4]
@@ -192,6 +194,7 @@ def test_a_second_change_begins_with_the_first_wave_again(fleet: Fleet) -> None:
     assert [len(reached) for reached in fleet.waves("autumn")] == [1, 4]
 
 
+@pytest.mark.slow
 def test_what_was_there_before_begins_with_the_first_wave_when_it_comes_back(fleet: Fleet) -> None:
     for members in (2, 4, 2):
         fleet.write("spring", then="100%", members=range(members))
@@ -253,6 +256,7 @@ def test_one_that_waits_does_not_stop_the_others_for_good(fleet: Fleet) -> None:
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_a_plan_file_is_good_for_all_waves(fleet: Fleet) -> None:
     fleet.write("spring", then="2")
     saved = fleet.directory / "plan.json"

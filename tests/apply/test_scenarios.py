@@ -275,6 +275,7 @@ def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Pa
 DOUBTFUL = [kind for kind in FaultKind if kind not in (FaultKind.REFUSED, FaultKind.TOO_MANY, FaultKind.USED_UP, *LIES)]
 
 
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("kind", DOUBTFUL)
 @pytest.mark.parametrize("action", list(Action))
 def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kind: FaultKind, action: Action) -> None:

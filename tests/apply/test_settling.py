@@ -42,6 +42,7 @@ def facts(scene: Scene) -> object:
         return reader.at(HERE).load_state().facts.moves_updated
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", LANDED)
 def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
@@ -127,6 +128,7 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", DOUBTFUL)
 def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
@@ -258,6 +260,7 @@ def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) ->
     assert (report.exit_code, "in a row are of unknown effect" in report.error) == (ExitCode.PARTIAL, True)
 
 
+@pytest.mark.slow
 def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
     crowd = [f"c{nth:03}" for nth in range(300)]
     scene = Scene(tmp_path, *map(contact, crowd), faults=faults(FaultKind.ERROR_AFTER), options=FREE)

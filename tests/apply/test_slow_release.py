@@ -198,6 +198,7 @@ LOST = Fault(FaultKind.RESET_AFTER)
 UNSENT = Fault(FaultKind.RESET_BEFORE)
 
 
+@pytest.mark.slow
 @given(
     faults=st.dictionaries(st.integers(0, 12), st.sampled_from([LOST, UNSENT, Fault(FaultKind.TIMEOUT_AFTER)])),
     steps=st.lists(
@@ -232,6 +233,7 @@ def test_rows_that_a_pace_counts_are_kept(scene: Scene) -> None:
     assert most_in_a_period(scene) == 5
 
 
+@pytest.mark.slow
 def test_a_canary_waits_for_its_first_contacts(scene: Scene) -> None:
     report = scene.run(wanted(), canary=Canary(8))
     assert len(given_at(scene)) == 5

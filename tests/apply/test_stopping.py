@@ -89,6 +89,7 @@ def surprised(tmp_path: Path, number: int, **more: object) -> Scene:
     return scene
 
 
+@pytest.mark.slow
 def test_surprises_are_listed(tmp_path: Path) -> None:
     scene = surprised(tmp_path, 3)
     report = scene.apply()
@@ -99,6 +100,7 @@ def test_surprises_are_listed(tmp_path: Path) -> None:
     assert (pairs(report), report.outside) == ({"applied": 40}, 3)
 
 
+@pytest.mark.slow
 def test_too_many_surprises_stop_the_run(tmp_path: Path) -> None:
     scene = surprised(tmp_path, 40, in_flight=1)
     report = scene.apply(stop_on=StopOn(surprises=50))
@@ -144,6 +146,7 @@ def test_waves_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> N
     converged(scene)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_after_a_signal_what_is_under_way_ends_and_nothing_else_leaves(tmp_path: Path, signum: int) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD[:40]), options=LONE, in_flight=5, latency_ms=1_000)
@@ -207,6 +210,7 @@ def test_a_quota_that_shrinks_on_the_way_ends_the_run(tmp_path: Path) -> None:
     assert set(pairs(report)) == {"applied", "not_sent"}
 
 
+@pytest.mark.slow
 def test_a_run_may_wait_for_the_next_day(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD[:40]), options=LONE, in_flight=4, limits=Limits(100, 10_000, 1_000))
     scene.want(a_set("s", CROWD[:40], "vip"))

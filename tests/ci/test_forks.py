@@ -127,6 +127,7 @@ PLANTED = (
 )
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
 @pytest.mark.parametrize(
     "line",

@@ -21,6 +21,7 @@ def declare(command: str) -> None:
     settings(f"sources: {{vips: {{command: {command}}}}}")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("line", [*(row[0] for row in ROWS), "validate --show-settings", "pull", "pull --dry-run"])
 def test_a_source_that_only_a_pull_request_declares_is_not_run(line: str, job: Path, reconciler: Command) -> None:
     declare(f"[touch, {job}]")

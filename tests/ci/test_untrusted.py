@@ -127,12 +127,14 @@ def test_state(row: list[str], job: Path, host: Host, reconciler: Command) -> No
     assert "secret" not in ended.out + ended.err
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_base_url(row: list[str], job: Path, host: Host, reconciler: Command) -> None:
     settings(f"api: {{base_url: 'http://{host.address}', timeout_s: 5}}")
     check(row[2], reconciler(*row[0].split()), host.asked > 0)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_token_command(row: list[str], job: Path, reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HIGHLEVEL_TOKEN")
@@ -140,6 +142,7 @@ def test_token_command(row: list[str], job: Path, reconciler: Command, monkeypat
     check(row[3], reconciler(*row[0].split()), job.exists())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_git_settings(
     row: list[str], job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +153,7 @@ def test_git_settings(
     assert (row[4], job.exists()) == ("not run", False)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_reads_and_writes(
     row: list[str], job: Path, reconciler: Command, project: Path, sandbox: object, monkeypatch: pytest.MonkeyPatch

@@ -206,6 +206,7 @@ def test_a_plan_serves_once(reconciler: Command, world: World, saved: Path) -> N
     assert len(world.transitions) == before + 1
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "option", [["--tag", "customer"], ["--set", "customers"], ["--location", LOCATION], ["--refresh", "get"]]
 )
@@ -282,6 +283,7 @@ def test_the_next_slice_of_what_was_approved_needs_no_other_approval(
     assert len(world.holders("customer")) == 1
 
 
+@pytest.mark.slow
 def test_what_was_sent_since_and_is_gone_again_is_no_next_slice(
     reconciler: Command, manifest: Manifest, project: Path, world: World
 ) -> None:

@@ -256,6 +256,7 @@ def test_hostile_text_stays_text(reconciler: Command, manifest: Manifest, projec
         assert not any(line.startswith("::") for line in said.splitlines())
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error_of_ours(manifest: Manifest, project: Path) -> None:
     manifest(customers=(range(8), ["customer"], []))
     shell = f"{sys.executable} -m reconciler plan --format json | true"

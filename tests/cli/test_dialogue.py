@@ -36,6 +36,7 @@ def locked(shop: Path) -> Iterator[Lease]:
         yield store.at(LOCATION).acquire_lease(a_holder("anna"), SystemClock().now())
 
 
+@pytest.mark.slow
 def test_the_question_has_the_counts_the_automations_and_the_name(shop: Path, world: World) -> None:
     with dialogue("apply", cwd=shop, pyte=pyte) as talk:
         talk.wait_for("Type yes: ")
@@ -45,6 +46,7 @@ def test_the_question_has_the_counts_the_automations_and_the_name(shop: Path, wo
     assert len(world.holders("vip")) == 3
 
 
+@pytest.mark.slow
 def test_only_the_word_approves(shop: Path, world: World) -> None:
     with dialogue("apply", cwd=shop, pyte=pyte) as talk:
         talk.wait_for("Type yes: ")
@@ -55,6 +57,7 @@ def test_only_the_word_approves(shop: Path, world: World) -> None:
     assert not world.transitions
 
 
+@pytest.mark.slow
 def test_revert_asks_the_same_way(shop: Path, manifest: Manifest, world: World) -> None:
     with dialogue("apply", "--auto-approve", cwd=shop, pyte=pyte) as talk:
         assert talk.ended() == 0
@@ -68,6 +71,7 @@ def test_revert_asks_the_same_way(shop: Path, manifest: Manifest, world: World) 
     assert not world.holders("vip")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("locked")
 def test_who_would_wait_is_told_before_the_plan(shop: Path, world: World) -> None:
     with dialogue("apply", "--lock-timeout", "1", cwd=shop, pyte=pyte) as talk:
@@ -80,6 +84,7 @@ def test_who_would_wait_is_told_before_the_plan(shop: Path, world: World) -> Non
     assert not world.transitions
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("locked")
 def test_who_would_be_refused_is_told_before_the_plan(shop: Path) -> None:
     with dialogue("apply", cwd=shop, pyte=pyte) as talk:
@@ -98,6 +103,7 @@ def test_what_is_looked_at_during_a_run_says_whose_run(shop: Path, command: str)
         assert "is locked by anna@elsewhere (process 4242, apply since" in " ".join(talk.text.split())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("locked")
 def test_the_locks_are_listed_with_the_way_to_end_each(shop: Path) -> None:
     with dialogue("state", "unlock", cwd=shop, pyte=pyte) as talk:

@@ -373,6 +373,7 @@ def test_completion_is_a_script_of_the_shell(reconciler: Command, shell: str) ->
         subprocess.run([shell, "-n"], input=ended.out, text=True, check=True)
 
 
+@pytest.mark.slow
 def test_completion_knows_commands_and_options() -> None:
     def completed(*words: str) -> list[str]:
         environment = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}

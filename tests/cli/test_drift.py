@@ -106,6 +106,7 @@ def test_what_is_too_old_is_stale(reconciler: Command, manifest: Manifest, proje
     assert reconciler("drift", "--fail-on", "strange").code == 64
 
 
+@pytest.mark.slow
 def test_a_tag_that_the_location_keeps_otherwise_is_no_drift_and_can_be_named_either_way(
     reconciler: Command, manifest: Manifest, world: World
 ) -> None:

@@ -74,6 +74,7 @@ def test_without_a_search_nothing_is_taken_from_anybody(reconciler: Command, net
     assert "Who else carries what is exclusive is not known" in reconciler("drift").out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("declared")
 @pytest.mark.parametrize("method", ["get", "search", "auto"])
 def test_others_are_found_and_cleared(

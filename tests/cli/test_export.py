@@ -81,6 +81,7 @@ def summary(reconciler: Command, *arguments: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_the_plan_that_follows_sends_nothing(reconciler: Command, project: Path, world: World, grouping: str) -> None:
     (project / "manifests").rmdir()

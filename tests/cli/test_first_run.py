@@ -41,6 +41,7 @@ def delicate(project: Path) -> Callable[[str, int], None]:
     return write
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("named", ["default", "settings", "flag", "variable"])
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 @pytest.mark.usefixtures("in_ci")

@@ -51,6 +51,7 @@ def test_every_command_with_a_format_has_all_of_them() -> None:
     assert {path for path, formats in choices.items() if tuple(formats) != FORMATS} == {("validate",)}
 
 
+@pytest.mark.slow
 def test_a_format_never_changes_the_exit_code(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=(range(8), ["customer"], []), vip=([0, 8], ["vip"], ["trial"]))
     for kind in FORMATS:
@@ -76,6 +77,7 @@ def test_a_format_never_changes_the_exit_code(reconciler: Command, manifest: Man
             assert looks_right(ended.out, kind), (question, kind)
 
 
+@pytest.mark.slow
 def test_a_command_that_is_refused_answers_with_a_document(
     reconciler: Command, manifest: Manifest, project: Path
 ) -> None:

@@ -28,6 +28,7 @@ def ids(number: int) -> str:
     return f"[{', '.join(contact_id(each) for each in range(2, 2 + number))}]"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rules", ["gold: {renamed_from: top}", "gold: {group: level}, top: {group: level}"])
 def test_a_removal_that_waits_for_a_tag_outside_the_selection_is_told(
     rules: str, reconciler: Command, manifest: Manifest, project: Path
@@ -103,6 +104,7 @@ def test_a_set_under_another_name_is_named(reconciler: Command, manifest: Manife
     assert "gains as many" not in reconciler("plan").out
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("reading", [(), ("--refresh", "search"), ("--refresh", "get")], ids=["none", "search", "get"])
 @pytest.mark.parametrize("state", ["none", "empty", "refreshed", "other"])
 def test_without_a_known_apply_nothing_tells_what_others_changed(
@@ -131,6 +133,7 @@ def test_where_all_is_as_declared_there_is_no_drift_before_the_first_apply(
     assert "No drift among the 2 contacts observed." in reconciler("drift", "--refresh", "get").out
 
 
+@pytest.mark.slow
 def test_what_comes_and_goes_is_flapping(reconciler: Command, manifest: Manifest, sandbox: Running) -> None:
     manifest(vip=(range(2, 6), ["vip"], []))
     assert reconciler("apply", "--auto-approve").code == 0

@@ -82,6 +82,7 @@ def test_the_last_run_needs_no_id(reconciler: Command, applied: list[str], manif
     assert "trial" in reverted.out, "what is undone is the last that sent something"
 
 
+@pytest.mark.slow
 def test_a_run_that_only_adopted_is_the_last_to_undo(
     reconciler: Command, applied: list[str], manifest: Manifest, world: World, sandbox: Running
 ) -> None:
@@ -158,6 +159,7 @@ def test_there_is_no_last_run_yet(reconciler: Command, manifest: Manifest) -> No
         assert (ended.code, "there is no run yet" in ended.err) == (64, True)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("given", ["ffffffffffff", "abc", "nothing.json", "", "../x"])
 @pytest.mark.usefixtures("applied")
 def test_show_of_what_is_neither_plan_nor_run(reconciler: Command, given: str) -> None:

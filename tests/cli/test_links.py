@@ -61,6 +61,7 @@ def told(files: Files) -> tuple[list[str], list[str]]:
 OWN = ["a/one.yaml: one", "b/deep/two.yaml: two"]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("links", "declared", "wrong"),
     [
@@ -101,6 +102,7 @@ def test_a_link_is_read_inside_and_refused_with_its_place_elsewhere(
     assert told(read_files_at("HEAD", manifests)) == (sorted(declared), wrong)
 
 
+@pytest.mark.slow
 def test_each_file_is_read_once_where_directories_link_to_each_other(tree: Callable[[Links], Path]) -> None:
     """A hundred links to hidden directories that link to one another have more names than anybody can list."""
     links = {f".shared/x{number}": f"x{number + 1}" for number in range(30)}
@@ -137,6 +139,7 @@ def test_a_submodule_is_not_taken_for_nothing(tree: Callable[[Links], Path], rec
     ]
 
 
+@pytest.mark.slow
 def test_a_submodule_that_is_not_checked_out_is_not_taken_for_nothing(
     manifest: Manifest, reconciler: Command, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

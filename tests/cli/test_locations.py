@@ -153,6 +153,7 @@ def test_nothing_changed_names_those_whose_people_a_revision_cannot_tell(fleet: 
     assert changed(listing("--changed-since", "HEAD")) == {C: ["pulled into the state"]}
 
 
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [

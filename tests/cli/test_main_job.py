@@ -162,6 +162,7 @@ def test_without_a_terminal_apply_refuses_to_guess(reconciler: Command, manifest
     assert not world.transitions
 
 
+@pytest.mark.slow
 def test_drift_is_found_and_repaired(reconciler: Command, manifest: Manifest, world: World, sandbox: Running) -> None:
     manifest(vip=([2, 3, 4], ["vip"], ["trial"]))
     assert reconciler("apply", "--auto-approve").code == 0
@@ -222,6 +223,7 @@ def test_state_is_private(reconciler: Command, manifest: Manifest, project: Path
     assert stat.S_IMODE((project / ".reconciler" / "state.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("tag", ["no", "012", "null", "1:30", "~", "0x1f"])
 def test_text_stays_text(reconciler: Command, manifest: Manifest, world: World, tag: str) -> None:
     manifest(customers=([0], [tag], []))

@@ -82,6 +82,7 @@ def test_an_export_and_a_lease_are_taken_by_the_name(reconciler: Command, two: P
     assert LOCATION in refused.err
 
 
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("command", ASKING)
 def test_a_name_of_two_locations_is_refused_with_both(reconciler: Command, two: Path, command: str) -> None:
     called(two, "Acme", "ACME")
@@ -178,6 +179,7 @@ PROSE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
 }
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("case", PROSE)
 def test_prose_has_the_name_with_the_id(reconciler: Command, two: Path, case: str) -> None:
     prepare, command, expected = PROSE[case]

@@ -48,6 +48,7 @@ def applied(reconciler: Command, manifest: Manifest, network: Listening) -> None
 COMMANDS = {"refresh": ("refresh", "--method"), "drift": ("drift", "--refresh"), "plan": ("plan", "--refresh")}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 @pytest.mark.usefixtures("applied")
 def test_rows_that_contradict_what_is_known_since_are_told(

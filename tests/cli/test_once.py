@@ -60,6 +60,7 @@ def test_it_is_listed_in_the_plan_and_before_the_apply_and_not_given_again(recon
     assert "once: given" in reconciler("state", "show", contact_id(2)).out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("missed")
 def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World) -> None:
     assert "again 1" in reconciler("plan", "--again", "Welcome").out
@@ -77,6 +78,7 @@ def test_only_a_tag_that_is_once_is_given_again(reconciler: Command) -> None:
     assert (ended.code, "welcom" in ended.err, "did you mean 'welcome'?" in ended.err) == (64, True, True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("missed")
 def test_a_plan_file_is_no_persons_word(reconciler: Command, world: World) -> None:
     assert reconciler("plan", "--again", "welcome", "--out", "plan.json").code == 0

@@ -105,6 +105,7 @@ def test_a_file_of_strangers_alone_sends_nothing(reconciler: Command, plan: Path
     assert f"not in the plan, and not sent: +customer on 1 contact: {contact_id(2)}" in ended.err
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("reason", [Reason.ABSENT, Reason.PRUNED, Reason.OWNED, Reason.EXACT])
 def test_no_tag_is_stripped(
     reconciler: Command, manifest: Manifest, project: Path, world: World, sandbox: Running, reason: Reason
@@ -188,6 +189,7 @@ def test_a_file_lifts_no_guard(reconciler: Command, plan: Path, project: Path, w
 # whose manifests
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     "where", ["evil", "./evil/", "manifests/../evil", "/etc", "manifests/..", "manifests\0", "\ud800"]
 )
@@ -355,6 +357,7 @@ def test_a_person_retries_what_a_file_proposes(reconciler: Command, project: Pat
 OPEN = ["--apply-deferrals"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("reason", [DeferralReason.UNTIL_OBSERVED, DeferralReason.OPEN, DeferralReason.NEEDS_REFRESH])
 def test_no_ceiling_of_a_file_is_higher_than_ours(
     reconciler: Command, plan: Path, world: World, sandbox: Running, reason: DeferralReason
@@ -383,6 +386,7 @@ def test_an_open_end_is_opened_by_who_applies_it(
 # its time, and what it prints
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("moved_by", [-365 * 24 * HOUR, 365 * 24 * HOUR])
 def test_another_time_does_not_make_a_file_another_plan(
     reconciler: Command, plan: Path, world: World, moved_by: int

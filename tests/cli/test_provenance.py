@@ -26,6 +26,7 @@ def commit(manifest: Manifest, project: Path) -> str:
     return told.stdout.strip()
 
 
+@pytest.mark.slow
 def test_every_report_says_how_it_was_made(reconciler: Command, commit: str) -> None:
     for command in (
         ["plan"],
@@ -41,6 +42,7 @@ def test_every_report_says_how_it_was_made(reconciler: Command, commit: str) -> 
             assert f"<code>reconciler {' '.join(command)} --format {kind}</code>" in told.replace("&#45;", "-"), command
 
 
+@pytest.mark.slow
 def test_json_says_it_too(reconciler: Command, commit: str) -> None:
     for command in (["apply", "--auto-approve"], ["drift"], ["refresh"], ["diff"], ["validate"]):
         made = json.loads(reconciler(*command, "--format", "json").out)["made"]

@@ -197,6 +197,7 @@ def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
     assert (sets["other"]["failure"], sets["other"]["size"]) == ([], 2), "the others go on"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "broken", [None, b"", b"mail;mobile\na@example.com;1\n", "mail\n".encode("utf-16"), b"address\na@example.com\n"]
 )

@@ -99,6 +99,7 @@ def runs() -> list[RunStatus]:
         return [run.status for run in reader.at(LOCATION).read_runs()]
 
 
+@pytest.mark.slow
 def test_a_location_that_another_run_holds_is_not_pulled(
     reconciler: Command, people: People, between: Between, project: Path
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_location_that_another_run_holds_is_not_pulled(
     assert reconciler("pull", "--dry-run").code == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_meanwhile_is_refused(
     reconciler: Command, people: People, between: Between, project: Path
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
     assert reconciler("pull").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [range(2), range(9), range(1, 6)])
 def test_a_file_that_changes_before_its_rows_are_copied_is_refused(
     reconciler: Command, people: People, between: Between, project: Path, later: range
@@ -160,6 +163,7 @@ def test_a_copy_is_refused_before_anybody_is_asked(
     assert (project / "left.csv").read_text() == "mine\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "code"), [(400, ExitCode.DONE), (422, ExitCode.DONE), (401, ExitCode.AUTH)])
 def test_no_form_of_an_error_repeats_the_address(
     reconciler: Command, people: People, between: Between, status: int, code: ExitCode
@@ -183,6 +187,7 @@ def test_no_form_of_an_error_repeats_the_address(
         assert "person0" not in (ended.out + ended.err).lower()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_kept_is_told_after_the_report(
     reconciler: Command, people: People, between: Between, project: Path
 ) -> None:
@@ -207,6 +212,7 @@ def pull_as_library(workspace: Workspace, request: PullRequest) -> PullResult:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshots", ["", "manifests/.resolved/"], ids=["state", "files"])
 def test_an_apply_that_was_planned_before_a_pull_sends_nothing(
     reconciler: Command, people: People, world: World, project: Path, snapshots: str
@@ -225,6 +231,7 @@ def test_an_apply_that_was_planned_before_a_pull_sends_nothing(
     assert not world.transitions
 
 
+@pytest.mark.slow
 def test_a_pull_that_is_ended_keeps_no_half_of_a_set(reconciler: Command, people: People, between: Between) -> None:
     people(range(1_000))
 
@@ -253,6 +260,7 @@ def _not_shown(result: PullResult) -> None:
     raise AssertionError(result)
 
 
+@pytest.mark.slow
 def test_files_and_state_are_of_the_same_contacts_and_plan_alike(
     reconciler: Command, people: People, project: Path
 ) -> None:

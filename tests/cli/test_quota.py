@@ -82,6 +82,7 @@ def test_a_reading_leaves_the_reserve_to_others(
     assert left_today(sandbox) in (4, 5)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("command", READING)
 def test_a_reading_reckons_with_what_was_configured(
     reconciler: Command,

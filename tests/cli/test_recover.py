@@ -40,6 +40,7 @@ def in_doubt(scene: Scene) -> list[str]:
         return [contact for contact, known in reader.at(HERE).load_state().observed.items() if known.doubtful]
 
 
+@pytest.mark.slow
 def test_a_lost_answer_is_recorded_later(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
     scene, file = lost
     assert file.stat().st_mode & 0o777 == 0o600
@@ -52,6 +53,7 @@ def test_a_lost_answer_is_recorded_later(reconciler: Command, project: Path, los
     assert "does not wait for this answer" in again.err
 
 
+@pytest.mark.slow
 def test_after_a_later_run_it_is_too_late(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
     scene, file = lost
     scene.clock.ms += 1_000_000
@@ -61,6 +63,7 @@ def test_after_a_later_run_it_is_too_late(reconciler: Command, project: Path, lo
     assert "--refresh get" in ended.err
 
 
+@pytest.mark.slow
 def test_another_state_does_not_take_it(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
     ended = reconciler("state", "recover", str(lost[1]), "--state", "sqlite:///other.db")
     assert ended.code == 1
@@ -87,6 +90,7 @@ def many_lost(directory: Path) -> tuple[Scene, LocationReport, list[Path]]:
     raise AssertionError(NO_PLACE)
 
 
+@pytest.mark.slow
 def test_every_file_of_a_full_disk_is_named_and_taken_in_at_once(
     reconciler: Command, project: Path, tmp_path: Path
 ) -> None:

@@ -215,6 +215,7 @@ LOOKING = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
 def test_who_only_looks_writes_nothing(
     reconciler: Command, manifest: Manifest, network: Listening, project: Path, arguments: list[str]
@@ -231,6 +232,7 @@ def test_who_only_looks_writes_nothing(
     assert len(network.app.world.transitions) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_read_before_an_interruption_is_kept(
     reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch, by: int, code: int

@@ -32,6 +32,7 @@ def mistake(reconciler: Command, manifest: Manifest) -> str:
 LIFT = ("--allow", "empties_tag:tag=customer", "--allow", "max_removes_pct", "--reason", "a mistake")
 
 
+@pytest.mark.slow
 def test_a_mistake_is_undone(reconciler: Command, world: World, mistake: str) -> None:
     previewed = reconciler("revert", mistake, "--dry-run", *LIFT)
     assert previewed.code == 0

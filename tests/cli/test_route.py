@@ -136,6 +136,7 @@ def test_the_certificates_are_read_once_for_all_locations() -> None:
     assert len({route.context for route in routes}) == 1
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize("in_directory", [False, True])
 def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_directory: bool, tmp_path: Path) -> None:

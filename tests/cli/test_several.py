@@ -221,6 +221,7 @@ def test_commands_that_print_tokens_run_side_by_side_and_one_that_hangs_ends_alo
     assert session.tokens[LOCATION].token == "token"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["plan", "drift"])
 def test_one_that_cannot_be_read_is_told_as_not_known_and_the_other_is_shown(
     two: Callable[[str], None], reconciler: Command, command: str

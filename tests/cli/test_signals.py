@@ -99,6 +99,7 @@ def test_a_signal_ends_a_run_in_order(
     assert added(world) == 8
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(
     manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command
 ) -> None:

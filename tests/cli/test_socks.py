@@ -110,6 +110,7 @@ def proxy(project: Path, sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> I
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_a_run_goes_through_a_socks_proxy(
     scheme: str,

@@ -147,6 +147,7 @@ def test_rows_aside_are_not_for_ids(reconciler: Command, declare: Declare) -> No
     assert "the rows of this set have ids" in ended.err
 
 
+@pytest.mark.slow
 @how_much(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(numbers=st.lists(st.integers(0, 30), min_size=1, max_size=20), chance=st.randoms())
 def test_pulling_twice_changes_nothing(
@@ -173,6 +174,7 @@ def test_a_source_that_is_not_there_is_told_by_validate(reconciler: Command, dec
     assert "did you mean 'vips'?" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.extras
 def test_sql_reads_its_files_and_nothing_else(reconciler: Command, declare: Declare, project: Path) -> None:
     need("duckdb")

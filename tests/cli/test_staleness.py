@@ -29,6 +29,7 @@ def applied(reconciler: Command, manifest: Manifest) -> None:
     assert reconciler("plan", "--out", "plan.json").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["lineage: {0}", "locations: {{{1}: {{lineage: {0}}}}}"], ids=["all", "one"])
 @pytest.mark.usefixtures("applied")
 def test_a_pinned_lineage_refuses_any_other_state(reconciler: Command, project: Path, world: World, text: str) -> None:
@@ -83,6 +84,7 @@ def test_a_plan_names_what_it_is_bound_to(reconciler: Command, project: Path) ->
     assert planned["manifests_digest"].startswith("sha256:")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_what_changes_nothing_leaves_the_serial_alone(reconciler: Command, project: Path) -> None:
     assert reconciler("apply", "--auto-approve").code == 0

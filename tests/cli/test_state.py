@@ -39,6 +39,7 @@ def pulled(reconciler: Command, *arguments: str) -> Any:
     return json.loads(reconciler("state", "pull", *arguments).out)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("arguments", "numbers"),
     [
@@ -58,6 +59,7 @@ def test_list_filters_by_tag_status_and_age(reconciler: Command, arguments: list
     assert listed(reconciler, *arguments) == [contact_id(number) for number in numbers]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("age", ["tomorrow", "5", "-3d", "3 d"])
 @pytest.mark.usefixtures("applied")
 def test_an_age_that_is_none(reconciler: Command, age: str) -> None:
@@ -165,6 +167,7 @@ def cut(state: Any) -> None:
     del state["locations"][0]["runs"][0]["who"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("harm", [older, foreign, without_a_run, contradictory, from_the_future, cut])
 @pytest.mark.usefixtures("applied")
 def test_a_push_that_would_lose_something_is_refused(
@@ -343,6 +346,7 @@ def test_a_state_moves_to_another_place(reconciler: Command, manifest: Manifest,
     assert reconciler("apply", "--auto-approve").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_state_does_not_move_onto_another_one(reconciler: Command, project: Path) -> None:
     for state in ("sqlite:///one.db", "sqlite:///two.db"):
@@ -372,6 +376,7 @@ def test_verify_finds_what_does_not_hang_together(reconciler: Command, project: 
         assert found in ended.out
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "arguments",
     [

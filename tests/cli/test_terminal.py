@@ -38,6 +38,7 @@ def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str
     assert len(world.holders("customer")) == holders
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world: World) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", cwd=project) as (process, terminal):
@@ -51,6 +52,7 @@ def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world
     assert not world.transitions
 
 
+@pytest.mark.slow
 def test_the_demo_is_true_and_leaves_its_scene(reconciler: Command, project: Path, world: World) -> None:
     ended = reconciler("demo", "--keep", "scene")
     assert ended.code == 0, ended.out + ended.err

@@ -121,6 +121,7 @@ def content(plan: LocationPlan) -> LocationPlan:
 OPTIONS = plan_options(now=Instant(NOW))
 
 
+@pytest.mark.slow
 @given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()), st.booleans())
 def test_a_plan_is_the_same_whatever_a_tag_is_called(
     desired: tuple[Desired, Desired], people: dict[ContactId, tuple[ContactState, ContactState]], retry: bool
@@ -138,6 +139,7 @@ def test_a_plan_is_the_same_whatever_a_tag_is_called(
     assert content(plan_location(desired[0], bare, options)) == content(expected)
 
 
+@pytest.mark.slow
 @given(manifests(), st.dictionaries(st.sampled_from(PEOPLE).map(ContactId), contacts()))
 def test_a_drift_report_is_the_same_whatever_a_tag_is_called(
     desired: tuple[Desired, Desired], people: dict[ContactId, tuple[ContactState, ContactState]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps)
     assert pairs(make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)) == wanted
 
 
+@pytest.mark.slow
 @given(needs, caps)
 def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None:
     for each in make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches:
@@ -53,6 +55,7 @@ def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None
         assert len(set(each.tags)) == len(each.tags)
 
 
+@pytest.mark.slow
 @given(needs, caps)
 def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: Need, caps: Caps) -> None:
     batches = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches
@@ -73,6 +76,7 @@ def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
     assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
 
 
+@pytest.mark.slow
 @given(needs, caps, st.data())
 def test_the_order_of_deltas_means_nothing(need: Need, caps: Caps, data: st.DataObject) -> None:
     found = deltas(need)

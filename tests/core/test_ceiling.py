@@ -40,6 +40,7 @@ def approved(plan: LocationPlan) -> set[Pair]:
     return pairs(plan.deltas) | deferred | held
 
 
+@pytest.mark.slow
 @given(worlds(), worlds())
 def test_only_approved_pairs_pass(reviewed: World, needed: World) -> None:
     plan, later = plan_of(reviewed), plan_of(needed)
@@ -54,6 +55,7 @@ def test_only_approved_pairs_pass(reviewed: World, needed: World) -> None:
     assert pairs(kept) == left
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_a_plan_is_within_its_own_ceiling(world: World) -> None:
     plan = plan_of(world)

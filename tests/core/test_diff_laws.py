@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +152,7 @@ def got(found: Diff, contact: ContactId) -> Expected:
     )
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(worlds())
 def test_diff_is_what_the_contracts_formulas_say(world: World) -> None:
@@ -159,6 +161,7 @@ def test_diff_is_what_the_contracts_formulas_say(world: World) -> None:
         assert got(found, contact) == expect(world.case(contact)), contact
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_nothing_desired_is_removed_and_nothing_foreign_but_under_exact(world: World) -> None:
     found = diff(world.desired, state_of(world.observed), now=NOW)
@@ -171,6 +174,7 @@ def test_nothing_desired_is_removed_and_nothing_foreign_but_under_exact(world: W
         assert not (result.adds | result.removes) & case.doubt
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> None:
     found = diff(world.desired, state_of(world.observed), now=NOW)
@@ -182,12 +186,14 @@ def test_each_contact_is_in_one_delta_and_each_delta_is_sorted(world: World) -> 
     assert list(found.deltas) == by_size, "the changes of most contacts come first, as the plan lists them"
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_the_order_in_which_contacts_became_known_means_nothing(world: World) -> None:
     again = dict(reversed(world.observed.items()))
     assert diff(world.desired, state_of(again), now=NOW) == diff(world.desired, state_of(world.observed), now=NOW)
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(worlds(), st.sets(st.sampled_from(PEOPLE).map(ContactId)))
 def test_the_state_of_other_contacts_changes_no_plan(world: World, respelt: set[ContactId]) -> None:

@@ -43,6 +43,7 @@ def test_a_plan_comes_back_from_its_document(limits: GuardLimits) -> None:
     assert plan_text(plan) == json_line(plan_document(plan)), "part by part as in one"
 
 
+@pytest.mark.slow
 @given(worlds(), st.integers(0, 4_000_000_000_000), st.text())
 def test_any_plan_comes_back_from_its_document(world: World, as_of: int, manifests: str) -> None:
     location = plan_location(world.desired, LocationState(HERE, observed=state_of(world.observed)), plan_options())
@@ -101,6 +102,7 @@ def refused(content: bytes) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_every_change_of_a_single_byte_is_refused() -> None:
     content = plan_text(small_plan()).encode()
     assert not refused(content)
@@ -109,6 +111,7 @@ def test_every_change_of_a_single_byte_is_refused() -> None:
             assert refused(content[:place] + bytes([other]) + content[place + 1 :]), (place, chr(byte), chr(other))
 
 
+@pytest.mark.slow
 def test_every_byte_taken_away_or_put_in_is_refused() -> None:
     content = plan_text(small_plan()).encode()
     for place in range(len(content)):
@@ -187,6 +190,7 @@ ODD: tuple[object, ...] = (
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(PLACES), st.sampled_from(ODD) | st.just(...))
 def test_a_field_that_is_missing_or_of_another_type_ends_in_no_traceback(path: tuple[Any, ...], value: object) -> None:
     """Sealed anew, as by somebody who knows how: it is a plan, or it is refused with a message."""

@@ -351,6 +351,7 @@ def test_an_observation_ends_a_quarantine_whole() -> None:
     ) == (None,) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("facts", "sizes"),
     [

@@ -93,6 +93,7 @@ def most_in_a_window(counted: list[int], window_ms: int) -> int:
     return most
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("latency", [20, 2_000, 15_000])
 def test_latency_costs_nothing_where_it_does_not_vary(latency: int, share: float) -> None:
@@ -116,6 +117,7 @@ def test_no_window_of_the_api_holds_more_whatever_lasts_how_long(
     assert most_in_a_window(counted, 1_000) <= limit
 
 
+@pytest.mark.slow
 def test_jittered_latencies_cost_what_they_differ_by() -> None:
     random = Random(7)
     latencies = [2_000 + random.randrange(400) for _ in range(2_000)]

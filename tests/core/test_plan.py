@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 SEEDS = ("0", "1", "2", "77", "4294967295")
 
 
+@pytest.mark.slow
 def test_the_same_inputs_make_the_same_bytes_in_any_process() -> None:
     code = "import sys; from tests.core.scenes import a_busy_plan; from reconciler.planfile import plan_text\n"
     code += "sys.stdout.write(plan_text(a_busy_plan()))"
@@ -52,6 +53,7 @@ def test_the_same_inputs_make_the_same_bytes_in_any_process() -> None:
         assert made.stdout.decode() == plan_text(a_busy_plan())
 
 
+@pytest.mark.slow
 @given(worlds())
 def test_the_order_in_which_contacts_became_known_makes_no_other_bytes(world: World) -> None:
     def plan(known: dict[ContactId, ContactState]) -> str:
@@ -117,6 +119,7 @@ def test_the_change_digest_moves_with_every_change() -> None:
     assert digest(planned(), replace(planned(), location=ELSEWHERE)) != digest(planned())
 
 
+@pytest.mark.slow
 @given(worlds(), worlds())
 def test_a_location_has_the_digest_of_a_plan_of_it_alone_whatever_else_is_planned(one: World, other: World) -> None:
     here, elsewhere = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -189,6 +190,7 @@ def test_a_plan_tells_its_slices_and_its_end() -> None:
     assert (planned.slices_in_all, planned.ends) == (3, NOON + 2 * HOUR)
 
 
+@pytest.mark.slow
 def test_a_million_at_a_slow_pace_are_told_to_end_too_far_away() -> None:
     slow = ReleaseRule(TagPace(1, 30 * 24 * HOUR))
     assert slow.forecast(1_000_000, (), NOON).last is None

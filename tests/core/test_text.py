@@ -36,6 +36,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 VIEWS = {name: answer().view(ROWS) for name, answer in ANSWERS.items()}
 
 
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("width", [20, 80, 120, 200])
 def test_colour_adds_nothing_but_colour(name: str, width: int) -> None:
@@ -46,6 +47,7 @@ def test_colour_adds_nothing_but_colour(name: str, width: int) -> None:
     assert ESCAPES.sub("", coloured) == plain
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", VIEWS)
 def test_no_line_ends_in_blanks(name: str) -> None:
     assert all(line == line.rstrip() for line in render_text(VIEWS[name]).split("\n"))
@@ -94,6 +96,7 @@ def _is_harmless_line(line: str) -> bool:
     return line == visible(line).replace("\\\\", "\\") and "::" not in line and "##" not in line
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("width", [40, 120])
 def test_no_text_from_outside_acts_on_a_terminal_or_a_runner(text: str, width: int) -> None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pages import ROOT
 
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
@@ -42,6 +44,7 @@ def test_sections_rules_and_invariants_are_numbered_through() -> None:
         assert mine
 
 
+@pytest.mark.slow
 def test_every_number_that_is_cited_is_there() -> None:
     wrong = []
     for path, text in _sources("reconciler", "tests"):

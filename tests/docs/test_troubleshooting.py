@@ -51,6 +51,7 @@ def test_every_exit_code_has_a_section() -> None:
     assert explained == {int(code) for code in ExitCode} | {129, 130, 143}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("codes", "quoted"), QUOTED, ids=[quoted for _, quoted in QUOTED])
 def test_a_quoted_message_is_one_of_the_program_or_of_the_api(codes: str, quoted: str) -> None:
     assert OF_THE_API.fullmatch(quoted) or any(says(each.text, quoted) for each in TEXTS)
@@ -63,6 +64,7 @@ def test_the_refusals_of_the_api_are_those_of_the_sandbox() -> None:
     assert spoken == {quoted for _, quoted in QUOTED if OF_THE_API.fullmatch(quoted)}
 
 
+@pytest.mark.slow
 def test_a_message_stands_below_the_exit_code_that_it_ends_with() -> None:
     kinds = {kind.__name__: kind for kind in _kinds(ReconcilerError)}
     wrong = []

@@ -63,6 +63,7 @@ def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
     assert [problem for problem in load(kind, text).problems if problem.check != "snapshot-missing"] == []
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
     value = typed(parse_nodes(text, "example").root)

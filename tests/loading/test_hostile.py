@@ -87,6 +87,7 @@ def test_the_seed_of_the_mutations_is_valid() -> None:
     assert load().problems == ()
 
 
+@pytest.mark.slow
 @settings(max_examples=3 * settings().max_examples)
 @given(data=st.data(), which=st.sampled_from(["manifest", "settings", "table"]))
 def test_damaged_files_give_no_other_exception(data: st.DataObject, which: str) -> None:

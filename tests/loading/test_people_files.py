@@ -197,6 +197,7 @@ def test_a_first_line_of_numbers_is_not_repeated() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_row_costs_its_line_and_its_fingerprints() -> None:
     data, count = b"mail,number\n" + b"anna@example.com,7\n" * 20_000, 20_000
     file = people_file("p.csv", MAIL, NUMBER)

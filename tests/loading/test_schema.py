@@ -32,18 +32,21 @@ def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{name}.{key}", {"description": below.get("description"), **part}
 
 
+@pytest.mark.slow
 def test_it_is_a_schema_and_the_same_every_time(kind: SchemaKind) -> None:
     Draft202012Validator.check_schema(build_schema(kind))
     assert schema_text(kind) == schema_text(kind)
     assert build_schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
+@pytest.mark.slow
 def test_every_key_has_a_description_and_no_unknown_key_passes(kind: SchemaKind) -> None:
     assert [key for key, part in definitions(kind) if not part.get("description")] == []
     for definition in (build_schema(kind), *build_schema(kind)["$defs"].values()):
         assert definition.get("additionalProperties") is False or "enum" in definition
 
 
+@pytest.mark.slow
 def test_every_example_is_valid(kind: SchemaKind) -> None:
     whole = build_schema(kind)
     for key, part in definitions(kind):
@@ -51,12 +54,14 @@ def test_every_example_is_valid(kind: SchemaKind) -> None:
             assert not list(Draft202012Validator({**part, "$defs": whole["$defs"]}).iter_errors(example)), key
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("typed", [False, 12, 1.5, None, "text"])
 def test_tags_and_ids_may_be_any_scalar_since_an_editor_types_them(typed: Any) -> None:
     contact_set = {"contacts": [typed], "tags": [typed], "absent": [typed]}
     assert errors(SchemaKind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": contact_set}}) == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "contacts", [["x"], {"file": "c.csv"}, {"file": "c.csv", "where": {"n": 5}}, {"sets": ["a"], "except": ["b"]}]
 )
@@ -64,6 +69,7 @@ def test_ways_to_name_contacts(contacts: Any) -> None:
     assert errors(SchemaKind.MANIFEST, {"location": LOCATION, "contact_sets": {"a": {"contacts": contacts}}}) == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "value",
     [
@@ -81,6 +87,7 @@ def test_what_is_wrong_is_wrong_in_an_editor_too(value: Any) -> None:
     assert errors(SchemaKind.MANIFEST, value)
 
 
+@pytest.mark.slow
 def test_settings(kind: SchemaKind) -> None:
     assert errors(SchemaKind.SETTINGS, {}) == []
     assert errors(SchemaKind.SETTINGS, {"api": {"version": "2021-07-28"}, "guards": {"max_removes_pct": 2.5}}) == []

@@ -235,6 +235,7 @@ class Endless(io.RawIOBase):
         return len(part)
 
 
+@pytest.mark.slow
 def test_rows_that_are_filtered_out_cost_no_memory() -> None:
     body = (b"%020d,silver,%s\n" % (number, b"x" * 1000) for number in range(20_000))
     stream = io.BufferedReader(Endless(part for source in ([b"id,plan,name\n"], body) for part in source), 4096)

@@ -120,6 +120,7 @@ def test_nobody_leaves_because_the_index_began_anew() -> None:
     assert again.contacts == before.contacts
 
 
+@pytest.mark.slow
 def test_a_contact_of_which_nothing_can_be_read_stays_while_the_index_knows_nothing_of_it() -> None:
     stage = Stage(*crowd(5_000), search_lag_ms=0)
     rows = addresses(range(5))

@@ -127,6 +127,7 @@ def test_a_scan_whose_total_changes_proves_nobody_gone() -> None:
     assert stage.index.status.scanned_at is not None
 
 
+@pytest.mark.slow
 def test_a_pull_that_is_killed_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(*crowd(12_000))
     rows = addresses(range(11_990))

@@ -58,6 +58,7 @@ def test_a_search_by_phone_that_finds_nothing_gives_way_too() -> None:
     assert stage.pull(PHONES[1], keys=PHONE).contacts == (name("bob"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [DuplicateSearch.MISSING, DuplicateSearch.FINDS_NOTHING])
 @pytest.mark.parametrize(("keys", "value"), [(EMAIL, "bob@example.com"), (PHONE, PHONES[1])])
 def test_where_no_look_up_finds_who_is_there_all_are_read(answer: DuplicateSearch, keys: object, value: str) -> None:

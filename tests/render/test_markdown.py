@@ -35,6 +35,7 @@ def size(text: str) -> int:
     return len(text.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 10, 500, 5_000, 100_000])
 def test_only_detail_is_cut_and_it_is_told(rows: int) -> None:
     text = render_markdown(View("Plan", (a_section(1, rows),), (DIGEST,)))
@@ -45,6 +46,7 @@ def test_only_detail_is_cut_and_it_is_told(rows: int) -> None:
     assert (f"{shown:,} of {rows:,} rows shown" in text) == (shown < rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", [2, 40, 300, 3_000])
 def test_of_many_sections_as_many_as_there_is_room_for(sections: int) -> None:
     text = render_markdown(View("Plan", tuple(a_section(each, 100) for each in range(sections)), (DIGEST,)))

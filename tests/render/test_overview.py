@@ -119,6 +119,7 @@ def test_an_age_has_one_unit(seconds: float, text: str) -> None:
     assert describe_age(seconds) == text
 
 
+@pytest.mark.slow
 def test_of_a_thousand_locations_text_shows_the_worst_and_how_many_are_left_out(a_thousand: Plan) -> None:
     view = PlanDocument(a_thousand).view(40)
     text = render_text(view).split("\n\n")[1]
@@ -130,6 +131,7 @@ def test_of_a_thousand_locations_text_shows_the_worst_and_how_many_are_left_out(
     assert names == sorted(names)
 
 
+@pytest.mark.slow
 def test_a_comment_on_a_thousand_locations_keeps_the_table_and_the_worst_sections(a_thousand: Plan) -> None:
     text = render_markdown(PlanDocument(a_thousand).view(None))
     assert len(text.encode()) <= LIMIT
@@ -143,6 +145,7 @@ def test_a_comment_on_a_thousand_locations_keeps_the_table_and_the_worst_section
     assert text.rstrip().splitlines()[-1].startswith("Change digest")
 
 
+@pytest.mark.slow
 def test_a_page_has_a_row_for_the_worst_two_hundred(a_thousand: Plan) -> None:
     page = "".join(spell(CommandOutput(PlanDocument(a_thousand)), "html", whole=False))
     assert "200 of 1,000 rows shown." in page

@@ -39,11 +39,13 @@ def told(name: str) -> Any:
     return json.loads("".join(spell(ANSWERS[name](), "json", whole=False)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_it_is_a_schema(kind: str) -> None:
     Draft202012Validator.check_schema(SCHEMAS[kind]())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_every_document_is_as_its_schema_says_and_has_no_field_more(name: str) -> None:
     schema = closed(whole(name))
@@ -59,12 +61,14 @@ def test_problems_too() -> None:
     assert wrong(closed(report_schema()), add_provenance(ProblemList([problem]).json(), None)) == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_fields_of_a_later_minor_version_are_allowed_and_another_major_is_not(name: str) -> None:
     assert wrong(whole(name), told(name) | {"format_version": "1.99", "new": 1}) == []
     assert wrong(whole(name), told(name) | {"format_version": "2.0"})
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_document_that_lacks_a_field_is_refused(name: str) -> None:
     document = told(name)

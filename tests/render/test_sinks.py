@@ -240,7 +240,7 @@ def check_log(text: str) -> None:
             assert judges.recovered(lines[1]).count(text)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("kind", CHECKS)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_text_of_ours_changes_a_document(name: str, kind: str) -> None:
@@ -254,6 +254,7 @@ def test_no_text_of_ours_changes_a_log_or_a_workflow() -> None:
         check_log(text)
 
 
+@pytest.mark.slow
 def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
     for text in HOSTILE:
         location = plan_location(declare(a_set("s", "anna", "x")), LocationState(HERE), plan_options())

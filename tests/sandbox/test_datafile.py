@@ -142,6 +142,7 @@ def test_a_path_without_a_file_is_a_clear_error(tmp_path: Path) -> None:
         save_world(tmp_path / "none" / "world.json", a_world())
 
 
+@pytest.mark.slow
 def test_a_made_up_world_is_plausible_and_always_the_same() -> None:
     ids = [made_up_id("list", str(number)) for number in range(4_000)]
     world = make_world(HERE, [*ids, "not-an-id"], seed=3, extra=100)

@@ -151,6 +151,7 @@ def test_a_refusal_may_say_the_token() -> None:
     assert json.loads(response.body)["message"] == f"Contact not found (Bearer {DEMO_TOKEN})"
 
 
+@pytest.mark.slow
 def test_a_bomb_is_small_until_it_is_unpacked() -> None:
     app, response = told(Fault(FaultKind.BOMB))
     unpacked = gzip.decompress(response.body)

@@ -362,6 +362,7 @@ def peopled(count: int, *, extra: int = 100) -> World:
     return make_world(HERE, [made_up_id("list", str(nth)) for nth in range(count)], seed=3, extra=extra, people=True)
 
 
+@pytest.mark.slow
 def test_made_up_people_are_always_the_same_and_nobodys() -> None:
     world = peopled(2_000)
     people = [contact.person for contact in world.contacts.values()]

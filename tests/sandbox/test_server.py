@@ -214,6 +214,7 @@ def test_a_port_that_is_none_is_a_clear_error(port: int) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_of_its_own_ends_well_on_a_signal(number: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", OWN_PROCESS], stdout=subprocess.PIPE, text=True) as process:

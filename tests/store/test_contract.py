@@ -102,6 +102,7 @@ def test_lineages_differ(home: Home) -> None:
     assert state.at(HERE).load_state().lineage != state.at(THERE).load_state().lineage
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "known",
     [
@@ -144,6 +145,7 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactS
         assert state.load_state().observed[ANNA] == known
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "tag",
     [
@@ -895,6 +897,7 @@ WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
 }
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("write", sorted(WRITES))
 @pytest.mark.parametrize("taken_over", [True, False])
 def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str, taken_over: bool) -> None:
@@ -1074,6 +1077,7 @@ def replace_by_nothing(store: LocationStore, lease: Lease) -> None:
     store.replace_state(lease, replace(state, observed=ContactStates({}, [NEVER_OBSERVED])), (), {})
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("delete", [sweep, replace_by_nothing])
 @pytest.mark.parametrize("leases", ["one lease", "a lease each", "a lease between"])
 def test_a_connection_writes_no_number_that_another_one_deleted(
@@ -1124,6 +1128,7 @@ def test_a_connection_sees_at_once_what_another_one_committed(home: Home) -> Non
             second.save_states(lease, {ANNA: seen("late")})
 
 
+@pytest.mark.one_in(2)
 def test_connections_of_many_threads_are_each_heard_in_full(home: Home) -> None:
     state = home.state()
 

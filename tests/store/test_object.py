@@ -129,6 +129,7 @@ def a_run(store: ObjectLocation, batches: int = 3, size: int = 500) -> None:
     store.release_lease(lease)
 
 
+@pytest.mark.slow
 def test_a_batch_costs_what_the_batch_holds_not_what_the_state_does(bucket: Bucket) -> None:
     with ObjectLocation(bucket, HERE) as store:
         lease = taken(store)
@@ -320,6 +321,7 @@ def only(contact: ContactId, known: ContactState) -> ContactStates:
     return observed
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_snapshot_of_every_version_is_carried_forward(bucket: Bucket, tmp_path: Path, version: int) -> None:
     """What the release of that version left in the bucket: the file as it compacted it, and no journal."""
@@ -452,6 +454,7 @@ def test_any_location_has_a_place_of_its_own(tmp_path: Path) -> None:
             assert state.at(name).load_state().observed[ANNA] == seen(str(nth))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tmp_path: Path) -> None:
     script = (
         "from tests.store.test_object import *\n"

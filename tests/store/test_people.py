@@ -305,6 +305,7 @@ def test_damage_is_found_and_told(tmp_path: Path, damage: str) -> None:
             (reader.at(HERE).read_snapshots(), reader.at(HERE).read_people())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 1, PIECE])
 def test_an_index_of_more_rows_than_are_read_at_once_is_read_whole(tmp_path: Path, more: int) -> None:
     people = {ContactId(f"{nth:06}"): frozenset({Fingerprint(nth.to_bytes(16, "big"))}) for nth in range(PIECE + more)}

@@ -206,6 +206,7 @@ NOT_A_STATE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @opened
 @pytest.mark.parametrize("kind", sorted(NOT_A_STATE))
 def test_what_is_no_whole_state_is_refused_untouched(tmp_path: Path, kind: str, opening: str) -> None:
@@ -305,6 +306,7 @@ class Camera:
         self.copies.append(copy / "state.db")
 
 
+@pytest.mark.slow
 @opened
 def test_at_every_statement_the_file_is_old_or_new(tmp_path: Path, opening: str) -> None:
     path = tmp_path / "live" / "state.db"
@@ -371,6 +373,7 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(tmp_path: Path, openin
     assert seen_in(camera.copies[0], opening) == before
 
 
+@pytest.mark.slow
 def test_a_row_of_the_journal_takes_at_most_20_bytes(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     everybody = [ContactId(f"contact-{nth:012}") for nth in range(5_000)]
@@ -406,6 +409,7 @@ def piped(path: Path) -> None:
     os.mkfifo(path)
 
 
+@pytest.mark.one_in(2)
 @opened
 @pytest.mark.parametrize(
     ("harm", "told"),
