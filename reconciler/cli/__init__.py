@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.core.model.names import LocationId
+    from reconciler.core.model.notice import Notice, NotifySettings
     from reconciler.core.model.safe_text import Provenance
 
 INTERRUPTED = 130
@@ -76,6 +77,10 @@ class CommandRecord:
         """Whether contacts were asked for."""
         self.keeps = keeps
         """Whether the tags that were read are in the state."""
+        self.notice: Notice | None = None
+        """The notice that a webhook gets at the end; None for a command that sends none."""
+        self.notify_settings: NotifySettings | None = None
+        """None until the settings are loaded."""
 
     def begin_reading(self, *, kept: bool) -> None:
         self.reads, self.keeps = True, kept
@@ -94,6 +99,12 @@ class CommandRecord:
 
     def set_provenance(self, provenance: Provenance) -> None:
         self.provenance = provenance
+
+    def set_notice(self, notice: Notice) -> None:
+        self.notice = notice
+
+    def set_notify_settings(self, settings: NotifySettings) -> None:
+        self.notify_settings = settings
 
     def set_names(self, names: Mapping[LocationId, str], state_variable: str) -> None:
         self.names.update(names)
@@ -164,6 +175,15 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
     record = CommandRecord(arguments)
+    exit_code = _run(arguments, record)
+    if record.notice is not None:
+        from reconciler.cli.notice import notify
+
+        notify(record.notice, exit_code, record)
+    return exit_code
+
+
+def _run(arguments: Sequence[str], record: CommandRecord) -> int:
     try:
         result = cli.main(list(arguments), prog_name="reconciler", standalone_mode=False, obj=record)
         return result if isinstance(result, int) else 0

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import click
 
+from reconciler.cli.command_record import set_notice
 from reconciler.cli.complete import complete_run
 from reconciler.cli.console import Console, read_line, stop_by_signals
 from reconciler.cli.options import Invocation, common, create_state_option, group_options, locking, output
@@ -19,6 +20,7 @@ from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ReconcilerError, StalePlan, UsageError
 from reconciler.core.model.lease import describe_lease
+from reconciler.core.model.notice import Notice, begin_notice
 from reconciler.core.model.safe_text import visible
 from reconciler.core.running.stop_conditions import Canary
 from reconciler.operations.apply import (
@@ -36,6 +38,7 @@ from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
+from reconciler.output.notice import make_run_notice
 from reconciler.output.plan import WORD, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
@@ -168,12 +171,16 @@ def apply_command(
     go on.
     """
     request = flags.request()
+    if not dry_run:
+        set_notice(Notice("apply"))
     refuse_missing_reason(request)
     # before planning: reading contacts may take long
     for digest in approved:
         refuse_odd_digest(digest, target)
     planned = _plan_target(target, named, flags.override(invocation.workspace), flags.locations, request)
     sending = replace(sending, approved=approved)
+    if not dry_run:
+        set_notice(begin_notice("apply", planned.session.in_order()))
     judgement = judge_approval(planned, sending)
     if isinstance(judgement.error, StalePlan):
         preview(planned, invocation, planned.notes)
@@ -258,6 +265,7 @@ def _ask(judgement: Judgement) -> None:
 def _send(judgement: Judgement, request: ApplyRequest, invocation: Invocation) -> int:
     """Carries a plan out and answers with its report; returns the exit code."""
     result = asyncio.run(_apply_until_signal(judgement, request, invocation.console))
+    set_notice(make_run_notice(request.operation.partition(" ")[0], result.reports))
     invocation.print_document(RunDocument(result.reports))
     return result.exit_code
 
@@ -299,7 +307,11 @@ def revert_command(
     tag started are not called back.
     """
     console = invocation.console
+    if not dry_run:
+        set_notice(Notice("revert"))
     planned = asyncio.run(make_revert_plan(invocation.workspace, run, flags.request()))
+    if not dry_run:
+        set_notice(begin_notice("revert", planned.session.in_order()))
     for note in planned.notes:
         console.note(note)
     _note_locks(planned, console, sending.lock_timeout_ms)

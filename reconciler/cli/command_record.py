@@ -18,6 +18,7 @@ from reconciler import __version__
 from reconciler.cli import CommandRecord
 from reconciler.core.model.errors import ExitCode, InvalidInput, LockHeld, ReconcilerError
 from reconciler.core.model.names import name_locations
+from reconciler.core.model.notice import Notice
 from reconciler.core.model.safe_text import Provenance, command_line, visible
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.system import SystemClock
@@ -34,11 +35,18 @@ def find_record() -> CommandRecord:
 
 
 def learn_names(settings: Settings) -> None:
-    """Keeps names and links until the command ends, and for the error that it ends with."""
+    """Keeps names, links and the form of a notice until the command ends, and for the error that it ends with."""
     origin, record = settings.origin("state"), find_record()
     named_by = origin.source if origin.kind is OriginKind.ENVIRONMENT else None
     record.set_names(settings.names(), named_by.path if named_by else "")
     record.set_links(settings.contact_url)
+    record.set_notify_settings(settings.notify)
+
+
+def set_notice(notice: Notice) -> None:
+    """Keeps the notice that a webhook gets at the end, where the environment names one."""
+    if os.environ.get("RECONCILER_NOTIFY_URL", "").strip():
+        find_record().set_notice(notice)
 
 
 def for_person(text: str) -> str:

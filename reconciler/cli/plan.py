@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.command_record import find_record, print_error, run_to_end
+from reconciler.cli.command_record import find_record, print_error, run_to_end, set_notice
 from reconciler.cli.console import Console
 from reconciler.cli.options import Invocation, common, create_state_option, manifests_argument, output
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
@@ -16,6 +16,7 @@ from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError, worst_code
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import LocationId
+from reconciler.core.model.notice import Notice, begin_notice
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
 from reconciler.operations.plan import PlanResult, describe_errors, make_plan
@@ -110,9 +111,12 @@ def drift_command(
     # `plan` begins without them
     from reconciler.operations.drift import DriftRequest, find_drift
     from reconciler.output.drift import DriftDocument
+    from reconciler.output.notice import make_drift_notice
 
+    set_notice(Notice("drift"))
     failing, shown = _parse_classes("--fail-on", fail_on), _parse_classes("--show", show)
     session = open_session(invocation.workspace, flags.locations)
+    set_notice(begin_notice("drift", session.in_order()))
     invocation.console.warn_of_problems(session)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=flags.refresh is not None)
@@ -121,6 +125,7 @@ def drift_command(
     result = run_to_end(find_drift(session, request), waits=flags.refresh is not None)
     notes = [*describe_leases(result.leases), *result.notes]
     unknown = UnknownLocation.list_from(result.unknown)
+    set_notice(make_drift_notice(result.reports, unknown, failing))
     invocation.print_document(DriftDocument(result.reports, unknown, notes, session.now))
     codes = print_errors(result.unknown, invocation.console)
     return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *codes])

@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain, repeat
+from types import MappingProxyType
 
 import httpx
 
@@ -42,6 +43,7 @@ _GZIP = 31
 """zlib's word for a gzip header and trailer."""
 
 JSON = "application/json"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 FORM = "application/x-www-form-urlencoded"
 Transport = httpx.AsyncBaseTransport
 """Replaces the network, in tests."""
@@ -149,7 +151,7 @@ class HttpAnswer:
 
 
 class HttpClient:
-    """Asks one origin. `transport` replaces the network in tests."""
+    """Asks one origin. `version`: the API's; empty for another host. `transport` replaces the network in tests."""
 
     def __init__(
         self,
@@ -166,7 +168,9 @@ class HttpClient:
         proxy_context = context if proxy and proxy.address.scheme == "https" else None
         self._client = httpx.AsyncClient(
             base_url=self._url,
-            headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING},
+            headers={"Version": version, "Accept": JSON, "Content-Type": JSON, "Accept-Encoding": ENCODING}
+            if version
+            else {"Accept-Encoding": ENCODING},
             # half of it for the connection: a time-out in that is known to have had no effect. The others of httpx are
             # over as soon as a blocked loop is free again
             timeout=httpx.Timeout(None, connect=timeout_s / 2, pool=timeout_s / 2),
@@ -183,15 +187,26 @@ class HttpClient:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def ask(self, method: str, path: str, body: bytes | None, *, token: str, kind: str = JSON) -> HttpAnswer:
-        """`kind` is the body's. Raises Unsent, NoAnswer or UnusablePath."""
-        auth, headers = _BearerToken(token, self._url), {"Content-Type": kind}
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        token: str | None,
+        kind: str = JSON,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> HttpAnswer:
+        """`kind` is the body's; without a token no Authorization is sent. Raises Unsent, NoAnswer or UnusablePath."""
+        auth = None if token is None else _BearerToken(token, self._url)
         sent = _Body(body or b"")
         content, lengths = (None, {}) if body is None else (sent, {"Content-Length": str(len(body))})
         try:
             async with (
                 _listening_timeout(self._timeout_s),
-                self._client.stream(method, path, content=content, auth=auth, headers=headers | lengths) as response,
+                self._client.stream(
+                    method, path, content=content, auth=auth, headers={**headers, "Content-Type": kind, **lengths}
+                ) as response,
             ):
                 return await _read_answer(response)
         # from None: what httpx says may hold anything, the token too

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.names import LocationId, Source, Tag, did_you_mean, normalise_tag
+from reconciler.core.model.notice import NotifySettings
 from reconciler.core.model.people import RowQuery
 from reconciler.core.model.settings import (
     Allowed,
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from reconciler.core.manifests.compare_revisions import SettingMove
 
 PREFIX = "RECONCILER_"
-SECTIONS = ("api", "plan", "apply", "guards")
-OURS = frozenset({f"{PREFIX}HOME", f"{PREFIX}STATE_READONLY", f"{PREFIX}KEY"})
-"""Variables that are no settings: of the actions and of the examples for CI, and the key of fingerprints."""
+SECTIONS = ("api", "plan", "apply", "notify", "guards")
+OURS = frozenset(PREFIX + name for name in ("HOME", "STATE_READONLY", "KEY", "NOTIFY_URL", "NOTIFY_SECRET"))
+"""Variables that are no settings: of the actions and of the examples for CI, the key of fingerprints, the webhook."""
 _FROM_FILE_ONLY = ("tags", "locations", "sources", "allow", "expected_drift")
 
 
@@ -163,6 +164,7 @@ def _build_settings(
         api=ApiSettings(**model.api.model_dump()),
         plan=PlanSettings(**model.plan.model_dump()),
         apply=ApplySettings(**model.apply.model_dump()),
+        notify=NotifySettings(**model.notify.model_dump()),
         rules=tag_rules(model.tags, node.get("tags"), model.timezone, report),
         locations=_build_locations(model, node),
         sources=dict(_build_sources(model, node, report)),

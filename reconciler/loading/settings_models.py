@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from reconciler.core.model import JsonObject
 from reconciler.core.model.manifest import Authority
+from reconciler.core.model.notice import NoticeShape, NoticeWhen, NotifySettings
 from reconciler.core.model.people import MOST_MIB, TIMEOUT_S, RowFormat
 from reconciler.core.model.settings import (
     DEFAULT_STATE,
@@ -61,6 +62,7 @@ _API = ApiSettings()
 _PLAN = PlanSettings()
 _APPLY = ApplySettings()
 _GUARDS = GuardLimits()
+_NOTIFY = NotifySettings()
 
 
 class ApiModel(Strict):
@@ -108,6 +110,15 @@ class ApplyModel(Strict):
     """A run stops where more rows than this end badly, in percent."""
     max_surprise_pct: Share | None = _APPLY.max_surprise_pct
     """A run stops where more contacts than this carry other tags than last observed, in percent."""
+
+
+class NotifyModel(Strict):
+    """The notice that a webhook gets at the end of apply, revert and drift; RECONCILER_NOTIFY_URL says where it is."""
+
+    shape: NoticeShape = _NOTIFY.shape
+    """The form of its body: plain JSON, or a message of Slack or Teams."""
+    when: NoticeWhen = _NOTIFY.when
+    """Which ends it is sent of: failed ones; also those that changed tags or found drift; all."""
 
 
 class LocationModel(Strict):
@@ -241,6 +252,8 @@ class SettingsModel(Strict):
     """How plans are made."""
     apply: ApplyModel = Field(default_factory=ApplyModel)
     """How a run goes."""
+    notify: NotifyModel = Field(default_factory=NotifyModel)
+    """The notice that a webhook gets at the end."""
     tags: dict[TagText, TagRuleModel] = Field(default_factory=lambda: {})
     """Rules for single tags, shared by all locations."""
     locations: dict[LocationText, LocationModel] = Field(default_factory=lambda: {})

@@ -12,6 +12,7 @@ from enum import StrEnum
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, LocationId, Source, Tag, location_label
+from reconciler.core.model.notice import NotifySettings
 from reconciler.core.model.people import RowQuery
 
 DEFAULT_TOKEN_ENV = "HIGHLEVEL_TOKEN"  # noqa: S105 (a name, no token)
@@ -223,6 +224,7 @@ class Settings:
     api: ApiSettings = ApiSettings()
     plan: PlanSettings = PlanSettings()
     apply: ApplySettings = ApplySettings()
+    notify: NotifySettings = NotifySettings()
     rules: Mapping[Tag, TagRule] = field(default_factory=dict)
     locations: Mapping[LocationId, LocationSettings] = field(default_factory=dict)
     sources: Mapping[str, RowQuery] = field(default_factory=dict)
