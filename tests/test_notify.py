@@ -93,8 +93,9 @@ def test_the_tries_are_bounded() -> None:
 
 def test_one_that_does_not_answer_is_given_up() -> None:
     with open_webhook(SILENT) as webhook:
-        reason, _ = send(webhook.url, timeout_s=0.02)
-    assert reason == f"nothing came within the time-out ({TRIES} tries)"
+        reason, _ = send(webhook.url, timeout_s=0.04)
+    # a busy machine may take the time for the connection alone
+    assert reason.endswith(f"within the time-out ({TRIES} tries)")
 
 
 def test_one_that_is_down_is_given_up() -> None:

@@ -176,6 +176,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
     record = CommandRecord(arguments)
     exit_code = _run(arguments, record)
+    # last of all: the exit code stands, the lease is given back, the answer is printed
     if record.notice is not None:
         from reconciler.cli.notice import notify
 

@@ -55,6 +55,7 @@ async def send_notice(
     reason = ""
     try:
         for pause in (*PAUSES_MS, None):
+            # a receiver refuses an old timestamp: that of the first try may be too old by now
             headers = sign(body, workspace.environment.get(SECRET_VARIABLE, "").strip(), workspace.clock.now())
             reason, is_final = await _try(http, url, body, headers)
             if is_final:
@@ -69,7 +70,9 @@ async def send_notice(
 async def _try(http: HttpClient, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[str, bool]:
     """Why the notice did not arrive, and whether another try would be in vain."""
     try:
+        # no token: that of the API goes to the API alone
         answer = await http.ask("POST", url, body, token=None, headers=headers)
+    # neither error repeats the address, which is a secret
     except UnusablePath:
         return f"what {URL_VARIABLE} holds cannot be asked", True
     except NoAnswer as error:

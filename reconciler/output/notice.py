@@ -79,6 +79,7 @@ class SentNotice:
 
     def list_locations(self, most: int) -> list[LocationNotice]:
         """Those that did not end well first, then those with counts."""
+        # where not all have room, failures are not among those that are left out
         ranked = sorted(self.notice.locations, key=lambda each: (not each.exit_code, not each.counts, each.location))
         return ranked[:most]
 
