@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reconciler.core.model.api_limits import Facts
     from reconciler.core.model.batch import Batch
     from reconciler.core.model.contact_columns import ContactNumbers
+    from reconciler.core.model.contact_filter import ContactFilter
     from reconciler.core.model.contact_state import ContactState
     from reconciler.core.model.events import Event
     from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
@@ -108,6 +109,9 @@ class PeopleReader(Protocol):
         self, location: LocationId, cursor: tuple[Any, ...] | None, *, changed_since: Instant | None = None
     ) -> PeoplePage:
         """A page of the contacts, those that changed since an instant where one is given."""
+
+    async def search_filter(self, location: LocationId, wanted: ContactFilter, cursor: tuple[Any, ...] | None) -> Page:
+        """A page of the contacts that meet a filter; it names custom fields by their ids."""
 
     async def find_people(self, location: LocationId, value: PersonValue) -> PeoplePage:
         """The contacts that have one value, by a filter of the search."""

@@ -7,10 +7,11 @@ filters from the page that it names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
+from reconciler.core.model.contact_filter import Condition, ConditionGroup, ContactFilter, FilterOperator, SoughtValue
 from reconciler.core.model.names import ContactId, Instant, LocationId, iso
 from reconciler.core.model.people import PersonValue, ValueKind
 from reconciler.wire import (
@@ -59,6 +60,8 @@ class CustomField:
     key: str
     """Such as `contact.customer_no`."""
     name: str
+    kind: str = ""
+    """The vendor's name of its type, such as `TEXT`; empty where the answer lacks it."""
 
     def is_called(self, name: str) -> bool:
         """Whether a manifest means it by `name`: its id, its key with or without `contact.`, or its name."""
@@ -80,6 +83,42 @@ def look_up_body(location: LocationId, value: PersonValue) -> bytes:
     name = _FIELDS.get(value.kind) or f"customFields.{value.custom_field}"
     filters: list[Json] = [{"field": name, "operator": "eq", "value": value.text}]
     return json.dumps({"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT, "filters": filters}).encode()
+
+
+def filter_body(location: LocationId, wanted: ContactFilter, cursor: Cursor | None) -> bytes:
+    """A page of the contacts that meet a filter; it names custom fields by their ids."""
+    # the list of a search is a group AND of its own
+    together = wanted.members if isinstance(wanted, ConditionGroup) and not wanted.is_any else (wanted,)
+    filters = [_filter_document(member) for member in together]
+    document: JsonObject = {"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT, "filters": filters}
+    if cursor is not None:
+        document["searchAfter"] = list(cursor)
+    return json.dumps(document).encode()
+
+
+def _filter_document(wanted: ContactFilter) -> JsonObject:
+    if isinstance(wanted, ConditionGroup):
+        return _group_document([_filter_document(member) for member in wanted.members], is_any=wanted.is_any)
+    name = f"customFields.{wanted.name}" if wanted.is_custom else wanted.name
+    asked: JsonObject = {"field": name, "operator": wanted.operator.value}
+    if wanted.operator is FilterOperator.RANGE:
+        return asked | {"value": dict(wanted.bounds)}
+    if wanted.value is None:
+        return asked
+    spellings = [asked | {"value": value} for value in _spell_sought(wanted)]
+    return spellings[0] if len(spellings) == 1 else _group_document(spellings, is_any=not wanted.is_negative)
+
+
+def _group_document(filters: Sequence[JsonObject], *, is_any: bool) -> JsonObject:
+    return {"group": "OR" if is_any else "AND", "filters": filters}
+
+
+def _spell_sought(condition: Condition) -> Sequence[SoughtValue]:
+    """The spellings of a value: reports differ on whether the index holds text as it was written, or in lower case."""
+    value = condition.value
+    if not isinstance(value, str) or condition.is_exact:
+        return [value]
+    return list(dict.fromkeys((value, value.lower())))
 
 
 def can_look_up(text: str) -> bool:
@@ -133,7 +172,7 @@ def read_custom_fields(body: bytes) -> tuple[CustomField, ...]:
     if not isinstance(items, list):
         raise UnreadableAnswer("the answer has no list `customFields`")
     return tuple(
-        CustomField(_text(item.get("id")), _text(item.get("fieldKey")), _text(item.get("name")))
+        CustomField(*(_text(item.get(key)) for key in ("id", "fieldKey", "name", "dataType")))
         for item in items
         if isinstance(item, dict)
     )

@@ -77,12 +77,24 @@ def contact(
 CUSTOMER_FIELD = LocationField(name("Field"), "Customer number", "contact.customer_no")
 
 
-def person(emails: Words = "", phones: Words = "", customer_no: str = "") -> Person:
-    """Reached by these e-mails and phones: the first of each, and additional ones."""
+def location_field(key: str, kind: str = "TEXT") -> LocationField:
+    """A custom field called by its key."""
+    return LocationField(name(f"Field{key}"), key.title(), f"contact.{key}", kind)
+
+
+def person(
+    emails: Words = "",
+    phones: Words = "",
+    customer_no: str = "",
+    fields: Mapping[str, str] | None = None,
+    **details: str,
+) -> Person:
+    """Reached by these e-mails and phones: the first of each, and additional ones. `fields`: by their keys."""
     email, *more_emails = words(emails) or ("",)
     phone, *more_phones = words(phones) or ("",)
-    fields = {CUSTOMER_FIELD.id: customer_no} if customer_no else {}
-    return Person(email, tuple(more_emails), phone, tuple(more_phones), fields)
+    custom = {location_field(key).id: value for key, value in (fields or {}).items()}
+    custom |= {CUSTOMER_FIELD.id: customer_no} if customer_no else {}
+    return Person(email, tuple(more_emails), phone, tuple(more_phones), custom, details)
 
 
 def many(number: int, prefix: str = "c") -> str:

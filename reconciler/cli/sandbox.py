@@ -130,8 +130,8 @@ def _read_rows(session: Session, location: LocationId) -> Iterator[tuple[PersonV
         listed = contact_set.contacts
         assert isinstance(listed, ListedContacts)
         assert listed.match is not None
-        # a query is asked by a pull alone
-        if listed.match.query is not None:
+        # a query and a search are asked by a pull alone
+        if not listed.match.file:
             continue
         normaliser = make_normaliser(listed.match, listed.source)
         file = PeopleFile(listed.path, listed.source, listed.match, normaliser, Fingerprinter(b""))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Unpack
 
+from reconciler.core.model.contact_filter import ContactFilter
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -25,13 +26,14 @@ from reconciler.core.model.outcome import Rejection
 from reconciler.core.model.people import PersonValue
 from reconciler.highlevel import ApiArguments, Client, tell_absence
 from reconciler.highlevel.connection import Connection
-from reconciler.wire import SEARCH_PATH, contact_path
+from reconciler.wire import SEARCH_PATH, Page, contact_path, read_page
 from reconciler.wire_people import (
     CustomField,
     PeoplePage,
     PersonRead,
     custom_fields_path,
     duplicate_path,
+    filter_body,
     look_up_body,
     people_body,
     read_custom_fields,
@@ -53,6 +55,10 @@ class HighLevelPeople(Client):
     ) -> PeoplePage:
         body = people_body(location, cursor, changed_since=changed_since)
         return self._connection.read(read_people, (await self._connection.ask("POST", SEARCH_PATH, body)).body)
+
+    async def search_filter(self, location: LocationId, wanted: ContactFilter, cursor: tuple[Any, ...] | None) -> Page:
+        body = filter_body(location, wanted, cursor)
+        return self._connection.read(read_page, (await self._connection.ask("POST", SEARCH_PATH, body)).body)
 
     async def find_people(self, location: LocationId, value: PersonValue) -> PeoplePage:
         with _withholding():

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.core.model.contact_filter import digest_filter
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
@@ -20,6 +21,8 @@ from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import NO_FILE, CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
+from reconciler.loading.filter_models import FilterContacts
+from reconciler.loading.filters import build_filter
 from reconciler.loading.models import CombinedContacts, ContactSetModel, TagRuleModel, WindowModel
 from reconciler.loading.nodes import Mapping, Node, Scalar, Sequence
 from reconciler.loading.people_files import (
@@ -46,8 +49,11 @@ class Fill(Protocol):
 
 def read_instant(moment: datetime | None, zone: str) -> Instant | None:
     """Milliseconds; a midnight without zone is one in `zone`."""
-    if moment is None:
-        return None
+    return None if moment is None else read_moment(moment, zone)
+
+
+def read_moment(moment: datetime, zone: str) -> Instant:
+    """As `read_instant`."""
     # only a bare date has no zone: see `fields`
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
@@ -140,6 +146,8 @@ class SetBuilder:
             return self._read_file(name, model, node)
         if isinstance(model, SourceContacts):
             return self._list_pulled(name, model, node)
+        if isinstance(model, FilterContacts):
+            return self._list_filtered(name, model, node)
         return self._list_contacts(model, place)
 
     def _list_contacts(self, ids: Sequence, place: Source) -> ListedContacts | None:
@@ -212,6 +220,20 @@ class SetBuilder:
             return None
         match = make_query_match(query, filled, node, snapshot := self._find_snapshot(set_name))
         return ListedContacts(() if snapshot is None else snapshot.contacts, place, str(query), match=match)
+
+    def _list_filtered(self, set_name: SetName, model: FilterContacts, node: Mapping) -> ListedContacts | None:
+        """The contacts of the snapshot of those that met a filter."""
+        try:
+            wanted = build_filter(model.filter, node, self._zone, read_moment)
+        except InvalidInput as error:
+            for problem in error.problems:
+                self._report(problem)
+            return None
+        snapshot = self._find_snapshot(set_name)
+        digest = digest_filter(wanted)
+        match = Match("", (), (), "", model.max_age, digest, snapshot, filter=wanted)
+        place = mistakes.locate_value(node, ("contacts", "filter"), of_key=True)
+        return ListedContacts(() if snapshot is None else snapshot.contacts, place, match.origin, match=match)
 
     def _match_people(self, set_name: SetName, match: Match, request: FileRequest) -> ListedContacts:
         """The contacts of the snapshot; raises the fault of a file of people, unless these are not needed now."""

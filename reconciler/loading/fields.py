@@ -24,6 +24,7 @@ from reconciler.core.model.safe_text import is_contact_url
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_SIGNED_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
@@ -96,6 +97,15 @@ def _parse_moment(value: object) -> datetime:
     if moment.year not in _YEARS:
         raise _wrong_value(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
     return moment
+
+
+def parse_bound(value: object) -> float | datetime:
+    """A number, or a date as `_parse_moment` reads it."""
+    if isinstance(value, str) and _SIGNED_NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
+    if isinstance(value, str) and _DATE.match(value):
+        return _parse_moment(value)
+    raise _unexpected_value("a number such as 30, or a date such as 2026-12-31", value)
 
 
 def _parse_iso(text: str) -> datetime:

@@ -23,7 +23,7 @@ _WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "list_type": "a list",
-    "union_tag_not_found": "a list of contact ids, or a mapping with `file`, `source` or `sets`",
+    "union_tag_not_found": "a list of contact ids, or a mapping with `file`, `source`, `filter` or `sets`",
 }
 
 MAX_MISTAKES = 100
@@ -51,11 +51,17 @@ def _build_problem(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> 
     place = locate_value(root, location, of_key=rule == "extra_forbidden")
     if rule == "extra_forbidden":
         keys = keys_at(model, location[:-1])
-        hint = did_you_mean(str(location[-1]), keys) or "known keys: " + ", ".join(keys)
+        hint = did_you_mean(str(location[-1]), keys) or _list_keys(keys)
         return Problem(place, f"unknown key {location[-1]!r}", "unknown-key", hint=hint)
     if rule == "missing":
         return Problem(place, f"key {location[-1]!r} is missing", "missing-key")
     return Problem(place, _describe_detail(detail), "value", hint=_find_hint(detail, root, model))
+
+
+def _list_keys(keys: Sequence[str]) -> str:
+    # a condition of a filter: most probably a custom field was meant
+    custom = "a custom field is written {field: plan, eq: gold}; " if "any" in keys else ""
+    return f"{custom}known keys: {', '.join(keys)}"
 
 
 def _describe_detail(detail: ErrorDetails) -> str:

@@ -29,6 +29,7 @@ from reconciler.loading.fields import (
     Text,
     TimeZone,
 )
+from reconciler.loading.filter_models import FilterContacts
 from reconciler.loading.row_models import FileContacts, Locations, RolloutModel, SourceContacts, Strict
 
 
@@ -101,11 +102,12 @@ def _contacts_kind(value: object) -> str | None:
         return "(ids)"
     if not isinstance(value, dict):
         return None
-    # with several kinds of keys it counts as a file, else as a source, and the others are reported as unknown keys
+    # with several kinds of keys it counts as the first of these, and the others are reported as unknown keys
     if "file" in value:
         return "(file)"
-    if "source" in value:
-        return "(source)"
+    for key in ("source", "filter"):
+        if key in value:
+            return f"({key})"
     return "(sets)" if {"sets", "except", "only"} & value.keys() else "(file)"
 
 
@@ -126,6 +128,7 @@ Contacts = Annotated[
     ContactIds
     | Annotated[FileContacts, Tag("(file)")]
     | Annotated[SourceContacts, Tag("(source)")]
+    | Annotated[FilterContacts, Tag("(filter)")]
     | Annotated[CombinedContacts, Tag("(sets)")],
     Discriminator(_contacts_kind),
 ]
@@ -135,7 +138,7 @@ class ContactSetModel(Strict):
     """Some contacts, and the tags they shall and shall not carry."""
 
     contacts: Contacts
-    """Who: a list of contact ids, a file, a source, or a combination of other sets."""
+    """Who: a list of contact ids, a file, a source, a filter, or a combination of other sets."""
     tags: list[TagText] = Field(default_factory=lambda: [], examples=[["customer", "newsletter"]])
     """Tags that each of the contacts must carry."""
     absent: list[TagText] = Field(default_factory=lambda: [], examples=[["trial"]])

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from reconciler.core.formats.json_forms import LONGEST_TEXT, PLAIN_FORMS, Count, read_text
+from reconciler.core.formats.state_json import missing_document, read_missing
 from reconciler.core.model.errors import Problem, Severity, StateError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
 from reconciler.core.model.people import MatchCounts, Snapshot
@@ -122,7 +123,12 @@ def _parse_snapshot(ids: bytes, facts: bytes, names: tuple[str, str], of: tuple[
         # as a state reads them: what a file brings is stored there, and must come back
         count = PLAIN_FORMS[Count].read
         counts = MatchCounts(**{entry.name: count(counted.get(entry.name, 0)) for entry in fields(MatchCounts)})
-        return Snapshot(contacts, parse_instant(document["as_of"]), read_text(document["source_digest"]), counts)
+        # files of sets that are not by filter, and older ones, have none
+        missing = read_missing(document.get("missing", {}))
+        if not missing.keys() <= set(contacts):
+            raise DamagedSnapshot(names[1], "it names a contact that is not among its ids")
+        digest = read_text(document["source_digest"])
+        return Snapshot(contacts, parse_instant(document["as_of"]), digest, counts, missing)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise DamagedSnapshot(names[1], "it is not as a pull writes it") from None
 
@@ -142,6 +148,7 @@ def write_snapshot(directory: Path, location: LocationId, name: SetName, snapsho
         "as_of": iso(snapshot.as_of),
         "source_digest": snapshot.source_digest,
         "counts": asdict(snapshot.counts),
+        **({"missing": missing_document(snapshot.missing)} if snapshot.missing else {}),
         "contacts_digest": _digest(ids),
     }
     try:

@@ -27,6 +27,7 @@ from reconciler.loading.contact_ids import FileFaults, FileRequest, Row, json_te
 from reconciler.loading.fields import is_location_id
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.files import Files, display_path, name_inside
+from reconciler.loading.filter_models import FilterContacts
 from reconciler.loading.models import ContactSetModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import Node, Scalar
@@ -191,7 +192,7 @@ def depends_on_location(model: ContactSetModel) -> bool:
     """Whether a set is another one for each location: by what is put in, or by whom a pull found there."""
     contacts = model.contacts
     if not isinstance(contacts, FileContacts):
-        return isinstance(contacts, SourceContacts)
+        return isinstance(contacts, SourceContacts | FilterContacts)
     conditions = (entry.contains if isinstance(entry, ListFilter) else entry for entry in contacts.where.values())
     return contacts.match is not None or any(_BRACES.search(text) for text in (contacts.file, *conditions))
 

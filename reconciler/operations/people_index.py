@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from reconciler.core.manifests.match import Fingerprinter, Normaliser, PeopleRows, ReadPhone, find_unknown
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
-from reconciler.core.model.names import ContactId, Source, did_you_mean
+from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import (
     Fingerprint,
     IndexStatus,
@@ -35,6 +35,8 @@ from reconciler.highlevel.people_reader import connect_people
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.people_files import PeopleFile, find_values, make_normaliser, phone_reader, read_people
 from reconciler.operations.api import LocationApi
+from reconciler.operations.custom_fields import find_field
+from reconciler.operations.filtered_sets import FilteredSet, FilteredSets, read_filtered
 from reconciler.output.blocks import counted
 from reconciler.ports import Heartbeat, PeopleReader
 from reconciler.pull import IndexRequest, IndexUpdate, PullServices, update_index
@@ -104,7 +106,14 @@ class ReadPeople:
     failures: dict[str, InvalidInput] = field(default_factory=dict)
     """Why a file could not be read."""
     update: IndexUpdate = field(default_factory=IndexUpdate)
+    filtered: FilteredSets = field(default_factory=FilteredSets)
+    """What the search showed for sets by filter."""
     requests: int = 0
+
+    @property
+    def all_failures(self) -> dict[str, InvalidInput]:
+        """By the names of the sets, why nothing could be read for them."""
+        return dict(chain(self.failures.items(), self.filtered.failures.items()))
 
     @contextmanager
     def open_again(self, source: PeopleSource) -> Iterator[BinaryIO]:
@@ -138,12 +147,12 @@ class ReadPeople:
             remarks.append(
                 f"The API refused to look up {counted(update.refused, 'value')}: their rows are not found this time."
             )
-        if self.key.is_with_state:
+        if self.key.is_with_state and self.files:
             remarks.append(
                 f"{KEY_VARIABLE} is not set: the key of the fingerprints is kept with the state, and who has the state "
                 "can try addresses."
             )
-        return tuple(remarks)
+        return (*remarks, *self.filtered.list_remarks())
 
 
 async def keep_nothing(_: PeopleLot) -> None:
@@ -163,6 +172,7 @@ class PeopleReading:
     heartbeat: Heartbeat | None = None
     """Of the lease, where the reading is stored."""
     keep: Callable[[PeopleLot], Awaitable[None]] = keep_nothing
+    filters: tuple[FilteredSet, ...] = ()
 
     async def read(self, index: PeopleIndex) -> ReadPeople:
         """Reads the files, and brings the index up to date for them; raises the errors of the API."""
@@ -172,18 +182,26 @@ class PeopleReading:
         async with connect_people(self.api.settings.api.base_url, **self.api.make_arguments()) as api:
             clock = workspace.clock
             gate = RequestGate(location, self.api.pace, clock, workspace.listener, self.heartbeat or NoLease(clock))
-            await self._read_files(read, api, gate)
+            fields = await self._list_fields(api, gate)
+            self._read_files(read, fields)
             if read.rows:
                 services = PullServices(api, gate, _make_fingerprint(read), self.keep)
                 read.update = await update_index(read.book, self._make_request(read), services)
+            read.filtered = await read_filtered(self.filters, fields, api, gate)
             read.requests = gate.reads
         return read
 
-    async def _read_files(self, read: ReadPeople, api: PeopleReader, gate: RequestGate) -> None:
-        keys = list(chain.from_iterable(source.match.keys for source in self.sources))
-        fields: Sequence[CustomField] = ()
-        if any(key.kind is ValueKind.FIELD for key in keys):
-            _, fields = await gate.read_with_retries(partial(api.list_custom_fields, gate.location))
+    async def _list_fields(self, api: PeopleReader, gate: RequestGate) -> Sequence[CustomField]:
+        """The custom fields of the location; none where no set names one."""
+        keys = chain.from_iterable(source.match.keys for source in self.sources)
+        if not any(key.kind is ValueKind.FIELD for key in keys) and not any(
+            entry.needs_fields for entry in self.filters
+        ):
+            return ()
+        _, fields = await gate.read_with_retries(partial(api.list_custom_fields, gate.location))
+        return fields
+
+    def _read_files(self, read: ReadPeople, fields: Sequence[CustomField]) -> None:
         fingerprinter = Fingerprinter(read.key.key)
         for source in self.sources:
             try:
@@ -255,15 +273,7 @@ def _with_field_ids(source: PeopleSource, fields: Sequence[CustomField]) -> Matc
 def _with_field_id(key: MatchKey, source: PeopleSource, fields: Sequence[CustomField]) -> MatchKey:
     if key.kind is not ValueKind.FIELD:
         return key
-    named = [entry.id for entry in fields if entry.is_called(key.custom_field)]
-    if len(named) == 1:
-        return replace(key, custom_field=named[0])
-    if named:
-        message = f"{len(named)} custom fields of the location are called {key.custom_field!r}"
-        raise InvalidInput([Problem(source.place, message, "custom-field", hint="name it by its id or key")])
-    message = f"the location has no custom field {key.custom_field!r}"
-    near = did_you_mean(key.custom_field, [entry.key.removeprefix("contact.") for entry in fields])
-    raise InvalidInput([Problem(source.place, message, "custom-field", hint=near)])
+    return replace(key, custom_field=find_field(key.custom_field, fields, source.place).id)
 
 
 def _covers(read: ReadPeople) -> frozenset[str]:

@@ -12,7 +12,6 @@ Law: holds no writer of tags. Rules
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -54,6 +53,7 @@ from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files
 from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
+from reconciler.operations.filtered_sets import FilteredSet
 from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleKey, PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.plan_options import find_allowances
@@ -160,8 +160,9 @@ def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, 
     """The sets to pull by location; raises UsageError for one that is not pulled."""
     there = sorted({entry.name for sets in session.matched.values() for entry in sets})
     if missing := sorted(set(request.sets) - set(there)):
-        hint = f"matched sets are: {', '.join(there)}" if there else "no set of the manifests has a `match` or `source`"
-        raise UsageError(f"no set {missing[0]!r} is matched by its people, or has them from a source", hint=hint)
+        none = "no set of the manifests has a `match`, `source` or `filter`"
+        hint = f"pulled sets are: {', '.join(there)}" if there else none
+        raise UsageError(f"no set {missing[0]!r} is pulled: it has no match, no source and no filter", hint=hint)
     chosen = {
         location: tuple(entry for entry in sets if not request.sets or entry.name in request.sets)
         for location, sets in session.matched.items()
@@ -172,7 +173,7 @@ def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, 
     if request.unmatched is not None and sum(map(len, chosen.values())) != 1:
         raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
     if request.unmatched is not None and not _match_of(next(iter(chain.from_iterable(chosen.values())))).keys:
-        raise UsageError("--unmatched takes rows that are matched, and the rows of this set have ids")
+        raise UsageError("--unmatched takes rows that are matched, and this set has none")
     return chosen
 
 
@@ -274,7 +275,8 @@ class _LocationPull:
     def _make_reading(self) -> PeopleReading:
         matched = [entry for entry in self.sets if _match_of(entry).keys and not self._failure(entry)]
         sources = tuple(map(self._make_source, matched))
-        return PeopleReading(find_api(self.session, self.location), sources, full=self.request.full)
+        filters = tuple(_make_filtered(entry) for entry in self.sets if _match_of(entry).filter is not None)
+        return PeopleReading(find_api(self.session, self.location), sources, full=self.request.full, filters=filters)
 
     def _make_source(self, contact_set: ContactSet) -> PeopleSource:
         contacts, match = _listed(contact_set), _match_of(contact_set)
@@ -309,7 +311,7 @@ class _LocationPull:
         kept = before.kept
         by_people = {SetName(source.name) for source in reading.sources}
         contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
-        if by_people:
+        if by_people or reading.filters:
             read = await replace(reading, contacts=contacts).read(before.people)
         else:
             # ids need no look at the location, nor its token
@@ -348,7 +350,7 @@ class _LocationPull:
         before = kept.found.get(name)
         size_before = None if before is None else len(before.contacts)
         entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
-        unread = read.failures[name].lines if name in read.failures else ()
+        unread = read.all_failures[name].lines if name in read.all_failures else ()
         if failure := (*kept.damaged.get(name, ()), *self._failure(contact_set), *unread):
             return replace(entry, failure=failure), None
         try:
@@ -376,13 +378,17 @@ class _LocationPull:
         )
         if entry.is_new:
             entry = replace(entry, size=len(result.contacts))
-        return entry, Snapshot(result.contacts, as_of, self._digest(contact_set), result.counts)
+        return entry, Snapshot(result.contacts, as_of, self._digest(contact_set), result.counts, result.missing)
 
     def _find_members(self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople) -> MatchResult:
-        """The contacts of the rows; raises InvalidInput with the faults of ids."""
-        if not _match_of(contact_set).keys:
+        """The contacts of the set; raises InvalidInput with their faults."""
+        match, name = _match_of(contact_set), contact_set.name
+        if match.filter is not None:
+            members = _make_filtered(contact_set).find_members(read.filtered.hits[name], before)
+            return MatchResult(members.contacts, members.counts, missing=members.missing)
+        if not match.keys:
             return self._list_ids(contact_set)
-        return match_rows(read.rows[contact_set.name], read.book.index, before, read.update.unread)
+        return match_rows(read.rows[name], read.book.index, before, read.update.unread)
 
     def _list_ids(self, contact_set: ContactSet) -> MatchResult:
         contacts, match = _listed(contact_set), _match_of(contact_set)
@@ -398,7 +404,7 @@ class _LocationPull:
             raise InvalidInput([Problem(contacts.source, f"{contacts.path} has no rows", "contact-file", hint=hint)])
         ids, repeated = tuple(sorted(table.ids)), table.repeated
         counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
-        return MatchResult(ids, counts, (), array("L"), b"", ())
+        return MatchResult(ids, counts)
 
     def _refuse_cut_id(self, request: FileRequest, table: ContactTable, rows: QueryRows) -> None:
         """Raises InvalidInput where the last row ends in the midst of its id: nothing else shows that it was cut."""
@@ -446,6 +452,14 @@ class _Pulled:
 
     report: PulledLocation
     snapshots: Mapping[SetName, Snapshot]
+
+
+def _make_filtered(contact_set: ContactSet) -> FilteredSet:
+    contacts, match = _listed(contact_set), _match_of(contact_set)
+    assert match.filter is not None
+    return FilteredSet(
+        contact_set.name, contacts.source, match.filter, match.source_digest, may_be_empty=contact_set.allow_empty
+    )
 
 
 def _listed(contact_set: ContactSet) -> ListedContacts:

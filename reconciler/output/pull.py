@@ -125,7 +125,7 @@ def _verdict(pulled: PulledLocation) -> Cell:
     if failed:
         return Cell(f"{counted(len(failed), 'set')} of {len(pulled.sets):,} got no new snapshot: see below.", Style.BAD)
     if not pulled.sets:
-        return Cell("No set is matched by its people, or has them from a source: nothing to pull.", Style.GOOD)
+        return Cell("No set has a match, a source or a filter: nothing to pull.", Style.GOOD)
     written = "" if pulled.is_kept else " Nothing is kept: this is a dry run."
     if all(entry.is_unchanged for entry in pulled.sets):
         return Cell(f"Nobody joined or left.{written}", Style.GOOD)

@@ -151,6 +151,9 @@ class Assumptions:
     """?: e-mails are stored in lower case. Otherwise as they were written; a search compares them in lower case."""
     merging_keeps_addresses: bool = True
     """A: the addresses of a merged contact become the survivor's additional ones. Otherwise they are lost."""
+    index_keeps_case: bool = False
+    """?: the index holds texts as they were written; then a filter in lower case finds none with a capital letter. F by
+    default: in lower case, as filters are to be written. Tags are as they are stored."""
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""
     unknown_version_status: RefusalStatus = 400

@@ -38,6 +38,8 @@ class Person:
     phone: str = ""
     additional_phones: tuple[str, ...] = ()
     custom_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
+    details: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Other fields that a filter may ask for, by the vendor's names: `city`, or `dnd` with `true`."""
 
     def emails(self, rules: Assumptions) -> frozenset[str]:
         """Those under which the person is found, in lower case."""
@@ -57,6 +59,7 @@ class Person:
             self.phone or merged.phone,
             _additional(self.phone or merged.phone, self.additional_phones, merged.phone, merged.additional_phones),
             {**merged.custom_fields, **self.custom_fields},
+            {**merged.details, **self.details},
         )
 
     def spell(self, rules: Assumptions) -> Person:

@@ -4,76 +4,38 @@ one contact with an e-mail or a phone sees the copy that a read sees.
 Rules
 1. Contacts come in the order in which they were added, then by id; each carries the cursor that starts after it.
 2. A cursor stays good while contacts come and go: contacts behind it are not shown again, those ahead are not missed.
-3. Filter values are compared as they stand, with values in lower case: a capital letter finds nothing.
-4. An unknown field is refused with 400 (F), all else that is wrong with a search with 422.
+3. What is wrong with a search is refused with 422, but for an unknown field (`filters`).
 """
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.names import ContactId, Instant, iso, parse_instant
+from reconciler.core.model.names import ContactId, Instant, iso
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch
+from reconciler.sandbox.filters import AnyFilter, meets, read_filters
 from reconciler.sandbox.messages import RefusedRequest, refuse_problems, unknown_keys
 from reconciler.sandbox.people import person_members
 from reconciler.sandbox.world import Contact, World
 
 MOST_A_PAGE = 500
 DEEPEST_RECORD = 10_000
-LONGEST_VALUE = 75
 FLICKERING = 4
 """One contact in so many is hidden, where an index flickers."""
 
 _KEYS = frozenset({"locationId", "pageLimit", "page", "searchAfter", "filters"})
-_FILTER_KEYS = frozenset({"field", "operator", "value"})
 
 Key = tuple[int, str]
-Test = Callable[[frozenset[str], tuple[str, ...]], bool]
-
-_TESTS: dict[str, Test] = {
-    "eq": lambda held, values: held.issuperset(values),
-    "not_eq": lambda held, values: held.isdisjoint(values),
-    "contains": lambda held, values: any(value in text for text in held for value in values),
-    "not_contains": lambda held, values: not any(value in text for text in held for value in values),
-    "exists": lambda held, _values: bool(held),
-    "not_exists": lambda held, _values: not held,
-}
-_WITHOUT_VALUE = frozenset({"exists", "not_exists"})
-_POSITIVE = frozenset({"eq", "contains"})
-
-_BOUNDS: dict[str, Callable[[int, int], bool]] = {
-    "gte": lambda date, bound: date >= bound,
-    "gt": lambda date, bound: date > bound,
-    "lte": lambda date, bound: date <= bound,
-    "lt": lambda date, bound: date < bound,
-}
-_DATES: dict[str, Callable[[Contact], int]] = {
-    "dateAdded": lambda contact: contact.added,
-    "dateUpdated": lambda contact: contact.updated,
-}
-RANGE = "range"
-_CUSTOM = "customFields."
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFilter:
-    """One condition on a contact: on its texts of `field`, or on a date that lies within all `bounds`."""
-
-    field: str
-    operator: str
-    values: tuple[str, ...] = ()
-    bounds: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """A search for the contacts that meet all `filters`: those behind the cursor `after`, or those of page `page`."""
 
-    filters: tuple[SearchFilter, ...]
+    filters: tuple[AnyFilter, ...]
     size: int
     page: int
     after: Key | None
@@ -90,8 +52,7 @@ def read_query(document: JsonObject, world: World) -> Query:
     after = None if cursor is None else _read_key(cursor, problems)
     if cursor is None and page * size > DEEPEST_RECORD:
         problems.append(f"use searchAfter for records past {DEEPEST_RECORD}")
-    fields = {"tags", "email", "phone", *_DATES, *(f"{_CUSTOM}{custom.id}" for custom in world.custom_fields)}
-    filters = _read_filters(document.get("filters", []), frozenset(fields), problems)
+    filters = read_filters(document.get("filters", []), world, problems)
     refuse_problems(problems)
     return Query(filters, size, page, after)
 
@@ -101,7 +62,7 @@ class Search:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._asked: tuple[tuple[SearchFilter, ...], int, int | None] | None = None
+        self._asked: tuple[tuple[AnyFilter, ...], int, int | None] | None = None
         self._keys: list[Key] = []
 
     def run(self, query: Query, now: Instant) -> JsonObject:
@@ -128,24 +89,10 @@ class Search:
         turn_ms = self._world.assumptions.search_flickers_ms
         return now // turn_ms if turn_ms else None
 
-    def _matches(self, contact: Contact, filters: tuple[SearchFilter, ...]) -> bool:
+    def _matches(self, contact: Contact, filters: tuple[AnyFilter, ...]) -> bool:
         if contact.deleted is not None or contact.location != self._world.location:
             return False
-        return all(self._meets_filter(contact, test) for test in filters)
-
-    def _meets_filter(self, contact: Contact, test: SearchFilter) -> bool:
-        rules = self._world.assumptions
-        if test.operator == RANGE:
-            date = _DATES[test.field](contact)
-            return all(_BOUNDS[name](date, bound) for name, bound in test.bounds)
-        blind = rules.email_filter_finds_nothing if test.field == "email" else rules.phone_filter_finds_nothing
-        if test.field in {"email", "phone"} and test.operator in _POSITIVE and blind:
-            return False
-        held = _searched_texts(contact, test.field, rules)
-        if test.operator in {"eq", "not_eq"} and not rules.eq_needs_all:
-            carries = not held.isdisjoint(test.values)
-            return carries is (test.operator == "eq")
-        return _TESTS[test.operator](held, test.values)
+        return all(meets(contact, wanted, self._world.assumptions) for wanted in filters)
 
     def _row_document(self, contact: Contact) -> JsonObject:
         rules = self._world.assumptions
@@ -155,19 +102,6 @@ class Search:
         if nth and sum(contact.id.encode()) % nth == 0:
             del row["tags"]
         return row
-
-
-def _searched_texts(contact: Contact, field: str, rules: Assumptions) -> frozenset[str]:
-    """The texts that the index holds of a contact for a field."""
-    match field:
-        case "tags":
-            return frozenset(contact.tags)
-        case "email":
-            return contact.person.emails(rules)
-        case "phone":
-            return contact.person.phones(rules)
-    value = contact.person.custom_fields.get(field.removeprefix(_CUSTOM), "")
-    return frozenset({value.lower()} if value else ())
 
 
 def find_duplicate(world: World, query: Mapping[str, str], now: Instant) -> Contact | None:
@@ -220,56 +154,3 @@ def _read_key(value: Json, problems: list[str]) -> Key | None:
             return added, contact
     problems.append("searchAfter must be the one of a contact")
     return None
-
-
-def _read_filters(value: object, fields: frozenset[str], problems: list[str]) -> tuple[SearchFilter, ...]:
-    if not isinstance(value, list):
-        problems.append("filters must be an array")
-        return ()
-    tests = [_read_filter(item, fields, problems) for item in value]
-    return tuple(test for test in tests if test is not None)
-
-
-def _read_filter(item: object, fields: frozenset[str], problems: list[str]) -> SearchFilter | None:
-    if not isinstance(item, dict) or not item.keys() <= _FILTER_KEYS or not isinstance(item.get("field"), str):
-        problems.append("each filter must have a field, an operator and a value")
-        return None
-    field, operator, value = item["field"], item.get("operator"), item.get("value")
-    if field not in fields:
-        raise RefusedRequest(400, f"Invalid field {field[:LONGEST_VALUE]}")
-    operators = [RANGE] if field in _DATES else [*_TESTS]
-    if not isinstance(operator, str) or operator not in operators:
-        problems.append(f"operator must be one of {', '.join(operators)}; not {json.dumps(operator)[:40]}")
-        return None
-    if operator in _WITHOUT_VALUE:
-        return SearchFilter(field, operator)
-    if operator == RANGE:
-        return SearchFilter(field, operator, bounds=_read_bounds(value, problems))
-    return SearchFilter(field, operator, _read_values(value, problems))
-
-
-def _read_values(value: object, problems: list[str]) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not values or not all(isinstance(text, str) for text in values):
-        problems.append("the value of a filter must be text or a list of texts")
-        return ()
-    if any(len(text) > LONGEST_VALUE for text in values):
-        problems.append(f"the value of a filter must be shorter than or equal to {LONGEST_VALUE} characters")
-    return tuple(values)
-
-
-def _read_bounds(value: object, problems: list[str]) -> tuple[tuple[str, int], ...]:
-    """The bounds of a range, by their names; a time is ISO text or milliseconds."""
-    try:
-        if isinstance(value, dict) and value and value.keys() <= _BOUNDS.keys():
-            return tuple((name, _read_time(bound)) for name, bound in sorted(value.items()))
-    except ValueError:
-        pass
-    problems.append(f"the value of a range must have some of {', '.join(_BOUNDS)}, each a date")
-    return ()
-
-
-def _read_time(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return parse_instant(str(value))

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 READERS = 16
 _RESTORE = "restore the snapshot and its journal together from a backup of the bucket"
 
-FORMAT = 6
+FORMAT = 7
 """Format 2: `note`, and the contact's state of schema version 3. Format 3: `Known.unconfirmed`. Format 4: `manage`, and
 the additions of schema version 5. Format 5: how a run ended, by its report. Format 6: `save_snapshots`,
-`drop_snapshots`, `save_people`."""
+`drop_snapshots`, `save_people`. Format 7: which contacts of a snapshot a search does not show."""
 
 UNCONFIRMED = 3
 """The format since which objects say which adds no answer and no reading has confirmed."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-from reconciler.core.formats.state_json import facts_text, read_facts
+from reconciler.core.formats.state_json import facts_text, missing_document, read_facts, read_missing
 from reconciler.core.model.names import ContactId, LocationId, SetName
 from reconciler.core.model.people import Fingerprint, IndexStatus, MatchCounts, PeopleIndex, PeopleLot, Snapshot
 from reconciler.store.database import Database, Given, Undecodable, decoding, first
@@ -26,11 +25,13 @@ WIDTH = 16
 PIECE = 50_000
 """Rows of people that are read at once: a server sends a whole answer before its first row is seen."""
 
-_SNAPSHOTS = "SELECT name, as_of, source_digest, counts, contacts FROM snapshots WHERE location = ? ORDER BY name"
+_SNAPSHOTS = """
+SELECT name, as_of, source_digest, counts, contacts, missing FROM snapshots WHERE location = ? ORDER BY name
+"""
 _PUT_SNAPSHOT = """
-INSERT INTO snapshots (location, name, as_of, source_digest, counts, contacts) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO snapshots (location, name, as_of, source_digest, counts, contacts, missing) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (location, name) DO UPDATE SET as_of = excluded.as_of, source_digest = excluded.source_digest,
-    counts = excluded.counts, contacts = excluded.contacts
+    counts = excluded.counts, contacts = excluded.contacts, missing = excluded.missing
 """
 _DROP_SNAPSHOT = "DELETE FROM snapshots WHERE location = ? AND name = ?"
 _PEOPLE = "SELECT contact, present, past FROM people WHERE location = ? AND contact >= ? ORDER BY contact LIMIT ?"
@@ -63,8 +64,10 @@ def _number_of(database: Database, location: LocationId) -> int | None:
 @decoding()
 def _snapshots(database: Database, number: int) -> dict[SetName, Snapshot]:
     return {
-        SetName(name): Snapshot(_contacts(contacts), as_of, digest, read_facts(MatchCounts, counts))
-        for name, as_of, digest, counts, contacts in database.execute(_SNAPSHOTS, (number,))
+        SetName(name): Snapshot(
+            _contacts(contacts), as_of, digest, read_facts(MatchCounts, counts), read_missing(json.loads(missing))
+        )
+        for name, as_of, digest, counts, contacts, missing in database.execute(_SNAPSHOTS, (number,))
     }
 
 
@@ -80,7 +83,8 @@ def put_snapshots(database: Database, number: int, snapshots: Mapping[SetName, S
     before = _snapshots(database, number)
     for name, snapshot in snapshots.items():
         content = zlib.compress(json.dumps(snapshot.contacts, separators=(",", ":")).encode(), 1)
-        row = (number, name, snapshot.as_of, snapshot.source_digest, facts_text(snapshot.counts), content)
+        counts, missing = facts_text(snapshot.counts), json.dumps(missing_document(snapshot.missing))
+        row = (number, name, snapshot.as_of, snapshot.source_digest, counts, content, missing)
         database.execute(_PUT_SNAPSHOT, row)
     return any(name not in before or before[name].contacts != new.contacts for name, new in snapshots.items())
 
@@ -184,8 +188,7 @@ def forget_in_snapshots(database: Database, number: int, contacts: frozenset[Con
     """Contacts leave the snapshots; those that one had."""
     stored = _snapshots(database, number)
     erased = {name: found for name, each in stored.items() if (found := contacts.intersection(each.contacts))}
-    left = {name: tuple(each for each in stored[name].contacts if each not in found) for name, found in erased.items()}
-    put_snapshots(database, number, {name: replace(stored[name], contacts=left[name]) for name in left})
+    put_snapshots(database, number, {name: stored[name].without(found) for name, found in erased.items()})
     return frozenset().union(*erased.values())
 
 

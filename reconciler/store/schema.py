@@ -16,6 +16,7 @@ not be known).
 Version 7: the snapshots of matched sets (`snapshots`: contacts as compressed JSON), and of the people of a location the
 fingerprints of their values (`people`: those that a contact has, and those that it had, cut into 16 bytes each) and
 what they cover (`people_status`, whose `revision` tells copies of the state apart).
+Version 8: of a snapshot by filter, the contacts that a complete search did not show, and since when (`missing`).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
@@ -25,7 +26,7 @@ in each batch: a row takes some 15 bytes. Contact ids, tags and fingerprints are
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 7
+VERSION = 8
 
 _ANSWERS_3 = """
 CREATE TABLE answers (
@@ -96,6 +97,29 @@ CREATE TABLE shortfall_contacts (
     PRIMARY KEY (run, n, contact)
 ) STRICT, WITHOUT ROWID;
 """
+_PEOPLE_7 = """
+CREATE TABLE snapshots (
+    location INTEGER NOT NULL REFERENCES locations,
+    name TEXT NOT NULL,
+    as_of INTEGER NOT NULL,
+    source_digest TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    contacts BLOB NOT NULL,
+    PRIMARY KEY (location, name)
+) STRICT;
+CREATE TABLE people (
+    location INTEGER NOT NULL REFERENCES locations,
+    contact TEXT NOT NULL,
+    present BLOB NOT NULL,
+    past BLOB NOT NULL,
+    PRIMARY KEY (location, contact)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE people_status (
+    location INTEGER PRIMARY KEY REFERENCES locations,
+    status TEXT NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT;
+"""
 _PEOPLE = """
 CREATE TABLE snapshots (
     location INTEGER NOT NULL REFERENCES locations,
@@ -104,6 +128,7 @@ CREATE TABLE snapshots (
     source_digest TEXT NOT NULL,
     counts TEXT NOT NULL,
     contacts BLOB NOT NULL,
+    missing TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (location, name)
 ) STRICT;
 CREATE TABLE people (
@@ -274,6 +299,7 @@ ALTER TABLE leases ADD COLUMN process_start TEXT NOT NULL DEFAULT '';
 ALTER TABLE runs ADD COLUMN ending TEXT;
 {_SHORTFALLS}
 """,
-    6: _PEOPLE,
+    6: _PEOPLE_7,
+    7: "ALTER TABLE snapshots ADD COLUMN missing TEXT NOT NULL DEFAULT '{}';",
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

@@ -1,8 +1,10 @@
 """What a golden folder of a pull tells: manifests with a file of people, and the people of the location.
 
 `manifests/`; `location.json`: `people` by short names, each with `emails`, `phones` (the first and additional ones) and
-`number`, a custom field; what is `assumed` of the API; the `request`; whether there is a `key`. Where it has `edits`,
-the people that are others by then (null: deleted), or where there are manifests in `earlier/`, a pull went before.
+`number`, a custom field, `fields`, others of `location_fields`, `tags`, and what else a filter may ask for; what is
+`assumed` of the API; the `request`; whether there is a `key`. Where it has `edits`, the people that are others by then
+(null: deleted), or where there are manifests in `earlier/`, a pull went before; with `again`, others follow, each as
+many minutes before the next one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader
-from tests.build import CUSTOMER_FIELD, HERE, NOW, contact, name, person
+from tests.build import CUSTOMER_FIELD, HERE, NOW, contact, location_field, name, person
 from tests.fakes import FakeClock
 from tests.golden_case import as_json
 from tests.pull.stage import KEY
@@ -51,10 +53,13 @@ class PullCase:
     @contextmanager
     def opened(cls, path: Path, directory: Path) -> Iterator[PullCase]:
         told = json.loads((path / "location.json").read_text())
-        people = [contact(short, person=person(**values)) for short, values in told["people"].items()]
+        people = [
+            contact(short, values.pop("tags", ""), person=person(**values)) for short, values in told["people"].items()
+        ]
+        fields = [CUSTOMER_FIELD, *(location_field(key, kind) for key, kind in told.get("location_fields", {}).items())]
         # a change is shown at once: what lags is another test's
         rules = Assumptions(**{"search_lag_ms": 0, **told.get("assumed", {})})
-        world, clock = World(HERE, people, custom_fields=[CUSTOMER_FIELD], assumptions=rules), FakeClock(NOW)
+        world, clock = World(HERE, people, custom_fields=fields, assumptions=rules), FakeClock(NOW)
         environment = {"HIGHLEVEL_TOKEN": DEMO_TOKEN, "RECONCILER_STATE": f"sqlite:///{directory}/state.db"}
         if told.get("key", True):
             environment["RECONCILER_KEY"] = KEY
@@ -78,6 +83,9 @@ class PullCase:
             self.clock.ms += HOUR
             self.edit()
         self.take_manifests("manifests")
+        for minutes in self.told.get("again", ()):
+            self.run(PullRequest())
+            self.clock.ms += minutes * 60_000
         wanted = {key: tuple(value) if isinstance(value, list) else value for key, value in self.request.items()}
         result, shown = self.run(PullRequest(**wanted))
         errors = [line for error in (*result.errors, *result.refusals) for line in (*error.lines, *error.hints)]
@@ -143,4 +151,5 @@ def _tell(snapshot: Snapshot) -> dict[str, Any]:
         "as_of": iso(snapshot.as_of),
         "source_digest": snapshot.source_digest,
         "counts": asdict(snapshot.counts),
+        **({"missing": {who: iso(at) for who, at in snapshot.missing.items()}} if snapshot.missing else {}),
     }

@@ -131,7 +131,7 @@ def test_a_field_may_have_a_number(written: str, told: object) -> None:
         (where("email", "eq", "Anna@example.com"), []),
         (where("email", "eq", "both@example.com"), [BERT, CARA]),
         (where("email", "eq", "away@example.com"), []),
-        (where("email", "contains", "example.com"), [ANNA, BERT, CARA]),
+        (where("email", "not_eq", "anna@example.com"), [BERT, CARA, DORA]),
         (where("email", "exists"), [ANNA, BERT, CARA]),
         (where("email", "not_exists"), [DORA]),
         (where("phone", "eq", "+442079460002"), [ANNA]),
@@ -196,7 +196,7 @@ def test_a_hit_by_email_may_vanish_and_come_back() -> None:
 def test_a_filter_may_be_blind(field: str, value: str) -> None:
     app = App(a_peopled_world(**{f"{field}_filter_finds_nothing": True}))
 
-    assert rows(app, where(field, "eq", value)) == rows(app, where(field, "contains", value)) == {}
+    assert rows(app, where(field, "eq", value)) == {}
     assert [*rows(app, where(NUMBER, "eq", "k-1"))] == [ANNA]
 
 
@@ -208,7 +208,7 @@ def test_additional_addresses_may_not_be_sought() -> None:
     assert rows(app)[ANNA]["additionalEmails"] == ["anna@example.org"]
 
 
-@pytest.mark.parametrize("field", ["customFields.none", "customFields.customer_no", "firstNameLowerCase", ""])
+@pytest.mark.parametrize("field", ["customFields.none", "customFields.customer_no", "firstName", ""])
 def test_an_unknown_field_is_refused(field: str) -> None:
     body = {"locationId": HERE, "pageLimit": 5, "filters": [where(field, "eq", "x")]}
     response = call(App(a_peopled_world()), "POST", SEARCH, body)
@@ -219,8 +219,8 @@ def test_an_unknown_field_is_refused(field: str) -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        (where("email", "range", {"gte": 1}), "operator must be one of eq, not_eq, contains"),
-        (where("dateUpdated", "eq", "x"), "operator must be one of range; not"),
+        (where("email", "range", {"gte": 1}), "operator must be one of eq, not_eq, exists"),
+        (where("dateUpdated", "eq", "x"), "operator must be one of range, exists, not_exists; not"),
         (where("dateUpdated", "range", {}), "the value of a range must have some of gte, gt, lte, lt, each a date"),
         (where("dateUpdated", "range", {"gte": "yesterday"}), "the value of a range must have"),
         (where("dateUpdated", "range", {"gte": True}), "the value of a range must have"),

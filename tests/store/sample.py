@@ -83,6 +83,7 @@ ENDING = RunEnding(
 SNAPSHOTS = {
     SetName("vip, grün"): Snapshot((ANNA, BERT), at(7), "sha256:abc", MatchCounts(5, 2, 1, 1, 0, 1)),
     SetName("none"): Snapshot((), at(6), "sha256:def"),
+    SetName("gold"): Snapshot((CARA, DORA), at(7), "sha256:0ab", MatchCounts(2, 2, kept=1), {DORA: at(4)}),
 }
 OLD, OWN, SHARED = (Fingerprint(bytes([nth]) * 16) for nth in range(3))
 STATUS = IndexStatus(

@@ -68,6 +68,8 @@ def _of_snapshot(snapshot: Snapshot, now: Instant) -> Iterator[str]:
     classes = (counts.matched, counts.not_found, counts.ambiguous, counts.duplicate, counts.malformed)
     if sum(classes) != counts.rows or counts.kept > counts.matched:
         yield "rows that its classes do not add up to"
+    if not snapshot.missing.keys() <= set(contacts):
+        yield "contacts that are not shown, and are not among its own"
 
 
 def _of_contact(state: ContactState, now: Instant) -> Iterator[str]:

@@ -44,12 +44,13 @@ from reconciler.core.model.state_fields import (
 )
 from reconciler.core.planning.plan import LocationState
 
-FORMAT_VERSION = "1.5"
+FORMAT_VERSION = "1.6"
 T = TypeVar("T", IndexStatus, MatchCounts)
 _SetSizes = NewType("_SetSizes", Mapping[SetName, int])
 _Contacts = NewType("_Contacts", ContactStates)
 _Aliases = NewType("_Aliases", tuple[tuple[Tag, Tag], ...])
 _Secret = NewType("_Secret", bytes)
+_Missing = Mapping[ContactId, Instant]
 _Outcomes = NewType("_Outcomes", Mapping[ContactId, ContactOutcome])
 _States = NewType("_States", Mapping[ContactId, ContactState])
 EMERGENCY = "emergency journal"
@@ -204,7 +205,12 @@ STATE_FORMS = JOURNAL_FORMS.extended(
         ContactReading: JsonSpelling(about="The last reading that could not decide the doubt."),
         Snapshot: JsonSpelling(
             about="The contacts of a matched set as they were pulled.",
-            types={"as_of": Annotated[Instant, "When the set was pulled."]},
+            types={
+                "as_of": Annotated[Instant, "When the set was pulled."],
+                "missing": Annotated[_Missing, "Contacts of a set by filter that are not shown, and since when."],
+            },
+            later="missing",
+            sparse="missing",
         ),
         MatchCounts: JsonSpelling(
             about="Rows of the file by the class that they ended in.",
@@ -228,6 +234,17 @@ STATE_FORMS = JOURNAL_FORMS.extended(
 
 
 _FIELD_FORMS: Mapping[str, Form[Any]] = {field.name: STATE_FORMS.form_of(_type_of(field)) for field in FIELDS}
+
+
+def missing_document(missing: Mapping[ContactId, Instant]) -> object:
+    """The contacts that a search does not show, and since when, as a column or a file has them."""
+    return STATE_FORMS.form_of(_Missing).write(missing)
+
+
+def read_missing(item: object) -> Mapping[ContactId, Instant]:
+    """The inverse of `missing_document`; raises TypeError or ValueError for anything else."""
+    missing: Mapping[ContactId, Instant] = STATE_FORMS.form_of(_Missing).read(item)
+    return missing
 
 
 def snapshots_document(snapshots: Mapping[SetName, Snapshot]) -> JsonObject:

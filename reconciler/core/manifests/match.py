@@ -27,7 +27,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reconciler.core.model.names import ContactId
+from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowClass, Snapshot, ValueKind
 
 LONGEST_EMAIL = 254
@@ -157,16 +157,18 @@ class MatchResult:
     contacts: tuple[ContactId, ...]
     """Sorted."""
     counts: MatchCounts
-    rematched: tuple[RematchedRow, ...]
+    rematched: tuple[RematchedRow, ...] = ()
     """By line."""
-    lines: array[int] = field(repr=False)
-    """The line of each row, in the order of the file."""
-    classes: bytes = field(repr=False)
+    lines: array[int] = field(default_factory=lambda: array("L"), repr=False)
+    """The line of each row, in the order of the file; none where only the contacts are known."""
+    classes: bytes = field(default=b"", repr=False)
     """The class of each row: its place in `CLASSES`."""
-    row_contacts: Sequence[ContactId | None] = field(repr=False)
+    row_contacts: Sequence[ContactId | None] = field(default=(), repr=False)
     """The contact of each row that is matched or duplicate, else None."""
     ambiguous: Mapping[int, tuple[ContactId, ...]] = field(default_factory=dict, repr=False)
     """By line, the contacts that have the row's value."""
+    missing: Mapping[ContactId, Instant] = field(default_factory=dict, repr=False)
+    """Of a set by filter the contacts that a complete search did not show, and since when."""
 
     def class_of(self, row: int) -> RowClass:
         return CLASSES[self.classes[row]]

@@ -13,7 +13,15 @@ from functools import cache
 
 from reconciler.core.manifests.desired_digest import digest_desired
 from reconciler.core.manifests.set_members import Combination, combine_sets, members_of
-from reconciler.core.manifests.wants import NOTHING, Want, is_active, old_names, resolve_wants, tags_by_group
+from reconciler.core.manifests.wants import (
+    NOTHING,
+    Want,
+    is_active,
+    old_names,
+    owned_tags,
+    resolve_wants,
+    tags_by_group,
+)
 from reconciler.core.model.contact_columns import ABSENT, ContactColumn
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
@@ -120,7 +128,7 @@ def resolve(
         contacts=contacts,
         sets=tuple(_resolve_set(contact_set, members[contact_set.name], now) for contact_set, _ in sets),
         rules=rules,
-        owned=_owned_tags(manifests, groups, renamed),
+        owned=owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
         digest=digest_desired(manifests[0].location, wants, contacts, rules),
         combinations=tuple(combinations),
@@ -138,19 +146,6 @@ def _resolve_set(contact_set: ContactSet, members: Sequence[ContactId], now: Ins
 
 def _match_of(contact_set: ContactSet) -> Match | None:
     return contact_set.contacts.match if isinstance(contact_set.contacts, ListedContacts) else None
-
-
-def _owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
-    named = {
-        use.tag
-        for manifest in manifests
-        for contact_set in manifest.sets
-        for use in contact_set.tags + contact_set.absent
-    }
-    named |= {tag for manifest in manifests for tag in manifest.rules}
-    # a shared rule may group a named tag, or name its old name: these tags are owned too
-    old_names = {renamed[tag] for tag in named if tag in renamed}
-    return frozenset(named | old_names).union(*(groups[tag] for tag in named if tag in groups))
 
 
 def _next_boundary(sets: Iterable[ContactSet], now: Instant) -> Instant | None:

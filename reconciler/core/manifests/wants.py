@@ -14,7 +14,7 @@ from functools import cache
 
 from reconciler.core.manifests.set_members import Combination
 from reconciler.core.model.batch import Cause, Reason
-from reconciler.core.model.manifest import Authority, ContactSet, OnLeave, TagRule, TagUse
+from reconciler.core.model.manifest import Authority, ContactSet, Manifest, OnLeave, TagRule, TagUse
 from reconciler.core.model.names import Instant, Source, Tag, TagSet
 
 
@@ -61,6 +61,20 @@ def old_names(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
 
 
 Sources = tuple[Source, ...]
+
+
+def owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], renamed: Mapping[Tag, Tag]) -> TagSet:
+    """The tags that the manifests of a location give or take: named ones, others of their groups, and old names."""
+    named = {
+        use.tag
+        for manifest in manifests
+        for contact_set in manifest.sets
+        for use in contact_set.tags + contact_set.absent
+    }
+    named |= {tag for manifest in manifests for tag in manifest.rules}
+    # a shared rule may group a named tag, or name its old name: these tags are owned too
+    before = {renamed[tag] for tag in named if tag in renamed}
+    return frozenset(named | before).union(*(groups[tag] for tag in named if tag in groups))
 
 
 @dataclass(frozen=True, slots=True)

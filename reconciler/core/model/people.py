@@ -10,11 +10,12 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
+from reconciler.core.model.contact_filter import ContactFilter
 from reconciler.core.model.names import ContactId, Instant, Source
 
 Fingerprint = NewType("Fingerprint", bytes)
@@ -116,7 +117,10 @@ def row_place(path: str, line: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """How the rows of a file, or of a query, become contacts of the location: the keys are tried in their order."""
+    """How the rows of a file, or of a query, become contacts of the location: the keys are tried in their order.
+
+    Of a set by filter it is the filter.
+    """
 
     file: str
     """The file's name in the tree of manifests; empty where a query has the rows."""
@@ -137,6 +141,13 @@ class Match:
     """The source of the rows; None: a file."""
     column: str | None = None
     """The column of the ids, where the rows of a query have these."""
+    filter: ContactFilter | None = None
+    """The filter that the search is asked for: then there are no rows."""
+
+    @property
+    def origin(self) -> str:
+        """The file, the source or the filter that the contacts are pulled from, for people."""
+        return "filter" if self.filter is not None else self.file or str(self.query)
 
     @property
     def is_outdated(self) -> bool:
@@ -175,6 +186,15 @@ class Snapshot:
     source_digest: str
     """Of the file and the match that it was pulled from: SHA-256; of a query what asked it, and then what it gave."""
     counts: MatchCounts = MatchCounts()
+    missing: Mapping[ContactId, Instant] = field(default_factory=dict)
+    """The contacts of a set by filter that a complete scan did not show, and since when none did: they are still in
+    the set."""
+
+    def without(self, contacts: Container[ContactId]) -> Snapshot:
+        """The snapshot where these contacts are forgotten."""
+        missing = {contact: at for contact, at in self.missing.items() if contact not in contacts}
+        staying = tuple(contact for contact in self.contacts if contact not in contacts)
+        return replace(self, contacts=staying, missing=missing)
 
 
 class LookUp(StrEnum):

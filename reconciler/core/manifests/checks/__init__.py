@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.manifests.checks import conflicts, snapshots, tags
+from reconciler.core.manifests.checks import conflicts, loops, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
 from reconciler.core.model.errors import Problem, Severity
@@ -231,6 +231,8 @@ CHECKS = (
     Check("snapshot-empty", _WARNING, partial(snapshots.find_all, find=snapshots.find_empty)),
     Check("snapshot-outdated", _WARNING, partial(snapshots.find_all, find=snapshots.find_outdated)),
     Check("snapshot-expired", _WARNING, partial(snapshots.find_all, find=snapshots.find_expired)),
+    Check("filter-loop", _ERROR, loops.filters_on_owned_tags),
+    Check("filter-flips", _WARNING, loops.filters_that_flip),
     Check("idle-set", _WARNING, idle_sets),
     Check("odd-id", _WARNING, contact_ids),
     Check("shared-contacts", _INFO, shared_contacts),

@@ -42,14 +42,16 @@ def find_all(manifests: Manifests, find: Find) -> Iterator[CheckFinding]:
 
 def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is None:
-        what = "file" if match.query is None else "source"
-        message = f"contact set {contact_set.name!r} has no snapshot: which contacts its {what} names is not known"
+        names = f"its {'file' if match.query is None else 'source'} names"
+        which = names if match.filter is None else "meet its filter"
+        message = f"contact set {contact_set.name!r} has no snapshot: which contacts {which} is not known"
         yield _finding(contact_set, message, pull_command(contact_set.name))
 
 
 def find_empty(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is not None and not match.snapshot.contacts and not contact_set.allow_empty:
-        pulled = f"none was matched when it was pulled, at {iso(match.snapshot.as_of)}"
+        did = "was matched" if match.filter is None else "met its filter"
+        pulled = f"none {did} when it was pulled, at {iso(match.snapshot.as_of)}"
         message = f"contact set {contact_set.name!r} has no contacts: {pulled}"
         yield _finding(contact_set, message, "if that is meant, say so: allow_empty: true")
 
@@ -66,6 +68,7 @@ def find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> I
     if match.snapshot is not None and match.is_outdated:
         name, at = contact_set.name, iso(match.snapshot.as_of)
         what = "file or its match" if match.query is None else "source, or how its rows are read,"
+        what = what if match.filter is None else "filter"
         message = f"contact set {name!r} was pulled at {at}, and its {what} has changed since"
         yield _finding(contact_set, message, pull_command(name))
 

@@ -1,0 +1,100 @@
+"""Checks of filters by tag: a set must not depend on the tags that the manifests of its location give or take.
+
+Rules
+1. The tags of a location's manifests are those that a plan takes for owned; under `exact` any tag but ignored ones.
+2. A filter may leave out the contacts with such a tag: then a tag that is given takes no contact in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from reconciler.core.manifests import CheckFinding, Location, Manifests
+from reconciler.core.manifests.checks.snapshots import matched_sets
+from reconciler.core.manifests.wants import old_names, owned_tags, tags_by_group
+from reconciler.core.model.contact_filter import Condition, FilterOperator, list_conditions
+from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
+from reconciler.core.model.names import Tag, TagSet, normalise_tag
+
+TAGS = "tags"
+
+
+def filters_on_owned_tags(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Filters that take in the contacts with a tag which the manifests give or take."""
+    for location in manifests.locations:
+        owned, takers = _owned_tags(location), _list_takers(location)
+        for contact_set, condition in _tag_conditions(location):
+            # a filter has no `not` by now: it was turned around, and not twice is once
+            if condition.is_negative:
+                continue
+            reason = _find_reason(condition, owned) or _find_taker(condition, takers)
+            if reason:
+                asked = f"tag {condition.value!r}" if condition.value else "having a tag"
+                message = f"contact set {contact_set.name!r} is filtered by {asked}, a loop: {reason}"
+                hint = f"filter by something else; to leave contacts out: not: {{tags: {{{_spell(condition)}}}}}"
+                yield CheckFinding(condition.source, message, hint)
+
+
+def filters_that_flip(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Sets that leave out the contacts with the tag that they give, and take it back from those that leave."""
+    for location in manifests.locations:
+        for contact_set, condition in _tag_conditions(location):
+            given = frozenset(use.tag for use in contact_set.tags)
+            if condition.is_negative and contact_set.on_leave is OnLeave.REMOVE and _find_tags(condition, given):
+                tag = _find_tags(condition, given)[0]
+                message = (
+                    f"contact set {contact_set.name!r} gives tag {tag!r}, and leaves out the contacts that have it"
+                )
+                hint = "each pull would take out those whom an apply gave it, and it be removed: say on_leave: keep"
+                yield CheckFinding(condition.source, message, hint)
+
+
+def _owned_tags(location: Location) -> TagSet:
+    return owned_tags(location.files, tags_by_group(location.rules), old_names(location.rules))
+
+
+def _tag_conditions(location: Location) -> Iterator[tuple[ContactSet, Condition]]:
+    for contact_set, match in matched_sets(location.all_sets()):
+        for condition in () if match.filter is None else list_conditions(match.filter):
+            if condition.name == TAGS and not condition.is_custom:
+                yield contact_set, condition
+
+
+def _find_tags(condition: Condition, owned: TagSet) -> list[Tag]:
+    """The tags among `owned` that a condition looks for, sorted."""
+    if condition.operator in (FilterOperator.EXISTS, FilterOperator.NOT_EXISTS):
+        return sorted(owned)
+    # as a tag is compared everywhere: `VIP` asks for `vip`
+    sought = normalise_tag(str(condition.value))
+    is_part = condition.operator in (FilterOperator.CONTAINS, FilterOperator.NOT_CONTAINS)
+    return sorted(tag for tag in owned if (sought in tag if is_part else sought == tag))
+
+
+def _find_reason(condition: Condition, owned: TagSet) -> str:
+    tags = _find_tags(condition, owned)
+    return f"these manifests give or take {tags[0]!r}" if tags else ""
+
+
+def _list_takers(location: Location) -> list[ContactSet]:
+    """The sets that take tags which no manifest names."""
+    authority = {manifest.path: manifest.authority for manifest in location.files}
+    return [
+        entry for entry in location.all_sets() if (entry.authority or authority[entry.source.path]) is Authority.EXACT
+    ]
+
+
+def _find_taker(condition: Condition, takers: Iterable[ContactSet]) -> str:
+    is_one = condition.operator is FilterOperator.EQ
+    tag = normalise_tag(str(condition.value))
+    for taker in takers:
+        # of a part of a tag, or of any tag, no pattern tells that all of them are ignored
+        if not is_one or not any(fnmatchcase(tag, pattern.lower()) for pattern in taker.ignore):
+            return f"contact set {taker.name!r} has authority exact, which takes any tag that it does not ignore"
+    return ""
+
+
+def _spell(condition: Condition) -> str:
+    if condition.operator is FilterOperator.EXISTS:
+        return "exists: true"
+    return f"{condition.operator}: {condition.value}"

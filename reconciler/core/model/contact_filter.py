@@ -1,0 +1,131 @@
+"""Filters of the contact search, as values: conditions on fields of a contact, and groups of conditions.
+
+Rules
+1. The search knows no negation: a filter under `not` is turned around as it is built, down to its conditions.
+2. A condition asks for no more than the vendor documents of its field; the operators of a custom field depend on its
+   type, which only the location tells.
+
+Source: the vendor's page on the contact search, which the description of the operation names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+from reconciler.core.model import Json
+from reconciler.core.model.names import Source
+
+LONGEST_SOUGHT = 75
+"""The most characters of a value."""
+
+
+class FilterOperator(StrEnum):
+    EQ = "eq"
+    NOT_EQ = "not_eq"
+    CONTAINS = "contains"
+    NOT_CONTAINS = "not_contains"
+    EXISTS = "exists"
+    NOT_EXISTS = "not_exists"
+    RANGE = "range"
+
+
+_OPPOSITES = {
+    FilterOperator.EQ: FilterOperator.NOT_EQ,
+    FilterOperator.CONTAINS: FilterOperator.NOT_CONTAINS,
+    FilterOperator.EXISTS: FilterOperator.NOT_EXISTS,
+}
+_OPPOSITES |= {opposite: operator for operator, opposite in tuple(_OPPOSITES.items())}
+_BEYOND = {"gt": "lte", "gte": "lt", "lt": "gte", "lte": "gt"}
+
+SoughtValue: TypeAlias = str | bool | int | float | None
+Bounds: TypeAlias = tuple[tuple[str, str | int | float], ...]
+"""The bounds of a range by their names (gt, gte, lt, lte), sorted: dates as ISO text, or numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One field of a contact, held against a value."""
+
+    name: str
+    """The API's name of the field; of a custom field its key, name or id, until the location told the id."""
+    operator: FilterOperator
+    value: SoughtValue = None
+    """None for `exists`, `not_exists` and `range`."""
+    bounds: Bounds = ()
+    is_custom: bool = False
+    """Whether the field is one that the location added."""
+    is_exact: bool = False
+    """Whether the value has one spelling, as an id has."""
+    source: Source = field(default=Source(""), compare=False)
+    """Where the condition stands."""
+
+    def __str__(self) -> str:
+        name = f"field {self.name}" if self.is_custom else self.name
+        if self.operator is FilterOperator.RANGE:
+            return " and ".join(f"{name} {bound} {value}" for bound, value in self.bounds)
+        return f"{name} {self.operator}" + ("" if self.value is None else f" {json.dumps(self.value)}")
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is met by contacts without a value."""
+        return self.operator in (FilterOperator.NOT_EQ, FilterOperator.NOT_CONTAINS, FilterOperator.NOT_EXISTS)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionGroup:
+    """Filters that must all be met, or any of them."""
+
+    members: tuple[ContactFilter, ...]
+    is_any: bool = False
+
+    def __str__(self) -> str:
+        return f"({(' or ' if self.is_any else ' and ').join(map(str, self.members))})"
+
+
+ContactFilter: TypeAlias = Condition | ConditionGroup
+
+
+def negate(wanted: ContactFilter) -> ContactFilter:
+    """The filter that is met by all contacts that `wanted` is not met by."""
+    if isinstance(wanted, ConditionGroup):
+        # De Morgan: not all of them is any of their opposites
+        return ConditionGroup(tuple(map(negate, wanted.members)), is_any=not wanted.is_any)
+    if wanted.operator is not FilterOperator.RANGE:
+        return replace(wanted, operator=_OPPOSITES[wanted.operator])
+    # below, above, or without a date at all, which lies within no range
+    beyond = [replace(wanted, bounds=((_BEYOND[name], bound),)) for name, bound in wanted.bounds]
+    without = replace(wanted, operator=FilterOperator.NOT_EXISTS, bounds=())
+    return ConditionGroup((*beyond, without), is_any=True)
+
+
+def list_conditions(wanted: ContactFilter) -> Iterator[Condition]:
+    """All conditions, in the order written."""
+    if isinstance(wanted, Condition):
+        yield wanted
+    else:
+        for member in wanted.members:
+            yield from list_conditions(member)
+
+
+def replace_conditions(wanted: ContactFilter, change: Callable[[Condition], Condition]) -> ContactFilter:
+    """The filter with each condition as `change` returns it."""
+    if isinstance(wanted, Condition):
+        return change(wanted)
+    return replace(wanted, members=tuple(replace_conditions(member, change) for member in wanted.members))
+
+
+def digest_filter(wanted: ContactFilter) -> str:
+    """Identifies the question: neither comments nor the order of keys count."""
+    return "sha256:" + hashlib.sha256(json.dumps(_describe(wanted)).encode()).hexdigest()
+
+
+def _describe(wanted: ContactFilter) -> Json:
+    if isinstance(wanted, ConditionGroup):
+        return ["any" if wanted.is_any else "all", *map(_describe, wanted.members)]
+    # the spelling of a value counts: a text and a number are different questions
+    return [wanted.is_custom, wanted.name, wanted.operator, wanted.value, [list(bound) for bound in wanted.bounds]]
