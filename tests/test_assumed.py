@@ -110,6 +110,7 @@ CASES = (
     Case("duplicate_search", DuplicateSearch.MISSING, people=True),
     Case("lowercases_emails", False, people=True),
     Case("merging_keeps_addresses", False, people=True),
+    Case("index_keeps_case", True, people=True),
     Case("eq_needs_all", False, people=True),
     Case(
         "unknown_version_status",

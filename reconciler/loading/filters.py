@@ -114,6 +114,7 @@ class _Builder:
                 self._refuse((*path, key), f"`{key}` is the bound that stands beside it in another word")
             is_date = isinstance(value, datetime)
             bounds[bound] = iso(self._read_moment(value, zone)) if is_date else value
+        # sorted: the digest does not depend on the order of the keys
         self._check_bounds(bounds, path)
         return tuple(sorted(bounds.items()))
 

@@ -150,6 +150,7 @@ def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
     return {
         "file": match.file or None,
         "source": None if match.query is None else match.query.name,
+        # as it is asked, without its `not`
         "filter": None if match.filter is None else str(match.filter),
         "column": match.column,
         "match": ", ".join(keys) or None,

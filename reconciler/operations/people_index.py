@@ -198,6 +198,7 @@ class PeopleReading:
             entry.needs_fields for entry in self.filters
         ):
             return ()
+        # once for all sets, whatever names them
         _, fields = await gate.read_with_retries(partial(api.list_custom_fields, gate.location))
         return fields
 

@@ -383,6 +383,7 @@ class _LocationPull:
     def _find_members(self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople) -> MatchResult:
         """The contacts of the set; raises InvalidInput with their faults."""
         match, name = _match_of(contact_set), contact_set.name
+        # no rows: the search shows the contacts
         if match.filter is not None:
             members = _make_filtered(contact_set).find_members(read.filtered.hits[name], before)
             return MatchResult(members.contacts, members.counts, missing=members.missing)

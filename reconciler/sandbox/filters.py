@@ -137,6 +137,7 @@ def _read_group(item: Mapping[str, object], fields: Mapping[str, FieldKind], pro
 
 def _read_values(value: object, problems: list[str]) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
+    # True is an int to Python, and a value of a flag here
     if not values or not all(isinstance(text, str | int | float) for text in values):
         problems.append("the value of a filter must be text or a list of texts")
         return ()

@@ -51,7 +51,8 @@ FROM_SOURCES = "".join(
 def load(kind: str, text: str) -> Loaded:
     beta = ANY_MANIFEST.replace("asdr", "bsdr").replace("{a: {", "\n  a: {").replace("}}\n", f"}}\n{FROM_SOURCES}")
     beside = {"acme.yaml": ANY_MANIFEST, "beta.yaml": beta}
-    with_sources = {"reconciler.yaml": SOURCES} if "source:" in text else {}
+    # a filter may ask for a field of this name
+    with_sources = {"reconciler.yaml": SOURCES} if re.search(r"source: \w", text) else {}
     named = {"acme.yaml": text, **with_sources} if kind == "manifest" else {**beside, "reconciler.yaml": text}
     files = {name: content.encode() for name, content in {**FILES, **named}.items()}
     return load_files(FileTree(files), now=parse_instant("2026-11-01T00:00:00Z"), strict=True)

@@ -43,6 +43,7 @@ def find_all(manifests: Manifests, find: Find) -> Iterator[CheckFinding]:
 def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     if match.snapshot is None:
         names = f"its {'file' if match.query is None else 'source'} names"
+        # a filter names no contacts: it finds them
         which = names if match.filter is None else "meet its filter"
         message = f"contact set {contact_set.name!r} has no snapshot: which contacts {which} is not known"
         yield _finding(contact_set, message, pull_command(contact_set.name))
