@@ -19,7 +19,7 @@ from reconciler.core.model.errors import InvalidInput, PlanFileError, Problem
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.safe_text import json_line, without_commands
 from reconciler.core.planning.plan import Plan
-from reconciler.system import replace_file
+from reconciler.system import CALLS, FileCalls, create_file, replace_file
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
 MANIFESTS = (".yaml", ".yml")
@@ -37,15 +37,15 @@ def text_parts(plan: Plan) -> Iterator[str]:
     yield "\n"
 
 
-def write_plan(plan: Plan, path: Path) -> None:
-    """Writes the plan whole or not at all; replaces nothing but a file, and none behind a link."""
+def write_plan(plan: Plan, path: Path, *, calls: FileCalls = CALLS) -> None:
+    """Writes the plan whole or not at all, and durably; replaces nothing but a file, and none behind a link."""
     if path.is_symlink():
         # the author of a checkout's files may have put it there, to have a file elsewhere replaced
         raise PlanFileError(f"the plan file {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
-        replace_file(path, (part.encode("ascii") for part in text_parts(plan)))
+        replace_file(path, (part.encode("ascii") for part in text_parts(plan)), calls=calls)
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
 
@@ -104,30 +104,23 @@ class RecoveryJournal:
     """Writes beside `plan`; where that cannot be written, among the system's temporary files."""
 
     plan: Path
+    calls: FileCalls = CALLS
 
     def __call__(self, lost: UnrecordedAnswers) -> str:
         """The path of the file; empty where there is no place left to write to."""
         name = f"{self.plan.name}.emergency-{lost.run}-{lost.number}.json"
         text = json.dumps(unrecorded_document(lost), separators=(",", ":")) + "\n"
         for directory in (self.plan.parent, Path(tempfile.gettempdir())):
-            if _written(directory / name, text):
+            if _written(directory / name, text, self.calls):
                 return str(directory / name)
         return ""
 
 
-def _written(path: Path, text: str) -> bool:
+def _written(path: Path, text: str, calls: FileCalls) -> bool:
     """Durable, private, whole or not there; never over a file of the same name: that one holds other answers."""
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        create_file(path, text.encode("ascii"), calls=calls)
     except OSError:
-        return False
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
         return False
     return True
 

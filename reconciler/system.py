@@ -6,12 +6,14 @@ The event loop is loaded by those who wait: a command that asks nobody begins wi
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,20 +58,95 @@ class SystemClock:
                 await asyncio.wait({task})
 
 
-def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Old or new, never half, and readable by its owner alone; raises OSError, with the old file as it was."""
-    # beside its place, since a rename replaces a file in one step only within one file system; 0600 from the start
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable: a file that is on disk without its name is lost with the power.
+
+    Does nothing where the file system cannot do that for a folder.
+    """
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-            file.flush()
-            # on disk before the rename: after a crash the name must not lead to an empty file
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_parts(descriptor: int, parts: Iterable[bytes]) -> None:
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
+        file.writelines(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCalls:
+    """The calls of the operating system that bring a file to the disk."""
+
+    make_temporary: Callable[..., tuple[int, str]] = tempfile.mkstemp
+    """0600 from the start."""
+    write: Callable[[int, Iterable[bytes]], None] = _write_parts
+    sync: Callable[[int], None] = os.fsync
+    replace: Callable[[str, Path], None] = os.replace
+    link: Callable[[str, Path], None] = os.link
+    """Gives a file a second name; raises FileExistsError."""
+    make_folder: Callable[[Path], None] = Path.mkdir
+    sync_folder: Callable[[Path], None] = sync_folder
+
+
+CALLS = FileCalls()
+
+
+def replace_file(path: Path, content: bytes | Iterable[bytes], *, calls: FileCalls = CALLS) -> None:
+    """Old or new, never half, durable when this returns, and readable by its owner alone.
+
+    Raises OSError, with the old file as it was unless the file system fails behind the rename.
+    """
+    with _temporary(path, content, calls) as temporary:
+        calls.replace(temporary, path)
+    calls.sync_folder(path.parent)
+
+
+def create_file(path: Path, content: bytes, *, calls: FileCalls = CALLS) -> None:
+    """Whole or not there, durable when this returns; raises FileExistsError, and other errors of the file system."""
+    with _temporary(path, content, calls) as temporary:
+        try:
+            calls.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            # a file system without a second name for a file
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            calls.replace(temporary, path)
+    calls.sync_folder(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes | Iterable[bytes], calls: FileCalls) -> Iterator[str]:
+    """The name of a file with the content, which is on disk; the name is gone afterwards."""
+    # beside its place, since a rename replaces a file in one step only within one file system
+    descriptor, temporary = calls.make_temporary(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        try:
+            calls.write(descriptor, [content] if isinstance(content, bytes) else content)
+            # on disk before it has its name: after a crash the name must not lead to an empty file
+            calls.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        yield temporary
+    finally:
         Path(temporary).unlink(missing_ok=True)
-        raise
+
+
+def make_folders(folder: Path, *, calls: FileCalls = CALLS) -> None:
+    """Makes a folder, and those above it that are not there, durably."""
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        with suppress(FileExistsError):
+            calls.make_folder(missing)
+        calls.sync_folder(missing.parent)
 
 
 RARELY = 50_000

@@ -2,7 +2,8 @@
 
 Rules
 1. The same snapshot has the same bytes, and each file is replaced in one step.
-2. The facts name the ids by their digest: files that do not belong together are damaged, and no snapshot.
+2. The facts name the ids by their digest: files that do not belong together are damaged, and no snapshot. New ids wait
+   beside their place until the facts are there: a pull that is stopped anywhere leaves the old snapshot or the new.
 3. A snapshot is read as any file of the tree is, of another revision too: nothing outside is opened.
 """
 
@@ -26,7 +27,7 @@ from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.core.model.settings import Settings
 from reconciler.loading.file_tree import NO_FILE, OUTSIDE, CannotRead
 from reconciler.loading.files import Directory, Files, display_path
-from reconciler.system import replace_file
+from reconciler.system import CALLS, FileCalls, make_folders, replace_file
 
 FORMAT_VERSION = "1.0"
 LONGEST_NAME = 200
@@ -66,7 +67,8 @@ def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[st
 def find_naming(directory: Path, location: LocationId, contacts: Collection[ContactId]) -> tuple[Path, ...]:
     """The files of ids below the directory of snapshots that name one of the contacts, sorted."""
     sought = {contact.encode() for contact in contacts}
-    listed = sorted((directory / location).glob("*.txt")) if sought else []
+    folder = directory / location
+    listed = sorted([*folder.glob("*.txt"), *folder.glob(waiting_name("*.txt"))]) if sought else []
     return tuple(path for path in listed if not sought.isdisjoint(path.read_bytes().split()))
 
 
@@ -76,10 +78,25 @@ def read_snapshot(files: Files, folder: str, location: LocationId, name: SetName
     ids, facts = _read_file(files, listed), _read_file(files, described)
     if ids is None and facts is None:
         return None
+    waiting = _read_waiting(files, listed, facts)
+    if waiting is not None:
+        ids = waiting
     if ids is None or facts is None:
         raise DamagedSnapshot(listed if ids is None else described, "it is missing beside the other file")
     # a checkout may have written other line ends
     return _parse_snapshot(ids.replace(b"\r\n", b"\n"), facts, (listed, described), (location, name))
+
+
+def waiting_name(listed: str) -> str:
+    """The name under which new ids wait for the facts that name them."""
+    return f".{listed}.next"
+
+
+def _read_waiting(files: Files, listed: str, facts: bytes | None) -> bytes | None:
+    """The ids that wait, where the facts name these: a pull was stopped before it gave them their name."""
+    folder, name = posixpath.split(listed)
+    waiting = _read_file(files, posixpath.join(folder, waiting_name(name)))
+    return waiting if waiting is not None and facts is not None and _digest(waiting).encode() in facts else None
 
 
 def explain_damage(error: DamagedSnapshot, files: Files, paths: tuple[str, str], name: SetName) -> Problem:
@@ -137,7 +154,9 @@ def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def write_snapshot(directory: Path, location: LocationId, name: SetName, snapshot: Snapshot) -> tuple[Path, Path]:
+def write_snapshot(
+    directory: Path, location: LocationId, name: SetName, snapshot: Snapshot, *, calls: FileCalls = CALLS
+) -> tuple[Path, Path]:
     """Writes the two files of a set's snapshot below the directory of all; returns their paths. Raises StateError."""
     listed, described = (directory / path for path in snapshot_paths("", location, name))
     ids = "".join(f"{contact}\n" for contact in snapshot.contacts).encode("ascii")
@@ -152,13 +171,16 @@ def write_snapshot(directory: Path, location: LocationId, name: SetName, snapsho
         "contacts_digest": _digest(ids),
     }
     try:
-        listed.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(listed.parent, calls=calls)
         # the author of a checkout's files may have put a link there, to have a file elsewhere replaced
         if directory.is_symlink() or listed.parent.is_symlink():
             raise StateError(f"snapshots are not written through a link: {listed.parent}", hint="remove the link")
-        # the ids first: until the facts follow, the pair is damaged, and no plan goes by it
-        replace_file(listed, ids)
-        replace_file(described, (json.dumps(facts, indent=2, ensure_ascii=True) + "\n").encode("ascii"))
+        # the ids wait beside their place until the facts name them: at any moment a whole snapshot can be read
+        waiting = listed.with_name(waiting_name(listed.name))
+        replace_file(waiting, ids, calls=calls)
+        replace_file(described, (json.dumps(facts, indent=2, ensure_ascii=True) + "\n").encode("ascii"), calls=calls)
+        calls.replace(str(waiting), listed)
+        calls.sync_folder(listed.parent)
     except OSError as error:
         raise StateError(f"the snapshot {listed} cannot be written: {error.strerror}") from error
     return listed, described

@@ -26,6 +26,7 @@ from typing import Any
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.store.database import Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
+from reconciler.system import sync_folder
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -41,6 +42,8 @@ class Disk:
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
     sync: Callable[[int], Any] = os.fsync
     replace: Callable[[Path, Path], None] = _replace
+    sync_folder: Callable[[Path], None] = sync_folder
+    """Makes a rename durable."""
 
 
 DISK = Disk()
@@ -261,6 +264,7 @@ def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, *, kind: str
             connection.backup(copy)
         disk.sync(descriptor)
         disk.replace(part, target)
+        disk.sync_folder(target.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
