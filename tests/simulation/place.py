@@ -26,7 +26,7 @@ from tests.simulation.virtual import VirtualClock
 ORIGIN = "https://localhost:8443"
 BULK = "/contacts/bulk/tags/update/"
 SEARCH = "/contacts/search"
-RUNS = [f"run-{nth}" for nth in range(40)]
+RUNS = [f"run-{nth}" for nth in range(200)]
 CONSUMED = Tag("welcome")
 RARELY = 0.5
 BOMBS = 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ from reconciler.highlevel.tokens import Agency
 from reconciler.planfile import parse_plan, plan_text
 from reconciler.ports import Worker
 from reconciler.refresh import ReadServices, scan
-from reconciler.request_gate import NoLease, RequestGate
+from reconciler.request_gate import NoLease, RequestGate, Stop
 from reconciler.store import open_store
 from reconciler.store.leases import origin_of_this_process
 from tests.build import plan_options
@@ -55,7 +56,8 @@ class Run:
     applies; `honest`: the plan in it before somebody wrote more into the file. `only_plans`: it writes such a file and
     sends nothing. `approval`: the run whose changes somebody approved: it sends these or nothing. `undoes`: the run
     that it reverts. `commits`: how many manifests there were when it began. `heeds_gone`: whether it sends nothing to
-    contacts that it read as gone, who are then sent to by the next run that reads nobody.
+    contacts that it read as gone, who are then sent to by the next run that reads nobody. `cancelled_after_ms`: when a
+    signal asks it to stop, from its first look on.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Run:
     undoes: Run | None = None
     honest: Plan | None = None
     waits_ms: int = 120_000
+    cancelled_after_ms: int | None = None
     fate: Fate | None = None
     declared: dict[LocationId, Declared] = field(default_factory=dict)
     commits: dict[LocationId, int] = field(default_factory=dict)
@@ -114,9 +117,12 @@ class Program:
     chance: random.Random
     reversals: dict[LocationId, Reversal] = field(default_factory=dict)
     options: PlanOptions = plan_options()
+    stop: Stop = field(default_factory=Stop)
 
     async def work(self) -> None:
         mine = self.run
+        if mine.cancelled_after_ms is not None:
+            self.process.clock.loop.call_later(mine.cancelled_after_ms / 1000, self.stop.ask, signal.SIGTERM)
         proposed = parse_plan(mine.saved) if mine.saved else None
         self.options = _narrowed(mine.options, proposed)
         self.reversals = {location: found for location in self.desired if (found := self.reversal(location))}
@@ -133,7 +139,7 @@ class Program:
     def reversal(self, location: LocationId) -> Reversal | None:
         """What there is to undo there."""
         undone = self.run.undoes and self.run.undoes.report(location)
-        if not undone:
+        if not undone or not undone.run:
             return None
         runs = list(self.store.at(location).read_runs())
         found = [each.id for each in runs].index(undone.run)
@@ -196,6 +202,7 @@ class Program:
             pace=self.paces.__getitem__,
             chance=self.chance.random,
             start_worker=self.start_worker,
+            stop=self.stop,
         )
 
     def start_worker(self) -> Worker:

@@ -14,6 +14,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.planning.plan import PlanOptions
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.assumptions import Assumptions, Merged
+from reconciler.sandbox.people import Person
 from reconciler.sandbox.world import Contact
 from reconciler.sandbox.world import World as Crm
 from tests.fakes import START
@@ -90,7 +91,7 @@ class Town:
     def _contact(self, called: ContactId, location: LocationId) -> Contact:
         tags = self.chance.sample(CARRIED, self.chance.randrange(4))
         since = Instant(START - 86_400_000)
-        return Contact(called, location, frozenset(map(Tag, tags)), since, since)
+        return Contact(called, location, frozenset(map(Tag, tags)), since, since, person=Person(email_of(called)))
 
     def commit(self, location: LocationId, declared: Declared) -> None:
         """Other manifests, from now on."""
@@ -131,11 +132,20 @@ class Town:
         mine.intents = process.intents
         mine.ended = self.clock.now()
 
+    def move(self, path: Path) -> None:
+        """The state is there from now on."""
+        self.path, self.url = path, f"sqlite:///{path}"
+
     def state(self) -> bytes:
-        return self.path.read_bytes() if self.path.exists() else b""
+        """What is written there, and wherever it was before."""
+        return b"".join(each.read_bytes() for each in sorted(self.path.parent.rglob("state*.db*")))
 
     def close(self) -> None:
         self.loop.close()
+
+
+def email_of(contact: ContactId) -> str:
+    return f"{contact}@example.com"
 
 
 def heed_deaths(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
