@@ -1,4 +1,6 @@
-"""The tests of what files say and of who holds the lock are tested: without any one guard one of them fails."""
+"""The tests of what files say, of who holds the lock, and of what no world judges are tested: without any one guard one
+of them fails.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,22 @@ import sys
 import pytest
 
 from tests.ci.guards import GUARDS
+from tests.planted_rules import RULES
 from tests.simulation.bugs import Bug
 from tests.simulation.planted import ROOT, planted
 
 RUN = "import sys, reconciler, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 """The spoilt package comes first: pytest puts the directory it runs in before all others."""
 
+PLANTED = (*GUARDS, *RULES)
 OPTIONS = ["-n", "0", "-x", "-m", "", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb", "line"]
 
 
 def test_each_guard_can_still_be_taken_away_and_its_test_is_there() -> None:
-    assert len({bug.name for bug in GUARDS}) == len(GUARDS) >= 30
-    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in GUARDS}
+    assert len({bug.name for bug in PLANTED}) == len(PLANTED) >= 30
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in PLANTED}
     assert found == dict.fromkeys(found, 1)
-    for bug in GUARDS:
+    for bug in PLANTED:
         page, _, test = bug.caught.partition("::")
         assert f"def {test.partition('[')[0]}(" in (ROOT / page).read_text(), bug.name
 
@@ -38,6 +42,6 @@ def escapes(bug: Bug) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", GUARDS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
 def test_a_guard_is_missed_where_it_is_taken_away(bug: Bug) -> None:
     assert escapes(bug) == ""

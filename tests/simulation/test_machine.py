@@ -28,7 +28,7 @@ NOTICED = {
     "say the token in an error": 1,
     "take no account of a group's other tags": 1,
     "remove what is protected or ignored": 1,
-    "prune nothing": 1,
+    "remove what is kept on leaving": 1,
     "count what was there already as changed": 1,
     "take a lease that somebody holds": 1,
     "send what a plan file says": 1,

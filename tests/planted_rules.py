@@ -1,0 +1,50 @@
+"""Bugs to plant against the invariants that worlds do not judge; `caught`: the test that fails."""
+
+from __future__ import annotations
+
+from tests.simulation.bugs import Bug
+
+RULES = (
+    Bug(
+        "write an intent down as one that was withdrawn",
+        "store/sql_store.py",
+        "now, None, BatchStatus.INTENDED)",
+        "now, None, BatchStatus.WITHDRAWN)",
+        "tests/apply/test_scenarios.py::test_a_crash_between_intent_and_answer",
+    ),
+    Bug(
+        "name a file that is not on the disk",
+        "system.py",
+        "            calls.sync(descriptor)\n",
+        "",
+        "tests/crash/test_states.py::test_whatever_a_crash_leaves_can_be_read_and_what_was_acknowledged_is_there",
+    ),
+    Bug(
+        "leave a name to the power cut",
+        "system.py",
+        " as temporary:\n        calls.replace(temporary, path)\n    calls.sync_folder(path.parent)\n",
+        " as temporary:\n        calls.replace(temporary, path)\n",
+        "tests/crash/test_states.py::test_whatever_a_crash_leaves_can_be_read_and_what_was_acknowledged_is_there",
+    ),
+    Bug(
+        "show every character as it came",
+        "core/model/safe_text.py",
+        'if text.isprintable() and "\\\\" not in text and not bare:',
+        "if True:",
+        "tests/render/test_sinks.py::test_no_text_of_ours_changes_a_document",
+    ),
+    Bug(
+        "take a damaged plan for a bug of ours",
+        "planfile.py",
+        '    except (ValueError, RecursionError) as error:\n        raise PlanFileError("it is damaged: not JSON"',
+        '    except ZeroDivisionError as error:\n        raise PlanFileError("it is damaged: not JSON"',
+        "tests/fuzz/test_fuzz.py::test_damaged_input_gives_no_other_exception[plan]",
+    ),
+    Bug(
+        "forget what an earlier run gave",
+        "core/planning/slow_release.py",
+        "                    found[tag] += _count_batch(batch, tag, paced[tag].adds, settle_ms=settle_ms)\n",
+        "                    found[tag] += ()\n",
+        "tests/apply/test_slow_release.py::test_in_no_period_are_more_given_than_the_pace_allows",
+    ),
+)
