@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-EXTRAS = {"duckdb": "bulk", "obstore": "objects", "phonenumbers": "phone", "psycopg": "postgres", "socksio": "socks"}
+EXTRAS = {
+    "duckdb": "bulk",
+    "obstore": "objects",
+    "phonenumbers": "phone",
+    "procrastinate": "fleet",
+    "psycopg": "postgres",
+    "socksio": "socks",
+}
 """The library of each extra."""
 MARKS = frozenset({"extras", "hypothesis", "servers", "slow", "third_party"})
 """What .ci/run chooses by; `hypothesis` is that library's own mark of a law."""

@@ -45,6 +45,7 @@ COMMANDS = {
     "doctor": ("setup", "Look whether everything is in place to plan and apply: changes nothing."),
     "completion": ("setup", "Print the script that makes a shell complete commands, options, and names."),
     "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
+    "fleet": ("fleet", "Spread the work over many machines: jobs queued in PostgreSQL, and workers."),
     "demo": ("demo", "See the whole job on an emulated location."),
     "sandbox": ("sandbox", "Run the emulated API for yourself."),
 }

@@ -114,7 +114,7 @@ def drift_command(
     from reconciler.output.notice import make_drift_notice
 
     set_notice(Notice("drift"))
-    failing, shown = _parse_classes("--fail-on", fail_on), _parse_classes("--show", show)
+    failing, shown = parse_classes("--fail-on", fail_on), parse_classes("--show", show)
     session = open_session(invocation.workspace, flags.locations)
     set_notice(begin_notice("drift", session.in_order()))
     invocation.console.warn_of_problems(session)
@@ -131,7 +131,8 @@ def drift_command(
     return worst_code([ExitCode.CHANGES if result.has_any(failing) else ExitCode.DONE, *codes])
 
 
-def _parse_classes(option: str, text: str) -> list[DriftClass]:
+def parse_classes(option: str, text: str) -> list[DriftClass]:
+    """The classes of drift that an option names; raises UsageError."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in list(DriftClass):

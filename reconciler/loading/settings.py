@@ -44,8 +44,11 @@ if TYPE_CHECKING:
 
 PREFIX = "RECONCILER_"
 SECTIONS = ("api", "plan", "apply", "notify", "guards")
-OURS = frozenset(PREFIX + name for name in ("HOME", "STATE_READONLY", "KEY", "NOTIFY_URL", "NOTIFY_SECRET"))
-"""Variables that are no settings: of the actions and of the examples for CI, the key of fingerprints, the webhook."""
+OURS = frozenset(
+    PREFIX + name for name in ("HOME", "STATE_READONLY", "KEY", "FLEET_DATABASE", "NOTIFY_URL", "NOTIFY_SECRET")
+)
+"""Variables that are no settings: of the actions and of the examples for CI, the key of fingerprints, the fleet's
+database, the webhook."""
 _FROM_FILE_ONLY = ("tags", "locations", "sources", "allow", "expected_drift")
 
 

@@ -21,6 +21,7 @@ from reconciler.output.diff import DiffDocument
 from reconciler.output.document import PROVENANCE, FailureDocument
 from reconciler.output.drift import DriftDocument
 from reconciler.output.findings import DoctorDocument, ProblemList
+from reconciler.output.fleet import FleetDocument
 from reconciler.output.history import HistoryDocument
 from reconciler.output.locations import LocationsDocument
 from reconciler.output.log import LogDocument
@@ -46,6 +47,10 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], Schema]]] = {
     "state": ("Contacts as the state knows them, of `state list`.", StateDocument.schema),
     "contact": ("All that is known of a contact, of `state show`.", ContactDocument.schema),
     "locations": ("The locations of a directory of manifests.", LocationsDocument.schema),
+    "fleet": (
+        "The jobs of a fleet, of `fleet status`, `fleet wait` and the commands that queue them.",
+        FleetDocument.schema,
+    ),
     "problems": ("What `validate` found.", ProblemList.schema),
 }
 

@@ -73,21 +73,23 @@ class StateAddress:
     schema: str
     name: str
     password: str = ""
+    kind: str = "state"
+    """The word for it in messages."""
 
 
 def in_quotes(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def address(url: str) -> StateAddress:
+def address(url: str, *, kind: str = "state", default_schema: str = SCHEMA) -> StateAddress:
     """Of a libpq URL, with `schema` as one more parameter; raises UsageError."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise UsageError("the state's URL cannot be read", hint="write postgresql://user@host/database") from error
+        raise UsageError(f"the {kind}'s URL cannot be read", hint="write postgresql://user@host/database") from error
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-    schema = parameters.pop("schema", "") or SCHEMA
+    schema = parameters.pop("schema", "") or default_schema
     parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "reconciler"} | parameters
     query = urlencode(parameters, quote_via=quote)
     user = f"{parts.username}@" if parts.username else ""
@@ -96,6 +98,7 @@ def address(url: str) -> StateAddress:
         schema=schema,
         name=f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}",
         password=parts.password or parameters.get("password", ""),
+        kind=kind,
     )
 
 
@@ -279,7 +282,7 @@ def errors(place: StateAddress) -> Iterator[None]:
         if isinstance(error, _DAMAGED) or (error.sqlstate or "").startswith(_DAMAGED_CLASSES):
             # without its cause, whose text may hold the password
             raise damaged(place, text) from None
-        raise StateError(f"the state {place.name} cannot be used: {text}", hint=_hint(text)) from None
+        raise StateError(f"the {place.kind} {place.name} cannot be used: {text}", hint=_hint(text)) from None
     except (Undecodable, UnicodeDecodeError) as error:
         raise damaged(place, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.manifests.compare_revisions import SettingMove, compare_revisions
@@ -40,6 +41,7 @@ from reconciler.output.contact import ContactDocument, ContactStory
 from reconciler.output.diff import DiffDocument
 from reconciler.output.document import CommandOutput
 from reconciler.output.drift import DriftDocument
+from reconciler.output.fleet import FleetDocument, FleetJob, JobStatus
 from reconciler.output.history import HistoryDocument
 from reconciler.output.locations import ChangedPart, ListedLocation, LocationsDocument
 from reconciler.output.log import LogDocument
@@ -342,6 +344,77 @@ def made(answer: CommandOutput) -> CommandOutput:
     return replace(answer, made=lambda: Provenance(NOW, f"{7:040x}", "1.0.0", line), contact_url=url)
 
 
+def some_jobs() -> CommandOutput:
+    """One of each status, with a report and an error."""
+    shared: dict[str, Any] = {"batch": "3f0c9e1b2a4d", "commit": f"{7:040x}", "worker": "vm:7:0c1d2e3f", "queued": NOW}
+    ended = {"started": NOW, "ended": Instant(NOW + 4_000), "tries": Count(1)}
+    digest = "sha256:" + "5f" * 32
+    jobs = [
+        FleetJob(
+            1,
+            location=ACME,
+            operation="apply",
+            approved=digest,
+            status=JobStatus.ENDED,
+            exit_code=Count(0),
+            note="",
+            result_text='{"report": "run"}',
+            **shared,
+            **ended,
+        ),
+        FleetJob(
+            2,
+            location=BETA,
+            operation="apply",
+            approved=digest,
+            status=JobStatus.HELD,
+            exit_code=Count(1),
+            note="held for a person: 3 workers died or lost it while they ran it",
+            **shared,
+            **ended,
+        ),
+        FleetJob(
+            3,
+            location=GAMMA,
+            operation="apply",
+            approved="",
+            status=JobStatus.PLANNED,
+            exit_code=Count(2),
+            note=f"approve it with --approved LOCATION={digest}",
+            **shared,
+            **ended,
+        ),
+        FleetJob(
+            4,
+            location=DELTA,
+            operation="drift",
+            approved="",
+            status=JobStatus.QUEUED,
+            exit_code=None,
+            note="try 1 of 3: the state is away",
+            tries=Count(1),
+            started=NOW,
+            ended=None,
+            not_before=Instant(NOW + 10_000),
+            **shared,
+        ),
+        FleetJob(
+            5,
+            location=DELTA,
+            operation="pull",
+            approved="",
+            status=JobStatus.DROPPED,
+            exit_code=Count(6),
+            note="job 4 (drift, commit 000000000000) has not ended",
+            tries=Count(0),
+            started=None,
+            ended=NOW,
+            **shared,
+        ),
+    ]
+    return CommandOutput(FleetDocument(jobs), {ACME: "Acme Outdoor"})
+
+
 ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "plan": lambda: made(
         CommandOutput(PlanDocument(a_busy_plan(), notes=["winback is active soon"]), {HERE: "Acme Outdoor"})
@@ -361,6 +434,7 @@ ANSWERS: Mapping[str, Callable[[], CommandOutput]] = {
     "state": lambda: made(CommandOutput(StateDocument([a_state()]))),
     "contact": lambda: CommandOutput(ContactDocument(some_stories())),
     "locations": some_locations,
+    "fleet": some_jobs,
     "plan-many": lambda: made(CommandOutput(PlanDocument(a_fleet_plan()), FLEET)),
     "run-many": lambda: made(CommandOutput(RunDocument(a_fleet_of_runs()), FLEET)),
     "drift-many": lambda: made(CommandOutput(DriftDocument(a_fleet_of_drift(), now=NOW), FLEET)),

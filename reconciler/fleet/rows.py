@@ -1,0 +1,168 @@
+"""Rows of the fleet's table of jobs as values: read, found, counted. Pure SQL; changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import LiteralString
+
+from reconciler.core.formats.json_forms import Count
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.fleet import REQUEST, FleetRequest, JobChoice
+from reconciler.output.fleet import FleetJob, JobStatus
+from reconciler.store.postgres_async import Connection, Record, select
+
+COLUMNS: LiteralString = """id, batch, location, operation, commit_id, approved, status, tries, exit_code, note,
+    worker, queued, started, ended, not_before, request, engine_job, stopping, format_version"""
+OPEN: LiteralString = "status IN ('queued', 'running')"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that has not ended, as the queue has to know it."""
+
+    id: int
+    location: LocationId
+    commit: str
+    format_version: str
+    status: JobStatus
+    tries: int
+    worker: str
+    engine_job: int | None
+    stopping: bool
+    """Whether a person asked that it stop."""
+    not_before: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that a worker runs."""
+
+    open: OpenJob
+    job: FleetJob
+    request: FleetRequest
+    plan: str
+    """The text of the plan file with the approved changes; empty where the job has to make it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """The end of a try: for good, or until the job is tried again."""
+
+    status: JobStatus
+    exit_code: int | None = None
+    note: str = ""
+    result: str = ""
+    """The JSON of its report."""
+    pause_s: float = 0
+    """How long a job that is queued again waits."""
+    counts: bool = True
+    """Whether the try is one of the few that a job has."""
+
+
+async def find_jobs(connection: Connection, choice: JobChoice, *, with_results: bool) -> list[FleetJob]:
+    """The chosen jobs; raises nothing where there are none."""
+    # an empty choice takes all, hence the comparisons with nothing
+    values = {"batch": choice.batch, "locations": list(choice.locations), "ids": list(choice.ids)}
+    result: LiteralString = ", result" if with_results else ""
+    # a dropped job ended before it began: the one before it tells how the location is
+    latest: LiteralString = "" if choice.batch or choice.ids else "DISTINCT ON (location)"
+    not_dropped: LiteralString = "" if choice.batch or choice.ids else "AND status <> 'dropped'"
+    rows = await select(
+        connection,
+        f"""SELECT {latest} {COLUMNS}{result} FROM reconciler_fleet_jobs
+        WHERE (%(batch)s = '' OR batch = %(batch)s) AND (%(ids)s::bigint[] = '{{}}' OR id = ANY(%(ids)s))
+            AND (%(locations)s::text[] = '{{}}' OR location = ANY(%(locations)s)) {not_dropped}
+        ORDER BY location, id DESC""",
+        values,
+    )
+    return [read_job(row) for row in rows]
+
+
+async def find_uncarried(connection: Connection) -> list[OpenJob]:
+    """Jobs that were queued, and have no job of the engine yet."""
+    query: LiteralString = (
+        f"SELECT {COLUMNS} FROM reconciler_fleet_jobs WHERE {OPEN} AND engine_job IS NULL ORDER BY id"
+    )
+    return [read_open(row) for row in await select(connection, query, {})]
+
+
+async def find_running(connection: Connection, *, worker: str = "", carriers: Sequence[int] = ()) -> list[OpenJob]:
+    """Jobs that run, of a worker or of all; and those that one of these jobs of the engine carries."""
+    query: LiteralString = f"""SELECT {COLUMNS} FROM reconciler_fleet_jobs
+        WHERE (status = 'running' AND (%(worker)s = '' OR worker = %(worker)s))
+            OR ({OPEN} AND engine_job = ANY(%(carriers)s)) ORDER BY id"""
+    values = {"worker": worker, "carriers": list(carriers)}
+    return [read_open(row) for row in await select(connection, query, values)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCount:
+    """The jobs of a commit and a format that have not ended."""
+
+    commit: str
+    format_version: str
+    queued: int
+    soon: int
+    """Those that run, or may begin before long."""
+
+
+async def count_open(connection: Connection, soon_s: float) -> list[OpenCount]:
+    rows = await select(
+        connection,
+        f"""SELECT commit_id, format_version, count(*) FILTER (WHERE status = 'queued') AS queued,
+            count(*) FILTER (WHERE not_before IS NULL OR not_before < now() + make_interval(secs => %(soon)s)) AS soon
+        FROM reconciler_fleet_jobs WHERE {OPEN} GROUP BY commit_id, format_version ORDER BY 1, 2""",
+        {"soon": float(soon_s)},
+    )
+    return [OpenCount(*row.values()) for row in rows]
+
+
+def read_request(text: str) -> FleetRequest:
+    return REQUEST.form(FleetRequest).read(json.loads(text))
+
+
+def read_open(row: Record) -> OpenJob:
+    return OpenJob(
+        id=row["id"],
+        location=LocationId(row["location"]),
+        commit=row["commit_id"],
+        format_version=row["format_version"],
+        status=JobStatus(row["status"]),
+        tries=row["tries"],
+        worker=row["worker"],
+        engine_job=row["engine_job"],
+        stopping=row["stopping"],
+        not_before=row["not_before"] and as_instant(row["not_before"]),
+    )
+
+
+def read_job(row: Record) -> FleetJob:
+    return FleetJob(
+        id=row["id"],
+        batch=row["batch"],
+        location=LocationId(row["location"]),
+        operation=row["operation"],
+        commit=row["commit_id"],
+        approved=row["approved"],
+        status=JobStatus(row["status"]),
+        tries=Count(row["tries"]),
+        exit_code=None if row["exit_code"] is None else Count(row["exit_code"]),
+        note=row["note"],
+        worker=row["worker"],
+        queued=as_instant(row["queued"]),
+        started=row["started"] and as_instant(row["started"]),
+        ended=row["ended"] and as_instant(row["ended"]),
+        not_before=row["not_before"] and as_instant(row["not_before"]),
+        result_text=row.get("result", ""),
+    )
+
+
+def as_instant(time: datetime) -> Instant:
+    return Instant(round(time.timestamp() * 1000))
+
+
+def as_time(instant: Instant) -> datetime:
+    return datetime.fromtimestamp(instant / 1000, UTC)

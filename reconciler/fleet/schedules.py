@@ -1,0 +1,65 @@
+"""The fleet's schedules: jobs that are queued again and again, each time once, however many workers look."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import LiteralString
+
+from croniter import croniter
+
+from reconciler.core.model.errors import UsageError
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.fleet import REQUEST, JobSchedule, Operation
+from reconciler.fleet.rows import as_instant, as_time, read_request
+from reconciler.store.postgres_async import Connection, Record, select
+
+
+async def add_schedule(connection: Connection, schedule: JobSchedule) -> int:
+    rows = await select(
+        connection,
+        """INSERT INTO reconciler_fleet_schedules (operation, cron, locations, request, next_at)
+        VALUES (%(operation)s, %(cron)s, %(locations)s, %(request)s, %(next_at)s) RETURNING id""",
+        {
+            "operation": schedule.operation.value,
+            "cron": schedule.cron,
+            "locations": " ".join(schedule.locations),
+            "request": json.dumps(REQUEST.write(schedule.request)),
+            "next_at": as_time(schedule.next_at),
+        },
+    )
+    return int(rows[0]["id"])
+
+
+async def find_schedules(connection: Connection, *, due: bool = False) -> list[JobSchedule]:
+    """All of them; with `due` those that are, locked, but for those that another worker has locked."""
+    chosen: LiteralString = "WHERE next_at <= now() ORDER BY id FOR UPDATE SKIP LOCKED" if due else "ORDER BY id"
+    query: LiteralString = f"SELECT * FROM reconciler_fleet_schedules {chosen}"
+    return [_read_schedule(row) for row in await select(connection, query, {})]
+
+
+async def move_schedule(connection: Connection, schedule: int, next_at: Instant | None) -> bool:
+    """Whether there was one; `next_at`: None removes it."""
+    # a schedule without a next time is none any more
+    if next_at is None:
+        query: LiteralString = "DELETE FROM reconciler_fleet_schedules WHERE id = %(id)s RETURNING id"
+    else:
+        query = "UPDATE reconciler_fleet_schedules SET next_at = %(next_at)s WHERE id = %(id)s RETURNING id"
+    values = {"id": schedule, "next_at": None if next_at is None else as_time(next_at)}
+    return bool(await select(connection, query, values))
+
+
+def _read_schedule(row: Record) -> JobSchedule:
+    locations = tuple(map(LocationId, row["locations"].split()))
+    request = read_request(row["request"])
+    return JobSchedule(
+        row["id"], Operation(row["operation"]), row["cron"], locations, request, as_instant(row["next_at"])
+    )
+
+
+def find_next(cron: str, now: Instant) -> Instant:
+    """When a schedule is due next, in UTC; raises UsageError for words that are no schedule."""
+    # a sixth field would be seconds: more often than a worker looks
+    if len(cron.split()) != 5 or not croniter.is_valid(cron):
+        raise UsageError(f"--cron {cron[:80]!r} is no schedule", hint="five fields in UTC, such as '0 6 * * 1-5'")
+    return as_instant(croniter(cron, as_time(now)).get_next(datetime))

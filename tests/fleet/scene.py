@@ -1,0 +1,238 @@
+"""A fleet as its users have it: a repository, locations behind the emulated API, a real PostgreSQL, real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action
+from reconciler.sandbox import in_background
+from reconciler.sandbox.app import Access, App, sandbox_token
+from reconciler.sandbox.locations import Locations
+from reconciler.sandbox.world import Contact, World
+from tests.fakes import directory_in_memory
+from tests.store import servers
+
+TAGS = ("customer", "vip")
+PATIENCE_S = 120
+
+
+def location_id(number: int) -> LocationId:
+    return LocationId(f"loc{number:03d}HvLUxlfw5SqKVC")
+
+
+def contact_id(location: int, number: int) -> ContactId:
+    return ContactId(f"c{location:03d}x{number:015d}")
+
+
+class Process:
+    """A command that runs, and what it has said so far."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        self._said, self._ended, self._more = "", False, threading.Condition()
+        threading.Thread(target=self._hear, daemon=True).start()
+
+    def _hear(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            with self._more:
+                self._said += line
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    @property
+    def said(self) -> str:
+        with self._more:
+            return self._said
+
+    def wait_for(self, pattern: str, count: int = 1) -> None:
+        """Waits until it has said that so often."""
+        with self._more:
+            self._more.wait_for(lambda: self._ended or len(re.findall(pattern, self._said)) >= count, PATIENCE_S)
+            assert len(re.findall(pattern, self._said)) >= count, f"it did not say {pattern!r}:\n{self._said}"
+
+    def kill(self, signum: signal.Signals = signal.SIGKILL) -> None:
+        self.popen.send_signal(signum)
+
+    def end(self) -> int:
+        return self.popen.wait(PATIENCE_S)
+
+
+@dataclass
+class FleetScene:
+    directory: Path
+    environment: dict[str, str]
+    worlds: Mapping[LocationId, World]
+    stack: ExitStack
+    database: str
+    count: int = 0
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "reconciler", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environment | dict(environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+
+    def fleet(self, *arguments: str, expects: int | None = 0) -> str:
+        """The answer of a command of the fleet, which ends with that exit code."""
+        done = self.run("fleet", *arguments)
+        assert expects in (None, done.returncode), f"{arguments} ended {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def jobs(self, *arguments: str) -> list[dict[str, Any]]:
+        document = self.run("fleet", "status", *arguments, "--format", "json").stdout
+        jobs: list[dict[str, Any]] = json.loads(document)["jobs"]
+        return sorted(jobs, key=lambda job: job["location"])
+
+    def codes(self) -> Counter[int | None]:
+        """How many of the latest jobs have each exit code."""
+        return Counter(job["exit_code"] for job in self.jobs())
+
+    def worker(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
+        """A process that takes jobs; killed at the end of the test."""
+        self.count += 1
+        command = [
+            sys.executable,
+            "-m",
+            "reconciler",
+            "fleet",
+            "worker",
+            "--work-dir",
+            f"work-{self.count}",
+            *arguments,
+        ]
+        started = subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=self.environment | dict(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.stack.callback(_end, started)
+        return Process(started)
+
+    def queue(self, *arguments: str) -> str:
+        """Plans everything, and queues what the file holds; the batch."""
+        planned = self.run("plan", "manifests", "--out", "plan.json", *arguments)
+        assert planned.returncode == 0, planned.stderr
+        said = self.fleet("apply", "plan.json", "--auto-approve", expects=None)
+        return re.findall(r"as batch (\w+)", said)[0]
+
+    def commit(self, message: str = "change") -> None:
+        for command in (["add", "manifests"], ["commit", "--quiet", "--allow-empty", "--message", message]):
+            self.git(*command)
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run(["git", *arguments], cwd=self.directory, env=self.environment, check=True, capture_output=True)
+
+    def doubles(self) -> list[str]:
+        """Each pair that was added more than once."""
+        added = Counter(
+            (each.contact, each.tag)
+            for world in self.worlds.values()
+            for each in world.transitions
+            if each.action is Action.ADD
+        )
+        return [f"{contact} {tag}: {number} times" for (contact, tag), number in added.items() if number > 1]
+
+    def lacking(self) -> list[str]:
+        """Each pair that is desired and not there."""
+        return [
+            f"{location} {contact.id} {tag}"
+            for location, world in self.worlds.items()
+            for contact in list(world.contacts.values())
+            for tag in TAGS
+            if Tag(tag) not in world.tags_of(contact.id)
+        ]
+
+    def manifest(self, number: int, contacts: int, **more: object) -> None:
+        location = location_id(number)
+        ids = ", ".join(contact_id(number, each) for each in range(contacts))
+        lines = [f"location: {location}", "contact_sets:", "  everybody:", f"    contacts: [{ids}]"]
+        lines += [f"    tags: [{', '.join(TAGS)}]", *(f"    {name}: {value}" for name, value in more.items())]
+        (self.directory / "manifests" / f"{location}.yaml").write_text("\n".join(lines) + "\n")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def database_of(server: str, schema: str) -> str:
+    return f"{server}{'&' if '?' in server else '?'}schema={schema}"
+
+
+@contextmanager
+def a_fleet(
+    locations: int,
+    contacts: int = 4,
+    *,
+    server: str = "",
+    latency_ms: int = 0,
+    batch: int = 2,
+    network: Callable[[App], Any] = lambda app: app,
+) -> Iterator[FleetScene]:
+    """So many locations with so many contacts each, and a fleet whose tables are there."""
+    server = server or servers.postgres()
+    worlds = {
+        location_id(number): World(
+            location_id(number),
+            [Contact(contact_id(number, each), location_id(number), frozenset()) for each in range(contacts)],
+        )
+        for number in range(locations)
+    }
+    apps = [App(world, accesses=[Access(sandbox_token(world.location))]) for world in worlds.values()]
+    with ExitStack() as stack:
+        directory = stack.enter_context(directory_in_memory())
+        running = stack.enter_context(in_background(Locations(map(network, apps)), latency_ms=latency_ms))
+        run = uuid.uuid4().hex[:10]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
+        environment.pop("CI", None)
+        environment |= {
+            "RECONCILER_API_BASE_URL": running.url,
+            "RECONCILER_STATE": database_of(server, f"state_{run}"),
+            "RECONCILER_FLEET_DATABASE": database_of(server, f"fleet_{run}"),
+            "GIT_AUTHOR_NAME": "me",
+            "GIT_AUTHOR_EMAIL": "me@example.org",
+            "GIT_COMMITTER_NAME": "me",
+            "GIT_COMMITTER_EMAIL": "me@example.org",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        environment |= {f"TOKEN_{number}": sandbox_token(location_id(number)) for number in range(locations)}
+        scene = FleetScene(directory, environment, worlds, stack, environment["RECONCILER_FLEET_DATABASE"])
+        (directory / "manifests").mkdir()
+        settings = [f"api: {{max_contacts: {batch}, max_tags: 1, settle_s: 1}}", "guards: {max_first_adds: 1000000}"]
+        settings += ["locations:"]
+        settings += [f"  {location_id(number)}: {{token_env: TOKEN_{number}}}" for number in range(locations)]
+        (directory / "manifests" / "reconciler.yaml").write_text("\n".join(settings) + "\n")
+        for number in range(locations):
+            scene.manifest(number, contacts)
+        scene.git("init", "--quiet", "--initial-branch", "main")
+        scene.commit("first")
+        scene.fleet("migrate")
+        yield scene

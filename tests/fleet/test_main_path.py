@@ -1,0 +1,100 @@
+"""The fleet's main path, with real processes and a real PostgreSQL: queued, taken, sent, told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.extras import need
+from tests.fleet.scene import FleetScene, a_fleet, location_id
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+
+
+@pytest.fixture
+def scene() -> Iterator[FleetScene]:
+    need("procrastinate")
+    with a_fleet(3) as scene:
+        yield scene
+
+
+def test_a_plan_file_is_queued_location_by_location_and_sent(scene: FleetScene) -> None:
+    batch = scene.queue()
+    assert [job["status"] for job in scene.jobs(batch)] == ["queued"] * 3
+    assert scene.worker("--drain").end() == 0
+    told = scene.fleet("wait", batch)
+    assert "3 ended" in told
+    assert (scene.lacking(), scene.doubles()) == ([], [])
+    (first,) = scene.jobs("--job", str(scene.jobs()[0]["id"]))
+    assert first["exit_code"] == 0
+    assert first["result"]["locations"][0]["pairs"] == {"applied": 8}
+    assert first["result"]["made"]["commit"] == first["commit"]
+    assert scene.fleet("wait", "--timeout", "0")
+    assert scene.run("fleet", "apply", "plan.json", "--auto-approve").returncode == 0
+    assert scene.worker("--drain").end() == 0
+    assert scene.doubles() == []
+
+
+def test_without_an_approval_a_job_plans_and_sends_nothing_and_with_it_sends(scene: FleetScene) -> None:
+    scene.fleet("apply", "manifests", "--location", location_id(0))
+    assert scene.worker("--drain").end() == 0
+    assert "1 planned" in scene.fleet("wait", expects=2)
+    location = location_id(0)
+    assert not scene.worlds[location].transitions
+    digest = scene.jobs()[0]["note"].rpartition("=")[2]
+    scene.fleet("apply", "manifests", "--location", location, "--approved", f"{location}={digest}")
+    assert scene.worker("--drain").end() == 0
+    assert json.loads(scene.run("fleet", "status", "--format", "json").stdout)["jobs"][0]["approved"] == digest
+    scene.fleet("wait")
+    assert len(scene.worlds[location].transitions) == 8
+
+
+def test_what_was_approved_for_one_location_is_sent_to_no_other(scene: FleetScene) -> None:
+    scene.run("plan", "manifests", "--out", "plan.json")
+    plan = json.loads((scene.directory / "plan.json").read_text())
+    digests = [location["change_digest"] for location in plan["locations"]]
+    scene.fleet("apply", "manifests", "--approved", f"{location_id(0)}={digests[1]}", "--location", location_id(0))
+    assert scene.worker("--drain").end() == 0
+    assert "has the change digest" in scene.fleet("wait", expects=4)
+    assert not any(world.transitions for world in scene.worlds.values())
+
+
+def test_a_worker_at_another_commit_leaves_a_job_queued_and_says_so(scene: FleetScene) -> None:
+    batch = scene.queue()
+    scene.commit("another")
+    worker = scene.worker("--heartbeat", "0.5")
+    worker.wait_for(r"left queued: 3 jobs of commit \w{12}, format 1.0; taken here is commit \w{12}")
+    assert [job["status"] for job in scene.jobs(batch)] == ["queued"] * 3
+    scene.fleet("cancel", batch)
+    # the checkout moves under the worker: it ends, and leaves what it had taken
+    scene.git("worktree", "add", "--quiet", "--detach", "other", "main")
+    scene.git("checkout", "--quiet", "--detach", "HEAD~1")
+    scene.fleet("apply", "other/manifests")
+    assert worker.end() == 0
+    assert "the checkout has left commit" in worker.said
+    assert [(job["status"], job["tries"]) for job in scene.jobs()] == [("queued", 0)] * 3
+    assert not any(world.transitions for world in scene.worlds.values())
+
+
+def test_a_second_job_of_a_location_is_dropped_and_told(scene: FleetScene) -> None:
+    batch = scene.queue()
+    told = scene.fleet("drift", "manifests", "--location", location_id(1), expects=6)
+    assert re.search(r"location \S+: not queued, since job \d+ \(apply, commit \w{12}\) has not ended", told)
+    assert [job["operation"] for job in scene.jobs(batch)] == ["apply"] * 3
+    scene.fleet("cancel", "--location", location_id(1))
+    scene.fleet("drift", "manifests", "--location", location_id(1), "--fail-on", "missing")
+    assert scene.worker("--drain").end() == 0
+    assert {job["operation"]: job["status"] for job in scene.jobs()} == {"apply": "ended", "drift": "ended"}
+    assert len(scene.lacking()) == 8
+
+
+def test_no_command_tells_the_password_of_the_database(scene: FleetScene) -> None:
+    url = "postgresql://me:pa55-secret@127.0.0.1:1/crm"
+    for arguments in (["migrate"], ["status"], ["wait"], ["worker"], ["apply", "manifests", "--format", "json"]):
+        done = scene.run("fleet", *arguments, "--database", url)
+        assert done.returncode == 1
+        assert "fleet's database postgresql://me@127.0.0.1:1/crm cannot be used" in done.stderr
+        assert "pa55" not in done.stdout + done.stderr
