@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple, cast
 
 from reconciler.core.model.events import Queued
 from reconciler.core.model.names import LocationId
+from reconciler.measure import Measure, MeasuredStore
 from reconciler.ports import LocationStore, Reporter, StartWorker, StateStore, Worker
 
 Arguments = TypeVarTuple("Arguments")
@@ -70,12 +71,14 @@ class LocationConnection:
 
 @asynccontextmanager
 async def connect_location(
-    state: StateStore, location: LocationId, start_worker: StartWorker
+    state: StateStore, location: LocationId, start_worker: StartWorker, measure: Measure | None = None
 ) -> AsyncIterator[LocationConnection]:
-    """The connection is open within the context; after it no call is under way."""
+    """The connection is open within the context; after it no call is under way. `measure`: for each call's time."""
     worker, opened = start_worker(), ExitStack()
     try:
         store = await worker(opened.enter_context, state.connect(location))
+        if measure is not None:
+            store = cast(LocationStore, MeasuredStore(store, location, measure))
         yield LocationConnection(store, worker)
     finally:
         try:

@@ -27,6 +27,7 @@ from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, Holder, Lease, lease_ended_error, retry_pauses
 from reconciler.core.model.names import Instant, LocationId, SetName
+from reconciler.measure import Measure
 from reconciler.ports import Clock, LocationStore, Reporter, StartWorker, StateStore
 
 MOST_RENEWALS = 3
@@ -49,7 +50,9 @@ async def acquire_lease(
 ) -> HeldLease:
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld. The caller leaves its context."""
     async with AsyncExitStack() as opened:
-        connection = await opened.enter_async_context(connect_location(store, location, start_worker))
+        connection = await opened.enter_async_context(
+            connect_location(store, location, start_worker, Measure(clock, report))
+        )
         taken: list[HeldLease] = []
         # before it is taken: who is cancelled meanwhile leaves no lease behind
         opened.push_async_callback(_release, connection, taken)

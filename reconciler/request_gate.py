@@ -30,7 +30,7 @@ from reconciler.core.model.errors import (
     RateLimited,
     ReconcilerError,
 )
-from reconciler.core.model.events import Waiting
+from reconciler.core.model.events import WaitCause, Waiting
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.running.pace import Pace, quota_wait_ms, refuse_starved
 from reconciler.ports import Clock, Heartbeat, Reporter
@@ -193,7 +193,7 @@ class RequestGate:
             self.raise_if_halted()
             # asked anew after each pause: a request under way may hold its place, or bring new limits
             while wait := self._next_wait():
-                await self.pause(*wait)
+                await self._wait_out(wait)
             if prepare is not None:
                 # a doubt is dated from its intent: nothing may take time between that and the request
                 await self._prepare(prepare)
@@ -213,13 +213,13 @@ class RequestGate:
                 if not await self.wait_to_retry(tries, error):
                     raise
 
-    def _next_wait(self) -> tuple[int, str] | None:
-        """Milliseconds for which nothing may leave, and why."""
+    def _next_wait(self) -> Waiting | None:
+        """The time for which nothing may leave, and why."""
         now = self.clock.now()
         if quota := quota_wait_ms(self.location, self.pace, now, spill=self.spill, hint=self.later):
-            return quota, self.pace.why_today()
+            return Waiting(self.location, quota, self.pace.why_today(), WaitCause.QUOTA)
         wait = self.pace.wait(now)
-        return (wait, self.pace.why(now)) if wait else None
+        return Waiting(self.location, wait, self.pace.why(now), WaitCause.PACE) if wait else None
 
     async def wait_to_retry(self, tries: Tries, error: NotApplied | InDoubt | QuotaExhausted) -> bool:
         """Whether a request that failed may be sent again; the pause before that is over then."""
@@ -229,13 +229,16 @@ class RequestGate:
         pause = tries.pause(self.location, self.pace, error, self.clock.now(), chance=self.chance())
         # 0: the pace alone decides when the request leaves again; None: enough was tried
         if pause:
-            await self.pause(pause, error.message)
+            await self._wait_out(Waiting(self.location, pause, error.message, WaitCause.RETRY))
         return pause is not None
 
     async def pause(self, milliseconds: int, why: str) -> None:
         """A wait with heartbeats; raises Halted as soon as nothing more may leave."""
-        self.report(Waiting(self.location, milliseconds, why))
-        await until(self._halted.wait, self.heartbeat.sleep(milliseconds))
+        await self._wait_out(Waiting(self.location, milliseconds, why))
+
+    async def _wait_out(self, wait: Waiting) -> None:
+        self.report(wait)
+        await until(self._halted.wait, self.heartbeat.sleep(wait.milliseconds))
         self.raise_if_halted()
 
     async def _await_answer(self, ticket: int, request: Awaitable[T]) -> T:

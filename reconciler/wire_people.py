@@ -126,6 +126,19 @@ def can_look_up(text: str) -> bool:
     return len(text) <= LONGEST_TAG_SOUGHT
 
 
+def path_template(path: str) -> str:
+    """The path of a request with a placeholder for every id, and without its query, which holds values of people."""
+    # a search for duplicates has an address in its query
+    match path.partition("?")[0].split("/")[1:]:
+        case ["contacts", ("search" | "bulk"), *_] | ["oauth", *_] as fixed:
+            return f"/{'/'.join(fixed)}"
+        case ["contacts", _]:
+            return "/contacts/{contactId}"
+        case ["locations", _, *parts]:
+            return "/".join(["/locations/{locationId}", *parts])
+    return "other"
+
+
 def duplicate_path(location: LocationId, value: PersonValue) -> str:
     """The path that asks for one contact with an address or a phone number."""
     name = "email" if value.kind is ValueKind.EMAIL else "number"

@@ -15,6 +15,7 @@ import pytest
 EXTRAS = {
     "duckdb": "bulk",
     "obstore": "objects",
+    "opentelemetry.sdk": "otel",
     "phonenumbers": "phone",
     "procrastinate": "fleet",
     "psycopg": "postgres",

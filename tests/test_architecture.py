@@ -109,7 +109,7 @@ HOME_LINES = [line.split(" -> ") for line in CONTRACTS["Each third-party library
 HOMES = {library: home.removesuffix(".**").replace(".", "/") for home, library in HOME_LINES}
 """Where each third-party library is imported. Here, unlike in the contract, imports for types alone count too."""
 
-DECLARED_AS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+DECLARED_AS = {"opentelemetry": "opentelemetry-sdk", "yaml": "pyyaml", "pydantic_core": "pydantic"}
 """The distributions that are not called as what they install."""
 
 

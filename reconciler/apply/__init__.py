@@ -27,12 +27,14 @@ from reconciler.apply.split_refused import hold_unseen
 from reconciler.beside import Places, connect_location
 from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError, Unfinished
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.measured import HeldCounted
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.people import Snapshot
+from reconciler.core.observing.metrics import count_state
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
-from reconciler.core.planning.changes import HeldContacts
+from reconciler.core.planning.changes import HeldContacts, count_held
 from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.doubt import decidable_doubts, open_doubts
@@ -46,6 +48,7 @@ from reconciler.core.running.shortfalls import (
     report_nothing_sent,
 )
 from reconciler.journalled_run import HeldLease, JournalledRun, acquire_lease, journalled_run
+from reconciler.measure import Measure
 from reconciler.request_gate import Halted, RequestGate, Stop, until
 
 __all__ = ["ApplyOptions", "Services", "Stop", "apply", "fail_report", "report_failed"]
@@ -109,7 +112,8 @@ async def _has_work(plan: LocationPlan, options: ApplyOptions, services: Service
     if not plan.may_have_work:
         return False
     desired, plan_options = options.desired[plan.location], options.options[plan.location]
-    async with connect_location(services.store, plan.location, services.start_worker) as connection:
+    measure = Measure(services.clock, services.report)
+    async with connect_location(services.store, plan.location, services.start_worker, measure) as connection:
         state = await connection.call(connection.store.load_state)
     if decidable_doubts(state.observed, desired, state.facts, plan_options.now):
         return True
@@ -249,10 +253,12 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
     if run.progress.disbelieved:
         await disbelieve_absences(run)
     run.outcomes.close_unsent(run.present, run.observed)
-    pairs = Counter(run.outcomes.pairs(run.observed))
+    pairs, held = Counter(run.outcomes.pairs(run.observed)), _still_held(run)
     difference = run.apply_options.difference(run.location)
     if difference.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
+    run.report(HeldCounted(run.location, count_held(held) + pairs[Outcome.HELD]))
+    run.report(count_state(run.location, run.observed, run.now()))
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
     waiting = run.progress.release.waiting
     told = [each.note for each in waiting.values()]
@@ -270,7 +276,7 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
         pairs=dict(pairs),
         findings=run.outcomes.findings(),
         surprises=run.outcomes.surprises(),
-        notes=(*told, *run.progress.notes, *note_left_aside(run.plan, _still_held(run))),
+        notes=(*told, *run.progress.notes, *note_left_aside(run.plan, held)),
         outside=run.progress.outside,
         unsent=(*explain_unsent(run.outcomes, run.plan.deferrals, end), *foreign_changes(difference.foreign)),
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,15 @@ class CommandRecord:
         """The notice that a webhook gets at the end; None for a command that sends none."""
         self.notify_settings: NotifySettings | None = None
         """None until the settings are loaded."""
+        self._ends: list[Callable[[int], None]] = []
+
+    def call_at_end(self, end: Callable[[int], None]) -> None:
+        """Calls `end` with the exit code of the command, once it has answered."""
+        self._ends.append(end)
+
+    def end(self, exit_code: int) -> None:
+        for end in self._ends:
+            end(exit_code)
 
     def begin_reading(self, *, kept: bool) -> None:
         self.reads, self.keeps = True, kept
@@ -177,6 +187,9 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
     record = CommandRecord(arguments)
     exit_code = _run(arguments, record)
+    with suppress(KeyboardInterrupt):
+        # it has answered: an interrupt ends no more than the wait for what measures it
+        record.end(exit_code)
     # last of all: the exit code stands, the lease is given back, the answer is printed
     if record.notice is not None:
         from reconciler.cli.notice import notify

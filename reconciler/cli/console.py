@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,9 +27,12 @@ from reconciler.output.document import CommandOutput, Document
 if TYPE_CHECKING:
     from reconciler.core.model.events import Event
     from reconciler.core.model.settings import Settings
+    from reconciler.core.planning.plan import LocationState
     from reconciler.operations.workspace import Session
     from reconciler.output.blocks import View
+    from reconciler.ports import LocationReader
     from reconciler.request_gate import Stop
+    from reconciler.telemetry import Telemetry
 
 FILE_WIDTH = 120
 
@@ -40,6 +43,7 @@ class Console:
 
     verbosity: Verbosity
     progress: Progress
+    telemetry: Telemetry | None = None
 
     @classmethod
     def open(cls, verbosity: Verbosity) -> Console:
@@ -48,7 +52,13 @@ class Console:
         if (command := click.get_current_context(silent=True)) is not None:
             # an error or an interrupt leaves a clean screen as well
             command.call_on_close(progress.close)
-        return cls(verbosity, progress)
+        console = cls(verbosity, progress)
+        # a command that is not measured begins without it
+        if command is None or not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+            return console
+        from reconciler.cli.telemetry import measure_command
+
+        return replace(console, telemetry=measure_command(command, console.warn))
 
     def show(self, view: View) -> None:
         from reconciler.output.text import render_text
@@ -86,12 +96,16 @@ class Console:
 
     def __call__(self, event: Event, /) -> None:
         self.progress(event)
+        if self.telemetry is not None:
+            self.telemetry(event)
 
     def on_manifests(self, directory: Path, /) -> None:
         find_record().set_directory(directory)
 
     def on_settings(self, settings: Settings, /) -> None:
         learn_names(settings)
+        if self.telemetry is not None:
+            self.telemetry.set_state(settings.state)
 
     def on_reading(self, kept: bool, /) -> None:
         find_record().begin_reading(kept=kept)
@@ -101,6 +115,10 @@ class Console:
 
     def on_sending(self) -> None:
         find_record().begin_sending()
+
+    def on_state(self, state: LocationState, reader: LocationReader, /) -> None:
+        if self.telemetry is not None:
+            self.telemetry.on_state(state, reader)
 
 
 def make_output(document: Document) -> CommandOutput:

@@ -28,6 +28,7 @@ from reconciler.core.model.events import (
     RoundStarted,
     Waiting,
 )
+from reconciler.core.model.measured import Measured
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
@@ -80,7 +81,7 @@ class Progress:
         self._board: LiveBoard | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._silent:
+        if self._silent or isinstance(event, Measured):
             return
         now = self._now()
         progress = self._progresses.setdefault(

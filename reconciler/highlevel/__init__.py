@@ -17,6 +17,7 @@ from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import Rejection
 from reconciler.core.observing.diagnosis import Answered
 from reconciler.highlevel.tokens import COMMAND_TIMEOUT_S, Agency, find_token, held_in
+from reconciler.ports import Reporter
 from reconciler.request_gate import RequestGate
 from reconciler.wire import (
     SEARCH_PATH,
@@ -63,6 +64,8 @@ class ApiArguments(TypedDict, total=False):
     environment: Mapping[str, str]
     on_quota: Callable[[Quota], None]
     now: Callable[[], Instant]
+    location: LocationId
+    report: Reporter
 
 
 def connect_reader(base_url: str, **arguments: Unpack[ApiArguments]) -> HighLevelReader:

@@ -31,7 +31,9 @@ from reconciler.core.model.errors import (
     RateLimited,
     RequestRefused,
 )
-from reconciler.core.model.names import Instant, iso
+from reconciler.core.model.events import Event
+from reconciler.core.model.measured import RequestEnded
+from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.outcome import called, is_version_refused, read_refusal
 from reconciler.core.running.pace import SHARED
 from reconciler.highlevel.http_client import (
@@ -43,6 +45,7 @@ from reconciler.highlevel.http_client import (
     Transport,
     Unsent,
     UnusablePath,
+    read_address,
 )
 from reconciler.highlevel.route import find_route, no_route
 from reconciler.highlevel.tokens import (
@@ -55,23 +58,27 @@ from reconciler.highlevel.tokens import (
     read_location_token,
     without,
 )
+from reconciler.ports import Reporter
 from reconciler.system import wall_clock
 from reconciler.wire import API_VERSION, UnreadableAnswer, one_line, read_error
+from reconciler.wire_people import path_template
 
 T = TypeVar("T")
 
 OnQuota = Callable[[Quota], None]
+NO_LOCATION = LocationId("")
 
 
-def ignore(quota: Quota) -> None:
-    """For a caller that keeps no pace."""
+def ignore(told: Quota | Event) -> None:
+    """For a caller that keeps no pace, and for one that measures nothing."""
 
 
 class Connection:
     """HTTP to one origin with one token.
 
     `held_in`: where the token is held, for messages. `agency`: the token is an agency's, exchanged for the location's.
-    `on_quota` gets the limits that each answer states. `environment` names proxies and certificates; raises NoWay.
+    `on_quota` gets the limits that each answer states, `report` the time of each request to `location`. `environment`
+    names proxies and certificates; raises NoWay.
     `transport` replaces the network in tests, and `now` the time of day.
     """
 
@@ -88,6 +95,8 @@ class Connection:
         environment: Mapping[str, str] = os.environ,
         on_quota: OnQuota = ignore,
         now: Callable[[], Instant] = wall_clock,
+        location: LocationId = NO_LOCATION,
+        report: Reporter = ignore,
     ) -> None:
         self._token, self._secrets = token, [token]
         self._agency, self._exchange = agency, Exchange(self._exchange_token, now)
@@ -95,6 +104,7 @@ class Connection:
         self._untried = ""
         self._called = called(held_in)
         self._on_quota, self._now = on_quota, now
+        self._location, self._report = location, report
         # a transport of one's own asks nobody
         self._route = route = no_route() if transport else find_route(base_url, environment)
         self._http = HttpClient(
@@ -106,6 +116,7 @@ class Connection:
             transport=transport,
         )
         self._where = self._http.origin
+        self._host = read_address(base_url).host
 
     async def close(self) -> None:
         await self._http.close()
@@ -129,14 +140,20 @@ class Connection:
         return self._token if self._agency is None else await self._exchange.token()
 
     async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> HttpAnswer:
+        began, status = self._now(), 0
         try:
-            return await self._http.ask(method, path, body, token=token, kind=kind)
+            answer = await self._http.ask(method, path, body, token=token, kind=kind)
+            status = answer.status
+            return answer
         except Unsent as error:
             raise self._unsent(error) from None
         except NoAnswer as error:
             raise InDoubt(f"no answer from {self._where}: {self.clean(str(error))}") from None
         except UnusablePath as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self.clean(str(error))}", status=0) from None
+        finally:
+            took, template = self._now() - began, path_template(path)
+            self._report(RequestEnded(self._location, method, template, self._host, began, took, status))
 
     def _unsent(self, error: Unsent) -> NotApplied:
         message = self.clean(str(error))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.core.model.api_limits import Quota
 from reconciler.core.model.errors import AuthRefused, ReconcilerError
+from reconciler.core.model.measured import QuotaCounted
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Settings
 from reconciler.core.running.pace import Pace
@@ -66,6 +67,8 @@ class LocationApi:
             timeout_s=settings.api.timeout_s,
             transport=self.workspace.transport,
             on_quota=on_quota or self.heed_quota,
+            location=self.location,
+            report=self.workspace.listener,
         )
 
     @property
@@ -108,7 +111,11 @@ class LocationApi:
         return fetched.token
 
     def heed_quota(self, quota: Quota) -> None:
-        self.pace.heed_quota(quota, self.workspace.clock.now())
+        # the pace first: it knows the requests under way, which no answer counts yet
+        now = self.workspace.clock.now()
+        self.pace.heed_quota(quota, now)
+        if (remaining := self.pace.left_today(now)) is not None:
+            self.workspace.listener(QuotaCounted(self.location, remaining))
 
 
 def find_api(session: Session, location: LocationId) -> LocationApi:

@@ -28,6 +28,7 @@ from reconciler.core.model.errors import (
     worst_code,
 )
 from reconciler.core.model.journal import LocationReport, RunStatus, exit_code
+from reconciler.core.model.measured import LocationEnded
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, called
 from reconciler.core.model.people import Snapshot
@@ -200,15 +201,23 @@ async def apply_judged(judgement: Judgement, request: ApplyRequest) -> ApplyResu
     """As `apply_plan`, of what was judged: a location that was refused stays so."""
     # a question may have taken hours, in which others used the quota, and a token ended
     judgement = await _judge_surroundings(judgement, request)
-    if judgement.error is not None:
-        raise judgement.error
     reports = list(_report_refused(judgement))
+    if judgement.error is not None:
+        _measure_ends(judgement, reports)
+        raise judgement.error
     if _has_work(judgement):
         with rarer_cyclic_gc():
             reports += await _send(judgement, request)
     else:
         reports += _report_nothing_sent(judgement)
+    _measure_ends(judgement, reports)
     return ApplyResult(tuple(sorted(reports, key=lambda report: report.location)))
+
+
+def _measure_ends(judgement: Judgement, reports: Iterable[LocationReport]) -> None:
+    for report in reports:
+        ended = LocationEnded(report.location, report.exit_code, tuple(report.pairs.items()))
+        judgement.planned.session.workspace.listener(ended)
 
 
 def _report_refused(judgement: Judgement) -> Iterator[LocationReport]:

@@ -33,6 +33,7 @@ from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.plan import LocationState, PlanOptions
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from reconciler.core.planning.slow_release import SentAdds, find_sent, list_release_rules
+from reconciler.measure import Measure
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, load_state, settle_ms_from
 from reconciler.output.blocks import counted
@@ -153,9 +154,12 @@ def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, L
     """The state of each location, and why that of a location cannot be used; raises the error of the only one."""
     states: dict[LocationId, LocationState] = {}
     errors: Errors = {}
+    workspace = session.workspace
+    measure = Measure(workspace.clock, workspace.listener)
     for location, desired in session.desired.items():
         try:
-            states[location] = load_state(session.settings, reader, location, desired)
+            states[location] = measure.call(location, load_state, session.settings, reader, location, desired)
+            workspace.listener.on_state(states[location], reader.at(location))
         except ReconcilerError as error:
             if len(session.desired) == 1:
                 raise

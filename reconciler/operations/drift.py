@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.lease import Lease
+from reconciler.core.model.measured import DriftCounted
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
@@ -90,4 +91,7 @@ def _report_drift(
         # in the spelling of the state, so that a pair is found by either name
         lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
     )
-    return mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
+    report = mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
+    for drift_class in DriftClass:
+        session.workspace.listener(DriftCounted(state.location, drift_class, report.count(drift_class)))
+    return report

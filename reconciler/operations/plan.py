@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
+from reconciler.core.model.measured import HeldCounted, LocationPlanned
 from reconciler.core.model.names import LocationId
+from reconciler.core.planning.changes import count_held
 from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import Plan, combine_plans
+from reconciler.core.planning.plan import LocationPlan, Plan, combine_plans
 from reconciler.operations.current_state import CurrentState, find_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
 from reconciler.operations.quota import list_quota_notes
@@ -77,15 +79,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
 def plan_current(session: Session, current: Iterable[CurrentState], request: PlanRequest) -> Plan:
     """One plan of all locations on their current states."""
     with without_cyclic_gc():
-        plans = [
-            plan_location(
-                session.desired[location.state.location],
-                location.state,
-                location.add_to(make_plan_options(session, location.state.location, request)),
-                observations=location.observations,
-            )
-            for location in current
-        ]
+        plans = [_plan_one(session, location, request) for location in current]
         return combine_plans(
             plans,
             # the moment of the manifests: a plan file is valid as of it
@@ -93,6 +87,20 @@ def plan_current(session: Session, current: Iterable[CurrentState], request: Pla
             manifests=str(session.workspace.directory),
             selection=make_selection(session, request.scope),
         )
+
+
+def _plan_one(session: Session, current: CurrentState, request: PlanRequest) -> LocationPlan:
+    location, clock, report = current.state.location, session.workspace.clock, session.workspace.listener
+    began = clock.now()
+    plan = plan_location(
+        session.desired[location],
+        current.state,
+        current.add_to(make_plan_options(session, location, request)),
+        observations=current.observations,
+    )
+    report(LocationPlanned(location, clock.now() - began))
+    report(HeldCounted(location, count_held(plan.held)))
+    return plan
 
 
 def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:

@@ -161,6 +161,7 @@ async def read_and_store(
         wanted = make_request(state)
         if not wanted.is_empty:
             await _read_journalled(api, wanted, stored)
+        await held.call(api.workspace.listener.on_state, stored.state, held.store)
         return stored
 
 

@@ -43,7 +43,7 @@ from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
-from reconciler.ports import Clock, StartWorker, StateReader, Worker
+from reconciler.ports import Clock, LocationReader, StartWorker, StateReader, Worker
 from reconciler.store import open_reader, refuse_unlisted
 from reconciler.store.per_location import LOCATION
 from reconciler.system import SystemClock, without_cyclic_gc
@@ -90,6 +90,9 @@ class Listener(Protocol):
     def on_sending(self) -> None:
         """Tags may be changed from now on, and the journal says which."""
 
+    def on_state(self, state: LocationState, reader: LocationReader, /) -> None:
+        """The state of a location was read, from where `reader` tells more."""
+
 
 class SilentListener:
     """Hears all and says nothing."""
@@ -110,6 +113,9 @@ class SilentListener:
         return
 
     def on_sending(self) -> None:
+        return
+
+    def on_state(self, state: LocationState, reader: LocationReader, /) -> None:  # noqa: ARG002 (nothing is measured)
         return
 
 

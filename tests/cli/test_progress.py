@@ -124,7 +124,7 @@ def test_waits_are_told_from_a_second_on(capfd: pytest.CaptureFixture[str]) -> N
 KEYS = {
     "RoundStarted": {"round", "requests"},
     "BatchAnswered": {"action", "tags", "done", "requests", "applied", "noop", "rejected", "unclear", "quota_left"},
-    "Waiting": {"milliseconds", "why"},
+    "Waiting": {"milliseconds", "why", "cause"},
     "Read": {"done", "total"},
     "Priced": {"method", "requests", "milliseconds", "share", "exclusive"},
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import StrEnum
 
+from reconciler.core.model.measured import Measured
 from reconciler.core.model.names import Instant, LocationId, location_label
 from reconciler.core.model.outcome import Action
 
@@ -40,6 +42,17 @@ RECENT_MS = 30_000
 """The rate is that of so long a time."""
 
 
+class WaitCause(StrEnum):
+    PACE = "pace"
+    """The rate limit of the location."""
+    QUOTA = "quota"
+    """Today's quota is used up."""
+    RETRY = "retry"
+    """A request failed that may be sent again."""
+    OTHER = "other"
+    """A lease of another run, an effect that may still show, tags that are given slowly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Nothing is sent for `milliseconds`, and why."""
@@ -47,6 +60,7 @@ class Waiting:
     location: LocationId
     milliseconds: int
     why: str
+    cause: WaitCause = WaitCause.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ class Queued:
     most: int
 
 
-Event = RoundStarted | BatchAnswered | Waiting | Read | Priced | Queued
+Event = RoundStarted | BatchAnswered | Waiting | Read | Priced | Queued | Measured
 
 
 @dataclass(slots=True)

@@ -135,6 +135,11 @@ class HeldContacts:
     contacts: tuple[ContactId, ...]
 
 
+def count_held(held: Iterable[HeldContacts]) -> int:
+    """Their pairs."""
+    return sum(len(each.tags) * len(each.contacts) for each in held)
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """Pairs of a plan that an earlier request tried too: an approval of one attempt is none of the next."""

@@ -1,0 +1,204 @@
+"""Metrics and spans of one command: the only package that knows OpenTelemetry. Law: sees ports and core.
+
+Rules
+1. The names and attributes of `core/observing/metrics.py` and of `spans.py` leave, and no other text: no message of an
+   error, no argument of the command line.
+2. No error of it reaches the run: `close` returns the reasons why numbers were not delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from opentelemetry.metrics import Meter
+
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Event, RoundStarted, WaitCause, Waiting
+from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.measured import (
+    DriftCounted,
+    HeldCounted,
+    LocationEnded,
+    LocationPlanned,
+    QuotaCounted,
+    RequestEnded,
+    StateCalled,
+    StateCounted,
+)
+from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.observing.metrics import METRICS, Metric, MetricKind, MetricName, count_state
+from reconciler.core.planning.plan import LocationState
+from reconciler.ports import LocationReader
+from reconciler.telemetry.export import Exporters
+from reconciler.telemetry.spans import LOCATION, Spans, describe_request
+
+LAG_EVERY_S = 0.25
+SERVICE = "reconciler"
+_SYSTEMS = {"postgres": "postgresql"}
+Attributes = Mapping[str, str | int]
+
+
+class Telemetry:
+    """A Reporter that measures. `command`: the words of the command; `now` replaces the clock."""
+
+    def __init__(self, command: str, version: str, now: Callable[[], Instant], *, metrics: bool, traces: bool) -> None:
+        self._command, self._now, self._began = command, now, now()
+        self._system = "unknown"
+        self._successes: dict[LocationId, int] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._faults: set[str] = set()
+        self._exporters = Exporters(
+            {"service.name": SERVICE, "service.version": version}, metrics=metrics, traces=traces
+        )
+        self._instruments = _Instruments(self._exporters.meters.get_meter(SERVICE, version))
+        tracer = self._exporters.tracers.get_tracer(SERVICE, version)
+        self._spans = Spans(tracer.start_span, command, self._began)
+
+    def __call__(self, event: Event, /) -> None:
+        self._guard(self._measure, event)
+
+    def set_state(self, url: str) -> None:
+        """The URL of the state, of which the scheme is told."""
+        scheme = url.partition(":")[0]
+        self._system = _SYSTEMS.get(scheme, scheme)
+
+    def on_state(self, state: LocationState, reader: LocationReader) -> None:
+        self._guard(self._measure_state, state, reader)
+
+    def close(self, exit_code: int) -> str:
+        """Ends the spans, and sends all that waits; why some was not delivered, empty where all was."""
+        self._guard(self._end, exit_code)
+        return ", ".join(sorted(self._exporters.end() | self._faults))
+
+    def _guard(self, measure: Callable[..., None], *arguments: object) -> None:
+        try:
+            measure(*arguments)
+        except Exception as error:  # noqa: BLE001  a fault in measuring is told at the end, and ends no run
+            self._faults.add(type(error).__name__)
+
+    def _measure(self, event: Event) -> None:
+        # a state works in threads, which have no loop
+        if not isinstance(event, StateCalled):
+            self._watch_loop()
+        match event:
+            case RoundStarted():
+                self._spans.begin_round(event, self._now())
+            case RequestEnded():
+                self._spans.add_request(event)
+                self._record_request(event)
+            case LocationEnded():
+                self._spans.end_round(event.location, self._now())
+                self._record_ended(event)
+            # a wait for a lease or a release says nothing of the API's limits
+            case Waiting() if event.cause is not WaitCause.OTHER:
+                attributes: Attributes = {LOCATION: event.location, "reconciler.cause": event.cause.value}
+                self._instruments.record(MetricName.PACE, event.milliseconds / 1000, attributes)
+            case StateCalled():
+                self._record_call(event)
+            case _:
+                self._record_number(event)
+
+    def _record_number(self, event: Event) -> None:
+        here: dict[str, str | int] = {LOCATION: event.location}
+        record = self._instruments.record
+        match event:
+            case LocationPlanned():
+                record(MetricName.PLAN, event.milliseconds / 1000, here)
+            case HeldCounted():
+                record(MetricName.HELD, event.number, here)
+            case QuotaCounted():
+                record(MetricName.QUOTA, event.remaining, here)
+            case DriftCounted():
+                record(MetricName.DRIFT, event.number, {**here, "reconciler.drift.class": event.drift_class.value})
+            case StateCounted():
+                record(MetricName.QUARANTINED, event.quarantined, here)
+                if event.observed_ms is not None:
+                    record(MetricName.OBSERVATION, event.observed_ms / 1000, here)
+
+    def _record_request(self, event: RequestEnded) -> None:
+        self._instruments.record(MetricName.REQUEST, event.milliseconds / 1000, describe_request(event))
+
+    def _record_call(self, event: StateCalled) -> None:
+        attributes: Attributes = {"db.system.name": self._system, "db.operation.name": event.operation}
+        failed: Attributes = {"error.type": event.error} if event.error else {}
+        self._instruments.record(MetricName.STATE, event.milliseconds / 1000, {**attributes, **failed})
+
+    def _record_ended(self, event: LocationEnded) -> None:
+        # a location that was refused has no pairs, and an exit code of its own
+        for outcome, number in event.pairs:
+            self._instruments.record(
+                MetricName.PAIRS, number, {LOCATION: event.location, "reconciler.outcome": outcome.value}
+            )
+        # a run with nothing to send is no run of the history: only an apply itself knows that it succeeded
+        if self._command != "apply":
+            return
+        age = 0 if event.exit_code == ExitCode.DONE else self._successes.get(event.location)
+        if age is not None:
+            self._instruments.record(MetricName.LAST_SUCCESS, age / 1000, {LOCATION: event.location})
+
+    def _measure_state(self, state: LocationState, reader: LocationReader) -> None:
+        now = self._now()
+        self._measure(count_state(state.location, state.observed, now))
+        age = find_success_ms(reader, now) if self._command == "apply" else None
+        if age is not None:
+            self._successes[state.location] = age
+
+    def _end(self, exit_code: int) -> None:
+        now = self._now()
+        self._spans.end_run(exit_code, now)
+        attributes: Attributes = {"reconciler.operation": self._command, "reconciler.exit_code": exit_code}
+        self._instruments.record(MetricName.RUN, (now - self._began) / 1000, attributes)
+
+    def _watch_loop(self) -> None:
+        """Measures from now on how late a timer of the running event loop is."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        # each command part runs a loop of its own
+        if loop is self._loop:
+            return
+        self._loop = loop
+
+        def look(due: float) -> None:
+            self._instruments.record(MetricName.LOOP_LAG, max(0.0, loop.time() - due), {})
+            loop.call_later(LAG_EVERY_S, look, loop.time() + LAG_EVERY_S)
+
+        # it ends with the loop, which forgets its timers
+        loop.call_soon(look, loop.time())
+
+
+class _Instruments:
+    """One instrument for each metric of the table."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._records = {metric.name: _make_instrument(meter, metric) for metric in METRICS}
+
+    def record(self, name: MetricName, value: float, attributes: Attributes) -> None:
+        self._records[name](value, dict(attributes))
+
+
+def _make_instrument(meter: Meter, metric: Metric) -> Callable[[float, dict[str, str | int]], None]:
+    match metric.kind:
+        case MetricKind.COUNTER:
+            return meter.create_counter(metric.name, metric.unit, metric.about).add
+        case MetricKind.GAUGE:
+            return meter.create_gauge(metric.name, metric.unit, metric.about).set
+        case MetricKind.HISTOGRAM:
+            bounds = list(metric.bounds)
+            return meter.create_histogram(
+                metric.name, metric.unit, metric.about, explicit_bucket_boundaries_advisory=bounds
+            ).record
+
+
+def find_success_ms(reader: LocationReader, now: Instant) -> int | None:
+    """Milliseconds since the last apply of a location's history that left nothing undone; None without one."""
+    for run in reversed(reader.read_runs()):
+        if run.header.operation != "apply" or run.status is not RunStatus.COMPLETE or run.ended is None:
+            continue
+        # complete is not whole: some pairs may have been rejected or held
+        ending = reader.read_ending(run.id)
+        if ending is None or not ending.is_partial:
+            return max(0, now - run.ended)
+    return None
