@@ -45,10 +45,11 @@ from reconciler.output.pull import PullDocument, ResolveDocument
 def pull_command(
     full: bool, dry_run: bool, unmatched: Path | None, flags: PlanFlags, lock_timeout_ms: int, invocation: Invocation
 ) -> int:
-    """Resolve people by e-mail, phone or a custom field into contacts.
+    """Resolve people by e-mail, phone or a custom field, sources and filters into contacts.
 
-    Matches the rows of every set with `match`, and keeps a snapshot of each: the contact ids that plan and apply go
-    by. Changes no contact. A set whose file fails, or that a guard refuses, keeps its snapshot.
+    Matches the rows of every set with `match`, asks the sources and the contact search, and keeps a snapshot of each
+    set: the contact ids that plan and apply go by. Changes no contact. A set whose file fails, or that a guard refuses,
+    keeps its snapshot.
     """
     console = invocation.console
     session = open_session(invocation.workspace, flags.locations, pulls=True)

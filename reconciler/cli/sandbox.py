@@ -14,6 +14,7 @@ from reconciler.cli.complete import complete_location
 from reconciler.cli.options import Invocation, common, manifests_argument
 from reconciler.core.manifests.match import Fingerprinter
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_filter import ContactFilter
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import LocationId
@@ -37,6 +38,7 @@ from reconciler.sandbox.saved_world import (
     save_locations,
 )
 from reconciler.sandbox.switches import list_switches, read_assumptions
+from reconciler.sandbox.traits import find_traits
 from reconciler.sandbox.world import World
 
 
@@ -60,8 +62,9 @@ def make(data: Path, location: str | None, seed: int, extra: int, invocation: In
     """Make up the locations of the manifests, with the contacts that live there.
 
     Most have an e-mail, a phone and a customer number, all of them reserved for examples. The people of files that are
-    to be matched live there too, but for one in twenty. One location takes the sandbox's own token; of several each has
-    a token of its own, `pit-sandbox-` and the location's id.
+    to be matched live there too, but for one in twenty, and one contact in four has the values that a filter asks for.
+    One location takes the sandbox's own token; of several each has a token of its own, `pit-sandbox-` and the
+    location's id.
     """
     # a world that was played with is not made anew by mistake
     if data.exists():
@@ -104,7 +107,15 @@ def _make_world(session: Session, desired: Desired, seed: int, extra: int) -> Wo
         tags=LIVED_WITH,
         people=True,
         living=_make_living(session, desired.location, seed),
+        traits=tuple(map(find_traits, _list_filters(session, desired.location))),
     )
+
+
+def _list_filters(session: Session, location: LocationId) -> Iterator[ContactFilter]:
+    for contact_set in session.matched.get(location, ()):
+        listed = contact_set.contacts
+        if isinstance(listed, ListedContacts) and listed.match is not None and listed.match.filter is not None:
+            yield listed.match.filter
 
 
 def _make_living(session: Session, location: LocationId, seed: int) -> Sequence[Person]:

@@ -95,6 +95,7 @@ class _Builder:
             if value is not None:
                 found = FilterOperator(operator)
                 yield Condition(name, found, value, (), is_custom, name in _IDS and not is_custom, place)
+        # a field of its own may have no such operator
         exists = getattr(test, "exists", None)
         if exists is not None:
             found = FilterOperator.EXISTS if exists else FilterOperator.NOT_EXISTS

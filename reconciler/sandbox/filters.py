@@ -215,6 +215,7 @@ def _value_of(contact: Contact, field: str) -> str:
 
 def _held_texts(contact: Contact, field: str, rules: Assumptions) -> frozenset[str]:
     """The texts that the index holds of a contact for a field."""
+    # addresses are compared with additional ones
     if field in _HELD:
         return _HELD[field](contact, rules)
     if field in _TIMES:

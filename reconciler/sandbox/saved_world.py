@@ -40,6 +40,7 @@ from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.people import CUSTOMER_NO, LocationField, Person, make_people
+from reconciler.sandbox.traits import Traits, give_traits
 from reconciler.sandbox.world import Contact, Transition, World, made_up_id
 from reconciler.system import replace_file
 
@@ -292,12 +293,14 @@ def make_world(
     tags: Sequence[str] = OWN_TAGS,
     people: bool = False,
     living: Sequence[Person] = (),
+    traits: Sequence[Traits] = (),
     assumptions: Assumptions | None = None,
 ) -> World:
     """A world in which `contacts` live, with `extra` ones that no manifest names; they may carry `tags` already.
 
     `people`: most have an e-mail, a phone, and a number in the custom field `customer_no`. `living`: the persons of a
-    file that is to be matched; each has a contact, which is never deleted nor elsewhere.
+    file that is to be matched; each has a contact, which is never deleted nor elsewhere. `traits`: values of fields
+    that filters ask for; some of the contacts have them.
     """
     rules = assumptions or Assumptions()
     # sorted and without repeats: the world must not depend on the order of the manifests
@@ -317,7 +320,10 @@ def make_world(
     persons = make_people(named + unnamed, number, seed=seed, sharing=unnamed[-2:]) if people else {}
     persons |= zip(matched, living, strict=True)
     peopled = (replace(contact, person=persons.get(contact.id, Person())) for contact in made)
-    return World(location, peopled, assumptions=rules, custom_fields=[number])
+    # two filters may ask for one field
+    fields = {number.id: number} | {field.id: field for trait in traits for field in trait.list_fields(location)}
+    traited = give_traits(peopled, traits, location, seed)
+    return World(location, traited, assumptions=rules, custom_fields=fields.values())
 
 
 def make_locations(count: int, *, seed: int, contacts: int) -> list[World]:

@@ -144,7 +144,7 @@ def test_rows_aside_are_not_for_ids(reconciler: Command, declare: Declare) -> No
     declare(prints(range(3)))
     ended = reconciler("pull", "--unmatched", "left.csv")
     assert ended.code == 64
-    assert "the rows of this set have ids" in ended.err
+    assert "--unmatched takes rows that are matched, and this set has none" in ended.err
 
 
 @pytest.mark.slow

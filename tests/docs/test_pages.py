@@ -10,7 +10,7 @@ from tests.docs.pages import BLOCK, ROOT, blessed, commands, is_shown, play
 
 DOCS = ROOT / "docs"
 SCENE = (ROOT / "tests" / "docs" / "scene.md").read_text(encoding="utf-8")
-BEGIN_ANEW = {"tutorial", "people", "many-locations", "one-manifest", "warehouse-table", "google-sheet"}
+BEGIN_ANEW = {"tutorial", "people", "many-locations", "one-manifest", "warehouse-table", "google-sheet", "smart-list"}
 """Pages that begin without the scene of the others."""
 EXECUTED = [
     page

@@ -499,11 +499,11 @@ PEOPLE_CALLS: dict[str, Callable[[LocationStore, Lease], None]] = {
 
 
 @pytest.mark.parametrize("method", sorted(PEOPLE_CALLS))
-def test_a_call_of_format_6_is_written_as_ever_and_does_what_it_did(
+def test_a_call_of_format_7_is_written_as_ever_and_does_what_it_did(
     bucket: Bucket, tmp_path: Path, method: str, bless: bool
 ) -> None:
     """Buckets hold objects for ever, and the tables behind them are those of a file."""
-    golden = GOLDEN / f"journal-6-{method}.json"
+    golden = GOLDEN / f"journal-7-{method}.json"
     with ObjectLocation(bucket, HERE) as store, open_store(f"sqlite:///{tmp_path / 'state.db'}") as state:
         tables = state.at(HERE)
         for each in (store, tables):
@@ -520,3 +520,16 @@ def test_a_call_of_format_6_is_written_as_ever_and_does_what_it_did(
         call = decode(golden.read_bytes())
         METHODS[call.method](tables, *call.arguments)
         assert (tables.read_snapshots(), tables.read_people()) == (store.read_snapshots(), store.read_people())
+
+
+def test_snapshots_of_format_6_have_no_contact_that_is_missing(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'state.db'}") as state:
+        tables = state.at(HERE)
+        taken(tables)
+        for method in ("save_people", "drop_snapshots", "save_snapshots"):
+            call = decode((GOLDEN / f"journal-6-{method}.json").read_bytes())
+            METHODS[call.method](tables, *call.arguments)
+        assert {name: snapshot.missing for name, snapshot in tables.read_snapshots().items()} == {
+            SetName("none"): {},
+            SetName("vip, grün"): {},
+        }

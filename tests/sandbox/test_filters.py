@@ -1,0 +1,143 @@
+"""The filters of the search are those of the vendor's page; some made-up contacts have what a filter asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler.core.model.contact_filter import Condition, ConditionGroup, FilterOperator
+from reconciler.loading.filter_models import ConditionModel
+from reconciler.sandbox.app import App
+from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.filters import STANDARD
+from reconciler.sandbox.saved_world import make_world
+from reconciler.sandbox.traits import find_traits
+from reconciler.sandbox.world import World
+from tests.build import HERE, contact, location_field, person
+from tests.sandbox.builders import call, document
+
+SEARCH = "/contacts/search"
+PLAN, POINTS, LIKES, BORN = (
+    location_field(key, kind)
+    for key, kind in (("plan", "TEXT"), ("points", "NUMERICAL"), ("likes", "MULTIPLE_OPTIONS"), ("born", "DATE"))
+)
+CUSTOM = [PLAN, POINTS, LIKES, BORN]
+
+
+def world(**assumed: Any) -> World:
+    people = [
+        contact("ann", "a", person=person(fields={"plan": "Gold", "points": "120"}, city="Berlin", dnd="true")),
+        contact("bob", "b", person=person(fields={"plan": "silver", "born": "1990-05-01"}, city="bern")),
+        contact("cid", person=person("cid@example.com", assignedTo="userA", lastAppointment="2026-01-05T10:00:00Z")),
+    ]
+    return World(HERE, people, custom_fields=CUSTOM, assumptions=Assumptions(**assumed))
+
+
+def ask(app: App, *filters: dict[str, Any]) -> Any:
+    return call(app, "POST", SEARCH, {"locationId": HERE, "pageLimit": 500, "filters": list(filters)})
+
+
+def find(*filters: dict[str, Any], **assumed: Any) -> str:
+    rows = document(ask(App(world(**assumed)), *filters))["contacts"]
+    return " ".join(row["id"][:3] for row in rows)
+
+
+def on(field: str, operator: str, value: Any = None) -> dict[str, Any]:
+    return {"field": field, "operator": operator} | ({} if value is None else {"value": value})
+
+
+def group(name: str, *filters: dict[str, Any]) -> dict[str, Any]:
+    return {"group": name, "filters": list(filters)}
+
+
+def custom(field: Any) -> str:
+    return f"customFields.{field.id}"
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        (on("city", "eq", "berlin"), "ann"),
+        (on("city", "eq", "Berlin"), ""),
+        (on("city", "contains", "ber"), "ann bob"),
+        (on("city", "not_contains", "lin"), "bob cid"),
+        (on("city", "not_exists"), "cid"),
+        (on("dnd", "eq", True), "ann"),
+        (on("dnd", "not_eq", True), "bob cid"),
+        (on("assignedTo", "eq", "userA"), "cid"),
+        (on("lastAppointment", "range", {"gt": "2026-01-01T00:00:00Z"}), "cid"),
+        (on("lastAppointment", "exists"), "cid"),
+        (on(custom(PLAN), "eq", "gold"), "ann"),
+        (on(custom(POINTS), "range", {"gte": 120}), "ann"),
+        (on(custom(POINTS), "eq", 120), "ann"),
+        (on(custom(BORN), "range", {"gte": "1990-05-01T00:00:00.000Z", "lt": "1991-01-01T00:00:00Z"}), "bob"),
+        (group("OR", on("city", "eq", "bern"), on("email", "exists")), "bob cid"),
+        (group("AND", on("city", "exists"), group("OR", on("tags", "eq", "b"), on("tags", "eq", "c"))), "bob"),
+    ],
+)
+def test_a_filter_means_what_the_page_says(condition: dict[str, Any], found: str) -> None:
+    assert find(condition) == found
+
+
+def test_the_index_may_keep_capitals() -> None:
+    assert find(on("city", "eq", "Berlin"), index_keeps_case=True) == "ann"
+    assert find(on("city", "eq", "berlin"), index_keeps_case=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (on("id", "contains", "ann"), "operator must be one of eq, not_eq; not"),
+        (on("email", "contains", "ann"), "operator must be one of eq, not_eq, exists, not_exists; not"),
+        (on("dateAdded", "eq", "x"), "operator must be one of range, exists, not_exists; not"),
+        (on(custom(LIKES), "contains", "x"), "operator must be one of eq, not_eq, exists"),
+        (on(custom(BORN), "eq", "x"), "operator must be one of range"),
+        (on(custom(POINTS), "range", {"gte": "x"}), "the value of a range must have"),
+        (group("XOR", on("city", "exists")), "a group must be AND or OR"),
+        (group("AND"), "a group must be AND or OR, and have filters"),
+        (group("OR", on("city", "like", "x")), "operator must be one of"),
+    ],
+)
+def test_a_filter_that_the_page_does_not_have_is_refused(condition: dict[str, Any], message: str) -> None:
+    answer = ask(App(world()), condition)
+    assert answer.status == 422
+    assert document(answer)["message"][0].startswith(message)
+
+
+def test_an_unknown_field_in_a_group_is_refused() -> None:
+    answer = ask(App(world()), group("OR", on("citty", "eq", "x")))
+    assert (answer.status, document(answer)["message"]) == (400, "Invalid field citty")
+
+
+def test_every_field_of_a_manifest_is_one_of_the_search() -> None:
+    written = [name for name in ConditionModel.model_fields if "_" not in name]
+    assert set(STANDARD) == set(written) - {
+        "field",
+        "eq",
+        "contains",
+        "exists",
+        "after",
+        "before",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+    }
+
+
+def test_some_contacts_have_the_values_that_a_filter_asks_for() -> None:
+    wanted = ConditionGroup(
+        (
+            Condition("plan", FilterOperator.EQ, "gold", is_custom=True),
+            Condition("points", FilterOperator.RANGE, bounds=(("gt", 10),), is_custom=True),
+            Condition("city", FilterOperator.EQ, "Berlin"),
+            Condition("dnd", FilterOperator.NOT_EQ, True),
+        )
+    )
+    made = make_world(HERE, [], seed=1, extra=200, people=True, traits=[find_traits(wanted)])
+    names = {field.key: field.id for field in made.custom_fields}
+    having = [entry for entry in made.contacts.values() if entry.person.details.get("city") == "Berlin"]
+    assert 30 <= len(having) <= 70
+    assert {entry.person.custom_fields[names["contact.plan"]] for entry in having} == {"gold"}
+    assert {entry.person.custom_fields[names["contact.points"]] for entry in having} == {"11"}
