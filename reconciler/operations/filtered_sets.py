@@ -70,6 +70,16 @@ class FilteredSets:
         )
 
 
+_OF_A_PERSON = frozenset({"email", "phone"})
+
+
+def _tell_refusal(error: RequestRefused, entry: FilteredSet) -> str:
+    """The API's words, but where they may repeat an address or a number that the filter asks for."""
+    if any(condition.name in _OF_A_PERSON and condition.value for condition in list_conditions(entry.wanted)):
+        return f"it answered {error.status}; its words are withheld, as they may hold an address or a number"
+    return error.message
+
+
 async def read_filtered(
     sets: Iterable[FilteredSet], fields: Sequence[CustomField], reader: PeopleReader, gate: RequestGate
 ) -> FilteredSets:
@@ -84,7 +94,7 @@ async def read_filtered(
         except InvalidInput as error:
             read.failures[entry.name] = error
         except RequestRefused as error:
-            message = f"the API does not take the filter: {error.message}"
+            message = f"the API does not take the filter: {_tell_refusal(error, entry)}"
             read.failures[entry.name] = InvalidInput([Problem(entry.place, message, "filter")])
         else:
             read.hits[entry.name] = asked[wanted]

@@ -117,6 +117,14 @@ def answer(body: object) -> httpx.Response:
     return httpx.Response(200, content=json.dumps(body).encode())
 
 
+def test_the_words_of_a_refusal_repeat_no_address() -> None:
+    stage = FilterStage(*berliners(3))
+    stage.transport.answers = lambda asked: refuse(422, "ann@example.com is none")
+    with pytest.raises(InvalidInput, match="it answered 422; its words are withheld") as refused:
+        stage.search(Condition("email", FilterOperator.EQ, "ann@example.com"))
+    assert "ann@example.com" not in str(refused.value)
+
+
 WORDS = st.sampled_from(["Berlin", "bern", "x"])
 CONDITIONS = st.one_of(
     st.builds(Condition, st.just("city"), st.sampled_from([FilterOperator.EQ, FilterOperator.CONTAINS]), WORDS),
