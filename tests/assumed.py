@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,16 +87,22 @@ def make_people() -> list[Contact]:
 
 @dataclass
 class Transport(httpx.AsyncBaseTransport):
-    """The location behind its API; keeps what was asked and answered."""
+    """The location behind its API; keeps what was asked and answered.
+
+    `answer` may answer in place of the location; `after` is called with each request that was answered.
+    """
 
     play: Play
     asked: list[tuple[httpx.Request, httpx.Response]] = field(default_factory=list)
+    answer: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
+    after: Callable[[httpx.Request], None] = lambda request: None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         clock = self.play.clock
         inner = SandboxTransport(self.play.app, now=clock.now, sleep=clock.sleep_seconds, latency_ms=50)
-        response = await inner.handle_async_request(request)
+        response = self.answer(request) or await inner.handle_async_request(request)
         self.asked.append((request, response))
+        self.after(request)
         return response
 
     @property

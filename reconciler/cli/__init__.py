@@ -43,7 +43,7 @@ COMMANDS = {
     "refresh": ("refresh", "Read what contacts carry now, and store it."),
     "drift": ("plan", "Report what others changed."),
     "state": ("change_state", "Look at what is known of each contact, and mend it."),
-    "doctor": ("setup", "Look whether everything is in place to plan and apply: changes nothing."),
+    "doctor": ("doctor", "Look whether everything is in place to plan and apply: changes nothing."),
     "completion": ("setup", "Print the script that makes a shell complete commands, options, and names."),
     "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
     "fleet": ("fleet", "Spread the work over many machines: jobs queued in PostgreSQL, and workers."),

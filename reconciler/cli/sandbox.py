@@ -26,7 +26,7 @@ from reconciler.sandbox import run as serve_app
 from reconciler.sandbox import url_of
 from reconciler.sandbox.access import SandboxAgency
 from reconciler.sandbox.app import DEMO_TOKEN, SCOPES, Access, App, sandbox_token
-from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.assumptions import Assumptions, list_switches, read_assumptions
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.people import Person
 from reconciler.sandbox.saved_world import (
@@ -37,7 +37,6 @@ from reconciler.sandbox.saved_world import (
     make_world,
     save_locations,
 )
-from reconciler.sandbox.switches import list_switches, read_assumptions
 from reconciler.sandbox.traits import find_traits
 from reconciler.sandbox.world import World
 

@@ -1,8 +1,7 @@
-"""`reconciler init`, `doctor` and `completion`: a repository to begin with, and whether everything is in place."""
+"""`reconciler init` and `completion`: a repository to begin with, and a shell that knows the commands."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,8 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.cli.options import Invocation, common, locations_option, manifests_argument, output
+from reconciler.cli.options import common
 from reconciler.core.model.errors import ReconcilerError, UsageError
-from reconciler.operations.doctor import DoctorRequest, examine
-from reconciler.output.findings import DoctorDocument
 
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}
@@ -110,24 +107,6 @@ def _files(forge: str | None) -> Iterator[tuple[Path, Path]]:
             yield from ((place / path.name, path) for path in sorted(source.iterdir()))
         else:
             yield place, source
-
-
-@click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")
-@manifests_argument
-@locations_option
-@click.option("--offline", is_flag=True, help="Ask the API nothing.")
-@output(whole=False)
-@common
-def doctor_command(locations: tuple[str, ...], offline: bool, invocation: Invocation) -> int:
-    """Look whether everything is in place to plan and apply: changes nothing.
-
-    Versions, manifests, state and lock; and for each location the API, the token, what it may read, the clock and the
-    limits, from two requests that only read, and are read as a refresh reads them. Exit code 0 where nothing is bad, 7
-    where a token is refused, else 1.
-    """
-    result = asyncio.run(examine(invocation.workspace, DoctorRequest(locations, offline)))
-    invocation.print_document(DoctorDocument(result.examined))
-    return result.exit_code
 
 
 SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}

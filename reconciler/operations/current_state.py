@@ -28,6 +28,7 @@ from reconciler.core.observing.refresh_rules import (
     may_search,
     record_observations,
 )
+from reconciler.core.observing.trial_rows import list_deviations
 from reconciler.core.planning.changes import HeldContacts, Selection
 from reconciler.core.planning.diff import select_contacts
 from reconciler.core.planning.plan import LocationState, PlanOptions
@@ -36,7 +37,7 @@ from reconciler.core.planning.slow_release import SentAdds, find_sent, list_rele
 from reconciler.measure import Measure
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, load_state, settle_ms_from
-from reconciler.output.blocks import counted
+from reconciler.output.blocks import counted, moment
 from reconciler.ports import Heartbeat, StateReader
 
 if TYPE_CHECKING:
@@ -81,6 +82,10 @@ class CurrentState:
         """A line for each fact of the reading that a person should know."""
         where = f"location {self.state.location}"
         notes = [f"{where} keeps the tag {tag!r} as {kept!r}: it is told by that name" for tag, kept in self.respelt]
+        notes += [
+            f"{where} is other than assumed ({row.found}; doctor --try, {moment(row.at)}): {question.deviation}"
+            for row, question in list_deviations(self.state.facts)
+        ]
         if self.gone:
             notes.append(f"{where}: {counted(len(self.gone), 'declared contact')} not there: see drift")
         notes += self.list_unread()

@@ -29,6 +29,7 @@ from reconciler.output.pull import PullDocument, ResolveDocument
 from reconciler.output.refresh import RefreshDocument
 from reconciler.output.run import RunDocument
 from reconciler.output.state import FactsDocument, StateDocument
+from reconciler.output.trial import TrialDocument
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -40,6 +41,7 @@ _REPORTS: Mapping[str, tuple[str, Callable[[], Schema]]] = {
     "refresh": ("What `refresh` read.", RefreshDocument.schema),
     "facts": ("Each location as a whole, of `state show` without a contact.", FactsDocument.schema),
     "doctor": ("What `doctor` found.", DoctorDocument.schema),
+    "trial": ("What `doctor --try` settled.", TrialDocument.schema),
     "error": ("What ended a command that was refused.", FailureDocument.schema),
     "history": ("The runs, the newest first.", HistoryDocument.schema),
     "log": ("One run with everything it asked and was answered, of `show RUN`.", LogDocument.schema),

@@ -94,6 +94,7 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
         if limit is not None:
             lines.append(Cell(f"a request may hold {counted(limit, what)}, {_heeded_until(facts)}"))
+    lines += [Cell(f"{row.name}: {row.verdict} ({row.found}), tried {moment(row.at)}") for row in facts.tried]
     lines += [Cell(f"tag {sent!r} is kept there as {back!r}", Style.WARN) for sent, back in facts.aliases]
     return tuple(lines)
 

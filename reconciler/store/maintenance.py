@@ -33,9 +33,11 @@ SELECT n FROM runs WHERE location = ? AND n NOT IN (
     ORDER BY n DESC LIMIT ?)
 """
 _PUT_FACTS = """
-INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at, tried)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (location) DO UPDATE SET moves_updated = excluded.moves_updated, max_contacts = excluded.max_contacts,
-    max_tags = excluded.max_tags, aliases = excluded.aliases, limits_at = excluded.limits_at
+    max_tags = excluded.max_tags, aliases = excluded.aliases, limits_at = excluded.limits_at,
+    tried = excluded.tried
 """
 _GIVEN = f"SELECT contacts.n FROM {Given.CONTACTS} AS given JOIN contacts ON contacts.id = given.id WHERE location = ?"
 _FORGET_SHORTFALLS = f"""
@@ -87,7 +89,8 @@ _LOOSE = {
 
 def put_facts(database: Database, number: int, facts: Facts) -> None:
     moves = None if facts.moves_updated is None else int(facts.moves_updated)
-    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases), facts.limits_at)
+    tried = json.dumps([(row.name, row.verdict, row.found, row.at) for row in facts.tried])
+    row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases), facts.limits_at, tried)
     database.execute(_PUT_FACTS, row)
 
 

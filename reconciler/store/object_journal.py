@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import Facts, TrialVerdict, TriedRow
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 READERS = 16
 _RESTORE = "restore the snapshot and its journal together from a backup of the bucket"
 
-FORMAT = 7
+FORMAT = 8
 """Format 2: `note`, and the contact's state of schema version 3. Format 3: `Known.unconfirmed`. Format 4: `manage`, and
 the additions of schema version 5. Format 5: how a run ended, by its report. Format 6: `save_snapshots`,
-`drop_snapshots`, `save_people`. Format 7: which contacts of a snapshot a search does not show."""
+`drop_snapshots`, `save_people`. Format 7: which contacts of a snapshot a search does not show.
+Format 8: `Facts.tried`."""
 
 UNCONFIRMED = 3
 """The format since which objects say which adds no answer and no reading has confirmed."""
@@ -48,6 +49,7 @@ CLASSES: dict[str, type[Any]] = {
     "RunEnding": RunEnding,
     "RunHeader": RunHeader,
     "Shortfall": Shortfall,
+    "TriedRow": TriedRow,
     "UndecidedReading": ContactReading,
     "Verdict": ContactOutcome,
 }
@@ -57,6 +59,7 @@ ENUMS: dict[str, type[StrEnum]] = {
     "Outcome": Outcome,
     "Rejection": Rejection,
     "RunStatus": RunStatus,
+    "TrialVerdict": TrialVerdict,
 }
 NAMES = {written: name for name, written in (CLASSES | ENUMS).items()}
 

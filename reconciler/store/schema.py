@@ -17,6 +17,7 @@ Version 7: the snapshots of matched sets (`snapshots`: contacts as compressed JS
 fingerprints of their values (`people`: those that a contact has, and those that it had, cut into 16 bytes each) and
 what they cover (`people_status`, whose `revision` tells copies of the state apart).
 Version 8: of a snapshot by filter, the contacts that a complete search did not show, and since when (`missing`).
+Version 9: what a trial of a contact settled of the location's API (`facts.tried`).
 
 Tag sets are stored once (`tagsets`), and so is everything known of a contact (`known`): a contact is its id and a
 number. `rows` is the journal: written with the intent, completed by the answer, which is a number too, counted from 0
@@ -26,7 +27,7 @@ in each batch: a row takes some 15 bytes. Contact ids, tags and fingerprints are
 from __future__ import annotations
 
 APPLICATION_ID = 0x7265636E
-VERSION = 8
+VERSION = 9
 
 _ANSWERS_3 = """
 CREATE TABLE answers (
@@ -195,7 +196,8 @@ CREATE TABLE facts (
     max_contacts INTEGER,
     max_tags INTEGER,
     aliases TEXT NOT NULL,
-    limits_at INTEGER
+    limits_at INTEGER,
+    tried TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE runs (
     n INTEGER PRIMARY KEY,
@@ -301,5 +303,6 @@ ALTER TABLE runs ADD COLUMN ending TEXT;
 """,
     6: _PEOPLE_7,
     7: "ALTER TABLE snapshots ADD COLUMN missing TEXT NOT NULL DEFAULT '{}';",
+    8: "ALTER TABLE facts ADD COLUMN tried TEXT NOT NULL DEFAULT '[]';",
 }
 """From each older version to the next; `tests/store/golden` has a state of every version that there was."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
 from reconciler.core.model.contact_columns import ContactColumn, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
@@ -42,7 +42,7 @@ FROM rows JOIN contacts ON rows.contact = contacts.n
     LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE rows.batch = ? ORDER BY contacts.id
 """
-_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at FROM facts WHERE location = ?"
+_FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at, tried FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
     outcome, old, added, removed, message, released, rejection, entered
@@ -129,13 +129,14 @@ def read_facts(database: Database, location: int) -> Facts:
     row = first(database.execute(_FACTS, (location,)))
     if row is None:
         return NO_FACTS
-    moves_updated, max_contacts, max_tags, aliases, limits_at = row
+    moves_updated, max_contacts, max_tags, aliases, limits_at, tried = row
     return Facts(
         moves_updated=None if moves_updated is None else bool(moves_updated),
         max_contacts=max_contacts,
         max_tags=max_tags,
         aliases=tuple((Tag(sent), Tag(back)) for sent, back in json.loads(aliases)),
         limits_at=limits_at,
+        tried=tuple(TriedRow(name, TrialVerdict(verdict), found, at) for name, verdict, found, at in json.loads(tried)),
     )
 
 

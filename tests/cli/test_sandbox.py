@@ -10,9 +10,8 @@ import pytest
 
 from reconciler.cli.sandbox import assuming
 from reconciler.sandbox.app import sandbox_token
-from reconciler.sandbox.assumptions import Assumptions
+from reconciler.sandbox.assumptions import Assumptions, list_switches
 from reconciler.sandbox.saved_world import load_locations
-from reconciler.sandbox.switches import list_switches
 from tests.cli.conftest import LOCATION, Command, contact_id
 
 OTHER = f"other{LOCATION[5:]}"

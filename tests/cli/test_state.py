@@ -100,6 +100,7 @@ def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Co
         "max_tags": 20,
         "aliases": {"x  y": "x y"},
         "limits_at": None,
+        "tried": [],
     }
 
 

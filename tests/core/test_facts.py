@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.formats.integrity import accept, verify
 from reconciler.core.formats.state_json import Portable, read_state, state_document
-from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
@@ -21,6 +21,7 @@ from tests.fakes import START
 HERE, ANNA = LocationId("asdrwHvLUxlfw5SqKVCN"), ContactId("Anna" * 5)
 LINEAGE = "6f1c8c4e-0000-4000-8000-000000000000"
 ALIAS = (Tag("x  y"), Tag("x y"))
+TRIED = TriedRow("case", TrialVerdict.OTHERWISE, "'A' is kept as 'A'", START)
 
 
 def portable(known: ContactState | None = None, facts: Facts = NO_FACTS, serial: int = 1) -> Portable:
@@ -34,7 +35,9 @@ def test_the_last_answer_about_a_spelling_rules() -> None:
     assert facts == Facts(max_tags=3, aliases=((Tag("a"), Tag("c")), ALIAS))
 
 
-@pytest.mark.parametrize("facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(max_tags=2, limits_at=START)])
+@pytest.mark.parametrize(
+    "facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(max_tags=2, limits_at=START), Facts(tried=(TRIED,))]
+)
 def test_facts_survive_a_document(facts: Facts) -> None:
     (found,) = read_state(json.loads(json.dumps(state_document([portable(facts=facts)]))), path="x")
     assert found.state.facts == facts
@@ -96,6 +99,7 @@ def test_a_push_of_other_facts_is_a_change() -> None:
     ("known", "facts", "line"),
     [
         (ContactState(), Facts(max_tags=0), "a request may hold 0 tags"),
+        (ContactState(), Facts(tried=(TRIED, TRIED)), "rows of a trial that are not sorted, or twice there"),
         (ContactState(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
         (ContactState(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
         (ContactState(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),

@@ -7,8 +7,9 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from reconciler.core.observing.trial_rows import TRIAL_ROWS
 from reconciler.sandbox import assumptions
-from reconciler.sandbox.switches import list_switches
+from reconciler.sandbox.assumptions import list_switches
 
 PAGE = Path(__file__).parents[2] / "docs" / "assumptions.md"
 WORDS = {"S": "documented", "F": "observed", "A": "assumed", "?": "open"}
@@ -45,6 +46,14 @@ def test_each_row_says_what_happens_if_it_is_wrong_and_how_to_look() -> None:
 def test_each_switch_has_its_row_with_its_default() -> None:
     told = [row[4].strip("`") for row in read_rows() if row[4]]
     assert sorted(told) == sorted(f"{switch.name}={switch.default}" for switch in list_switches())
+
+
+def test_each_row_of_a_trial_settles_one_of_the_page_and_stands_in_the_guide() -> None:
+    looks = [name for row in read_rows() for name in re.findall(r"`doctor --try`: \*([\w-]+)\*", row[3])]
+    rows = [question.name for question in TRIAL_ROWS]
+    assert sorted(looks) == sorted(rows)
+    guide = (PAGE.parent / "how-to" / "try-the-api.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\*([a-z][\w-]+)\*", guide)) >= set(rows)
 
 
 def test_each_row_has_the_marks_of_its_switch() -> None:

@@ -7,8 +7,7 @@ from dataclasses import fields
 import pytest
 
 from reconciler.core.model.errors import UsageError
-from reconciler.sandbox.assumptions import Assumptions, Merged
-from reconciler.sandbox.switches import list_switches, read_assumptions
+from reconciler.sandbox.assumptions import Assumptions, Merged, list_switches, read_assumptions
 
 USUAL = Assumptions()
 

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import (
     NEVER_OBSERVED,
@@ -923,6 +923,7 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
         Facts(moves_updated=True),
         Facts(moves_updated=False, max_contacts=250, max_tags=1),
         Facts(max_contacts=250, limits_at=LATER),
+        Facts(tried=(TriedRow("case", TrialVerdict.OPEN, "not asked", LATER),)),
         Facts(aliases=((Tag("caf\u00e9"), Tag("cafe\u0301")), (Tag("x  y"), Tag("x y")))),
     ],
 )

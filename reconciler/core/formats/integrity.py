@@ -56,6 +56,8 @@ def _of_facts(facts: Facts) -> Iterator[str]:
             yield f"the alias {sent!r} of {back!r} is none"
     if len(dict(facts.aliases)) < len(facts.aliases):
         yield "one tag has several aliases"
+    if sorted({row.name for row in facts.tried}) != [row.name for row in facts.tried]:
+        yield "rows of a trial that are not sorted, or twice there"
 
 
 def _of_snapshot(snapshot: Snapshot, now: Instant) -> Iterator[str]:

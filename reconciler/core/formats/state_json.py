@@ -192,7 +192,7 @@ STATE_FORMS = JOURNAL_FORMS.extended(
                 "aliases": _Aliases,
                 "limits_at": Annotated[Instant | None, "When a refusal last told how much a request may hold."],
             },
-            later="limits_at",
+            later="limits_at tried",
         ),
         # read by `build_state`, which says of fields that contradict one another why they do
         ContactState: JsonSpelling(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from reconciler.core.model.names import Instant, Tag
 
@@ -137,6 +138,24 @@ Alias = tuple[Tag, Tag]
 """The spelling that was sent, and the one that came back."""
 
 
+class TrialVerdict(StrEnum):
+    """How an assumption stands to the answers of a trial."""
+
+    AS_ASSUMED = "as assumed"
+    OTHERWISE = "other than assumed"
+    OPEN = "not settled"
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRow:
+    """An assumption that `doctor --try` looked at. `found`: the answer in words."""
+
+    name: str
+    verdict: TrialVerdict
+    found: str
+    at: Instant
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A location's habits, as earlier runs learnt them; None: not known so far."""
@@ -150,6 +169,8 @@ class Facts:
     """Sorted, one a sent spelling."""
     limits_at: Instant | None = None
     """When a refusal last told a size."""
+    tried: tuple[TriedRow, ...] = ()
+    """The assumptions that a trial of a contact looked at, sorted by their names."""
 
     def believes_limits(self, now: Instant) -> bool:
         """Whether the limits are to be heeded: not where they are old, or of an unknown age."""
@@ -174,6 +195,14 @@ class Facts:
         # a spelling that came back is in use itself: it stands for no other any more
         kept = {sent: back for sent, back in self.aliases if sent not in new.values()}
         return replace(self, aliases=tuple(sorted((kept | new).items())))
+
+    def with_tried(self, rows: Iterable[TriedRow]) -> Facts:
+        """These facts with the rows of a trial; one that it did not settle leaves what an earlier one settled."""
+        kept = {row.name: row for row in self.tried}
+        for row in rows:
+            if row.verdict is not TrialVerdict.OPEN or row.name not in kept:
+                kept[row.name] = row
+        return replace(self, tried=tuple(row for _, row in sorted(kept.items())))
 
 
 NO_FACTS = Facts()

@@ -1,0 +1,303 @@
+"""`doctor --try`: a few requests on one contact settle the right rows the right way round, and leave its tags alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reconciler.core.model.api_limits import Facts, TrialVerdict
+from reconciler.core.model.errors import AuthRefused, InDoubt, Interrupted, LockHeld, StateError, Unfinished, UsageError
+from reconciler.core.model.journal import RunRecord, RunStatus
+from reconciler.core.observing.trial import PREFIX
+from reconciler.core.observing.trial_rows import TRIAL_ROWS
+from reconciler.operations.plan import make_plan
+from reconciler.operations.plan_options import PlanRequest
+from reconciler.operations.try_contact import TrialRequest, TrialResult, try_contact
+from reconciler.operations.workspace import open_session
+from reconciler.request_gate import Stop
+from reconciler.sandbox.assumptions import Assumptions, Oversize
+from reconciler.store import open_reader, open_store
+from tests.assumed import MANIFEST, Play
+from tests.build import HERE, name
+from tests.fakes import a_holder
+
+BERT = name("bert")
+STATE = "RECONCILER_STATE"
+AS_ASSUMED, OTHERWISE, OPEN = TrialVerdict
+SPELLING = {"case", "trim", "spaces", "unicode", "changes"}
+READ = {"date-moved", "date-unmoved"}
+
+
+def str_of_switches(value: object) -> str:
+    """Of the sets of a case, whose order is any, nothing."""
+    return " ".join(f"{switch}={what}" for switch, what in value.items()) if isinstance(value, dict) else ""
+
+
+def begin(directory: Path, **assumed: object) -> Play:
+    play = Play(directory, **assumed)  # type: ignore[arg-type]
+    play.declare(acme_yaml=MANIFEST)
+    return play
+
+
+def run_trial(play: Play, contact: str = BERT, **more: object) -> TrialResult:
+    return play.clock.run(try_contact(play.workspace, TrialRequest(HERE, contact, **more)))  # type: ignore[arg-type]
+
+
+def facts(play: Play) -> Facts:
+    with open_reader(play.environment[STATE]) as reader:
+        return reader.at(HERE).load_state().facts
+
+
+def runs(play: Play) -> list[RunRecord]:
+    with open_reader(play.environment[STATE]) as reader:
+        return list(reader.at(HERE).read_runs())
+
+
+def notes(play: Play) -> str:
+    return "\n".join(play.clock.run(make_plan(open_session(play.workspace), PlanRequest())).notes)
+
+
+def test_a_trial_settles_its_rows_in_a_minute_and_leaves_the_contact_as_it_was(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    before, began = play.world.tags_of(BERT), play.clock.now()
+    result = run_trial(play)
+    verdicts = {row.name: row.verdict for row in result.rows}
+
+    assert list(verdicts) == [question.name for question in TRIAL_ROWS]
+    assert {row for row, verdict in verdicts.items() if verdict is not AS_ASSUMED} == {"refused-effect"}
+    assert len(play.transport.asked) == result.requests == 10
+    assert play.clock.now() - began < 60_000
+    assert play.world.tags_of(BERT) == before
+    assert {change.contact for change in play.world.transitions if change.at >= began} == {BERT}
+    assert facts(play).tried == tuple(sorted(result.rows, key=lambda row: row.name))
+    assert facts(play).moves_updated is True
+    assert [(run.header.operation, run.status) for run in runs(play)] == [("try", RunStatus.COMPLETE)]
+    assert notes(play) == ""
+
+
+@pytest.mark.one_in(5)
+@pytest.mark.parametrize(
+    ("assumed", "otherwise", "still_open"),
+    [
+        ({"lowercases_tags": False}, {"case"}, set()),
+        ({"trims_tags": False}, {"trim"}, set()),
+        ({"collapses_spaces": True}, {"spaces"}, set()),
+        ({"composes_unicode": True}, {"unicode"}, set()),
+        ({"rows_as_text": True}, {"row-shape"}, set()),
+        ({"changes_as_asked": True}, {"changes", "no-op"}, set()),
+        ({"tag_write_moves_date": False}, {"date-moved"}, set()),
+        ({"noop_write_moves_date": True}, {"date-unmoved"}, set()),
+        ({"read_lag_ms": 5_000}, {"current-read"}, READ | {"size"}),
+        ({"read_lag_ms": 600_000}, {"current-read"}, READ | SPELLING | {"size"}),
+        ({"search_lag_ms": 15_000}, set(), set()),
+        ({"search_lag_ms": 600_000}, set(), {"search-lag"}),
+        ({"daily_reset_header": False}, {"headers"}, set()),
+        ({"unknown_version_status": 401}, {"version"}, set()),
+        ({"missing_contact_status": 404}, set(), set()),
+        ({"missing_contact_message": "No such contact"}, {"absence"}, set()),
+        ({"max_tags": 10}, {"size"}, set()),
+        ({"max_tags": 10, "oversize_names_limit": False}, {"size"}, set()),
+        ({"max_tags": 10, "oversize": Oversize.CUT}, {"size"}, set()),
+        ({"merged_reads_as_survivor": True}, set(), set()),
+        (
+            {"writes_refused_after_effect": 1},
+            {"refused-effect"},
+            {"status", "row-shape", "changes", "new-tags", "no-op", "date-unmoved", "current-read", "size"},
+        ),
+        (
+            {"unknown_tags_refused": True},
+            {"new-tags"},
+            SPELLING | READ | {"status", "row-shape", "no-op", "current-read", "search-lag", "size"},
+        ),
+        (
+            {"read_under_other_id": 1},
+            {"read-id"},
+            {row.name for row in TRIAL_ROWS} - {"headers", "version", "absence", "read-id", "refused-effect"},
+        ),
+    ],
+    ids=str_of_switches,
+)
+def test_each_switch_settles_its_row_the_right_way_round(
+    tmp_path: Path, assumed: dict[str, object], otherwise: set[str], still_open: set[str]
+) -> None:
+    play = begin(tmp_path, **assumed)
+    before = play.world.tags_of(BERT)
+    result = run_trial(play)
+
+    assert {row.name for row in result.rows if row.verdict is OTHERWISE} == otherwise
+    assert {row.name for row in result.rows if row.verdict is OPEN} - {"refused-effect"} == still_open
+    assert play.world.tags_of(BERT) == before
+    assert len(play.transport.asked) <= 12
+    assert {row.name for row in facts(play).tried} == {row.name for row in TRIAL_ROWS}
+
+
+WARNED = {
+    "case": {"lowercases_tags": False},
+    "trim": {"trims_tags": False},
+    "new-tags": {"unknown_tags_refused": True},
+    "current-read": {"read_lag_ms": 5_000},
+    "read-id": {"read_under_other_id": 1},
+    "absence": {"missing_contact_message": "No such contact"},
+    "size": {"max_tags": 10, "oversize_names_limit": False},
+}
+
+
+def test_every_row_that_plan_warns_of_is_tried() -> None:
+    assert {row.name for row in TRIAL_ROWS if row.warns} | {"size"} == set(WARNED)
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("row", WARNED)
+def test_plan_warns_of_a_row_that_nothing_else_goes_by(tmp_path: Path, row: str) -> None:
+    play = begin(tmp_path, **WARNED[row])
+    run_trial(play)
+    (line,) = notes(play).splitlines()
+    assert f"location {HERE} is other than assumed (" in line
+    assert "doctor --try, 2026-" in line
+    assert next(question.deviation for question in TRIAL_ROWS if question.name == row) in line
+
+
+def test_a_size_that_the_refusal_names_is_heeded_by_the_next_apply(tmp_path: Path) -> None:
+    play = begin(tmp_path, max_tags=3)
+    run_trial(play)
+    assert (facts(play).max_tags, notes(play)) == (3, "")
+    began = len(play.transport.bodies)
+    play.apply()
+    assert max(len(body["tags"]) for body in play.transport.bodies[began:]) == 3
+
+
+def test_dates_that_do_not_move_are_heeded(tmp_path: Path) -> None:
+    play = begin(tmp_path, tag_write_moves_date=False)
+    run_trial(play)
+    assert facts(play).moves_updated is False
+
+
+def test_a_later_trial_that_does_not_settle_a_row_leaves_what_was_settled(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    run_trial(play)
+    play.world.assume(Assumptions(search_lag_ms=600_000, trims_tags=False))
+    run_trial(play)
+    tried = {row.name: row.verdict for row in facts(play).tried}
+    assert (tried["search-lag"], tried["trim"]) == (AS_ASSUMED, OTHERWISE)
+
+
+def test_tags_that_a_killed_trial_left_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    before = play.world.tags_of(BERT)
+    play.world.add(BERT, [f"{PREFIX}0f0f0f0f-plain"], now=play.clock.now(), by="api")
+    result = run_trial(play)
+    assert result.removed == (f"{PREFIX}0f0f0f0f-plain",)
+    assert play.world.tags_of(BERT) == before
+
+
+def interrupt(play: Play, nth: int, act: Callable[[], object]) -> None:
+    """Does something once so many requests were answered."""
+
+    def after(_: httpx.Request) -> None:
+        if len(play.transport.asked) == nth:
+            act()
+
+    play.transport.after = after
+
+
+@pytest.mark.one_in(4)
+@pytest.mark.parametrize("nth", range(1, 10))
+def test_a_signal_at_any_request_leaves_no_tag_behind(tmp_path: Path, nth: int) -> None:
+    play, stop = begin(tmp_path), Stop()
+    before = play.world.tags_of(BERT)
+    interrupt(play, nth, lambda: stop.ask(signal.SIGINT))
+    with pytest.raises(Interrupted) as ended:
+        run_trial(play, stop=stop)
+
+    assert play.world.tags_of(BERT) == before
+    assert ("the trial's tags are gone" in ended.value.message) is (nth > 1)
+    assert ended.value.exit_code == 130
+    assert [run.status for run in runs(play)] == [RunStatus.STOPPED]
+    assert facts(play).tried == ()
+
+
+def test_one_that_is_cancelled_cleans_up_too(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    before = play.world.tags_of(BERT)
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks():
+            if task.get_name() == "trial":
+                task.cancel()
+
+    async def play_it() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(try_contact(play.workspace, TrialRequest(HERE, BERT)), name="trial")
+
+    interrupt(play, 3, cancel)
+    play.clock.run(play_it())
+    assert play.world.tags_of(BERT) == before
+
+
+def refuse_from(play: Play, nth: int, status: int, message: str) -> None:
+    """From this request on the API answers nothing but an error."""
+
+    def answer(_: httpx.Request) -> httpx.Response | None:
+        refused = len(play.transport.asked) >= nth
+        return httpx.Response(status, json={"statusCode": status, "message": message}) if refused else None
+
+    play.transport.answer = answer
+
+
+def test_what_cannot_be_removed_is_told_with_the_way_out(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    refuse_from(play, 3, 401, "Invalid token")
+    with pytest.raises(AuthRefused) as refused:
+        run_trial(play)
+    assert f"contact {BERT} may still have tags of the trial, '{PREFIX}" in refused.value.message
+    assert f"remove its tags that begin with {PREFIX} in HighLevel, or try the contact again" in refused.value.message
+
+
+def test_a_write_without_an_answer_is_told_and_removed(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    refuse_from(play, 1, 503, "")
+    with pytest.raises(InDoubt) as ended:
+        run_trial(play)
+    assert f"the request may still land: look at contact {BERT}" in ended.value.message
+    assert "may still have tags of the trial" in ended.value.message
+
+
+def test_tags_that_come_back_are_told(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+
+    def put_back(request: httpx.Request) -> None:
+        if request.url.path.endswith("/remove"):
+            play.world.add(BERT, [f"{PREFIX}workflow"], now=play.clock.now(), by="a workflow")
+
+    play.transport.after = put_back
+    with pytest.raises(Unfinished, match=f"may still have tags of the trial, '{PREFIX}workflow'"):
+        run_trial(play)
+
+
+def test_a_contact_of_another_location_or_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    with pytest.raises(UsageError, match="is no contact id"):
+        run_trial(play, "somebody")
+    with pytest.raises(AuthRefused):
+        run_trial(play, name("away"))
+    with pytest.raises(Exception, match="Contact not found"):
+        run_trial(play, name("gone"))
+    assert play.transport.bodies == []
+
+
+def test_a_trial_waits_for_no_other_run_and_makes_no_state_in_ci(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    play.environment["CI"] = "true"
+    with pytest.raises(StateError, match="has no state here, and this is CI"):
+        run_trial(play)
+    del play.environment["CI"]
+    with open_store(play.environment[STATE]) as store:
+        store.at(HERE).acquire_lease(a_holder(), play.clock.now())
+        with pytest.raises(LockHeld):
+            run_trial(play)
+    assert play.transport.asked == []
