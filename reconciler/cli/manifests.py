@@ -71,7 +71,8 @@ def _count_problems(problems: tuple[Problem, ...]) -> str:
 
 
 @click.command(epilog="Example: reconciler schema manifest > manifest.schema.json")
-@click.argument("kind", type=click.Choice([*SchemaKind, *SCHEMAS]), default=SchemaKind.MANIFEST.value)
+# the values: click calls the members of an enum by their names
+@click.argument("kind", type=click.Choice([*map(str, SchemaKind), *SCHEMAS]), default=SchemaKind.MANIFEST.value)
 @common
 def schema_command(kind: str, **_: object) -> int:
     """Print the JSON Schema of a manifest, of the settings, or of what --format json prints.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -54,3 +55,10 @@ def test_the_short_help_is_the_commands_own() -> None:
 
 def test_version(reconciler: Command) -> None:
     assert reconciler("--version").out == f"reconciler {__version__}\n"
+
+
+@pytest.mark.parametrize("kind", ["manifest", "settings", "report", "plan"])
+def test_a_schema_is_called_as_the_documentation_calls_it(reconciler: Command, kind: str) -> None:
+    ended = reconciler("schema", kind)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["$schema"]
