@@ -45,6 +45,6 @@ RULES = (
         "core/planning/slow_release.py",
         "                    found[tag] += _count_batch(batch, tag, paced[tag].adds, settle_ms=settle_ms)\n",
         "                    found[tag] += ()\n",
-        "tests/apply/test_slow_release.py::test_in_no_period_are_more_given_than_the_pace_allows",
+        "tests/apply/test_slow_release.py::test_the_same_plan_sends_slice_after_slice",
     ),
 )
