@@ -78,6 +78,7 @@ def load(
         merged = Manifests(
             files=manifests,
             shared=settings.rules,
+            authority=settings.authority,
             now=now,
             broken=frozenset(loader.broken),
             complete=loader.complete,

@@ -138,6 +138,23 @@ def _age_text(milliseconds: int | None) -> str | None:
     return None if milliseconds is None else f"{milliseconds // 1000:,} s"
 
 
+class _HidingText(str):
+    """A text that leaves something out, and is compared by the whole: another address is another filter."""
+
+    def __new__(cls, shown: str, whole: str) -> _HidingText:
+        text = super().__new__(cls, shown)
+        text.whole = whole
+        return text
+
+    whole: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _HidingText) and self.whole == other.whole
+
+    def __hash__(self) -> int:
+        return hash(self.whole)
+
+
 def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
     """How people are matched: nothing else tells of it, since both sides have the contacts of a pull."""
     match = contacts.match if isinstance(contacts, ListedContacts) else None
@@ -151,7 +168,7 @@ def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
         "file": match.file or None,
         "source": None if match.query is None else match.query.name,
         # as it is asked, without its `not`
-        "filter": None if match.filter is None else str(match.filter),
+        "filter": None if match.filter is None else _HidingText(str(match.filter), match.source_digest),
         "column": match.column,
         "match": ", ".join(keys) or None,
         "where": ", ".join(where) or None,

@@ -5,6 +5,7 @@ Source of the operators by type: the vendor's page on the contact search.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ _OPERATORS = {
     **dict.fromkeys(["TEXTBOX_LIST", "FILE_UPLOAD", "SIGNATURE"], frozenset[FilterOperator]()),
 }
 """By the vendor's name of the type; of one that does not stand here the API decides."""
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _SPELT = {FilterOperator.NOT_EXISTS: "exists", FilterOperator.RANGE: "gt, gte, lt, lte"}
 
 
@@ -61,7 +63,7 @@ def _check_operator(condition: Condition, field: CustomField) -> None:
     if condition.operator not in allowed:
         takes = dict.fromkeys(_spell(operator) for operator in FilterOperator if operator in allowed)
         asked = _spell(condition.operator)
-        hint = f"it takes {', '.join(takes)}" if takes else "the search has no filter for fields of this type"
+        hint = f"it takes {', '.join(takes)}" if takes else "a filter cannot ask for fields of this type"
         raise _refuse(condition, field, f"the search does not take {asked}", hint)
     kinds = {isinstance(bound, str) for _, bound in condition.bounds}
     if kinds and field.kind in _OPERATORS and kinds != {field.kind == "DATE"}:
@@ -76,10 +78,11 @@ def _spell(operator: FilterOperator) -> str:
 def _read_value(condition: Condition, field: CustomField) -> SoughtValue:
     if field.kind not in _NUMBERS or not isinstance(condition.value, str):
         return condition.value
-    try:
-        number = float(condition.value)
-    except ValueError:
-        raise _refuse(condition, field, f"expected a number, found {condition.value!r}") from None
+    # as bounds are written: Python would read nan, 1_000 and more digits than a number of JSON keeps
+    if not _NUMBER.fullmatch(condition.value):
+        # the value is not repeated: a value of the wrong kind may be an address
+        raise _refuse(condition, field, "its value is a number such as 30 or -2.5, and here is another text")
+    number = float(condition.value)
     # 80 and not 80.0: the value goes out as JSON
     return int(number) if number.is_integer() else number
 

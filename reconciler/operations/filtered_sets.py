@@ -70,12 +70,9 @@ class FilteredSets:
         )
 
 
-_OF_A_PERSON = frozenset({"email", "phone"})
-
-
 def _tell_refusal(error: RequestRefused, entry: FilteredSet) -> str:
     """The API's words, but where they may repeat an address or a number that the filter asks for."""
-    if any(condition.name in _OF_A_PERSON and condition.value for condition in list_conditions(entry.wanted)):
+    if any(condition.is_personal for condition in list_conditions(entry.wanted)):
         return f"it answered {error.status}; its words are withheld, as they may hold an address or a number"
     return error.message
 

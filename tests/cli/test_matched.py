@@ -215,6 +215,22 @@ def test_diff_shows_who_joined_and_left_by_the_files_of_both_sides(reconciler: C
     assert sets["vip"]["left"] == [contact_id(0)]
 
 
+def test_diff_tells_that_a_filter_asks_for_another_address_and_shows_none(reconciler: Command, project: Path) -> None:
+    manifest = project / "manifests" / "acme.yaml"
+    vip = "{contacts: {filter: {email: {eq: ADDRESS}}}, tags: [vip]}"
+    text = f"location: {LOCATION}\ncontact_sets:\n  vip: {vip}\n"
+    manifest.write_text(text.replace("ADDRESS", "ann@example.com"))
+    git("init", "-q", "-b", "main", ".")
+    git("add", "-A")
+    git("commit", "-qm", "declared")
+    assert ".filter" not in reconciler("diff").out
+    manifest.write_text(text.replace("ADDRESS", "bob@example.com"))
+    ended = reconciler("diff")
+    assert f"{LOCATION}.contact_sets.vip.filter" in ended.out
+    assert "email eq (not shown)" in ended.out
+    assert "example.com" not in ended.out + ended.err
+
+
 @pytest.mark.usefixtures("matched")
 def test_diff_compares_both_sides_by_the_state_of_now(reconciler: Command, project: Path) -> None:
     git("init", "-q", "-b", "main", ".")

@@ -25,12 +25,13 @@ from reconciler.core.model.names import ContactId, Instant, SetName, Source
 from reconciler.core.model.people import PeopleIndex, Snapshot
 from reconciler.core.model.settings import Settings
 from reconciler.core.running.pace import Pace
+from reconciler.operations.custom_fields import name_by_id
 from reconciler.operations.filtered_sets import FilteredSet
 from reconciler.operations.people_index import PeopleReading
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.sandbox.app import App
 from reconciler.sandbox.world import Contact, World
-from reconciler.wire_people import filter_body
+from reconciler.wire_people import CustomField, filter_body
 from tests.build import CUSTOMER_FIELD, HERE, NOW, contact, ids, person
 from tests.pull.stage import Asked, Stage, StagedApi, dated, refuse
 from tests.sandbox.builders import call, document
@@ -111,6 +112,30 @@ def test_a_filter_that_the_api_refuses_is_the_sets_failure() -> None:
     stage.transport.answers = lambda asked: refuse(400, "Invalid field city")
     with pytest.raises(InvalidInput, match=r"the API does not take the filter: .*Invalid field city"):
         stage.search()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Condition("email", FilterOperator.EQ, "ann@example.com"),
+        Condition("phone", FilterOperator.CONTAINS, "794601"),
+        Condition("second mail", FilterOperator.NOT_EQ, "ann@example.com", is_custom=True),
+        Condition("mobile", FilterOperator.EQ, "+44 20 7946 0123", is_custom=True),
+    ],
+    ids=str,
+)
+def test_a_filter_is_told_without_addresses(condition: Condition) -> None:
+    assert str(condition).endswith("(not shown)")
+
+
+POINTS = CustomField("f1", "contact.points", "Points", "NUMERICAL")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e400", "1_000", "1234567890123456789", "\u0663", "ann@example.com"])
+def test_a_number_is_asked_for_as_one(text: str) -> None:
+    with pytest.raises(InvalidInput, match="its value is a number") as raised:
+        name_by_id(Condition("points", FilterOperator.EQ, text, is_custom=True), [POINTS])
+    assert text not in str(raised.value)
 
 
 def answer(body: object) -> httpx.Response:

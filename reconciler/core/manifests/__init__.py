@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
+from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 
 Members = frozenset[ContactId]
@@ -27,6 +27,8 @@ class Manifests:
     files: tuple[Manifest, ...]
     # the rules of the settings
     shared: Mapping[Tag, TagRule] = field(default_factory=dict)
+    # of the sets where neither they nor their manifest name one: the settings'
+    authority: Authority = Authority.ADDITIVE
     now: Instant | None = None
     # sets that are written but could not be used
     broken: frozenset[tuple[LocationId, SetName]] = frozenset()
@@ -56,6 +58,7 @@ class Location:
     def __init__(self, manifests: Manifests, location: LocationId, files: tuple[Manifest, ...]) -> None:
         self.location = location
         self.files = files
+        self._authority = {manifest.path: manifest.authority or manifests.authority for manifest in files}
         self.sets: dict[SetName, ContactSet] = {}
         own: dict[Tag, TagRule] = {}
         for contact_set in self.all_sets():
@@ -77,6 +80,9 @@ class Location:
         """Every set as written, those with a name used twice included."""
         for manifest in self.files:
             yield from manifest.sets
+
+    def authority_of(self, contact_set: ContactSet) -> Authority:
+        return contact_set.authority or self._authority[contact_set.source.path]
 
     def own_rules(self) -> Iterator[TagRule]:
         for manifest in self.files:

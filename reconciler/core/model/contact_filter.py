@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,6 +23,12 @@ from reconciler.core.model.names import Source
 
 LONGEST_SOUGHT = 75
 """The most characters of a value."""
+
+
+NOT_SHOWN = "(not shown)"
+"""Stands for a value that may tell a person."""
+_CONTACTING = frozenset({"email", "phone"})
+_PHONE = re.compile(r"\+[0-9 ()./-]{5,}")
 
 
 class FilterOperator(StrEnum):
@@ -68,7 +75,18 @@ class Condition:
         name = f"field {self.name}" if self.is_custom else self.name
         if self.operator is FilterOperator.RANGE:
             return " and ".join(f"{name} {bound} {value}" for bound, value in self.bounds)
-        return f"{name} {self.operator}" + ("" if self.value is None else f" {json.dumps(self.value)}")
+        return f"{name} {self.operator}" + ("" if self.value is None else f" {self._shown_value}")
+
+    @property
+    def _shown_value(self) -> str:
+        return NOT_SHOWN if self.is_personal else json.dumps(self.value)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether its value may be the address or the number of a person, which no output shows."""
+        text = self.value if isinstance(self.value, str) else ""
+        is_contacting = self.name in _CONTACTING and not self.is_custom
+        return bool(text) and (is_contacting or "@" in text or _PHONE.fullmatch(text) is not None)
 
     @property
     def is_negative(self) -> bool:

@@ -131,10 +131,9 @@ def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
         if not location.complete:
             continue
         used = {use.name for use in _set_uses(location)}
-        authority = {manifest.path: manifest.authority for manifest in location.files}
         for contact_set in location.sets.values():
-            own = contact_set.authority or authority[contact_set.source.path] or Authority.ADDITIVE
-            silent = not contact_set.tags and not contact_set.absent and own is Authority.ADDITIVE
+            says_nothing = not contact_set.tags and not contact_set.absent
+            silent = says_nothing and location.authority_of(contact_set) is Authority.ADDITIVE
             if silent and contact_set.name not in used:
                 yield CheckFinding(
                     contact_set.source, f"contact set {contact_set.name!r} declares no tags and is not used"

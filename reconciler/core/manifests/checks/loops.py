@@ -78,10 +78,7 @@ def _find_reason(condition: Condition, owned: TagSet) -> str:
 
 def _list_takers(location: Location) -> list[ContactSet]:
     """The sets that take tags which no manifest names."""
-    authority = {manifest.path: manifest.authority for manifest in location.files}
-    return [
-        entry for entry in location.all_sets() if (entry.authority or authority[entry.source.path]) is Authority.EXACT
-    ]
+    return [entry for entry in location.all_sets() if location.authority_of(entry) is Authority.EXACT]
 
 
 def _find_taker(condition: Condition, takers: Iterable[ContactSet]) -> str:
