@@ -3,7 +3,8 @@
 Rules
 1. Only a pull asks. A source is asked once, however many sets and locations have their contacts from it, unless its
    words have a location's values in them.
-2. A program does not get our tokens, nor the key of fingerprints; nor does a report that tells what it complained of.
+2. A program does not get our tokens, the key of fingerprints, or the state's URL, which may hold a password; nor does a
+   report that tells what it complained of.
 3. A source that fails gives no rows at all: a part of them would be a set that shrank.
 4. What a source gave is in a file without a name until the pull has ended.
 """
@@ -21,13 +22,16 @@ from functools import partial
 from io import BufferedReader, RawIOBase
 from threading import Event
 from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
 
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.people import RowFormat, RowQuery
+from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import DEFAULT_TOKEN_ENV
 from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.loading.files import Directory
 from reconciler.loading.query_files import MIB, SqlFailed, run_sql
+from reconciler.loading.settings import PREFIX, variable_name
 from reconciler.operations.people_index import KEY_VARIABLE
 from reconciler.operations.run_command import Command, CommandFailed, run_command
 from reconciler.operations.workspace import Session
@@ -35,6 +39,8 @@ from reconciler.operations.workspace import Session
 AT_ONCE = 4
 """So many sources are asked at the same time."""
 LONGEST_LINE = 500
+STATE_VARIABLES = frozenset({variable_name("state"), f"{PREFIX}STATE_READONLY"})
+"""Ours, and that of the examples for CI: a URL may hold the password of a database."""
 _ENDINGS = {RowFormat.CSV: ".csv", RowFormat.JSON_LINES: ".jsonl"}
 _BLOCK = 1024 * 1024
 
@@ -114,7 +120,7 @@ class Asking:
 
     files: Directory
     environment: Mapping[str, str] = field(repr=False)
-    """That of a program: without tokens."""
+    """That of a program: without our secrets."""
     secrets: tuple[str, ...] = field(repr=False)
     """What a report may not repeat."""
 
@@ -122,11 +128,13 @@ class Asking:
     def of(cls, session: Session) -> Asking:
         given, settings = session.workspace.environment, session.settings
         named = {DEFAULT_TOKEN_ENV, KEY_VARIABLE, *(place.token_env for place in settings.locations.values())}
-        # a short text is no secret, and may be a part of any word
-        texts = (given.get(name, "").strip() for name in named)
+        texts = {given.get(name, "").strip() for name in named}
+        for url in (settings.state, *(given.get(name, "") for name in STATE_VARIABLES)):
+            texts |= _secrets_of(url)
         return cls(
             Directory(session.workspace.directory),
-            {name: text for name, text in given.items() if name not in named},
+            {name: text for name, text in given.items() if name not in named | STATE_VARIABLES},
+            # a short text is no secret, and may be a part of any word
             tuple(text for text in texts if len(text) >= SHORTEST),
         )
 
@@ -145,6 +153,17 @@ class Asking:
     def _run(self, query: RowQuery, stop: Event) -> BinaryIO:
         root, most = self.files.root, query.max_mib * MIB
         return run_command(Command(query.command, root, self.environment, query.timeout_s, most), stop)
+
+
+def _secrets_of(url: str) -> set[str]:
+    """The URL of a state and its password, where it holds a secret at all: a path is none."""
+    if redacted(url) == url:
+        return set()
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        password = ""
+    return {url, password, unquote(password)}
 
 
 def _failure(query: RowQuery, reason: str, hint: str) -> tuple[str, ...]:

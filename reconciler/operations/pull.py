@@ -32,7 +32,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import Instant, LocationId, SetName, odd_contact_ids
+from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.core.model.people import Match, MatchCounts, PeopleBook, PeopleIndex, PeopleLot, RowQuery, Snapshot
 from reconciler.core.observing.pull_report import (
     ChangedRow,
@@ -46,13 +46,14 @@ from reconciler.core.planning.guard_sentences import explain_lifting, explain_pu
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
 from reconciler.loading.contact_files import read_table
-from reconciler.loading.contact_ids import ContactTable, FileRequest
+from reconciler.loading.contact_ids import FileRequest
 from reconciler.loading.files import Directory
 from reconciler.loading.people_files import read_full_rows, refuse_existing, write_rows
 from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files, write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
+from reconciler.operations.cut_rows import find_cut, refuse_cut_id
 from reconciler.operations.filtered_sets import FilteredSet
 from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleKey, PeopleReading, PeopleSource, ReadPeople
@@ -295,7 +296,10 @@ class _LocationPull:
     def _failure(self, contact_set: ContactSet) -> tuple[str, ...]:
         """Why the source of a set gave nothing; empty where it gave its rows, or there is none."""
         query = _match_of(contact_set).query
-        return () if query is None else self.given[query].failure
+        if query is None:
+            return ()
+        rows = self.given[query]
+        return rows.failure or find_cut(rows, _make_request(contact_set, rows))
 
     @property
     def _allowances(self) -> tuple[Allowance, ...]:
@@ -395,23 +399,17 @@ class _LocationPull:
         contacts, match = _listed(contact_set), _match_of(contact_set)
         assert match.query is not None
         rows = self.given[match.query]
-        request = FileRequest(contacts.path, contacts.source, match.column, match.where, ending=rows.ending)
+        request = _make_request(contact_set, rows)
         # the same strictness, and the same faults, as of a file in the repository
         with rows.open() as stream:
             table = read_table(stream, request)
-        self._refuse_cut_id(request, table, rows)
+        refuse_cut_id(rows, request, table)
         if not table.ids and not contact_set.allow_empty:
             hint = "if that is meant, say so: allow_empty: true"
             raise InvalidInput([Problem(contacts.source, f"{contacts.path} has no rows", "contact-file", hint=hint)])
         ids, repeated = tuple(sorted(table.ids)), table.repeated
         counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
         return MatchResult(ids, counts)
-
-    def _refuse_cut_id(self, request: FileRequest, table: ContactTable, rows: QueryRows) -> None:
-        """Raises InvalidInput where the last row ends in the midst of its id: nothing else shows that it was cut."""
-        if table.ids and not rows.ends_with_line and odd_contact_ids(table.ids[-1:]):
-            message = "the last row has no line end, and its id cannot be one: it was cut off"
-            raise InvalidInput([Problem(request.place(table.lines[-1]), message, "contact-id")])
 
     def _digest(self, contact_set: ContactSet) -> str:
         match = _match_of(contact_set)
@@ -466,6 +464,13 @@ def _make_filtered(contact_set: ContactSet) -> FilteredSet:
 def _listed(contact_set: ContactSet) -> ListedContacts:
     assert isinstance(contact_set.contacts, ListedContacts)
     return contact_set.contacts
+
+
+def _make_request(contact_set: ContactSet, rows: QueryRows) -> FileRequest:
+    """The columns and rows of a source that a set takes."""
+    contacts, match = _listed(contact_set), _match_of(contact_set)
+    people = tuple(key.column for key in match.keys)
+    return FileRequest(contacts.path, contacts.source, match.column, match.where, people, ending=rows.ending)
 
 
 def _match_of(contact_set: ContactSet) -> Match:

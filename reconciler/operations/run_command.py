@@ -1,9 +1,9 @@
 """Runs a program and keeps what it prints, within bounds: `run_command(command, stop) -> BinaryIO`.
 
 Rules
-1. No shell; nothing on its input. It leads a process group of its own, which is ended as a whole at its time-out, when
-   it prints too much, when it leaves a process that holds its output open, and when it is stopped: SIGTERM, then
-   SIGKILL. Afterwards nobody waits for what may still hold the output open.
+1. No shell; nothing on its input. It leads a process group of its own, which is ended as a whole however the program
+   ended (at its time-out, when it prints too much, when it is stopped, and when it ended well, too): SIGTERM, then
+   SIGKILL. No process of its group goes on, and nobody waits for what may still hold the output open.
 2. What it prints goes to a file without a name that only its owner may read, as it comes; memory has some hundred
    kilobytes of it.
 3. Of its errors the last lines are kept. They are text from outside: who shows them makes them harmless.
@@ -85,10 +85,9 @@ class _Run:
         try:
             self._collect(process)
             self._judge_end(process)
-        except BaseException:
-            self._end_group(process)
-            raise
         finally:
+            # after a good end, too: a process in the background would go on unseen
+            self._end_group(process)
             for stream in (process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()

@@ -61,17 +61,21 @@ def test_ids_need_no_token(reconciler: Command, declare: Declare, monkeypatch: p
     assert reconciler("pull").code == 0
 
 
-def test_no_token_and_no_key_is_in_its_environment_or_in_what_is_told(
-    reconciler: Command, declare: Declare, monkeypatch: pytest.MonkeyPatch
+def test_no_secret_of_ours_is_in_its_environment_or_in_what_is_told(
+    reconciler: Command, declare: Declare, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OTHER_TOKEN", "RECONCILER_KEY", "HIGHLEVEL_TOKEN"):
         monkeypatch.setenv(name, f"pit-secret-of-{name}")
+    url = "postgresql://me:pit-secret-%2F@db.example.com/state"
+    monkeypatch.setenv("RECONCILER_STATE_READONLY", url)
+    monkeypatch.setenv("RECONCILER_STATE", f"sqlite:///{project}/state.db")
     monkeypatch.setenv("PGPASSWORD", "of the warehouse")
     look = (
         "import os, sys\nprint([name for name in sys.argv[1:] if name in os.environ], '\\033[31m', "
-        "'pit-secret-of-OTHER_TOKEN', file=sys.stderr)\n"
+        f"'pit-secret-of-OTHER_TOKEN', {url!r}, 'pit-secret-/', file=sys.stderr)\n"
     )
-    declare(look + "sys.exit(1)", more="PGPASSWORD OTHER_TOKEN RECONCILER_KEY HIGHLEVEL_TOKEN")
+    names = "PGPASSWORD OTHER_TOKEN RECONCILER_KEY HIGHLEVEL_TOKEN RECONCILER_STATE RECONCILER_STATE_READONLY"
+    declare(look + "sys.exit(1)", more=names)
     ended = reconciler("pull", "--format", "json")
     assert ended.code == 1
     told = "\n".join(json.loads(ended.out)["locations"][0]["sets"][0]["failure"])

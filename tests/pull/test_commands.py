@@ -143,6 +143,16 @@ def test_children_are_ended_with_it(deaf: str, end: str, reason: str, tmp_path: 
     assert not is_there(int(pids.read_text()))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it tells who is there")
+@pytest.mark.parametrize("deaf", ["", IGNORES], ids=["polite", "deaf"])
+def test_a_child_in_the_background_is_ended_with_a_program_that_ended_well(deaf: str, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    background = FORK.replace("if not pid:", "if not pid: os.close(1); os.close(2);")
+    with run_command(command(CHILD + deaf + background, PIDS=str(pids)), Event()) as kept:
+        assert kept.read() == b"id\n"
+    assert not is_there(int(pids.read_text()))
+
+
 def test_a_child_that_left_the_group_does_not_hold_us_up(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = CHILD + FORK.replace("if not pid:", "if not pid: os.setsid();") + "time.sleep(1000)"
