@@ -242,7 +242,10 @@ async def _end_run(run: Run, report: LocationReport) -> None:
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
     is_whole = run.reversal is None and not run.options.selection.is_part
     sizes = run.desired.set_sizes if is_whole and report.status is RunStatus.COMPLETE else None
-    ending = replace(ending_of(report), manifests_digest=run.desired.digest if is_whole else "")
+    ending = ending_of(report)
+    if is_whole:
+        desired = run.desired
+        ending = replace(ending, manifests_digest=desired.digest, definitions_digest=desired.definitions_digest)
     await run.journal.end(report.status, set_sizes=sizes, ending=ending)
     if run.apply_options.history_keep is not None:
         await prune_journal(run, run.apply_options.history_keep)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
 
 from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.contact_filter import digest_filter
@@ -135,6 +138,7 @@ class SetBuilder:
             start=read_instant(model.start, self._zone),
             until=read_instant(model.until, self._zone),
             allow_empty=model.allow_empty,
+            definition=_describe_choice(model.contacts, contacts),
         )
 
     def _build_contacts(self, name: SetName, model: Any, node: Mapping) -> ListedContacts | Combined | None:
@@ -252,6 +256,20 @@ class SetBuilder:
                 self._report(Problem(request.source, message, "snapshot-source", Severity.WARNING))
         ids = () if match.snapshot is None else match.snapshot.contacts
         return ListedContacts(ids, request.source, request.path, match=match)
+
+
+def _describe_choice(model: Any, contacts: ListedContacts | Combined) -> str:
+    """How contacts are chosen, as JSON; of a source what it is asked, too."""
+    if not isinstance(model, BaseModel):
+        return ""
+    match = contacts.match if isinstance(contacts, ListedContacts) else None
+    if match is not None and match.filter is not None:
+        return match.source_digest
+    # what is left out has no part in it: a key that is new does not move those that do not have it
+    choice = model.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    query = None if match is None else match.query
+    asked = [] if query is None else [query.command, query.sql, query.files, query.format]
+    return json.dumps([choice, *asked], sort_keys=True)
 
 
 def _tag_uses(node: Node | None) -> tuple[TagUse, ...]:

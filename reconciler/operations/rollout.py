@@ -1,10 +1,12 @@
 """Rollouts: the locations whose wave may not begin yet, each with the reason. Law: asks no API, changes nothing.
 
 Rules
-1. A location is done when nothing is left to do by the manifests of now, or the last run by them ended with exit code
-   0 and no other manifests were applied since, nor a run undone.
+1. A location is done when nothing is left to do by the manifests of now, or the last run by their definitions ended
+   with exit code 0 and no others were applied since, nor a run undone. Who is in a set is no definition: with lists
+   that change every day a rollout would never get beyond its first waves.
 2. A wave begins when all locations of the waves before it are done, and the last of their runs ended `soak` ago.
-3. A run by the manifests of now that ended otherwise refuses the later waves; where none was made, they wait for it.
+3. A run by the definitions of now that ended otherwise refuses the later waves; where none was made, they wait for it.
+4. A run of a version that wrote down no digest of definitions is compared by that of the manifests as a whole.
 """
 
 from __future__ import annotations
@@ -32,18 +34,18 @@ _APPLY, _REVERT = "apply", "revert"
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How far a location is with the manifests of now."""
+    """How far a location is with the definitions of now."""
 
     is_settled: bool
     """Whether nothing is left to do."""
     run: RunRecord | None = None
-    """The last run by these manifests; None where none was."""
+    """The last run by these definitions; None where none was."""
     ended_well: bool = False
     """Whether that run ended with 0."""
     is_waiting: bool = False
     """Whether nothing is open of that run but additions that wait for a pace."""
     since: Instant | None = None
-    """When the first run by these manifests ended that ended with 0; without one the last run of all."""
+    """When the first run by these definitions ended that ended with 0; without one the last run of all."""
 
     @property
     def is_done(self) -> bool:
@@ -133,7 +135,7 @@ class _Rollouts:
         if (plan := self._plans.get(location)) is None:
             state = load_state(self.session.settings, self.reader, location)
             plan = plan_location(desired, state, make_plan_options(self.session, location, PlanRequest()))
-        runs, last = _runs_by(desired.digest, reader)
+        runs, last = _runs_by(desired, reader)
         clean = [run.ended for run, ending in runs if _ended_well(run, ending)]
         if not runs:
             return _Progress(plan.is_settled, since=last)
@@ -154,8 +156,8 @@ class _Rollouts:
         return self._earlier[location]
 
 
-def _runs_by(digest: str, reader: LocationReader) -> tuple[list[tuple[RunRecord, RunEnding]], Instant | None]:
-    """The last applies by the manifests with this digest, in their order: those after a run by others, or a revert.
+def _runs_by(desired: Desired, reader: LocationReader) -> tuple[list[tuple[RunRecord, RunEnding]], Instant | None]:
+    """The last applies by these definitions, in their order: those after a run by others, or a revert.
 
     And when the last apply or revert ended, whatever it was by.
     """
@@ -164,15 +166,18 @@ def _runs_by(digest: str, reader: LocationReader) -> tuple[list[tuple[RunRecord,
     for run in reversed(reader.read_runs()):
         ending = reader.read_ending(run.id)
         last = last or (run.ended if _operation_of(run) in (_APPLY, _REVERT) else None)
-        if _is_of_others(run, ending, digest):
+        if _is_of_others(run, ending, desired):
             break
-        if ending is not None and ending.manifests_digest == digest:
+        if ending is not None and ending.is_by(desired.definitions_digest, desired.digest):
             found.append((run, ending))
     return found[::-1], last
 
 
-def _is_of_others(run: RunRecord, ending: RunEnding | None, digest: str) -> bool:
-    return _operation_of(run) == _REVERT or (ending is not None and ending.manifests_digest not in ("", digest))
+def _is_of_others(run: RunRecord, ending: RunEnding | None, desired: Desired) -> bool:
+    # a part of the manifests is neither by these nor by others
+    is_whole = ending is not None and ending.manifests_digest != ""
+    is_by = ending is not None and ending.is_by(desired.definitions_digest, desired.digest)
+    return _operation_of(run) == _REVERT or (is_whole and not is_by)
 
 
 def _operation_of(run: RunRecord) -> str:

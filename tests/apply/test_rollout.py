@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.model.errors import ReconcilerError
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, iso
 from reconciler.operations.apply import ApplyRequest, apply_judged, apply_plan, judge_plan
 from reconciler.operations.plan import PlanResult, describe_errors, make_plan
 from reconciler.operations.plan_options import PlanRequest, Scope
@@ -50,7 +52,9 @@ class Fleet:
         }
         self.serve({})
         places = "".join(f"  {location}: {{token_env: T{location[-1]}}}\n" for location in PLACES)
-        (self.directory / "reconciler.yaml").write_text(f"guards: {{odd_ids: false}}\nlocations:\n{places}")
+        (self.directory / "reconciler.yaml").write_text(
+            f"guards: {{odd_ids: false, empties_tag: false}}\nlocations:\n{places}"
+        )
 
     def serve(self, faults: dict[int, Fault], *, scopes: frozenset[str] = SCOPES) -> None:
         """`faults`: what the first location's answers to writes meet; `scopes`: its token's."""
@@ -62,18 +66,38 @@ class Fleet:
         networks = [Network(app, plans[location]) for location, app in apps.items()]
         self.transport = SandboxTransport(Locations(networks), now=self.clock.now)
 
-    def write(self, tag: str, *, then: str = "2", soak: str = "", members: range = range(2), rules: str = "") -> None:
+    def write(
+        self,
+        tag: str,
+        *,
+        then: str = "2",
+        soak: str = "",
+        members: range = range(2),
+        rules: str = "",
+        contacts: str = "{file: 'lists/{location}.csv'}",
+        more: str = "",
+    ) -> None:
         """The manifest: it gives the tag to some contacts of each location."""
         soaks = f", soak: {soak}" if soak else ""
-        lists = self.directory / "lists"
-        lists.mkdir(exist_ok=True)
-        for location in PLACES:
-            ids = "".join(f"{contact_of(location, which)}\n" for which in members)
-            (lists / f"{location}.txt").write_text(ids)
+        for place in ("lists", "other"):
+            (self.directory / place).mkdir(exist_ok=True)
+            for location in PLACES:
+                ids = "".join(f"{contact_of(location, which)},x\n" for which in members)
+                (self.directory / place / f"{location}.csv").write_text(f"contact_id,kind\n{ids}")
         (self.directory / "many.yaml").write_text(
             f"locations: [{', '.join(PLACES)}]\nrollout: {{first: [{FIRST}], then: {then}{soaks}}}\n"
-            f"{rules}contact_sets: {{s: {{contacts: {{file: 'lists/{{location}}.txt'}}, tags: [{tag}]}}}}\n"
+            f"{rules}contact_sets: {{s: {{contacts: {contacts}, tags: [{tag}]{more}}}}}\n"
         )
+
+    def forget_definitions(self, location: LocationId) -> None:
+        """Its runs have endings as versions wrote them that knew no digest of definitions."""
+        database = sqlite3.connect(self.directory / "state.db")
+        with closing(database), database:
+            database.execute(
+                "UPDATE runs SET ending = json_remove(ending, '$.definitions_digest') WHERE ending IS NOT NULL "
+                "AND location = (SELECT n FROM locations WHERE id = ?)",
+                (location,),
+            )
 
     def last_run(self, location: LocationId) -> str:
         with open_reader(f"sqlite:///{self.directory}/state.db") as reader:
@@ -196,12 +220,76 @@ def test_a_second_change_begins_with_the_first_wave_again(fleet: Fleet) -> None:
 
 @pytest.mark.slow
 def test_what_was_there_before_begins_with_the_first_wave_when_it_comes_back(fleet: Fleet) -> None:
-    for members in (2, 4, 2):
-        fleet.write("spring", then="100%", members=range(members))
+    for tags, there in (("spring", 0), ("spring, summer", 4), ("spring", 0)):
+        fleet.write(tags, then="100%")
         errors = fleet.apply()
         assert (errors.keys(), {fleet.codes[other] for other in OTHERS}) == ({*OTHERS}, {3})
         assert (fleet.apply(), set(fleet.codes.values())) == ({}, {0})
-        assert {len(world.holders(Tag("spring"))) for world in fleet.worlds.values()} == {members}
+        assert len(fleet.with_tag("summer")) == there
+
+
+def test_lists_that_change_between_all_applies_hold_up_no_wave(fleet: Fleet) -> None:
+    """The first wave has more to do each time: its change was carried out all the same."""
+    reached = []
+    for members in (1, 2, 3, 4):
+        fleet.write("spring", then="1", members=range(members))
+        fleet.apply()
+        reached.append(len(fleet.with_tag("spring")))
+    assert reached == [1, 2, 3, 4]
+    assert {len(world.holders(Tag("spring"))) for world in fleet.worlds.values()} == {4}
+
+
+def test_a_wave_is_watched_though_its_lists_change(fleet: Fleet) -> None:
+    for hours in range(24):
+        fleet.write("spring", then="100%", soak="24h", members=range(1 + hours % 4))
+        fleet.apply()
+        assert fleet.with_tag("spring") == {FIRST}
+        fleet.clock.run(fleet.clock.sleep(HOUR))
+    fleet.write("spring", then="100%", soak="24h", members=range(4))
+    assert fleet.apply() == {}
+    assert fleet.with_tag("spring") == set(PLACES)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tag": "spring", "rules": "tags: {spring: {inert: true}}\n"},
+        {"tag": "spring", "contacts": "{file: 'lists/{location}.csv', where: {kind: x}}"},
+        {"tag": "spring", "contacts": "{file: 'other/{location}.csv'}"},
+        {"tag": "spring", "more": ", until: 2099-01-01"},
+        {"tag": "spring, summer"},
+    ],
+    ids=["a rule", "where", "another file", "until", "a tag"],
+)
+def test_a_definition_that_changes_begins_with_the_first_wave(fleet: Fleet, changed: dict[str, str]) -> None:
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    fleet.write(**changed, then="100%", members=range(4))  # type: ignore[arg-type]
+    fleet.apply()
+    before = {len(world.holders(Tag("spring"))) for place, world in fleet.worlds.items() if place in OTHERS}
+    assert before == {0}
+
+
+def test_a_set_that_becomes_active_begins_with_the_first_wave(fleet: Fleet) -> None:
+    """That the day has come changes what is declared, as an edit does."""
+    fleet.write("spring", then="100%", more=f", from: '{iso(Instant(fleet.clock.now() + HOUR))}'")
+    fleet.apply()
+    fleet.clock.run(fleet.clock.sleep(2 * HOUR))
+    fleet.apply()
+    assert fleet.with_tag("spring") == {FIRST}
+
+
+def test_a_run_of_an_older_version_counts_by_its_digest_of_all(fleet: Fleet) -> None:
+    """It wrote down no digest of the definitions: what was under way goes on, and lists that changed begin anew."""
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    fleet.forget_definitions(FIRST)
+    fleet.write("spring", then="100%", members=range(3))
+    fleet.apply()
+    assert fleet.with_tag("spring") == {FIRST}
+    fleet.forget_definitions(FIRST)
+    assert fleet.apply() == {}
+    assert fleet.with_tag("spring") == set(PLACES)
 
 
 def test_what_others_do_in_the_first_wave_does_not_hold_up_a_change_that_was_carried_out(fleet: Fleet) -> None:

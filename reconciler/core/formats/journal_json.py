@@ -45,8 +45,8 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     ),
     RunEnding: JsonSpelling(
         about="What the report of the run told at its end; null: it had none, or nobody wrote it down.",
-        later="manifests_digest",
-        sparse="manifests_digest",
+        later="manifests_digest definitions_digest",
+        sparse="manifests_digest definitions_digest",
         types={
             "pairs": Mapping[Outcome, Count],
             **dict.fromkeys(("rounds", "reads", "adopted", "released", "outside"), Count),

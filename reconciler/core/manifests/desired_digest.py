@@ -1,4 +1,4 @@
-"""The digest of what is desired: it names the rules and, for each distinct wish, its contacts."""
+"""The digests of the desired tags: of rules and, for each distinct wish, its contacts; and of definitions alone."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hashlib
 import json
 import string
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from itertools import chain
 
 from reconciler.core.manifests.wants import NOTHING, Want
 from reconciler.core.model.contact_columns import ABSENT, ContactColumn
-from reconciler.core.model.manifest import Authority, TagRule
+from reconciler.core.model.manifest import Authority, ContactSet, TagRule
 from reconciler.core.model.names import ContactId, LocationId, Tag
 
 UNPLANNED = frozenset({"source", "description", "pace", "window"})
@@ -41,6 +41,26 @@ def digest_desired(
         digest.update(_write_ids(sorted(chain(first, *others)) if others else first))
         digest.update(b"]")
     return "sha256:" + digest.hexdigest()
+
+
+def digest_definitions(
+    location: LocationId,
+    sets: Iterable[tuple[ContactSet, Authority, bool]],
+    rules: Mapping[Tag, TagRule],
+) -> str:
+    """SHA-256 over rules and definitions: it moves when these are edited, and when a set becomes active or expires.
+
+    `sets`: each with its authority, and whether it is active. The members of lists, files and snapshots do not move it.
+    """
+    described = sorted([entry.name, *_describe_set(entry, authority), active] for entry, authority, active in sets)
+    text = json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)], described])
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _describe_set(entry: ContactSet, authority: Authority) -> list[object]:
+    tags, absent = (sorted({use.tag for use in uses}) for uses in (entry.tags, entry.absent))
+    limits = [entry.start, entry.until, sorted(entry.ignore), entry.on_leave]
+    return [entry.definition, tags, absent, authority, limits]
 
 
 def _write_ids(ids: Sequence[ContactId]) -> bytes:

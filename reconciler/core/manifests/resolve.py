@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from reconciler.core.manifests.desired_digest import digest_desired
+from reconciler.core.manifests.desired_digest import digest_definitions, digest_desired
 from reconciler.core.manifests.set_members import Combination, combine_sets, members_of
 from reconciler.core.manifests.wants import (
     NOTHING,
@@ -60,6 +60,8 @@ class Desired:
     valid_until: Instant | None
     # identifies tags and rules: comments, order, file names and contacts without a wish do not move it
     digest: str
+    # identifies rules and definitions of sets: their members do not move it
+    definitions_digest: str
     # the sets that a contact belongs to, by their places in `sets`
     combinations: tuple[Combination, ...]
 
@@ -131,6 +133,9 @@ def resolve(
         owned=owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
         digest=digest_desired(manifests[0].location, wants, contacts, rules),
+        definitions_digest=digest_definitions(
+            manifests[0].location, [(entry, strongest, is_active(entry, now)) for entry, strongest in sets], rules
+        ),
         combinations=tuple(combinations),
     )
 

@@ -59,6 +59,14 @@ class RunEnding:
     shortfalls: tuple[Shortfall, ...] = ()
     manifests_digest: str = field(default="", compare=False)
     """The manifests that it carried out as a whole; empty for a part of them, and for what undoes a run."""
+    definitions_digest: str = field(default="", compare=False)
+    """Their definitions, without members of sets; empty where `manifests_digest` is, and where an older version ran."""
+
+    def is_by(self, definitions_digest: str, manifests_digest: str) -> bool:
+        """Whether the run carried out these definitions as a whole; one of an older version: these manifests."""
+        if self.definitions_digest:
+            return self.definitions_digest == definitions_digest
+        return self.manifests_digest == manifests_digest
 
     @property
     def is_partial(self) -> bool:

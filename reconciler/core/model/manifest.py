@@ -126,6 +126,8 @@ class ContactSet:
     start: Instant | None = None
     until: Instant | None = None
     allow_empty: bool = False
+    definition: str = field(default="", compare=False, repr=False)
+    """How its contacts are chosen, as the manifest writes it: a list's ids are no part of that, nor a file's rows."""
 
     @property
     def references(self) -> tuple[SetName, ...]:
