@@ -242,7 +242,7 @@ async def _end_run(run: Run, report: LocationReport) -> None:
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
     is_whole = run.reversal is None and not run.options.selection.is_part
     sizes = run.desired.set_sizes if is_whole and report.status is RunStatus.COMPLETE else None
-    ending = ending_of(report)
+    ending = replace(ending_of(report), waits_until=None if report.error else run.progress.release.until)
     if is_whole:
         desired = run.desired
         ending = replace(ending, manifests_digest=desired.digest, definitions_digest=desired.definitions_digest)

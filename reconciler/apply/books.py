@@ -94,6 +94,10 @@ class RunProgress:
     def add_counts(self, counts: Counts) -> None:
         self.counts = self.counts + counts
 
+    def begin_slice(self) -> None:
+        """The requests of the slices before count no more; their pairs do."""
+        self.counts = replace(self.counts, requests=0)
+
     def add_ledger_change(self, *, adopted: int, released: int) -> None:
         self.adopted += adopted
         self.released += released

@@ -91,6 +91,8 @@ class _Rounds:
         """Until nothing is left to send, or what is left waits for another run. `current`: None where to plan anew."""
         await self.until_converged(await self.inside(wave) if current is None else current, wave)
         while await wait_for_release(self.run):
+            # judged as a run of its own would be: the slices take more requests than the plan that was approved
+            self.run.progress.begin_slice()
             await self.until_converged(await self.inside(wave), wave)
 
     async def until_converged(self, current: LocationPlan, wave: Wave) -> None:

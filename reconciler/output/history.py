@@ -10,6 +10,7 @@ from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.model import JsonObject
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.model.names import LocationId, iso
+from reconciler.core.model.release_rules import local_time
 from reconciler.core.observing.attribution import Trend
 from reconciler.output.blocks import (
     Cell,
@@ -98,6 +99,8 @@ _KILLED = Cell("killed", Style.BAD)
 
 
 def ending_cell(run: RunRecord) -> Cell:
+    if run.waits_until is not None:
+        return Cell(f"rest waits until {local_time(run.waits_until, 'UTC')}", Style.WARN)
     # a run that was killed wrote down no end: its lease tells that it is over
     return _KILLED if run.was_killed else _STATUS[run.status]
 

@@ -28,7 +28,7 @@ WHERE runs.location = ? AND batches.status = 'intended' ORDER BY batches.n
 _RUNS = """
 SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs.status, runs.ended,
     (SELECT count(*) FROM batches WHERE run = runs.n),
-    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n), traced
+    (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n), traced, runs.ending
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
 """
 _BATCHES = """
@@ -79,7 +79,7 @@ def read_runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
 
 
 def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
-    run, operation, who, started, digest, commit, allowed, status, ended, requests, rows, traced = row
+    run, operation, who, started, digest, commit, allowed, status, ended, requests, rows, traced, ending = row
     return RunRecord(
         id=run,
         header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
@@ -88,6 +88,8 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
         requests=requests,
         rows=rows,
         traced=bool(traced),
+        # of the whole ending a list of runs needs no more
+        waits_until=json.loads(ending or "{}").get("waits_until"),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.formats.plan_json import plan_document, read_plan, seal
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import ExitCode, LockHeld
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.manifest import TagRule
+from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.release_rules import TagPace, TagWindow
+from reconciler.core.model.release_rules import TagPace, TagWindow, local_time
+from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary
+from reconciler.output.history import ending_cell
 from reconciler.store import open_store
 from tests.build import HERE, a_rule, a_set, contact, declare, who
 from tests.fakes import START, a_holder
@@ -304,3 +310,77 @@ def test_a_window_that_closes_within_a_round_takes_no_tag_whose_replacement_was_
         scene.run(wanted(rule(None, window), trial, absent="trial"))
     assert 0 < len(given_at(scene)) < len(NAMES)
     assert all(scene.tags(each) & {"welcome", "trial"} for each in NAMES)
+
+
+def test_a_renamed_tag_is_replaced_slowly_and_nobody_is_without_either_name(scene: Scene) -> None:
+    """The old name leaves a contact only after the new one came to it, however long that waits."""
+    scene.options = replace(scene.options, limits=NO_LIMITS)
+    scene.run(declare(a_set("s", who(" ".join(NAMES)), "hello")))
+    later(scene, 24 * HOUR)
+    plan = scene.plan_for(wanted(rule(renamed_from="hello")))
+    reached = []
+    for _ in range(3):
+        report = scene.apply(plan)
+        tags = [scene.tags(each) & {"welcome", "hello"} for each in NAMES]
+        assert set(map(len, tags)) == {1}
+        reached.append(tags.count({"welcome"}))
+        later(scene)
+    assert reached == [5, 10, 12]
+    assert report.exit_code == ExitCode.DONE
+    assert most_in_a_period(scene) == 5
+
+
+def test_a_plan_file_of_a_version_that_knew_no_slices_is_read_and_sent_slowly(scene: Scene) -> None:
+    scene.wanted[HERE] = wanted()
+    document = plan_document(scene.plan())
+    (location,) = document["locations"]  # type: ignore[misc]
+    assert location.pop("pacing")  # type: ignore[union-attr, call-overload]
+    document["digest"] = seal(document)
+    plan = read_plan(json.loads(json.dumps(document)))
+    assert plan.locations[0].pacing == ()
+    assert scene.apply(plan).exit_code == ExitCode.PARTIAL
+    assert len(given_at(scene)) == 5
+    later(scene)
+    scene.apply(plan)
+    assert (len(given_at(scene)), most_in_a_period(scene)) == (10, 5)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_that_waits_in_order(scene: Scene, signum: int) -> None:
+    scene.hear = lambda event: scene.stop.ask(signum) if isinstance(event, Waiting) else None
+    began = scene.clock.ms
+    report = scene.run(wanted(), wait=True)
+    assert scene.clock.ms - began < 60_000
+    assert report.exit_code == 128 + signum
+    assert (count(report, Outcome.APPLIED), count(report, Outcome.NOT_SENT)) == (5, 7)
+    assert [(run.status, run.waits_until) for run in scene.runs()] == [(RunStatus.STOPPED, None)]
+    with open_store(scene.url) as store:
+        here = store.at(HERE)
+        here.release_lease(here.acquire_lease(a_holder("next"), scene.clock.now()))
+    # nothing is lost, and nothing of it sent twice
+    scene.hear = lambda event: None
+    assert scene.run(wanted(), wait=True).exit_code == ExitCode.DONE
+    assert set(scene.adds().values()) == {1}
+    assert (len(given_at(scene)), most_in_a_period(scene)) == (12, 5)
+
+
+def test_max_requests_judges_the_plan_as_a_whole_and_no_slice_is_more(scene: Scene) -> None:
+    """Twelve contacts are one request, and three slices of them three: what the plan passed with, each slice does."""
+    scene.options = replace(scene.options, limits=replace(NO_LIMITS, max_requests=1))
+    assert scene.run(wanted(), wait=True).exit_code == ExitCode.DONE
+    assert len(scene.updates) == 3
+    # a slice is no way around the guard: it is the whole that was reviewed
+    scene.options = replace(scene.options, caps=Caps(contacts=4))
+    (planned,) = scene.plan_for(wanted(rule(), replace(rule(), tag=Tag("second")), tags="welcome second")).locations
+    assert [(guard.guard, guard.measure) for guard in planned.refused] == [(Guard.MAX_REQUESTS, 3)]
+
+
+def test_the_journal_tells_until_when_the_rest_waits(scene: Scene) -> None:
+    report = scene.run(wanted())
+    (run,) = scene.runs()
+    assert run.waits_until is not None
+    assert local_time(run.waits_until, "UTC") in report.notes[0]
+    assert ending_cell(run).text == f"rest waits until {local_time(run.waits_until, 'UTC')}"
+    later(scene, 3 * HOUR)
+    scene.run(wanted(), wait=True)
+    assert [ending_cell(each).text for each in scene.runs()][1:] == ["complete"]

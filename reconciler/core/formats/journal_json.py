@@ -33,6 +33,7 @@ SHORTFALL = JsonSpelling(
 )
 SPELLINGS: Mapping[type, JsonSpelling] = {
     RunRecord: JsonSpelling(
+        # `waits_until` stands in its ending
         members="location=header.location id operation=header.operation who=header.who started=header.started ended "
         "status change_digest=header.change_digest commit=header.commit allowed=header.allowed requests "
         "kept_rows=rows traced",
@@ -45,8 +46,8 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     ),
     RunEnding: JsonSpelling(
         about="What the report of the run told at its end; null: it had none, or nobody wrote it down.",
-        later="manifests_digest definitions_digest",
-        sparse="manifests_digest definitions_digest",
+        later="manifests_digest definitions_digest waits_until",
+        sparse="manifests_digest definitions_digest waits_until",
         types={
             "pairs": Mapping[Outcome, Count],
             **dict.fromkeys(("rounds", "reads", "adopted", "released", "outside"), Count),

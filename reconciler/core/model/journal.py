@@ -61,6 +61,8 @@ class RunEnding:
     """The manifests that it carried out as a whole; empty for a part of them, and for what undoes a run."""
     definitions_digest: str = field(default="", compare=False)
     """Their definitions, without members of sets; empty where `manifests_digest` is, and where an older version ran."""
+    waits_until: Instant | None = field(default=None, compare=False)
+    """When the first of the additions may go that wait for a pace or a window."""
 
     def is_by(self, definitions_digest: str, manifests_digest: str) -> bool:
         """Whether the run carried out these definitions as a whole; one of an older version: these manifests."""
@@ -104,6 +106,8 @@ class RunRecord:
     requests: int
     rows: int
     traced: bool = True
+    waits_until: Instant | None = None
+    """When the additions may go that it left to wait for a pace or a window; None where it left none."""
 
     @property
     def is_pruned(self) -> bool:
