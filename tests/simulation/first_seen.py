@@ -67,4 +67,7 @@ FIRST_SEEN = {
     "count nobody's rows as matched": 28,
     "plan by a snapshot of any age": 41,
     "plan by the ids of one pull and the facts of another": 185,
+    "let no pace count what is in doubt": 1,
+    "count by a pace what this run sent alone": 0,
+    "give a tag while its window is closed": 0,
 }

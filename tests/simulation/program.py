@@ -70,6 +70,7 @@ class Run:
     honest: Plan | None = None
     waits_ms: int = 120_000
     cancelled_after_ms: int | None = None
+    waits_for_pace: bool = False
     fate: Fate | None = None
     declared: dict[LocationId, Declared] = field(default_factory=dict)
     commits: dict[LocationId, int] = field(default_factory=dict)
@@ -188,6 +189,7 @@ class Program:
             dict.fromkeys(self.desired, self.options),
             a_neighbour(self.run.name),
             lock_timeout_ms=self.run.waits_ms,
+            wait=self.run.waits_for_pace,
             reversals=self.reversals,
             proposal=Proposal(proposed) if proposed else None,
         )

@@ -1,0 +1,37 @@
+"""Small worlds in which a tag is given slowly, each decided by its seed: faults, deaths, waits, two at a time. In no
+period are more additions than its pace allows, and in the end everybody has the tag. Each planted bug is noticed.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.bugs import Bug
+from tests.simulation.planted import ROOT, escapes
+from tests.simulation.release.bugs import SLOW_BUGS
+from tests.simulation.release.playing import play_slowly
+
+CELLS = (("runs", "two at a time"), ("run", "killed"), ("run", "waits"), ("run", "locked"))
+
+
+def test_every_world_keeps_its_pace() -> None:
+    """The first of those that the slow test plays."""
+    assert sum(play_slowly([3]).values())
+
+
+def test_each_bug_of_a_slow_release_can_still_be_planted() -> None:
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in SLOW_BUGS}
+    assert found == dict.fromkeys(found, 1)
+    assert len(found) == len(SLOW_BUGS)
+
+
+@pytest.mark.slow
+def test_many_worlds_of_slow_releases_meet_every_cell() -> None:
+    met = play_slowly(range(60))
+    assert [cell for cell in CELLS if not met[cell]] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", SLOW_BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_of_a_slow_release_is_noticed(bug: Bug) -> None:
+    assert escapes(bug, hunt="tests.simulation.release.playing") == ""
