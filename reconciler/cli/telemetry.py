@@ -25,7 +25,8 @@ def measure_command(command: click.Context, warn: Callable[[str], None]) -> Tele
     # after the answer: nobody waits for numbers to read it
     def end(exit_code: int) -> None:
         if reasons := telemetry.close(exit_code):
-            warn(f"telemetry did not reach the endpoint in {name_endpoint(os.environ)} ({reasons}): the run goes by it")
+            endpoint = name_endpoint(os.environ)
+            warn(f"telemetry did not reach the endpoint in {endpoint} ({reasons}): the run is not affected")
 
     find_record().call_at_end(end)
     return telemetry
