@@ -46,7 +46,7 @@ COMMANDS = {
     "doctor": ("doctor", "Look whether everything is in place to plan and apply: changes nothing."),
     "completion": ("setup", "Print the script that makes a shell complete commands, options, and names."),
     "export": ("refresh", "Write manifests that declare what contacts carry: adopt a location that exists."),
-    "fleet": ("fleet", "Spread the work over many machines: jobs queued in PostgreSQL, and workers."),
+    "fleet": ("fleet_schedule", "Spread the work over many machines: jobs queued in PostgreSQL, and workers."),
     "demo": ("demo", "See the whole job on an emulated location."),
     "sandbox": ("sandbox", "Run the emulated API for yourself."),
 }

@@ -35,7 +35,7 @@ from reconciler.planfile import load_plan
 
 JOBS_A_CORE = 4
 
-_database = click.option(
+database_option = click.option(
     "--database", metavar="URL", help=f"PostgreSQL with the fleet, postgresql://…?schema=S.  [default: {VARIABLE}]"
 )
 _locations = click.option(
@@ -62,7 +62,7 @@ class ChosenJobs:
         return JobChoice(self.batch, tuple(map(settings.find_location, self.locations)), self.ids)
 
 
-def _find_database(database: str | None) -> str:
+def find_database(database: str | None) -> str:
     return database or os.environ.get(VARIABLE, "")
 
 
@@ -72,13 +72,13 @@ def fleet_command() -> None:
 
 
 @fleet_command.command(epilog="Example: reconciler fleet migrate --database postgresql://crm@db.example.com/crm")
-@_database
+@database_option
 @common
 def migrate(database: str | None, invocation: Invocation) -> int:
     """Make the fleet's tables, or bring them up to date."""
 
     async def run() -> str:
-        async with open_fleet(_find_database(database)) as fleet:
+        async with open_fleet(find_database(database)) as fleet:
             await fleet.migrate()
             return fleet.name
 
@@ -106,7 +106,7 @@ def migrate(database: str | None, invocation: Invocation) -> int:
 @click.option("--auto-approve", is_flag=True, help="With PLAN: what the file holds is approved.")
 @create_state_option
 @fleet_apply_flags
-@_database
+@database_option
 @output()
 @reported
 @common
@@ -171,7 +171,7 @@ def _load_whole(file: Path, flags: PlanFlags, approved: Sequence[str], auto_appr
 
 def _enqueue(jobs: Sequence[NewJob], database: str | None, invocation: Invocation) -> int:
     async def run() -> list[FleetJob]:
-        async with open_fleet(_find_database(database)) as fleet:
+        async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
             return await fleet.enqueue(jobs)
 
@@ -188,7 +188,7 @@ def _enqueue(jobs: Sequence[NewJob], database: str | None, invocation: Invocatio
 @click.option("--fail-on", default="", metavar="CLASSES", help="Exit code 2 of a job with drift of these classes.")
 @create_state_option
 @fleet_drift_flags
-@_database
+@database_option
 @output()
 @reported
 @common
@@ -203,7 +203,7 @@ def drift_jobs(fail_on: str, flags: PlanFlags, database: str | None, invocation:
 @click.option("--full", is_flag=True, help="Read all contacts, however fresh the index of people is.")
 @create_state_option
 @fleet_pull_flags
-@_database
+@database_option
 @output()
 @reported
 @common
@@ -239,7 +239,7 @@ def pull_jobs(full: bool, flags: PlanFlags, database: str | None, invocation: In
     metavar="DIR",
     help="Where plan files stand while their job runs.",
 )
-@_database
+@database_option
 @common
 def worker(
     concurrency: int | None,
@@ -256,7 +256,7 @@ def worker(
     """
 
     async def run() -> None:
-        async with open_fleet(_find_database(database)) as fleet:
+        async with open_fleet(find_database(database)) as fleet:
             # it loads all operations, which the other commands do without
             from reconciler.fleet.worker import FleetWorker
 
@@ -275,7 +275,7 @@ def worker(
 @_locations
 @click.option("--job", "ids", multiple=True, type=int, metavar="N", help="This job, with its report; repeatable.")
 @manifests_option
-@_database
+@database_option
 @output()
 @common
 def status(
@@ -291,7 +291,7 @@ def status(
 
 
 async def _look(chosen: ChosenJobs, database: str | None, invocation: Invocation) -> list[FleetJob]:
-    async with open_fleet(_find_database(database)) as fleet:
+    async with open_fleet(find_database(database)) as fleet:
         await fleet.refuse_unready()
         return await fleet.find(chosen.resolve(invocation), with_results=bool(chosen.ids))
 
@@ -303,7 +303,7 @@ async def _look(chosen: ChosenJobs, database: str | None, invocation: Invocation
     "--timeout", type=click.FloatRange(min=0), metavar="S", help="Wait so many seconds at most; then exit code 3."
 )
 @manifests_option
-@_database
+@database_option
 @output()
 @reported
 @common
@@ -317,7 +317,7 @@ def wait(
     """
 
     async def run() -> list[FleetJob]:
-        async with open_fleet(_find_database(database)) as fleet:
+        async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
             return await fleet.wait(ChosenJobs(batch, locations).resolve(invocation), timeout)
 
@@ -337,7 +337,7 @@ def wait(
 @_locations
 @click.option("--job", "ids", multiple=True, type=int, metavar="N", help="This job; repeatable.")
 @manifests_option
-@_database
+@database_option
 @common
 def cancel(
     batch: str, locations: tuple[str, ...], ids: tuple[int, ...], database: str | None, invocation: Invocation
@@ -348,7 +348,7 @@ def cancel(
         raise UsageError("which jobs? None is named", hint="name a batch, --location or --job")
 
     async def run() -> tuple[int, int]:
-        async with open_fleet(_find_database(database)) as fleet:
+        async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
             return await fleet.cancel(await fleet.find(ChosenJobs(batch, locations, ids).resolve(invocation)))
 

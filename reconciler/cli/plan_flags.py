@@ -161,5 +161,6 @@ fleet_apply_flags = _take_flags(
     "locations", "sets", "tags", "retry_held", "retry_rejected", "refresh", "max_age", "allow", "reason"
 )
 fleet_drift_flags = _take_flags("locations", "sets", "tags", "refresh", "max_age")
+fleet_schedule_flags = _take_flags("locations", "sets", "tags", "refresh", "max_age")
 fleet_pull_flags = _take_flags("locations", "sets", "allow", "reason")
 age_option = _OPTIONS["max_age"]

@@ -96,6 +96,8 @@ class Fleet:
     def __init__(self, app: procrastinate.App, connector: procrastinate.PsycopgConnector, place: StateAddress) -> None:
         self._app, self._connector, self._place = app, connector, place
         self._engine = app.job_manager
+        self._session: int | None = None
+        """The engine's id of the worker that this process is."""
 
     @property
     def name(self) -> str:
@@ -214,6 +216,12 @@ class Fleet:
                 lines.append(f"job {job.id}, location {job.location}: {end.note}")
         return lines
 
+    async def beat(self) -> None:
+        """A sign of life while the last runs end: the engine's worker gives none once it is asked to stop."""
+        if self._session is not None:
+            with _told(self._place):
+                await self._engine.update_heartbeat(self._session)
+
     async def drop_carriers(self, jobs: Iterable[OpenJob]) -> None:
         """Throws the engine's jobs of these away."""
         for job in jobs:
@@ -232,9 +240,10 @@ class Fleet:
         return [job for job in before if job.engine_job not in doing]
 
     async def work(self, queue: str, options: WorkerOptions, run: RunJob) -> None:
-        """Runs the jobs of a queue, until it is cancelled, the database fails, or (draining) none can begin."""
+        """Runs the jobs of a queue, until it is cancelled or the database fails."""
 
         async def carry(context: procrastinate.JobContext, job: int) -> None:
+            self._session = context.job.worker_id
             await run(job, cast(int, context.job.id))
 
         if TASK not in self._app.tasks:
@@ -243,7 +252,7 @@ class Fleet:
             await self._app.run_worker_async(
                 queues=[queue],
                 concurrency=options.concurrency,
-                wait=not options.drains,
+                wait=True,
                 fetch_job_polling_interval=2,
                 delete_jobs="always",
                 install_signal_handlers=False,

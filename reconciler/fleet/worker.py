@@ -93,8 +93,6 @@ class FleetWorker:
         failures = 0
         while not self._stopping.is_set():
             failures = 0 if await self._work_once() else failures + 1
-            if self._options.drains and not failures and await self._is_drained():
-                return
             # a job that was tried in vain waits for its next try
             await self._pause(PAUSES_S[min(failures, len(PAUSES_S)) - 1] if failures else LOOK_S / 4)
 
@@ -121,9 +119,8 @@ class FleetWorker:
         error = self._work.exception()
         if error is None:
             # it ends by itself where one of its connections fails
-            if not self._options.drains:
-                self._say("the fleet's database was away for a moment: tried again")
-            return self._options.drains
+            self._say("the fleet's database was away for a moment: tried again")
+            return False
         if not isinstance(error, StateError):
             raise error
         self._say(f"{error.lines[0]}: tried again")
@@ -134,7 +131,7 @@ class FleetWorker:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _is_drained(self) -> bool:
-        counts = await self._until_reached(lambda: self._fleet.count_open(SOON_S))
+        counts = await self._fleet.count_open(SOON_S)
         self._tell_left_queued(counts)
         own = queue_of(self._commit)
         return not any(count.soon for count in counts if queue_of(count.commit, count.format_version) == own)
@@ -216,7 +213,10 @@ class FleetWorker:
             # the worker itself tells where the database is away
             with suppress(StateError):
                 await self._look_once()
-                if loop.time() >= sweep_at:
+                # its own jobs would look like those of a dead worker once it is asked to stop
+                if self._stopping.is_set():
+                    await self._fleet.beat()
+                elif loop.time() >= sweep_at:
                     sweep_at = loop.time() + self._options.heartbeat_s
                     for line in await self._fleet.sweep(self._options.stalled_s):
                         self._say(line)
@@ -236,6 +236,8 @@ class FleetWorker:
             await self._fleet.end(job, after_death(job))
         if self._signum is None:
             await self._fire_schedules()
+        if self._options.drains and not self._running and await self._is_drained():
+            self._end_work()
 
     async def _fire_schedules(self) -> None:
         now = self._workspace.clock.now()

@@ -27,7 +27,9 @@ from tests.fakes import directory_in_memory
 from tests.store import servers
 
 TAGS = ("customer", "vip")
-PATIENCE_S = 120
+PATIENCE_S = int(os.environ.get("FLEET_PATIENCE_S", "240"))
+"""More where many locations are tried, or the machine is busy."""
+WAIT_S = str(PATIENCE_S - 20)
 
 
 def location_id(number: int) -> LocationId:
@@ -139,6 +141,12 @@ class FleetScene:
         assert planned.returncode == 0, planned.stderr
         said = self.fleet("apply", "plan.json", "--auto-approve", expects=None)
         return re.findall(r"as batch (\w+)", said)[0]
+
+    @property
+    def plain_database(self) -> str:
+        """The database's URL as libpq has it, with the fleet's tables in its path."""
+        url, _, schema = self.database.rpartition("schema=")
+        return f"{url}options=-csearch_path%3D{schema}"
 
     def commit(self, message: str = "change") -> None:
         for command in (["add", "manifests"], ["commit", "--quiet", "--allow-empty", "--message", message]):

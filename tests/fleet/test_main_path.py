@@ -91,6 +91,20 @@ def test_a_second_job_of_a_location_is_dropped_and_told(scene: FleetScene) -> No
     assert len(scene.lacking()) == 8
 
 
+def test_a_job_of_a_later_format_stays_queued_and_is_told(scene: FleetScene) -> None:
+    """As after a release, while older workers still run: its queue is another one."""
+    batch = scene.queue()
+    psycopg = need("psycopg")
+    with psycopg.connect(scene.plain_database, autocommit=True) as connection:
+        connection.execute("UPDATE reconciler_fleet_jobs SET format_version = '2.0'")
+        connection.execute("UPDATE procrastinate_jobs SET queue_name = 'v2/' || substr(queue_name, 4)")
+    worker = scene.worker("--drain")
+    assert worker.end() == 0
+    assert re.search(r"left queued: 3 jobs of commit \w{12}, format 2.0; taken here is .*, format 1.0", worker.said)
+    assert [(job["status"], job["tries"]) for job in scene.jobs(batch)] == [("queued", 0)] * 3
+    assert not any(world.transitions for world in scene.worlds.values())
+
+
 def test_no_command_tells_the_password_of_the_database(scene: FleetScene) -> None:
     url = "postgresql://me:pa55-secret@127.0.0.1:1/crm"
     for arguments in (["migrate"], ["status"], ["wait"], ["worker"], ["apply", "manifests", "--format", "json"]):
