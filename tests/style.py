@@ -233,7 +233,7 @@ FIGURES = [
     Figure("lines of cli without click", cli_lines_without_click, 150, 150),
     Figure("fields of the largest mutable class", fields_of_the_largest_mutable_class, 15, 15),
     Figure("attributes assigned from outside", attributes_assigned_from_outside, 0, 0),
-    Figure("modules", module_count, 260, 180),
+    Figure("modules", module_count, 280, 180),
     Figure("median lines of a module", median_lines, 200, 200),
     Figure("longest function, lines", longest_function, 60, 60),
     Figure("function of the ninth decile, lines", long_functions, 15, 15),

@@ -28,7 +28,7 @@ _OPERATORS = {
     **dict.fromkeys(["TEXTBOX_LIST", "FILE_UPLOAD", "SIGNATURE"], frozenset[FilterOperator]()),
 }
 """By the vendor's name of the type; of one that does not stand here the API decides."""
-_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _SPELT = {FilterOperator.NOT_EXISTS: "exists", FilterOperator.RANGE: "gt, gte, lt, lte"}
 
 
@@ -79,7 +79,7 @@ def _read_value(condition: Condition, field: CustomField) -> SoughtValue:
     if field.kind not in _NUMBERS or not isinstance(condition.value, str):
         return condition.value
     # as bounds are written: Python would read nan, 1_000 and more digits than a number of JSON keeps
-    if not _NUMBER.fullmatch(condition.value):
+    if not _DECIMAL.fullmatch(condition.value):
         # the value is not repeated: a value of the wrong kind may be an address
         raise _refuse(condition, field, "its value is a number such as 30 or -2.5, and here is another text")
     number = float(condition.value)
