@@ -33,7 +33,7 @@ COMMANDS = {
     "schema": ("manifests", "Print the JSON Schema of a manifest, of the settings, or of what --format json prints."),
     "diff": ("manifests", "Say what a change to manifests means: who gains and loses what."),
     "locations": ("manifests", "List the locations: what they are called, their manifests, whether they have state."),
-    "pull": ("people", "Resolve people by e-mail, phone or a custom field into contacts."),
+    "pull": ("people", "Resolve people by e-mail, phone or a custom field, sources and filters into contacts."),
     "resolve": ("people", "Resolve a file of people into a file of contact ids, once."),
     "plan": ("plan", "Preview what would change, and what it costs."),
     "show": ("state", "Render a saved plan again, or tell what a run changed."),

@@ -131,6 +131,16 @@ LINES = {
     "doctor": Line("doctor --format json", asks=True),
     "completion": Line("completion bash"),
     "export": Line(f"export --location {LOCATION} --refresh search --out adopted", asks=True),
+    "fleet": Line("fleet"),
+    "fleet apply": Line("fleet apply"),
+    "fleet cancel": Line("fleet cancel"),
+    "fleet drift": Line("fleet drift"),
+    "fleet migrate": Line("fleet migrate"),
+    "fleet pull": Line("fleet pull"),
+    "fleet schedule": Line("fleet schedule"),
+    "fleet status": Line("fleet status"),
+    "fleet wait": Line("fleet wait"),
+    "fleet worker": Line("fleet worker"),
     "demo": Line("demo"),
     "sandbox": Line("sandbox"),
     "sandbox make": Line("sandbox make --data made.json"),
@@ -138,7 +148,9 @@ LINES = {
 }
 
 
-EXPECTED = {"state", "state push", "state recover", "state unlock", "diff", "sandbox", "sandbox serve"}
+FLEET = {path for path in LINES if path.startswith("fleet")}
+"""Without a queue they end at once, and say so."""
+EXPECTED = FLEET | {"state", "state push", "state recover", "state unlock", "diff", "sandbox", "sandbox serve"}
 """What ends with an error in a sound project too, or prints its help as one."""
 
 
