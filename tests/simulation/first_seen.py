@@ -70,4 +70,7 @@ FIRST_SEEN = {
     "let no pace count what is in doubt": 1,
     "count by a pace what this run sent alone": 0,
     "give a tag while its window is closed": 0,
+    "begin a wave though the one before did not end well": 0,
+    "take what a source gave before it failed for all": 0,
+    "take a source that fails for one without rows": 0,
 }

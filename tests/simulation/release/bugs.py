@@ -1,4 +1,4 @@
-"""Bugs to plant in slow releases, one at a time, and the rule that has to notice each."""
+"""Bugs to plant in slow releases and rollouts, one at a time, and the rule that has to notice each."""
 
 from __future__ import annotations
 
@@ -25,5 +25,37 @@ SLOW_BUGS = (
         "return self.window is None or self.window.find_opening(now)[0] <= now",
         "return True",
         "window",
+    ),
+)
+
+WAVE_BUGS = (
+    Bug(
+        "begin a wave though the one before did not end well",
+        "operations/rollout.py",
+        "return run.status is RunStatus.COMPLETE and not ending.error and not ending.is_partial",
+        "return True",
+        "waves",
+    ),
+    Bug(
+        "take what a source gave before it failed for all",
+        "operations/run_command.py",
+        "        if code > 0:\n",
+        "        if code > 0 and not self._printed:\n",
+        "source",
+    ),
+    Bug(
+        "take a source that fails for one without rows",
+        "operations/run_command.py",
+        "            self._collect(process)\n            self._judge_end(process)\n",
+        """            try:
+                self._collect(process)
+                self._judge_end(process)
+            except CommandFailed:
+                self._kept.seek(0)
+                self._kept.truncate()
+                self._kept.write(b"contact_id,place\\n")
+                self._kept.flush()
+""",
+        "source",
     ),
 )

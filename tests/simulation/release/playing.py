@@ -13,6 +13,7 @@ from tests.fakes import directory_in_memory
 from tests.simulation.hunt import hunt
 from tests.simulation.invariants import Violated
 from tests.simulation.release.slowly import Slowly
+from tests.simulation.release.waves import Waves
 
 Cell = tuple[str, str]
 
@@ -31,6 +32,19 @@ def play_slowly(seeds: Iterable[int]) -> Counter[Cell]:
             finally:
                 world.town.close()
         if found:
+            raise Violated("\n".join([*found, f"in the world of seed {seed}"]))
+        met += world.met
+    return met
+
+
+def play_waves(seeds: Iterable[int]) -> Counter[Cell]:
+    """The same of worlds with rollouts and sources."""
+    met: Counter[Cell] = Counter()
+    for seed in seeds:
+        with directory_in_memory() as directory:
+            world = Waves(directory, seed)
+            world.tell()
+        if found := [*world.violations()]:
             raise Violated("\n".join([*found, f"in the world of seed {seed}"]))
         met += world.met
     return met

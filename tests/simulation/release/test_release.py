@@ -1,5 +1,6 @@
 """Small worlds in which a tag is given slowly, each decided by its seed: faults, deaths, waits, two at a time. In no
-period are more additions than its pace allows, and in the end everybody has the tag. Each planted bug is noticed.
+period are more additions than its pace allows, and in the end everybody has the tag. Others, in which sources fail and
+waves follow one another: no wave begins before the one before it ended with 0. Each planted bug is noticed.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ import pytest
 
 from tests.simulation.bugs import Bug
 from tests.simulation.planted import ROOT, escapes
-from tests.simulation.release.bugs import SLOW_BUGS
-from tests.simulation.release.playing import play_slowly
+from tests.simulation.release.bugs import SLOW_BUGS, WAVE_BUGS
+from tests.simulation.release.playing import play_slowly, play_waves
+from tests.simulation.release.waves import FAILURES
 
+BUGS = (*SLOW_BUGS, *WAVE_BUGS)
 CELLS = (("runs", "two at a time"), ("run", "killed"), ("run", "waits"), ("run", "locked"))
 
 
@@ -20,14 +23,14 @@ def test_every_world_keeps_its_pace() -> None:
 
 
 def test_each_bug_of_a_slow_release_can_still_be_planted() -> None:
-    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in SLOW_BUGS}
+    found = {bug.name: (ROOT / "reconciler" / bug.module).read_text().count(bug.old) for bug in BUGS}
     assert found == dict.fromkeys(found, 1)
-    assert len(found) == len(SLOW_BUGS)
+    assert len(found) == len(BUGS)
 
 
 @pytest.mark.slow
 def test_many_worlds_of_slow_releases_meet_every_cell() -> None:
-    met = play_slowly(range(60))
+    met = play_slowly(range(20))
     assert [cell for cell in CELLS if not met[cell]] == []
 
 
@@ -35,3 +38,16 @@ def test_many_worlds_of_slow_releases_meet_every_cell() -> None:
 @pytest.mark.parametrize("bug", SLOW_BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_of_a_slow_release_is_noticed(bug: Bug) -> None:
     assert escapes(bug, hunt="tests.simulation.release.playing") == ""
+
+
+@pytest.mark.slow
+def test_many_worlds_of_rollouts_meet_every_failure_of_a_source() -> None:
+    met = play_waves(range(12))
+    assert [how for how in FAILURES if not met["source", how]] == []
+    assert met["apply", "with a lost answer"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", WAVE_BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_of_a_rollout_is_noticed(bug: Bug) -> None:
+    assert escapes(bug, hunt="tests.simulation.release.hunt_waves") == ""
