@@ -266,7 +266,7 @@ def _describe_choice(model: Any, contacts: ListedContacts | Combined) -> str:
     if match is not None and match.filter is not None:
         return match.source_digest
     # what is left out has no part in it: a key that is new does not move those that do not have it
-    choice = model.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    choice = model.model_dump(mode="json", exclude_defaults=True, by_alias=True, serialize_as_any=True)
     query = None if match is None else match.query
     asked = [] if query is None else [query.command, query.sql, query.files, query.format]
     return json.dumps([choice, *asked], sort_keys=True)

@@ -93,7 +93,8 @@ def test_every_command_with_json_is_asked() -> None:
         path
         for path, command in commands().items()
         for option in command.params
-        if option.name == "kind" and "json" in getattr(option.type, "choices", ())
+        # a fleet asks PostgreSQL: its documents are held to the schema in tests/render
+        if option.name == "kind" and "json" in getattr(option.type, "choices", ()) and path[0] != "fleet"
     }
 
     def first(question: tuple[str, ...]) -> tuple[str, ...]:

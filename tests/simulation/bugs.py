@@ -76,8 +76,8 @@ BUGS = (
     Bug(
         "send the token in a header of its own",
         "highlevel/http_client.py",
-        "headers = _BearerToken(token, self._url), {",
-        'headers = _BearerToken(token, self._url), {"X-Token": token, ',
+        'headers={**headers, "Content-Type": kind, **lengths}',
+        'headers={**headers, "Content-Type": kind, **lengths, "X-Token": token or ""}',
         "11",
     ),
     Bug(

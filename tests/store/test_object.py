@@ -513,8 +513,8 @@ def test_a_call_of_format_7_is_written_as_ever_and_does_what_it_did(
         PEOPLE_CALLS[method](store, lease)
         stored = bucket.get(bucket.keys(f"{HERE}/journal")[-1])
         assert stored is not None
-        # what it holds is as in format 6: a later one added to other calls
-        written = json.loads(stored.content) | {"id": "1", "format": 6}
+        # what it holds is as in format 7: a later one added to other calls
+        written = json.loads(stored.content) | {"id": "1", "format": 7}
         if bless:
             golden.write_text(json.dumps(written, indent=1) + "\n")
         assert written == json.loads(golden.read_text())
