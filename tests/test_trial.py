@@ -162,6 +162,7 @@ def test_plan_warns_of_a_row_that_nothing_else_goes_by(tmp_path: Path, row: str)
     assert next(question.deviation for question in TRIAL_ROWS if question.name == row) in line
 
 
+@pytest.mark.slow
 def test_a_size_that_the_refusal_names_is_heeded_by_the_next_apply(tmp_path: Path) -> None:
     play = begin(tmp_path, max_tags=3)
     run_trial(play)

@@ -44,6 +44,7 @@ def test_a_wrong_token_is_refused_and_never_shown(
     assert reconciler("apply", "--auto-approve").code == 0
 
 
+@pytest.mark.slow
 def test_an_unreachable_api_loses_nothing(
     reconciler: Command, manifest: Manifest, world: World, monkeypatch: pytest.MonkeyPatch, sandbox: Running
 ) -> None:

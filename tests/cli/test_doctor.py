@@ -164,6 +164,7 @@ class Portal(App):
         return Response(200, PAGE, kind="text/html")
 
 
+@pytest.mark.slow
 def test_a_page_for_an_answer_grants_nothing(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:

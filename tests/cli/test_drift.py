@@ -136,6 +136,7 @@ def test_a_report_on_what_was_never_observed_is_no_statement(
     assert reconciler("drift", "--fail-on", "unobserved").code == 2
 
 
+@pytest.mark.slow
 def test_what_is_held_is_never_told_as_converged(
     reconciler: Command, manifest: Manifest, project: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_run_goes_through_a_socks_proxy(
     assert Tag("customer") in sandbox.do(lambda world, _now: world.contacts[contact_id(3)].tags)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_socks_proxy_that_lets_nobody_in_is_called_a_proxy(
     proxy: Proxy, reconciler: Command, manifest: Callable[..., None], monkeypatch: pytest.MonkeyPatch

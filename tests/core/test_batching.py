@@ -70,6 +70,7 @@ def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: 
     assert [each.action for each in batches] == sorted(each.action for each in batches)
 
 
+@pytest.mark.slow
 @given(needs, caps)
 def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
     found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)
