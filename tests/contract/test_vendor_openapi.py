@@ -4,7 +4,8 @@ Where the files contradict themselves we side with their examples:
 - the rows of a bulk answer are typed as strings, the example shows objects: strings are checked against the schema,
   objects against the example's own keys;
 - the path parameter `type` of the bulk endpoint is used and not declared;
-- the bulk endpoint and the search do not list all the statuses that are known from live accounts (`UNDOCUMENTED`).
+- the bulk endpoint, the search and the exchange of tokens do not list all the statuses that are known from live
+  accounts (`UNDOCUMENTED`).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ FORM: dict[str, str | None] = {
 }
 
 ERRORS = {400: "BadRequestDTO", 401: "UnauthorizedDTO", 422: "UnprocessableDTO"}
-UNDOCUMENTED = {(BULK, 401), (BULK, 403), (SEARCH, 403), (SEARCH, 422)} | {
+UNDOCUMENTED = {(BULK, 401), (BULK, 403), (SEARCH, 403), (SEARCH, 422), (LOCATION_TOKEN, 201)} | {
     (template, 403) for template in (CONTACT, LOCATION_TAGS, DUPLICATE, LOCATION_FIELDS)
 }
 
@@ -67,6 +68,7 @@ class Exchange:
 
 GOOD = {"contacts": [ANNA, "abcdef", GONE, FOREIGN], "tags": ["tag-1"], "locationId": HERE}
 ADD = "/contacts/bulk/tags/update/add"
+UNKNOWN_FIELD = {"field": "nobodyHasThis", "operator": "eq", "value": "x"}
 NO_TOKEN: dict[str, str | None] = {"authorization": None}
 NO_VERSION: dict[str, str | None] = {"version": None}
 
@@ -82,10 +84,11 @@ EXCHANGES = (
     Exchange(BULK, "post", 422, ADD, GOOD | {"more": 1}),
     Exchange(BULK, "post", 422, ADD, GOOD | {"contacts": [ANNA] * 501}),
     Exchange(SEARCH, "post", 200, SEARCH, {"locationId": HERE, "pageLimit": 2}),
-    Exchange(SEARCH, "post", 400, SEARCH, {"pageLimit": 2}),
+    Exchange(SEARCH, "post", 400, SEARCH, {"locationId": HERE, "pageLimit": 2, "filters": [UNKNOWN_FIELD]}),
     Exchange(SEARCH, "post", 401, SEARCH, {}, NO_TOKEN),
     Exchange(SEARCH, "post", 403, SEARCH, {"locationId": ELSEWHERE}),
     Exchange(SEARCH, "post", 422, SEARCH, {"locationId": HERE}),
+    Exchange(SEARCH, "post", 422, SEARCH, {"pageLimit": 2}),
     Exchange(CONTACT, "get", 200, f"/contacts/{ANNA}"),
     Exchange(CONTACT, "get", 400, f"/contacts/{GONE}"),
     Exchange(CONTACT, "get", 401, f"/contacts/{ANNA}", None, NO_VERSION),
@@ -106,7 +109,7 @@ EXCHANGES = (
     Exchange(LOCATION_FIELDS, "get", 200, f"/locations/{HERE}/customFields", file=LOCATIONS),
     Exchange(LOCATION_FIELDS, "get", 401, f"/locations/{HERE}/customFields", None, NO_TOKEN, LOCATIONS),
     Exchange(LOCATION_FIELDS, "get", 403, f"/locations/{ELSEWHERE}/customFields", file=LOCATIONS),
-    Exchange(LOCATION_TOKEN, "post", 200, LOCATION_TOKEN, location_token_body(COMPANY, HERE), FORM, OAUTH),
+    Exchange(LOCATION_TOKEN, "post", 201, LOCATION_TOKEN, location_token_body(COMPANY, HERE), FORM, OAUTH),
     Exchange(LOCATION_TOKEN, "post", 400, LOCATION_TOKEN, location_token_body(COMPANY, ELSEWHERE), FORM, OAUTH),
     Exchange(LOCATION_TOKEN, "post", 401, LOCATION_TOKEN, location_token_body("another", HERE), FORM, OAUTH),
     Exchange(LOCATION_TOKEN, "post", 422, LOCATION_TOKEN, b"companyId=x", FORM, OAUTH),
