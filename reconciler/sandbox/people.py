@@ -38,7 +38,8 @@ class Person:
     phone: str = ""
     additional_phones: tuple[str, ...] = ()
     custom_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
-    details: Mapping[str, str] = field(default_factory=dict, hash=False)
+    # not in the repr: made-up ids come from it, and worlds that are saved and shown keep theirs
+    details: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
     """Other fields that a filter may ask for, by the vendor's names: `city`, or `dnd` with `true`."""
 
     def emails(self, rules: Assumptions) -> frozenset[str]:
