@@ -15,15 +15,17 @@ from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.people import Person
 from reconciler.sandbox.world import Contact, World
-from reconciler.telemetry.export import FLUSH_S
 from tests.cli.conftest import LOCATION, Command, manifest, project, reconciler, sandbox
 from tests.extras import need
 from tests.privacy import Scanner
-from tests.telemetry.listener import Listener, attributes, listening
 
 __all__ = ["manifest", "project", "reconciler", "sandbox"]
 pytestmark = pytest.mark.extras
 need("opentelemetry.sdk")
+
+# these import it
+from reconciler.telemetry.export import FLUSH_S  # noqa: E402
+from tests.telemetry.listener import Listener, attributes, listening  # noqa: E402
 
 MARK = "qzxvjwkpfb"
 PLANTED = {number: ContactId(f"{MARK}{number:010d}") for number in range(6)}
