@@ -98,16 +98,7 @@ CREATE TABLE shortfall_contacts (
     PRIMARY KEY (run, n, contact)
 ) STRICT, WITHOUT ROWID;
 """
-_PEOPLE_7 = """
-CREATE TABLE snapshots (
-    location INTEGER NOT NULL REFERENCES locations,
-    name TEXT NOT NULL,
-    as_of INTEGER NOT NULL,
-    source_digest TEXT NOT NULL,
-    counts TEXT NOT NULL,
-    contacts BLOB NOT NULL,
-    PRIMARY KEY (location, name)
-) STRICT;
+_INDEX = """
 CREATE TABLE people (
     location INTEGER NOT NULL REFERENCES locations,
     contact TEXT NOT NULL,
@@ -121,7 +112,7 @@ CREATE TABLE people_status (
     revision INTEGER NOT NULL
 ) STRICT;
 """
-_PEOPLE = """
+_PEOPLE_7 = f"""
 CREATE TABLE snapshots (
     location INTEGER NOT NULL REFERENCES locations,
     name TEXT NOT NULL,
@@ -129,22 +120,21 @@ CREATE TABLE snapshots (
     source_digest TEXT NOT NULL,
     counts TEXT NOT NULL,
     contacts BLOB NOT NULL,
-    missing TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (location, name)
 ) STRICT;
-CREATE TABLE people (
+{_INDEX}"""
+_PEOPLE = f"""
+CREATE TABLE snapshots (
     location INTEGER NOT NULL REFERENCES locations,
-    contact TEXT NOT NULL,
-    present BLOB NOT NULL,
-    past BLOB NOT NULL,
-    PRIMARY KEY (location, contact)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE people_status (
-    location INTEGER PRIMARY KEY REFERENCES locations,
-    status TEXT NOT NULL,
-    revision INTEGER NOT NULL
+    name TEXT NOT NULL,
+    as_of INTEGER NOT NULL,
+    source_digest TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    contacts BLOB NOT NULL,
+    missing TEXT NOT NULL DEFAULT '{{}}',
+    PRIMARY KEY (location, name)
 ) STRICT;
-"""
+{_INDEX}"""
 TABLES = f"""
 CREATE TABLE locations (
     n INTEGER PRIMARY KEY,
