@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.core.formats.journal_json import run_document, run_members
+from reconciler.core.formats.journal_json import listed_document, listed_members
 from reconciler.core.formats.json_forms import Schema, object_schema
 from reconciler.core.model import JsonObject
 from reconciler.core.model.journal import RunRecord, RunStatus
@@ -44,13 +44,13 @@ class HistoryDocument:
 
     def records(self) -> Records:
         """The newest first."""
-        columns = "location run operation who started ended status #requests #rows change_digest commit"
+        columns = "location run operation who started ended status #requests #rows change_digest commit waits_until"
         rows = lambda: (_run_row(run) for runs in self.runs.values() for run in reversed(runs))  # noqa: E731
         return make_records("Every run", columns, rows)
 
     def json(self) -> JsonObject:
         locations: list[JsonObject] = [
-            {"location": location, "runs": [run_document(run) for run in reversed(runs)]}
+            {"location": location, "runs": [listed_document(run) for run in reversed(runs)]}
             for location, runs in self.runs.items()
         ]
         return report_document("history", {"locations": locations})
@@ -60,7 +60,7 @@ class HistoryDocument:
 
     @staticmethod
     def schema() -> Schema:
-        runs: Schema = {"type": "array", "items": object_schema("", run_members())}
+        runs: Schema = {"type": "array", "items": object_schema("", listed_members())}
         location = object_schema("", {"location": {"type": "string"}, "runs": runs})
         return {"locations": {"type": "array", "items": location}}
 
@@ -119,6 +119,7 @@ def _run_row(run: RunRecord) -> Row:
         "" if run.is_pruned else str(run.rows),
         header.change_digest,
         header.commit,
+        iso_or_empty(run.waits_until),
     )
 
 

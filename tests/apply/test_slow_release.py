@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.formats.journal_json import listed_document
 from reconciler.core.formats.plan_json import plan_document, read_plan, seal
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import ExitCode, LockHeld
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport, RunStatus
 from reconciler.core.model.manifest import TagRule
-from reconciler.core.model.names import Tag
+from reconciler.core.model.names import Tag, iso
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.release_rules import TagPace, TagWindow, local_time
 from reconciler.core.model.settings import Guard
@@ -381,6 +382,8 @@ def test_the_journal_tells_until_when_the_rest_waits(scene: Scene) -> None:
     assert run.waits_until is not None
     assert local_time(run.waits_until, "UTC") in report.notes[0]
     assert ending_cell(run).text == f"rest waits until {local_time(run.waits_until, 'UTC')}"
+    assert listed_document(run)["waits_until"] == iso(run.waits_until)
     later(scene, 3 * HOUR)
     scene.run(wanted(), wait=True)
     assert [ending_cell(each).text for each in scene.runs()][1:] == ["complete"]
+    assert [listed_document(each)["waits_until"] for each in scene.runs()][1:] == [None]

@@ -200,7 +200,7 @@ def some_logs() -> list[RunLog]:
     """Four runs, between which somebody else changed a tag; the rows of the first are given up."""
     first = _record(1, requests=7, rows=0)
     second = _record(2, requests=2, rows=3, status=RunStatus.STOPPED)
-    third = _record(3, requests=1, rows=2, status=RunStatus.STOPPED)
+    third = replace(_record(3, requests=1, rows=2, status=RunStatus.STOPPED), waits_until=Instant(NOW - 5 * DAY))
     last = _record(4, requests=1, rows=1, status=RunStatus.RUNNING)
     gone = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
     adding = {"anna": _added("vip"), "bert": _added("vip", old="gold"), "dora": gone}

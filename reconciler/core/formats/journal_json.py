@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Annotated, Any, NewType, TypeVar
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.formats.json_forms import Count, Form, Schema, object_schema, read_list
+from reconciler.core.formats.json_forms import Count, Form, Schema, described, object_schema, read_list
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
-from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 
 T = TypeVar("T", bound=Hashable)
@@ -74,6 +74,16 @@ def run_document(run: RunRecord) -> JsonObject:
 
 def run_members() -> Schema:
     return {name: schema for name, schema in JOURNAL_FORMS.members(RunRecord).items() if name != "location"}
+
+
+def listed_document(run: RunRecord) -> JsonObject:
+    """The run as a list of runs has it, without all that it asked: with the end of its wait beside it."""
+    return {**run_document(run), "waits_until": _WAIT.write(run.waits_until)}
+
+
+def listed_members() -> Schema:
+    about = "When the additions may go that it left to wait for a pace or a window; null: it left none."
+    return {**run_members(), "waits_until": described(_WAIT.schema, about)}
 
 
 def log_document(log: RunLog) -> JsonObject:
@@ -176,3 +186,4 @@ JOURNAL_FORMS = Forms(
         _SortedContacts: _sorted_form(_ANSWERS.form(tuple[ContactId, ...])),
     },
 )
+_WAIT = JOURNAL_FORMS.form_of(Instant | None)
