@@ -48,7 +48,7 @@ from tests.build import HERE, Words, contact, declare, name, plan_options, words
 from tests.fakes import FakeClock, InPlace, a_holder
 from tests.sandbox.faults import FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
-from tests.scene_invariants import check_adds, check_run
+from tests.scene_invariants import check_adds, check_run, check_token
 
 THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
 DEFAULT = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
@@ -363,6 +363,7 @@ class Scene:
             report = next((report for report in reports if report.location == each.location), None)
             check_run(self, each, sent, report, owned[each.location])
             check_adds(self, each.location, moved[each.location])
+        check_token(self)
         if not reports:
             raise Killed
         return reports

@@ -30,6 +30,7 @@ from reconciler.apply.release import without_closed
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
+from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -40,7 +41,6 @@ from reconciler.core.model.errors import (
     RequestRefused,
     StateError,
 )
-from reconciler.core.model.journal import LATEST_MS
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, classify_rows, is_version_refused
 from reconciler.core.running.batch_split import read_limits
 from reconciler.request_gate import Halted, Tries

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.core.manifests.checks import list_unplannable
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import Rate
+from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import (
     AuthRefused,
     InvalidInput,
@@ -386,7 +387,8 @@ def rate_from(settings: Settings) -> Rate:
 
 
 def settle_ms_from(settings: Settings) -> int:
-    return settings.api.settle_s * 1000
+    """How long after the date of its intent a request may still land: it leaves up to ten seconds after that."""
+    return settings.api.settle_s * 1000 + LATEST_MS
 
 
 def load_state(

@@ -28,9 +28,11 @@ from reconciler.core.model.journal import BatchStatus, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.settings import ApiSettings, Settings
 from reconciler.core.planning.approved_scope import derive_ceiling
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import journalled_run
+from reconciler.operations.workspace import settle_ms_from
 from reconciler.ports import StateStore
 from reconciler.request_gate import RequestGate
 from reconciler.store import open_reader, open_store
@@ -141,6 +143,22 @@ def test_a_state_that_is_always_slow_ends_the_run_without_a_doubt(tmp_path: Path
     report = run_hooked(scene, wait)
     assert (report.exit_code, scene.updates, doubtful(scene)) == (ExitCode.ERROR, [], [])
     assert "takes longer than 10 s to write down what is about to be sent" in report.error
+
+
+def test_what_a_killed_run_sent_is_read_once_it_can_no_longer_land(tmp_path: Path) -> None:
+    """Nobody knows when its request left: here nine seconds after the date of its intent. The API may carry it out up
+    to `settle_s` after that, and a read before then does not tell whether it will."""
+    settings = Settings(api=ApiSettings(settle_s=200))
+    scene = Scene(tmp_path, contact("anna"), options=replace(FREE, settle_ms=settle_ms_from(settings)))
+    scene.want(a_set("s", "anna", "vip"))
+    quick = scene.start_worker
+    slowly(scene, takes_ms=4_500)
+    scene.apply_and_die(before=0)
+    scene.start_worker = quick
+    (sent,) = scene.here.sent
+    scene.apply()
+    (read, _), *_ = scene.here.reads
+    assert read >= sent.began + 200_000
 
 
 def test_the_time_that_an_intent_takes_is_none_of_the_answers(tmp_path: Path) -> None:

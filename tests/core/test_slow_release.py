@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.batch import Reason
-from reconciler.core.model.journal import LATEST_MS, Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.release_rules import EVERY_DAY, ReleaseRule, Sent, TagPace, TagWindow, choose_first
@@ -24,7 +24,7 @@ from reconciler.core.planning.slow_release import (
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-SETTLE = 90_000
+SETTLE = 100_000
 WELCOME = Tag("welcome")
 NOON = Instant(1_796_040_000_000)
 PACE = ReleaseRule(TagPace(500, HOUR))
@@ -51,7 +51,7 @@ def _at(text: str, zone: str) -> Instant:
         st.tuples(
             st.integers(0, 90 * MINUTE),
             st.integers(1, 80),
-            st.integers(0, SETTLE + LATEST_MS),
+            st.integers(0, SETTLE),
             st.booleans(),
             st.booleans(),
         ),
@@ -220,7 +220,7 @@ def _count(*batches: BatchRecord, now: Instant = NOON, runs: int = 1) -> dict[Ta
 
 ENDED = Instant(NOON - 1_000)
 SENT = Instant(NOON - 2_000)
-LANDED = Instant(SENT + SETTLE + LATEST_MS)
+LANDED = Instant(SENT + SETTLE)
 
 
 def test_an_addition_counts_by_what_is_known_of_it() -> None:

@@ -39,8 +39,12 @@ QUARANTINE_MS = 30 * DAY_MS
 UNTIMED = Instant(0)
 """For `now` where nobody says: no quarantine ends, and nothing was put back lately."""
 
-SETTLE_MS = 90_000
-"""How long after it was sent a request of unknown effect may still land, where the settings do not say."""
+LATEST_MS = 10_000
+"""So long after the date of its intent a request may leave, at most."""
+
+SETTLE_MS = 90_000 + LATEST_MS
+"""How long after the date of its intent a request of unknown effect may still land, where the settings do not say:
+the date of a doubt is that of the intent where the process died before it could tell when the request left."""
 
 
 class ObservationOrigin(StrEnum):

@@ -10,9 +10,6 @@ from reconciler.core.model.errors import ExitCode, ReconcilerError, worst_code
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
-LATEST_MS = 10_000
-"""So long after the date of its intent a request may leave, at most."""
-
 
 class RunStatus(StrEnum):
     RUNNING = "running"

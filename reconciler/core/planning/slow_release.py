@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_state import NONE
-from reconciler.core.model.journal import LATEST_MS, Answer, BatchRecord, BatchStatus, RunRecord
+from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunRecord
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.release_rules import ReleaseRule, Sent, Slice, choose_first, local_time
@@ -42,7 +42,7 @@ def count_kept_runs(runs: Sequence[RunRecord], rules: Rules, now: Instant, *, se
     period = longest_period(rules)
     if not period:
         return 0
-    since = now - period - settle_ms - LATEST_MS
+    since = now - period - settle_ms
     first = next((place for place, run in enumerate(runs) if _ends_after(run, since)), len(runs))
     return len(runs) - first
 
@@ -64,7 +64,7 @@ def find_sent(
     paced = {tag: rule.pace for tag, rule in rules.items() if rule.pace is not None}
     if not paced:
         return {}
-    since = now - longest_period(rules) - settle_ms - LATEST_MS
+    since = now - longest_period(rules) - settle_ms
     found: defaultdict[Tag, list[Sent]] = defaultdict(list)
     for run in runs:
         for batch in read_batches(run.id) if _ends_after(run, since) else ():
@@ -78,7 +78,7 @@ def find_sent(
 
 
 def _count_batch(batch: BatchRecord, tag: Tag, most: int, *, settle_ms: int) -> list[Sent]:
-    latest = Instant(max(batch.intended + settle_ms + LATEST_MS, batch.ended or 0))
+    latest = Instant(max(batch.intended + settle_ms, batch.ended or 0))
     if not batch.answers:
         return [Sent(latest, most)]
     applied = sum(_has_added(answer, tag, batch.tags) for answer in batch.answers.values())
