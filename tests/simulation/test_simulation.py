@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.coverage import CELLS, DEATHS, table
 from tests.simulation.playing import digest, play, play_widely
 
-WORLDS = 4_000
+WORLDS = 2_000
 
 
 def test_every_world_keeps_the_invariants_and_converges() -> None:
@@ -23,7 +23,7 @@ def test_every_world_keeps_the_invariants_and_converges() -> None:
 
 
 @pytest.mark.slow
-def test_four_thousand_worlds_meet_every_fault_in_every_phase(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_thousand_worlds_meet_every_fault_in_every_phase(capsys: pytest.CaptureFixture[str]) -> None:
     met = play_widely(0, WORLDS)
     with capsys.disabled():
         sys.stdout.write(f"\n{table(met)}\n")

@@ -94,7 +94,7 @@ def racers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Race
         each.process.join()
 
 
-@pytest.mark.parametrize("races", [pytest.param(20, id="20"), pytest.param(500, id="500", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("races", [pytest.param(20, id="20"), pytest.param(150, id="150", marks=pytest.mark.slow)])
 def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer], races: int) -> None:
     at_once = len(racers[0].lines)
 

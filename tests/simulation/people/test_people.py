@@ -16,7 +16,7 @@ from tests.simulation.people.bugs import PEOPLE_BUGS
 from tests.simulation.people.playing import CELLS, play_people
 from tests.simulation.planted import ROOT, escapes
 
-WORLDS = 500
+WORLDS = 250
 CHUNK = 50
 
 
