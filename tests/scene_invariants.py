@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import Authority
@@ -40,7 +39,7 @@ def check_run(
     wanted = scene.wanted[plan.location]
     allowed, opened = approved_pairs(plan), open_contacts(plan)
     # so long after it left a request may land; a run adds how late it may have left after its intent
-    lands_ms = scene.options.settle_ms - LATEST_MS
+    lands_ms = scene.options.settle_ms - scene.options.latest_ms
     settled: set[tuple[Action, ContactId, Tag]] = set()
     doubted: dict[tuple[Action, ContactId, Tag], int] = {}
     for each in sent:

@@ -27,7 +27,7 @@ from reconciler.apply.books import KnownWrite
 from reconciler.apply.read_contacts import Readings, read_contact, read_contacts
 from reconciler.apply.run import Run
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.contact_state import LATEST_MS, NONE, ContactReading, ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import NONE, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import ApiError
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection
@@ -88,7 +88,7 @@ async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
         return Look(Effect.POSSIBLE, "nothing tells whether a workflow has consumed what it added")
     if not waits or suspect.batch.action is Action.REMOVE:
         return Look(Effect.UNREAD, "nothing of it is seen so far, and it may show later")
-    if (wait := suspect.sent + run.options.settle_ms - LATEST_MS - run.now()) > 0:
+    if (wait := suspect.sent + run.options.settle_ms - run.options.latest_ms - run.now()) > 0:
         await run.gate.pause(
             wait, "a request was refused: once it can no longer land, its contacts are looked at again"
         )

@@ -30,7 +30,6 @@ from reconciler.apply.release import without_closed
 from reconciler.apply.run import Run, Verdicts
 from reconciler.core.model.api_limits import Facts
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import (
     ApiError,
     AuthRefused,
@@ -100,13 +99,13 @@ async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | No
         except (Halted, LeaseLost):
             await withdraw_batch(run, journalled)
             raise
-        if (now := run.now()) - journalled.dated <= LATEST_MS:
+        if (now := run.now()) - journalled.dated <= run.options.latest_ms:
             # what it may have done is looked for from then on, and until it can no longer land
             return replace(journalled, sent=now), ticket
         run.gate.pace.take_back(ticket)
         await withdraw_batch(run, journalled)
     raise StateError(
-        f"the state takes longer than {LATEST_MS // 1000} s to write down what is about to be sent",
+        f"the state takes longer than {run.options.latest_ms // 1000} s to write down what is about to be sent",
         hint="see what else works on it, then apply again",
     )
 

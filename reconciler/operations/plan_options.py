@@ -15,7 +15,7 @@ from reconciler.core.planning.guards import CREATE_STATE, Allowance
 from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.planning.situation import Reassertion
 from reconciler.cover import solve
-from reconciler.operations.workspace import Session, rate_from, settle_ms_from
+from reconciler.operations.workspace import Session, latest_ms_from, rate_from, settle_ms_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ def make_plan_options(session: Session, location: LocationId, request: PlanReque
         selection=selection,
         reassertion=_make_reassertion(session),
         effort=request.effort,
+        latest_ms=latest_ms_from(session.settings),
         settle_ms=settle_ms_from(session.settings),
         now=session.now,
         # the journal keeps each exception with its reason

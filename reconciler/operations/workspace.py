@@ -386,9 +386,14 @@ def rate_from(settings: Settings) -> Rate:
     return Rate(per_window=api.requests_per_10s, per_day=api.requests_per_day, reserve_pct=api.reserve_pct)
 
 
+def latest_ms_from(settings: Settings) -> int:
+    """How long after the date of its intent a request may leave: no longer than it takes to land, but for a second."""
+    return max(1_000, min(LATEST_MS, settings.api.settle_s * 1000))
+
+
 def settle_ms_from(settings: Settings) -> int:
-    """How long after the date of its intent a request may still land: it leaves up to ten seconds after that."""
-    return settings.api.settle_s * 1000 + LATEST_MS
+    """How long after the date of its intent a request may still land."""
+    return latest_ms_from(settings) + settings.api.settle_s * 1000
 
 
 def load_state(

@@ -30,9 +30,10 @@ from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import ApiSettings, Settings
 from reconciler.core.planning.approved_scope import derive_ceiling
+from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.running.pace import Pace
 from reconciler.journalled_run import journalled_run
-from reconciler.operations.workspace import settle_ms_from
+from reconciler.operations.workspace import latest_ms_from, settle_ms_from
 from reconciler.ports import StateStore
 from reconciler.request_gate import RequestGate
 from reconciler.store import open_reader, open_store
@@ -145,11 +146,22 @@ def test_a_state_that_is_always_slow_ends_the_run_without_a_doubt(tmp_path: Path
     assert "takes longer than 10 s to write down what is about to be sent" in report.error
 
 
+def landing_within(seconds: int) -> PlanOptions:
+    settings = Settings(api=ApiSettings(settle_s=seconds))
+    return replace(FREE, latest_ms=latest_ms_from(settings), settle_ms=settle_ms_from(settings))
+
+
+@pytest.mark.parametrize(("seconds", "late_ms"), [(200, 10_000), (10, 10_000), (4, 4_000), (0, 1_000)])
+def test_a_request_may_leave_no_later_than_it_takes_to_land(seconds: int, late_ms: int) -> None:
+    """So whoever sets a short time waits no ten seconds more, and a state has a second at least."""
+    options = landing_within(seconds)
+    assert (options.latest_ms, options.settle_ms) == (late_ms, seconds * 1000 + late_ms)
+
+
 def test_what_a_killed_run_sent_is_read_once_it_can_no_longer_land(tmp_path: Path) -> None:
     """Nobody knows when its request left: here nine seconds after the date of its intent. The API may carry it out up
     to `settle_s` after that, and a read before then does not tell whether it will."""
-    settings = Settings(api=ApiSettings(settle_s=200))
-    scene = Scene(tmp_path, contact("anna"), options=replace(FREE, settle_ms=settle_ms_from(settings)))
+    scene = Scene(tmp_path, contact("anna"), options=landing_within(200))
     scene.want(a_set("s", "anna", "vip"))
     quick = scene.start_worker
     slowly(scene, takes_ms=4_500)

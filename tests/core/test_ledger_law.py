@@ -344,6 +344,6 @@ def test_no_pair_is_orphaned() -> None:
 
 
 @pytest.mark.slow
-def test_no_pair_is_orphaned_in_40000_histories() -> None:
+def test_no_pair_is_orphaned_in_ten_thousand_histories() -> None:
     for seed in range(200, 10_200):
         live(seed)

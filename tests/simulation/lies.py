@@ -36,8 +36,8 @@ LIES = (
     Bug(
         "take a refused add that shows nothing at once for one without effect",
         "apply/examine_refused.py",
-        "if (wait := suspect.sent + run.options.settle_ms - LATEST_MS - run.now()) > 0:",
-        "if (wait := suspect.sent + run.options.settle_ms - LATEST_MS - run.now()) > 10**9:",
+        "if (wait := suspect.sent + run.options.settle_ms - run.options.latest_ms - run.now()) > 0:",
+        "if (wait := suspect.sent + run.options.settle_ms - run.options.latest_ms - run.now()) > 10**9:",
         "6",
     ),
     Bug(
@@ -134,7 +134,7 @@ LIES = (
     Bug(
         "look again before what was refused can have landed",
         "apply/examine_refused.py",
-        "if (wait := suspect.sent + run.options.settle_ms - LATEST_MS - run.now()) > 0:",
+        "if (wait := suspect.sent + run.options.settle_ms - run.options.latest_ms - run.now()) > 0:",
         "if (wait := suspect.sent + 10_000 - run.now()) > 0:",
         "6",
     ),

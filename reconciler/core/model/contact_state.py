@@ -40,7 +40,7 @@ UNTIMED = Instant(0)
 """For `now` where nobody says: no quarantine ends, and nothing was put back lately."""
 
 LATEST_MS = 10_000
-"""So long after the date of its intent a request may leave, at most."""
+"""So long after the date of its intent a request may leave, at most; less where requests land sooner."""
 
 SETTLE_MS = 90_000 + LATEST_MS
 """How long after the date of its intent a request of unknown effect may still land, where the settings do not say:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
-from reconciler.core.model.contact_state import SETTLE_MS, UNTIMED, ContactStates
+from reconciler.core.model.contact_state import LATEST_MS, SETTLE_MS, UNTIMED, ContactStates
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.safe_text import list_text
@@ -66,7 +66,8 @@ class PlanOptions:
     selection: Selection = EVERYTHING
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
-    # how long a request of unknown effect may still have one
+    # how long after the date of its intent a request may leave, and one of unknown effect may still have one
+    latest_ms: int = LATEST_MS
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
     # contacts that are not there, as was read for this very plan, and why
