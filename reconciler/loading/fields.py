@@ -3,7 +3,8 @@
 Rules
 1. Every value arrives as text; numbers, dates and true/false are parsed here, by our rules, with our messages.
 2. A name, an id or a tag stays the text it is. Its JSON Schema accepts any scalar: an editor types `no` as false.
-3. A text that may be a secret, written in the wrong place, is not repeated in a message.
+3. A text that may be a secret, written in the wrong place, is not repeated in a message. No parser repeats a value:
+   it gives it along, and the place decides whether it is shown.
 4. In the schema, a key that may be left out may not be null: the loader would take `null` for the text that it is.
 """
 
@@ -20,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from reconciler.core.model.names import read_age
 from reconciler.core.model.release_rules import DAYS, LONGEST_MS, SHORTEST_MS
-from reconciler.core.model.safe_text import is_contact_url
+from reconciler.core.model.safe_text import is_contact_url, tells_person
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -40,6 +41,8 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~/-]*)?"
 )
 _NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+_PHONE = re.compile(r"'?(?:[+＋]\d|\(?\d{1,6}[)\s\-/])[\d\s().\-/]{4,40}")
+"""A number with what marks one of a phone: digits alone are told where ids are looked at together."""
 _HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DAY = f"({'|'.join(DAYS)})"
 _DAYS = re.compile(f"{_DAY}(?:-{_DAY})?")
@@ -50,15 +53,16 @@ def _wrong_value(message: str) -> PydanticCustomError:
     return PydanticCustomError("ours", "{message}", {"message": message})
 
 
-def describe_kind(value: object) -> str:
-    """A value of the wrong kind, in words."""
+def _unexpected_value(message: str, value: object) -> PydanticCustomError:
+    """As `_wrong_value`, with a value that is shown where it tells no person."""
+    return PydanticCustomError("ours", "{message}", {"message": message, "found": value})
+
+
+def describe_kind(value: object, *, is_shown: bool = True) -> str:
+    """A value of the wrong kind, in words. `is_shown`: whether a text is repeated."""
     if isinstance(value, str):
-        return repr(value) if value else "nothing"
+        return (repr(value[:80]) if is_shown else "another text") if value else "nothing"
     return "a mapping" if isinstance(value, dict) else "a list"
-
-
-def _unexpected_value(expected: str, value: object) -> PydanticCustomError:
-    return _wrong_value(f"expected {expected}, found {describe_kind(value)}")
 
 
 def _parse_flag(value: object) -> bool:
@@ -66,19 +70,19 @@ def _parse_flag(value: object) -> bool:
         return True
     if value in ("false", "False", "FALSE"):
         return False
-    raise _unexpected_value("true or false", value)
+    raise _unexpected_value("expected true or false", value)
 
 
 def _parse_whole(value: object) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         return int(value)
-    raise _unexpected_value("a whole number of at most 9 digits", value)
+    raise _unexpected_value("expected a whole number of at most 9 digits", value)
 
 
 def _parse_number(value: object) -> float:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
-    raise _unexpected_value("a number such as 30 or 2.5", value)
+    raise _unexpected_value("expected a number such as 30 or 2.5", value)
 
 
 def _parse_moment(value: object) -> datetime:
@@ -86,16 +90,16 @@ def _parse_moment(value: object) -> datetime:
     text = value if isinstance(value, str) else ""
     timed = _TIME.fullmatch(text)
     if timed is None and not _DATE.fullmatch(text):
-        raise _unexpected_value("a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
+        raise _unexpected_value("expected a date such as 2026-12-31 or a time such as 2026-12-31T18:00:00Z", value)
     # a local time is ambiguous in the hour that autumn repeats; a bare date is not
     if timed is not None and timed["zone"] is None:
-        raise _wrong_value(f"a time needs a zone: write {text}Z or {text}+01:00")
+        raise _unexpected_value("a time needs a zone behind it, such as Z or +01:00", value)
     try:
         moment = _parse_iso(text)
     except ValueError:
-        raise _wrong_value(f"no such date or time: {text!r}") from None
+        raise _unexpected_value("there is no such date or time", value) from None
     if moment.year not in _YEARS:
-        raise _wrong_value(f"a year from {_YEARS.start} to {_YEARS.stop - 1} is needed, found {text!r}")
+        raise _unexpected_value(f"expected a year from {_YEARS.start} to {_YEARS.stop - 1}", value)
     return moment
 
 
@@ -105,7 +109,7 @@ def parse_bound(value: object) -> float | datetime:
         return float(value) if "." in value else int(value)
     if isinstance(value, str) and _DATE.match(value):
         return _parse_moment(value)
-    raise _unexpected_value("a number such as 30, or a date such as 2026-12-31", value)
+    raise _unexpected_value("expected a number such as 30, or a date such as 2026-12-31", value)
 
 
 def _parse_iso(text: str) -> datetime:
@@ -123,15 +127,20 @@ def id_fault(contact: str) -> tuple[str, str] | None:
         return "an e-mail address where a contact id is needed", hint
     if _NUMBER_OF_A_SPREADSHEET.fullmatch(contact):
         hint = "format the column as text in the spreadsheet, fill the ids in again, and export it once more"
-        return f"{contact!r} is what a spreadsheet made of an id that it took for a number", hint
+        return "a number such as 1.2E+19, which a spreadsheet made of an id that it took for a number", hint
+    if _PHONE.fullmatch(contact):
+        hint = "numbers stand in a file: {file: people.csv, match: {phone: mobile}}; or export the Contact Id too"
+        return "a phone number where a contact id is needed", hint
     if not contact.isprintable():
-        return f"an id with characters that cannot be seen: {contact[:80]!r}", ""
+        # phones put such characters around a number that is copied: the rest is not repeated
+        hidden = sorted({f"U+{ord(char):04X}" for char in contact if not char.isprintable()})
+        return f"an id with characters that cannot be seen: {', '.join(hidden[:8])}", ""
     return None
 
 
 def repetition_message(count: int, example: str) -> str:
     many = f"{count:,} ids are" if count > 1 else "an id is"
-    return f"{many} given again and counted once, for example {example!r}"
+    return f"{many} given again and counted once" + ("" if tells_person(example) else f", for example {example!r}")
 
 
 def _check_tag(value: str) -> str:
@@ -152,7 +161,7 @@ def is_location_id(text: str) -> bool:
 
 def _check_location(value: str) -> str:
     if not is_location_id(value):
-        raise _wrong_value(f"expected a location id (1 to 64 letters, digits, - and _), found {value[:80]!r}")
+        raise _unexpected_value("expected a location id (1 to 64 letters, digits, - and _)", value)
     return value
 
 
@@ -171,13 +180,13 @@ def _check_variable(value: str) -> str:
 
 def _check_version(value: str) -> str:
     if not _VERSION.fullmatch(value):
-        raise _wrong_value(f"expected an API version such as 2021-07-28, found {value[:80]!r}")
+        raise _unexpected_value("expected an API version such as 2021-07-28", value)
     return value
 
 
 def _check_lineage(value: str) -> str:
     if not _UUID.fullmatch(value.lower()):
-        raise _wrong_value(f"expected a lineage, as `reconciler state list` shows it, found {value[:80]!r}")
+        raise _unexpected_value("expected a lineage, as `reconciler state list` shows it", value)
     return value.lower()
 
 
@@ -226,21 +235,21 @@ def _check_folder(value: str) -> str:
 def _parse_age(value: object) -> int:
     age = read_age(value) if isinstance(value, str) else None
     if not age:
-        raise _unexpected_value("an age such as 90m, 24h or 7d", value)
+        raise _unexpected_value("expected an age such as 90m, 24h or 7d", value)
     return age
 
 
 def _check_wave_size(value: str) -> str:
     number = value.removesuffix("%")
     if not _WAVE_SIZE.fullmatch(value) or (number != value and int(number) > 100):
-        raise _wrong_value(f"expected a number of locations such as 5, or a share such as 10%, found {value[:80]!r}")
+        raise _unexpected_value("expected a number of locations such as 5, or a share such as 10%", value)
     return value
 
 
 def _parse_period(value: object) -> int:
     period = _parse_age(value)
     if not SHORTEST_MS <= period <= LONGEST_MS:
-        raise _wrong_value(f"expected a period from 1m to 30d, found {value!r}")
+        raise _unexpected_value("expected a period from 1m to 30d", value)
     return period
 
 
@@ -248,7 +257,7 @@ def _parse_hour(value: object) -> int:
     """Minutes of the day."""
     match = _HOUR.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise _unexpected_value('a time of day such as "09:00"', value)
+        raise _unexpected_value('expected a time of day such as "09:00"', value)
     return int(match[1]) * 60 + int(match[2])
 
 
@@ -263,7 +272,7 @@ def _parse_days(value: object) -> tuple[int, ...]:
 def _read_days(part: object) -> list[int]:
     match = _DAYS.fullmatch(part.lower()) if isinstance(part, str) else None
     if match is None:
-        raise _unexpected_value("days such as mon-fri or [mon, wed]", part)
+        raise _unexpected_value("expected days such as mon-fri or [mon, wed]", part)
     first, last = DAYS.index(match[1]), DAYS.index(match[2] or match[1])
     # sat-mon goes over the end of the week
     return [(first + offset) % len(DAYS) for offset in range((last - first) % len(DAYS) + 1)]
@@ -271,7 +280,7 @@ def _read_days(part: object) -> list[int]:
 
 def _check_region(value: str) -> str:
     if not _REGION.fullmatch(value):
-        raise _wrong_value(f"expected a country as two letters, such as DE, found {value[:80]!r}")
+        raise _unexpected_value("expected a country as two letters, such as DE", value)
     return value.upper()
 
 

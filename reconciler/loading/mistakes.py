@@ -64,15 +64,24 @@ def _list_keys(keys: Sequence[str]) -> str:
     return f"{custom}known keys: {', '.join(keys)}"
 
 
+def _holds_people(location: Location) -> bool:
+    """Whether what is written there is, or has in it, the contacts of a set: no text of it is repeated."""
+    # a set whose colons lack their blanks is one text, contacts and all
+    return not location or (location[0] == "contact_sets" and (len(location) <= 2 or location[2] == "contacts"))
+
+
 def _describe_detail(detail: ErrorDetails) -> str:
     rule, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    is_shown = not _holds_people(detail["loc"])
     if rule == "ours":
-        return str(context["message"])
+        found = f", found {describe_kind(context['found'], is_shown=is_shown)}" if "found" in context else ""
+        return f"{context['message']}{found}"
     if rule in _WANTED:
-        return f"expected {_WANTED[rule]}, found {describe_kind(value)}"
+        return f"expected {_WANTED[rule]}, found {describe_kind(value, is_shown=is_shown)}"
     if rule == "enum":
         # pydantic quotes each member, which needs no quotes in YAML
-        return f"expected {str(context['expected']).replace(chr(39), '')}, found {describe_kind(value)}"
+        expected = str(context["expected"]).replace(chr(39), "")
+        return f"expected {expected}, found {describe_kind(value, is_shown=is_shown)}"
     if rule == "greater_than_equal":
         return f"expected at least {context['ge']}, found {value}"
     if rule == "less_than_equal":
@@ -121,7 +130,7 @@ def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
     if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
         return "a text that holds ': ' needs quotes, such as 'wa: 521'"
     if rule in _WANTED and isinstance(node, Scalar) and not node.nothing:
-        return _hint_at_glued(node.text) or _hint_at_text(rule, node.text)
+        return _hint_at_glued(node.text) or _hint_at_text(rule, node.text, is_shown=not _holds_people(location))
     if rule in ("dict_type", "model_type") and isinstance(node, SequenceNode):
         return "leave the dashes out: each name is a key here, with a colon behind it"
     return ""
@@ -135,16 +144,16 @@ def _hint_at_glued(text: str) -> str:
     return f"a blank is missing after the colon of {key[1][:60]!r}" if key else ""
 
 
-def _hint_at_text(rule: str, text: str) -> str:
+def _hint_at_text(rule: str, text: str, *, is_shown: bool) -> str:
     """A hint for a text in the place of a list or a mapping."""
     if rule == "list_type":
-        return f"write it as a list: [{text[:60]}]"
+        return f"write it as a list: [{text[:60]}]" if is_shown else "write it as a list: in square brackets"
     if rule != "union_tag_not_found":
         return ""
     if text.lower().endswith(ENDINGS):
         return f"to take the contacts from a file: {{file: {text[:60]}}}"
     ids = re.split(r"[\s,;]+", text.strip())
-    if looks_like_contact_id(ids[0]):
+    if all(map(looks_like_contact_id, ids)):
         return f"write it as a list: [{', '.join(ids[:2])}{', …' if len(ids) > 2 else ''}]"
     return "write ids as a list, a file as {file: contacts.csv}, other sets as {sets: [vip]}"
 

@@ -20,13 +20,11 @@ from typing import TypeAlias
 
 from reconciler.core.model import Json
 from reconciler.core.model.names import Source
+from reconciler.core.model.safe_text import NOT_SHOWN
 
 LONGEST_SOUGHT = 75
 """The most characters of a value."""
 
-
-NOT_SHOWN = "(not shown)"
-"""Stands for a value that may tell a person."""
 _CONTACTING = frozenset({"email", "phone"})
 _PHONE = re.compile(r"\+[0-9 ()./-]{5,}")
 

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from reconciler.core.model.names import Source
+from reconciler.core.model.safe_text import withhold_people
 
 DISTRIBUTION = "tagreconciler"
 """The name by which pip and others install it: `reconciler` on the package index is another project's."""
@@ -89,13 +90,20 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the input: `check` names the rule that found it."""
+    """One thing wrong with the input: `check` names the rule that found it.
+
+    Neither message nor hint keeps the e-mail address or the phone number of a person, whatever repeated it.
+    """
 
     source: Source
     message: str
     check: str
     severity: Severity = Severity.ERROR
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", withhold_people(self.message))
+        object.__setattr__(self, "hint", withhold_people(self.hint))
 
     def __str__(self) -> str:
         return "\n".join(self.lines)

@@ -3,6 +3,7 @@
 Laws
 1. No id leaves its place in a contact's address; any character of it but a letter or digit is percent-encoded.
 2. No password and no token is in a command line that is shown, wherever it stood.
+3. No address and no number of a person is in a problem of the input, wherever it stood.
 """
 
 from __future__ import annotations
@@ -34,6 +35,28 @@ _USER = re.compile(r"(?<=://).*@", re.DOTALL)
 
 _TOKEN = re.compile(r"\bpit-[0-9A-Fa-f-]{8,}|\beyJ[\w-]{8,}(?:\.[\w-]*)*")
 """A token of a private integration, and a JSON Web Token."""
+
+NOT_SHOWN = "(not shown)"
+"""Stands for a value that may tell a person."""
+_OF_ADDRESSES = r"[^\s@'\"`<>(),;=\[\]{}]"
+# each begins where nothing before it belongs to it: a long text is looked through once
+_ADDRESS = re.compile(rf"(?<!{_OF_ADDRESSES}){_OF_ADDRESSES}+(?:@+{_OF_ADDRESSES}+)+")
+_INTERNATIONAL = re.compile(r"[+＋]\d[\d\s().\-/]{5,}\d")
+_NUMBER = re.compile(r"'?[+＋]?[\d\s().,\-/]{5,}(?:[eE]\+?\d{1,3})?")
+"""A phone number, or another one that is long enough to tell a person by it, as spreadsheets write it too."""
+
+
+def withhold_people(text: str) -> str:
+    """The text without the e-mail addresses and the international phone numbers in it."""
+    # nearly no text has one
+    if "@" not in text and "+" not in text and "＋" not in text:
+        return text
+    return _INTERNATIONAL.sub(NOT_SHOWN, _ADDRESS.sub(NOT_SHOWN, text))
+
+
+def tells_person(text: str) -> bool:
+    """Whether the text holds an e-mail address, is a number that may be a phone's, or has words, as a name has."""
+    return " " in text or _ADDRESS.search(text) is not None or _NUMBER.fullmatch(text) is not None
 
 
 def printable(text: str) -> str:

@@ -16,6 +16,7 @@ from itertools import filterfalse
 from reconciler.core.model.errors import GuardRefused
 from reconciler.core.model.names import ContactId, LocationId, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.safe_text import tells_person
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.guards import BY_NAME, CREATE_STATE, Measured
 from reconciler.core.planning.plan import LocationPlan, Plan
@@ -262,7 +263,7 @@ def _list_odd_ids(plan: LocationPlan, measured: Measured) -> str:
     """Some of the odd ids of the plan, and their usual origin."""
     # earlier rounds of the run may have sent them all: then none is left in the plan to name
     gaining = _contacts_by_tag(plan, Action.ADD).get(Tag(measured.scope), set())
-    odd = sorted(filterfalse(looks_like_contact_id, gaining))[:WORST]
+    odd = sorted(filterfalse(tells_person, filterfalse(looks_like_contact_id, gaining)))[:WORST]
     such = f", such as {', '.join(repr(contact[:SHOWN]) for contact in odd)}" if odd else ""
     return f"{such}; is the column of the ids the right one?"
 

@@ -22,6 +22,7 @@ from reconciler.core.model.contact_columns import ContactNumbers, NumberedContac
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
 from reconciler.core.model.names import ContactId, LocationId, SetName, did_you_mean, iso, odd_contact_ids
+from reconciler.core.model.safe_text import tells_person
 
 __all__ = ["CHECKS", "Check", "Manifests", "check_manifests", "list_unplannable", "pull_command"]
 
@@ -158,9 +159,14 @@ def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
                 more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
                 yield CheckFinding(
                     listed.place(listed.ids.index(contact)),
-                    f"{contact[:80]!r} cannot be a HighLevel contact id{more}",
+                    f"{_name_id(contact)} cannot be a HighLevel contact id{more}",
                     "an id has 20 letters and digits; this one is sent, and would come back rejected",
                 )
+
+
+def _name_id(contact: ContactId) -> str:
+    # its line tells which is meant
+    return "this text" if tells_person(contact) else repr(contact[:80])
 
 
 def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -173,7 +179,7 @@ def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
             for path, listed in seen.items():
                 if common := ids & listed:
                     message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
-                    yield CheckFinding(manifest.source, f"{message}, for example {min(common)!r}")
+                    yield CheckFinding(manifest.source, f"{message}, for example {_name_id(min(common))}")
             seen[manifest.path] = ids
 
 
