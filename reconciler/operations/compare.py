@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
 from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.contact_filter import describe_filter
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import LocationId, SetName, iso
 from reconciler.core.model.people import RowQuery, Snapshot
@@ -168,7 +169,7 @@ def _flatten_match(contacts: ListedContacts | Combined) -> Mapping[str, object]:
         "file": match.file or None,
         "source": None if match.query is None else match.query.name,
         # as it is asked, without its `not`
-        "filter": None if match.filter is None else _HidingText(str(match.filter), match.source_digest),
+        "filter": None if match.filter is None else _HidingText(str(match.filter), describe_filter(match.filter)),
         "column": match.column,
         "match": ", ".join(keys) or None,
         "where": ", ".join(where) or None,

@@ -152,6 +152,11 @@ class ReadPeople:
                 f"{KEY_VARIABLE} is not set: the key of the fingerprints is kept with the state, and who has the state "
                 "can try addresses."
             )
+        if self.key.is_with_state and self.filtered.asks_for_address:
+            remarks.append(
+                f"{KEY_VARIABLE} is not set: a filter asks for an address or a number, and who has the snapshot of its "
+                "set can try addresses."
+            )
         return (*remarks, *self.filtered.list_remarks())
 
 

@@ -357,8 +357,9 @@ class _LocationPull:
         unread = read.all_failures[name].lines if name in read.all_failures else ()
         if failure := (*kept.damaged.get(name, ()), *self._failure(contact_set), *unread):
             return replace(entry, failure=failure), None
+        digest = self._digest(contact_set, before, read.key)
         try:
-            result = self._find_members(contact_set, before, read)
+            result = self._find_members(contact_set, before, read, digest)
         except InvalidInput as error:
             return replace(entry, failure=error.lines), None
         if self.request.unmatched is not None:
@@ -382,14 +383,16 @@ class _LocationPull:
         )
         if entry.is_new:
             entry = replace(entry, size=len(result.contacts))
-        return entry, Snapshot(result.contacts, as_of, self._digest(contact_set), result.counts, result.missing)
+        return entry, Snapshot(result.contacts, as_of, digest, result.counts, result.missing)
 
-    def _find_members(self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople) -> MatchResult:
+    def _find_members(
+        self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople, digest: str
+    ) -> MatchResult:
         """The contacts of the set; raises InvalidInput with their faults."""
         match, name = _match_of(contact_set), contact_set.name
         # no rows: the search shows the contacts
         if match.filter is not None:
-            members = _make_filtered(contact_set).find_members(read.filtered.hits[name], before)
+            members = _make_filtered(contact_set).find_members(read.filtered.hits[name], before, digest)
             return MatchResult(members.contacts, members.counts, missing=members.missing)
         if not match.keys:
             return self._list_ids(contact_set)
@@ -411,8 +414,11 @@ class _LocationPull:
         counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
         return MatchResult(ids, counts)
 
-    def _digest(self, contact_set: ContactSet) -> str:
+    def _digest(self, contact_set: ContactSet, before: Snapshot | None, key: PeopleKey) -> str:
+        """What the snapshot says of where its contacts are from."""
         match = _match_of(contact_set)
+        if match.filter is not None:
+            return _make_filtered(contact_set).make_digest(None if key.is_with_state else key.key, before)
         return match.source_digest if match.query is None else f"{match.source_digest} {self.given[match.query].digest}"
 
     def _copy_unmatched(self, target: Path, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:

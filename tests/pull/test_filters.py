@@ -38,6 +38,7 @@ from tests.sandbox.builders import call, document
 
 GOLD = Condition("city", FilterOperator.EQ, "Berlin")
 VIP = SetName("vip")
+KEY = b"the key of the environment"
 
 
 class FilterStage(Stage):
@@ -52,8 +53,9 @@ class FilterStage(Stage):
         read = self.clock.run(PeopleReading(api, (), filters=(entry,)).read(PeopleIndex()))
         for failure in read.all_failures.values():
             raise failure
-        members = entry.find_members(read.filtered.hits[VIP], self.before)
-        self.before = Snapshot(members.contacts, self.clock.now(), entry.digest, members.counts, members.missing)
+        digest = entry.make_digest(KEY, self.before)
+        members = entry.find_members(read.filtered.hits[VIP], self.before, digest)
+        self.before = Snapshot(members.contacts, self.clock.now(), digest, members.counts, members.missing)
         return members.contacts
 
 
@@ -126,6 +128,37 @@ def test_a_filter_that_the_api_refuses_is_the_sets_failure() -> None:
 )
 def test_a_filter_is_told_without_addresses(condition: Condition) -> None:
     assert str(condition).endswith("(not shown)")
+
+
+def by_mail(address: str) -> FilteredSet:
+    wanted = Condition("email", FilterOperator.EQ, address)
+    return FilteredSet(VIP, Source("manifests/acme.yaml", 4, 5), wanted, digest_filter(wanted))
+
+
+def test_a_plan_tells_no_address_by_the_digest_of_a_filter_and_a_pull_does_by_its_key() -> None:
+    ann, bea = by_mail("ann@example.com"), by_mail("bea@example.com")
+    # what needs no key has no part in it that could be tried
+    assert ann.digest == bea.digest
+    sealed = {entry.make_digest(key, None) for entry in (ann, bea) for key in (KEY, b"another key of this length")}
+    assert len(sealed) == 4
+    assert all(digest.startswith(f"{ann.digest} hmac-sha256:") for digest in sealed)
+    assert ann.make_digest(KEY, None) == by_mail("ann@example.com").make_digest(KEY, None)
+
+
+def test_without_a_key_the_digest_of_an_address_keeps_its_salt() -> None:
+    ann = by_mail("ann@example.com")
+    first = ann.make_digest(None, None)
+    before = Snapshot((), Instant(0), first)
+    assert first != ann.make_digest(None, None)
+    assert ann.make_digest(None, before) == first
+    assert by_mail("bea@example.com").make_digest(None, before) != first
+
+
+def test_a_filter_without_an_address_has_the_digest_of_older_snapshots() -> None:
+    wanted = Condition("city", FilterOperator.EQ, "Berlin")
+    entry = FilteredSet(VIP, Source("manifests/acme.yaml", 4, 5), wanted, digest_filter(wanted))
+    assert entry.make_digest(KEY, None) == entry.make_digest(None, None) == entry.digest
+    assert entry.digest == "sha256:4d03ac081eb220514d3feff0e18b4c858783aaf762f38cdab64784cf57b76271"
 
 
 POINTS = CustomField("f1", "contact.points", "Points", "NUMERICAL")

@@ -11,6 +11,7 @@ Source: the vendor's page on the contact search, which the description of the op
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ LONGEST_SOUGHT = 75
 """The most characters of a value."""
 
 _CONTACTING = frozenset({"email", "phone"})
+_SHORTEST_NUMBER = 5
 _PHONE = re.compile(r"\+[0-9 ()./-]{5,}")
 
 
@@ -83,7 +85,8 @@ class Condition:
     def is_personal(self) -> bool:
         """Whether its value may be the address or the number of a person, which no output shows."""
         text = self.value if isinstance(self.value, str) else ""
-        is_contacting = self.name in _CONTACTING and not self.is_custom
+        # a few digits are those of a country or an area
+        is_contacting = self.name in _CONTACTING and not self.is_custom and len(text) >= _SHORTEST_NUMBER
         return bool(text) and (is_contacting or "@" in text or _PHONE.fullmatch(text) is not None)
 
     @property
@@ -135,9 +138,31 @@ def replace_conditions(wanted: ContactFilter, change: Callable[[Condition], Cond
     return replace(wanted, members=tuple(replace_conditions(member, change) for member in wanted.members))
 
 
+def asks_for_address(wanted: ContactFilter) -> bool:
+    """Whether a condition may ask for the address or the number of a person."""
+    return any(condition.is_personal for condition in list_conditions(wanted))
+
+
 def digest_filter(wanted: ContactFilter) -> str:
-    """Identifies the question: neither comments nor the order of keys count."""
-    return "sha256:" + hashlib.sha256(json.dumps(_describe(wanted)).encode()).hexdigest()
+    """Identifies the question but for the addresses and numbers in it: neither comments nor the order of keys count.
+
+    It needs no key, for plans are made without one; and so it has no part of what could be tried against it.
+    """
+    return "sha256:" + hashlib.sha256(describe_filter(replace_conditions(wanted, _withhold)).encode()).hexdigest()
+
+
+def seal_filter(wanted: ContactFilter, key: bytes) -> str:
+    """Identifies the whole question, addresses and numbers too, to who has the key."""
+    return "hmac-sha256:" + hmac.new(key, describe_filter(wanted).encode(), hashlib.sha256).hexdigest()
+
+
+def _withhold(condition: Condition) -> Condition:
+    return replace(condition, value=NOT_SHOWN) if condition.is_personal else condition
+
+
+def describe_filter(wanted: ContactFilter) -> str:
+    """The whole filter as JSON."""
+    return json.dumps(_describe(wanted))
 
 
 def _describe(wanted: ContactFilter) -> Json:

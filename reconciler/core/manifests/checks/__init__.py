@@ -13,16 +13,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.manifests.checks import conflicts, loops, snapshots, tags
+from reconciler.core.manifests.checks import conflicts, ids, loops, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
-from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
-from reconciler.core.model.names import ContactId, LocationId, SetName, did_you_mean, iso, odd_contact_ids
-from reconciler.core.model.safe_text import tells_person
+from reconciler.core.model.names import LocationId, SetName, did_you_mean, iso
 
 __all__ = ["CHECKS", "Check", "Manifests", "check_manifests", "list_unplannable", "pull_command"]
 
@@ -141,48 +139,6 @@ def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
                 )
 
 
-def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Ids that HighLevel cannot have issued: the first few, and how many in all."""
-
-    @cache
-    def odd_ones(contacts: ContactNumbers) -> frozenset[ContactId]:
-        # contacts that many lists number together are looked at once
-        return frozenset(odd_contact_ids(contacts.ids))
-
-    for location in manifests.locations:
-        for _, listed in location.listed():
-            if isinstance(listed.ids, NumberedContacts):
-                odd = listed.ids.list_among(odd_ones(listed.ids.numbered))
-            else:
-                odd = odd_contact_ids(listed.ids)
-            for place, contact in enumerate(odd[:LISTED], 1):
-                more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
-                yield CheckFinding(
-                    listed.place(listed.ids.index(contact)),
-                    f"{_name_id(contact)} cannot be a HighLevel contact id{more}",
-                    "an id has 20 letters and digits; this one is sent, and would come back rejected",
-                )
-
-
-def _name_id(contact: ContactId) -> str:
-    # its line tells which is meant
-    return "this text" if tells_person(contact) else repr(contact[:80])
-
-
-def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Contacts that several manifests of a location list."""
-    for location in manifests.locations:
-        seen: dict[str, frozenset[ContactId]] = {}
-        for manifest in location.files if len(location.files) > 1 else ():
-            lists = [part.contacts.ids for part in manifest.sets if isinstance(part.contacts, ListedContacts)]
-            ids = frozenset[ContactId]().union(*lists)
-            for path, listed in seen.items():
-                if common := ids & listed:
-                    message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
-                    yield CheckFinding(manifest.source, f"{message}, for example {_name_id(min(common))}")
-            seen[manifest.path] = ids
-
-
 def reversed_times(manifests: Manifests) -> Iterator[CheckFinding]:
     for contact_set in _every_set(manifests):
         start, until = contact_set.start, contact_set.until
@@ -238,9 +194,10 @@ CHECKS = (
     Check("snapshot-expired", _WARNING, partial(snapshots.find_all, find=snapshots.find_expired)),
     Check("filter-loop", _ERROR, loops.filters_on_owned_tags),
     Check("filter-flips", _WARNING, loops.filters_that_flip),
+    Check("filter-address", _WARNING, partial(snapshots.find_all, find=snapshots.find_addresses)),
     Check("idle-set", _WARNING, idle_sets),
-    Check("odd-id", _WARNING, contact_ids),
-    Check("shared-contacts", _INFO, shared_contacts),
+    Check("odd-id", _WARNING, ids.contact_ids),
+    Check("shared-contacts", _INFO, ids.shared_contacts),
     Check("merged-location", _INFO, merged_locations),
     Check("location-unused", _WARNING, unused_locations),
     Check("time-order", _ERROR, reversed_times),

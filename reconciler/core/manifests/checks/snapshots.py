@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from reconciler.core.manifests import CheckFinding, Manifests
+from reconciler.core.model.contact_filter import list_conditions
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
 from reconciler.core.model.names import Instant, SetName, iso
@@ -72,6 +73,16 @@ def find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> I
         what = what if match.filter is None else "filter"
         message = f"contact set {name!r} was pulled at {at}, and its {what} has changed since"
         yield _finding(contact_set, message, pull_command(name))
+
+
+def find_addresses(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
+    for condition in () if match.filter is None else list_conditions(match.filter):
+        if condition.is_personal:
+            what = "asks for the address or the number of a person"
+            message = f"the filter of contact set {contact_set.name!r} {what}: whoever reads the repository has it"
+            hint = "people stand in a file, which may be kept elsewhere: {file: people.csv, match: {email: mail}}; "
+            hint += f"no plan tells when another address is asked for: {pull_command(contact_set.name)}"
+            yield CheckFinding(condition.source, message, hint)
 
 
 def unused_sources(manifests: Manifests) -> Iterator[CheckFinding]:
