@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
-from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.contact_filter import describe_filter
+from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import LocationId, SetName, iso
 from reconciler.core.model.people import RowQuery, Snapshot

@@ -32,7 +32,6 @@ from reconciler.pull.search_filter import search_filter
 from reconciler.request_gate import RequestGate
 from reconciler.wire_people import CustomField
 
-
 _SALT = re.compile(r" salt:([0-9a-f]{32}) ")
 
 

@@ -14,8 +14,8 @@ from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks.snapshots import matched_sets
 from reconciler.core.manifests.wants import old_names, owned_tags, tags_by_group
 from reconciler.core.model.contact_filter import Condition, FilterOperator, list_conditions
-from reconciler.core.model.manifest import Authority, ContactSet, OnLeave
-from reconciler.core.model.names import Tag, TagSet, normalise_tag
+from reconciler.core.model.manifest import Authority, Combined, ContactSet, OnLeave
+from reconciler.core.model.names import SetName, Tag, TagSet, normalise_tag
 
 TAGS = "tags"
 
@@ -37,17 +37,60 @@ def filters_on_owned_tags(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def filters_that_flip(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Sets that leave out the contacts with the tag that they give, and take it back from those that leave."""
+    """Sets that leave out the contacts with the tag that they give, and take it back from those that leave.
+
+    A set that is made of others leaves out whom these leave out.
+    """
     for location in manifests.locations:
-        for contact_set, condition in _tag_conditions(location):
+        filtered = _conditions_by_set(location)
+        for contact_set in location.all_sets() if filtered else ():
             given = frozenset(use.tag for use in contact_set.tags)
-            if condition.is_negative and contact_set.on_leave is OnLeave.REMOVE and _find_tags(condition, given):
-                tag = _find_tags(condition, given)[0]
-                message = (
-                    f"contact set {contact_set.name!r} gives tag {tag!r}, and leaves out the contacts that have it"
-                )
-                hint = "each pull would take out those whom an apply gave it, and it be removed: say on_leave: keep"
-                yield CheckFinding(condition.source, message, hint)
+            if not given or contact_set.on_leave is not OnLeave.REMOVE:
+                continue
+            for base in _list_bases(location, contact_set):
+                for condition in filtered.get(base.name, ()):
+                    if condition.is_negative and (tags := _find_tags(condition, given)):
+                        yield _describe_flip(contact_set, base, condition, tags[0])
+
+
+def _describe_flip(contact_set: ContactSet, base: ContactSet, condition: Condition, tag: Tag) -> CheckFinding:
+    if base is contact_set:
+        message = f"contact set {contact_set.name!r} gives tag {tag!r}, and leaves out the contacts that have it"
+    else:
+        message = (
+            f"contact set {contact_set.name!r} ({contact_set.source}) gives tag {tag!r} to contacts of {base.name!r}, "
+            "which leaves out the contacts that have it"
+        )
+    hint = "each pull would take out those whom an apply gave it, and it be removed: say on_leave: keep"
+    return CheckFinding(
+        condition.source, message, f"{hint}, in {contact_set.name!r}" if base is not contact_set else hint
+    )
+
+
+def _list_bases(location: Location, contact_set: ContactSet) -> Iterator[ContactSet]:
+    """The set, or those that its contacts are taken from, whose loss of a contact is its loss too; each once."""
+    waiting, seen = [(contact_set, True)], set[tuple[SetName, bool]]()
+    while waiting:
+        entry, takes_in = waiting.pop()
+        if (entry.name, takes_in) in seen:
+            continue
+        seen.add((entry.name, takes_in))
+        if not isinstance(entry.contacts, Combined):
+            if takes_in:
+                yield entry
+            continue
+        taken = [(use, takes_in) for use in (*entry.contacts.sets, *entry.contacts.only)]
+        # whom an excepted set loses is gained
+        for use, way in (*taken, *((use, not takes_in) for use in entry.contacts.minus)):
+            if use.name in location.sets:
+                waiting.append((location.sets[use.name], way))
+
+
+def _conditions_by_set(location: Location) -> dict[SetName, list[Condition]]:
+    found: dict[SetName, list[Condition]] = {}
+    for contact_set, condition in _tag_conditions(location):
+        found.setdefault(contact_set.name, []).append(condition)
+    return found
 
 
 def _owned_tags(location: Location) -> TagSet:

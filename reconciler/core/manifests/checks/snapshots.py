@@ -78,8 +78,10 @@ def find_outdated(contact_set: ContactSet, match: Match, _: Instant | None) -> I
 def find_addresses(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
     for condition in () if match.filter is None else list_conditions(match.filter):
         if condition.is_personal:
-            what = "asks for the address or the number of a person"
-            message = f"the filter of contact set {contact_set.name!r} {what}: whoever reads the repository has it"
+            message = (
+                f"the filter of contact set {contact_set.name!r} asks for the address or the number of a person: "
+                "whoever reads the repository has it"
+            )
             hint = "people stand in a file, which may be kept elsewhere: {file: people.csv, match: {email: mail}}; "
             hint += f"no plan tells when another address is asked for: {pull_command(contact_set.name)}"
             yield CheckFinding(condition.source, message, hint)
