@@ -7,7 +7,8 @@ Rules
    field; its rank over GF(2) is therefore a bound for partitions.
 3. *Places*: a request has `max_contacts` places. A contact takes one for every `max_tags` tags it needs, and at least
    two unless one request holds just its needs; where no other tags may be sent, z requests can do that for no more
-   contacts than the z largest groups of equal needs, cut to the cap, hold.
+   contacts than the z largest groups of equal needs, cut to the cap, hold. And no request holds more than
+   `max_tags` tags of one contact.
 4. *Groups*: for some rare tags, the contacts that need one of them and may be sent no other. No request serves two
    such groups through those tags, nor through them a contact that may be sent none of them. So the bounds of the
    groups and of those contacts add up.
@@ -118,7 +119,9 @@ def _bound_by_places(needs: _Needs, rows: Bools, cap: int) -> int:
     # the fewest z for which z requests have places enough, counting that whole groups save one place a contact
     requests = np.arange(places // cap + 2)
     held = np.concatenate([[0], np.cumsum(chunks)])[np.minimum(requests, len(chunks))]
-    return int(np.argmax(requests * cap + held >= places))
+    # a contact alone takes a request for every `max_tags` tags it needs
+    most = int(needs.places[rows].max(initial=0))
+    return max(most, int(np.argmax(requests * cap + held >= places)))
 
 
 def rank_over_gf2(rows: Sequence[int]) -> int:
