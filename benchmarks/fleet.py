@@ -19,7 +19,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.fleet.scene import WAIT_S, FleetScene, Process, a_fleet
+from tests.fleet.processes import Process
+from tests.fleet.scene import WAIT_S, FleetScene, a_fleet
 from tests.store import servers
 
 

@@ -25,7 +25,14 @@ from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
 from reconciler.beside import Places, connect_location
-from reconciler.core.model.errors import Interrupted, ReconcilerError, StalePlan, StateError, Unfinished
+from reconciler.core.model.errors import (
+    Interrupted,
+    QuotaExhausted,
+    ReconcilerError,
+    StalePlan,
+    StateError,
+    Unfinished,
+)
 from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.measured import HeldCounted
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
@@ -354,4 +361,5 @@ def fail_report(report: LocationReport, error: ReconcilerError) -> LocationRepor
     message, hint = "; ".join(error.lines), "; ".join(error.hints)
     if isinstance(error, Interrupted):
         message += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
-    return replace(report, error=message, hint=hint, error_code=error.exit_code)
+    resets = error.resets if isinstance(error, QuotaExhausted) else None
+    return replace(report, error=message, hint=hint, error_code=error.exit_code, resets=resets)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 from procrastinate.schema import SchemaManager
 
 from reconciler.fleet.table import TABLES
 from reconciler.store.postgres_async import Connection, select
 from reconciler.store.postgres_session import in_quotes
+
+_NEEDED = (
+    "reconciler_fleet_jobs",
+    "reconciler_fleet_schedules",
+    "procrastinate_jobs",
+    "procrastinate_events",
+    "procrastinate_workers",
+)
 
 
 async def migrate(connection: Connection, schema: str) -> None:
@@ -27,12 +37,27 @@ async def migrate(connection: Connection, schema: str) -> None:
         await connection.execute("INSERT INTO reconciler_fleet_migrations VALUES (%s)", (step.name,))
 
 
-async def find_lacking(connection: Connection) -> str:
-    """Why the tables are not those of this version; empty where they are."""
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What the tables of a schema lack, as the end of a sentence, and the remedy."""
+
+    what: str
+    remedy: str = "reconciler fleet migrate makes them, with the same --database"
+
+
+async def find_lacking(connection: Connection) -> Lacking | None:
+    """Why the tables are not those of this version; None where they are."""
     if not await _has_table(connection, "reconciler_fleet_migrations"):
-        return "has no tables of a fleet"
-    steps = _find_steps(await _find_taken(connection))
-    return f"lacks {len(steps)} steps of this version" if steps else ""
+        return Lacking("has no tables of a fleet")
+    if steps := _find_steps(await _find_taken(connection)):
+        return Lacking(f"lacks {len(steps)} steps of this version")
+    query: LiteralString = "SELECT name FROM unnest(%(all)s::text[]) AS name WHERE to_regclass(name) IS NULL"
+    if gone := await select(connection, query, {"all": list(_NEEDED)}):
+        return Lacking(
+            f"is damaged: it lacks its table {gone[0]['name']}",
+            "restore it from a backup; or name a schema that is new, make its tables (fleet migrate), and queue anew",
+        )
+    return None
 
 
 def _find_steps(taken: Collection[str]) -> list[Path]:

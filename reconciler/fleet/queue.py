@@ -21,6 +21,7 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 
+from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import Instant
 from reconciler.fleet import (
     FORMAT_VERSION,
@@ -72,7 +73,7 @@ def _told(place: StateAddress) -> Iterator[None]:
 async def open_database(url: str) -> AsyncIterator[Fleet]:
     place = address(url, kind="fleet's database", default_schema=SCHEMA)
     # their lines tell jobs with arguments, and errors of connections: the worker tells its own
-    for name in ("procrastinate", "psycopg.pool"):
+    for name in ("procrastinate", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     async def configure(connection: Connection) -> None:
@@ -120,10 +121,16 @@ class Fleet:
         async with self.transaction() as connection:
             lacking = await find_lacking(connection)
         if lacking:
-            raise FleetError(
-                f"{self._place.name}, schema {self._place.schema!r}, {lacking}",
-                hint="reconciler fleet migrate makes them, with the same --database",
-            )
+            raise FleetError(f"{self._place.name}, schema {self._place.schema!r}, {lacking.what}", hint=lacking.remedy)
+
+    async def answers(self) -> bool:
+        """Whether the server is there, whatever is in it."""
+        try:
+            async with self.transaction() as connection:
+                await connection.execute("SELECT 1")
+        except StateError:
+            return False
+        return True
 
     async def enqueue(self, jobs: Sequence[NewJob]) -> list[FleetJob]:
         """The jobs as they were queued, or dropped where the location has another one that has not ended."""

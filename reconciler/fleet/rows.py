@@ -53,6 +53,7 @@ class JobEnd:
 
     status: JobStatus
     exit_code: int | None = None
+    """That of the try; a job that is queued again has none yet."""
     note: str = ""
     result: str = ""
     """The JSON of its report."""

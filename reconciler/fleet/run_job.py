@@ -88,6 +88,8 @@ class _Done:
     exit_code: int
     status: JobStatus = JobStatus.ENDED
     note: str = ""
+    resets: Instant | None = None
+    """When the quota starts anew, where it ended the operation early."""
 
 
 async def run_job(scene: JobScene) -> JobEnd:
@@ -117,7 +119,8 @@ async def _apply(scene: JobScene) -> _Done:
     result = await apply_plan(planned, sending)
     # kept where a run did not end: its answers may stand beside it
     file.unlink(missing_ok=True)
-    return _Done(RunDocument(result.reports), result.exit_code, note=_find_note(result.reports))
+    resets = next((report.resets for report in result.reports if report.resets), None)
+    return _Done(RunDocument(result.reports), result.exit_code, note=_find_note(result.reports), resets=resets)
 
 
 async def _keep_approved(scene: JobScene, planned: PlanResult) -> None:
@@ -203,9 +206,8 @@ def _try_again_after(scene: JobScene, done: _Done) -> JobEnd | None:
     # the report of a run has the code of its error, and not the error
     if stopped is not None and code == stopped.exit_code:
         return _end_stopped(scene, done.document)
-    # the report does not tell when the quota starts anew
     if code == ExitCode.QUOTA:
-        return JobEnd(JobStatus.QUEUED, note=done.note, pause_s=QUOTA_PAUSE_S, counts=False)
+        return _queue_for_quota(scene, done.note, done.resets)
     if code in (ExitCode.ERROR, ExitCode.LOCKED):
         return _queue_or_hold(scene, code, done.note, _spell(scene, done.document))
     return None
@@ -217,7 +219,7 @@ def _end_with_error(scene: JobScene, error: ReconcilerError) -> JobEnd:
         return _end_stopped(scene, _describe(error))
     # the location goes on by itself when the quota does, and nothing is wrong with the job
     if isinstance(error, QuotaExhausted):
-        return JobEnd(JobStatus.QUEUED, note=note, pause_s=_find_pause(scene, error.resets), counts=False)
+        return _queue_for_quota(scene, note, error.resets)
     if isinstance(error, LockHeld) or (isinstance(error, _PASSING) and not isinstance(error, _FINAL)):
         return _queue_or_hold(scene, error.exit_code, note, _spell(scene, _describe(error)))
     return JobEnd(JobStatus.ENDED, error.exit_code, note, _spell(scene, _describe(error)))
@@ -232,7 +234,8 @@ def _end_stopped(scene: JobScene, document: Document) -> JobEnd:
     # a further try would send what a person did not want sent
     if isinstance(scene.stop.interrupted, JobCancelled):
         return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, "stopped by a person", _spell(scene, document))
-    return JobEnd(JobStatus.QUEUED, note="its worker was stopped: another one goes on", counts=False)
+    code = scene.stop.interrupted.exit_code if scene.stop.interrupted else ExitCode.ERROR
+    return JobEnd(JobStatus.QUEUED, code, "its worker was stopped: another one goes on", counts=False)
 
 
 class JobCancelled(Interrupted):
@@ -248,13 +251,13 @@ def _queue_or_hold(scene: JobScene, code: int, note: str, result: str) -> JobEnd
     tries = scene.claim.open.tries
     if tries >= MOST_TRIES:
         return JobEnd(JobStatus.HELD, code, f"held for a person after {tries} tries: {note}", result)
-    return JobEnd(JobStatus.QUEUED, note=f"try {tries} of {MOST_TRIES}: {note}", pause_s=PAUSES_S[tries - 1])
+    return JobEnd(JobStatus.QUEUED, code, f"try {tries} of {MOST_TRIES}: {note}", pause_s=PAUSES_S[tries - 1])
 
 
-def _find_pause(scene: JobScene, resets: int | None) -> float:
-    if resets is None:
-        return QUOTA_PAUSE_S
-    return max(1.0, (resets - scene.workspace.clock.now()) / 1000)
+def _queue_for_quota(scene: JobScene, note: str, resets: Instant | None) -> JobEnd:
+    """Queued again for when the quota starts anew."""
+    pause_s = QUOTA_PAUSE_S if resets is None else max(1.0, (resets - scene.workspace.clock.now()) / 1000)
+    return JobEnd(JobStatus.QUEUED, ExitCode.QUOTA, note, pause_s=pause_s, counts=False)
 
 
 def _spell(scene: JobScene, document: Document) -> str:

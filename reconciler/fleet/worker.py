@@ -6,7 +6,7 @@ Rules
 2. A job is noted as this worker's before it is claimed, until its end is written. One that the table gives to this
    worker and that it does not run was lost while the database was away: it is queued again.
 3. While the database cannot be reached, runs go on, their ends wait to be written, and the worker tries again after
-   pauses.
+   pauses. One that answers and cannot be used, such as without a table, ends the worker after a few tries.
 4. The first signal lets runs end in order, and their jobs are queued again without the loss of a try.
 """
 
@@ -14,53 +14,38 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from reconciler.core.model.errors import ReconcilerError, StateError
-from reconciler.fleet import FORMAT_VERSION, WorkerOptions
+from reconciler.core.model.errors import ExitCode, ReconcilerError, StateError
+from reconciler.core.model.measured import JobEnded, JobStarted
+from reconciler.fleet import WorkerOptions
 from reconciler.fleet.new_jobs import describe_queued, find_known_commit, make_scheduled_jobs
+from reconciler.fleet.patience import Patience
 from reconciler.fleet.queue import Fleet, after_death, queue_of
 from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob
 from reconciler.fleet.run_job import JobCancelled, JobScene, run_apart
+from reconciler.fleet.running_job import RunningJob, describe_end, describe_left_queued, ignore_late_ends
 from reconciler.operations.identity import find_commit
 from reconciler.operations.workspace import Workspace
-from reconciler.output.blocks import counted
 from reconciler.output.fleet import JobStatus
-from reconciler.request_gate import Stop
 
 T = TypeVar("T")
 LOOK_S = 2.0
 """So often a worker looks whether a job is to stop, or a schedule is due."""
-PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Between tries to reach the database; the last one again and again."""
+WELL_S = 60
+"""An engine that worked so long has not failed again and again."""
 SOON_S = 300
 """A draining worker does not wait for jobs that wait longer."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Running:
-    """A job in its thread; `loop` is that of the thread, as soon as there is one."""
-
-    stop: Stop = field(default_factory=Stop)
-    loop: asyncio.AbstractEventLoop | None = None
-
-    def ask(self, ask: Callable[[Stop], None]) -> None:
-        # before its loop is there, nothing of the job listens yet
-        if self.loop is None:
-            ask(self.stop)
-        else:
-            # its loop may have ended meanwhile
-            with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(ask, self.stop)
 
 
 class FleetWorker:
@@ -71,16 +56,21 @@ class FleetWorker:
         self._say = say
         self._commit = find_known_commit(workspace)
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, RunningJob] = {}
         self._stopping = asyncio.Event()
         self._signum: int | None = None
         self._left_queued: tuple[str, ...] = ()
         self._work: asyncio.Task[None] | None = None
+        self._failure: ReconcilerError | None = None
+        """Why the database cannot be used any more."""
 
     async def run(self) -> None:
-        """Works until it is stopped, or, draining, until nothing is left that can begin soon."""
+        """Works until it is stopped, or, draining, until nothing is left that can begin soon.
+
+        Raises StateError or FleetError where the database is there and cannot be used.
+        """
         self._say(f"worker {self._name} takes jobs of commit {self._commit[:12]}, {self._options.concurrency} at once")
-        asyncio.get_running_loop().set_exception_handler(_ignore_late_ends)
+        asyncio.get_running_loop().set_exception_handler(ignore_late_ends)
         looking = asyncio.create_task(self._look_on())
         try:
             await self._work_on()
@@ -88,13 +78,38 @@ class FleetWorker:
             # ended before the connections are closed that it asks by
             looking.cancel()
             await asyncio.wait({looking})
+        if self._failure is not None:
+            raise self._failure
 
     async def _work_on(self) -> None:
-        failures = 0
+        loop, patience = asyncio.get_running_loop(), Patience(self._fleet)
         while not self._stopping.is_set():
-            failures = 0 if await self._work_once() else failures + 1
+            began, pause = loop.time(), LOOK_S / 4
+            error = await self._work_once()
+            if error is None or loop.time() - began > WELL_S:
+                patience.begin_anew()
+            if error is not None:
+                self._say(f"{error.lines[0]}: tried again")
+                pause = await self._bear(patience, error)
             # a job that was tried in vain waits for its next try
-            await self._pause(PAUSES_S[min(failures, len(PAUSES_S)) - 1] if failures else LOOK_S / 4)
+            await self._pause(pause)
+
+    async def _bear(self, patience: Patience, error: ReconcilerError) -> float:
+        """Seconds until the next try; none where the worker gives up."""
+        try:
+            return await patience.bear(error)
+        except ReconcilerError as final:
+            self._give_up(final)
+            return 0
+
+    def _give_up(self, failure: ReconcilerError) -> None:
+        """Ends the worker: its runs end in order, and what they have done stands in their journals."""
+        if self._failure is None:
+            self._failure = failure
+            self._say(f"{failure.lines[0]}: the worker gives up; its runs end in order")
+            for running in self._running.values():
+                running.ask(lambda stop: stop.ask(signal.SIGTERM))
+        self._end_work()
 
     def stop(self, signum: int) -> None:
         """Takes no more jobs, and asks those that run to end in order."""
@@ -109,22 +124,20 @@ class FleetWorker:
         if self._work is not None:
             self._work.cancel()
 
-    async def _work_once(self) -> bool:
-        """Whether the engine's worker ended as it should."""
+    async def _work_once(self) -> StateError | None:
+        """Why the engine's worker ended; None where it ended as it should."""
         # a task of its own: cancelled, it takes no more jobs, and waits for those that run
         self._work = asyncio.create_task(self._fleet.work(queue_of(self._commit), self._options, self._run_one))
         await asyncio.wait({self._work})
         if self._work.cancelled():
-            return True
+            return None
         error = self._work.exception()
         if error is None:
             # it ends by itself where one of its connections fails
-            self._say("the fleet's database was away for a moment: tried again")
-            return False
+            return StateError("the fleet's database was away for a moment")
         if not isinstance(error, StateError):
             raise error
-        self._say(f"{error.lines[0]}: tried again")
-        return False
+        return error
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -137,7 +150,7 @@ class FleetWorker:
         return not any(count.soon for count in counts if queue_of(count.commit, count.format_version) == own)
 
     async def _run_one(self, job: int, carrier: int) -> None:
-        self._running[job] = running = _Running()
+        self._running[job] = running = RunningJob()
         try:
             if find_commit(self._workspace.directory) != self._commit:
                 self._say(f"the checkout has left commit {self._commit[:12]}: the worker ends, start it again")
@@ -154,22 +167,25 @@ class FleetWorker:
             if (opened.id, opened.engine_job) == (job, carrier):
                 await self._write_end(opened, end)
 
-    async def _run_claimed(self, claim: Claim, running: _Running) -> None:
+    async def _run_claimed(self, claim: Claim, running: RunningJob) -> None:
         opened = claim.open
         self._say(f"job {opened.id}: {claim.job.operation} of location {opened.location} begins (try {opened.tries})")
         # the signal may have come between the queue and the claim
         if self._signum is not None:
             running.stop.ask(self._signum)
+        listener = self._workspace.listener
+        listener(JobStarted(opened.location, claim.job.operation))
         try:
             end = await asyncio.to_thread(self._run_in_thread, claim, running)
         except Exception as error:  # noqa: BLE001  a bug in one job must not end those of other locations
             traceback.print_exception(error)
             note = f"a bug ended it ({type(error).__name__}): the log of worker {self._name} has it"
             end = replace(after_death(opened), note=note)
+        listener(JobEnded(opened.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
         status = await self._write_end(opened, end)
-        self._say(f"job {opened.id}: {opened.location} {_describe_end(end) if status else 'was taken over meanwhile'}")
+        self._say(f"job {opened.id}: {opened.location} {describe_end(end) if status else 'was taken over meanwhile'}")
 
-    def _run_in_thread(self, claim: Claim, running: _Running) -> JobEnd:
+    def _run_in_thread(self, claim: Claim, running: RunningJob) -> JobEnd:
         main = self._main_loop
 
         async def save_plan(plan: str) -> None:
@@ -178,12 +194,9 @@ class FleetWorker:
             )
             await asyncio.wrap_future(saving)
 
-        def begin(loop: asyncio.AbstractEventLoop) -> None:
-            running.loop = loop
-
         # made when it is needed: a worker that takes nothing leaves nothing
         self._directory.mkdir(parents=True, exist_ok=True)
-        return run_apart(JobScene(claim, self._workspace, running.stop, save_plan, self._directory), begin)
+        return run_apart(JobScene(claim, self._workspace, running.stop, save_plan, self._directory), running.begin)
 
     @property
     def _main_loop(self) -> asyncio.AbstractEventLoop:
@@ -194,36 +207,45 @@ class FleetWorker:
         return await self._until_reached(lambda: self._fleet.end(job, end))
 
     async def _until_reached(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer of the database, however long it is away."""
-        failures = 0
+        """The answer of the database, however long it is away; raises StateError where the worker gives up."""
+        patience = Patience(self._fleet)
         while True:
             try:
                 return await ask()
             except StateError as error:
-                if not failures:
+                if patience.is_new:
                     self._say(f"{error.lines[0]}: tried again until it is there")
-                await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-                failures += 1
+                pause = await self._bear(patience, error)
+                if self._failure is not None:
+                    raise
+                await asyncio.sleep(pause)
 
     async def _look_on(self) -> None:
         """Sees to jobs that are to stop, to schedules, and to the jobs of workers that died."""
         loop = asyncio.get_running_loop()
-        sweep_at = 0.0
+        sweep_at, patience = 0.0, Patience(self._fleet)
         while True:
-            # the worker itself tells where the database is away
-            with suppress(StateError):
-                await self._look_once()
+            pause = LOOK_S
+            try:
+                await self._see_to_jobs()
                 # its own jobs would look like those of a dead worker once it is asked to stop
                 if self._stopping.is_set():
                     await self._fleet.beat()
                 elif loop.time() >= sweep_at:
                     sweep_at = loop.time() + self._options.heartbeat_s
-                    for line in await self._fleet.sweep(self._options.stalled_s):
-                        self._say(line)
-                    self._tell_left_queued(await self._fleet.count_open())
-            await asyncio.sleep(LOOK_S)
+                    await self._sweep()
+                patience.begin_anew()
+            except StateError as error:
+                # the worker itself tells where the database is away
+                pause = max(LOOK_S, await self._bear(patience, error))
+            await asyncio.sleep(pause)
 
-    async def _look_once(self) -> None:
+    async def _sweep(self) -> None:
+        for line in await self._fleet.sweep(self._options.stalled_s):
+            self._say(line)
+        self._tell_left_queued(await self._fleet.count_open())
+
+    async def _see_to_jobs(self) -> None:
         before = set(self._running)
         given = await self._fleet.find_running(worker=self._name)
         for job in given:
@@ -261,25 +283,3 @@ class FleetWorker:
             self._left_queued = lines
             for line in lines:
                 self._say(line)
-
-
-def describe_left_queued(counts: Sequence[OpenCount], commit: str) -> list[str]:
-    """A line for each commit and format with jobs that a worker at `commit` leaves queued."""
-    own = queue_of(commit)
-    left = [count for count in counts if count.queued and queue_of(count.commit, count.format_version) != own]
-    return [
-        f"left queued: {counted(count.queued, 'job')} of commit {count.commit[:12]}, format {count.format_version}; "
-        f"taken here is commit {commit[:12]}, format {FORMAT_VERSION}"
-        for count in left
-    ]
-
-
-def _describe_end(end: JobEnd) -> str:
-    code = "" if end.exit_code is None else f" with exit code {end.exit_code}"
-    return f"{end.status}{code}{f': {end.note}' if end.note else ''}"
-
-
-def _ignore_late_ends(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """Passes over the engine's words on a job that was taken over before its end, or on a database that is away."""
-    if type(context.get("exception")).__module__.partition(".")[0] not in ("procrastinate", "psycopg", "psycopg_pool"):
-        loop.default_exception_handler(context)

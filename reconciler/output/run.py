@@ -186,6 +186,7 @@ _FORMS = Forms(
         LocationReport: JsonSpelling(
             about="A run in one location.",
             types={"pairs": Mapping[Outcome, Count]},
+            sparse="resets",
             derived={"exit_code": (int, lambda report: int(report.exit_code)), "remedies": (Remedies, run_remedies)},
         ),
         FailedChange: JsonSpelling(about="A contact of a batch that did not end well, and what the API said of it."),

@@ -305,7 +305,9 @@ def _told(error: psycopg.Error, place: StateAddress) -> str:
 
 
 def damaged(place: StateAddress, why: object) -> StateCorrupted:
+    # what is in a state can be learnt again
+    anew = " to start from what the API will tell" if place.kind == "state" else ""
     return StateCorrupted(
-        f"the state {place.name} is damaged: {why}",
-        hint="restore it from a backup, or name another schema to start from what the API will tell",
+        f"the {place.kind} {place.name} is damaged: {why}",
+        hint=f"restore it from a backup, or name another schema{anew}",
     )

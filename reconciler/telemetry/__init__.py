@@ -9,9 +9,9 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-
-from opentelemetry.metrics import Meter
+from collections.abc import Callable
+from uuid import uuid4
+from weakref import WeakSet
 
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Event, RoundStarted, WaitCause, Waiting
@@ -19,6 +19,8 @@ from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.measured import (
     DriftCounted,
     HeldCounted,
+    JobEnded,
+    JobStarted,
     LocationEnded,
     LocationPlanned,
     QuotaCounted,
@@ -27,16 +29,18 @@ from reconciler.core.model.measured import (
     StateCounted,
 )
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.observing.metrics import METRICS, Metric, MetricKind, MetricName, count_state
+from reconciler.core.observing.metrics import MetricName, count_state
 from reconciler.core.planning.plan import LocationState
 from reconciler.ports import LocationReader
 from reconciler.telemetry.export import Exporters
+from reconciler.telemetry.instruments import Attributes, Instruments
 from reconciler.telemetry.spans import LOCATION, Spans, describe_request
 
 LAG_EVERY_S = 0.25
+LASTING = "fleet worker"
+"""The command that lasts, and runs others."""
 SERVICE = "reconciler"
 _SYSTEMS = {"postgres": "postgresql"}
-Attributes = Mapping[str, str | int]
 
 
 class Telemetry:
@@ -46,12 +50,15 @@ class Telemetry:
         self._command, self._now, self._began = command, now, now()
         self._system = "unknown"
         self._successes: dict[LocationId, int] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._jobs: dict[LocationId, tuple[str, Instant]] = {}
+        """The jobs that a worker runs, each with its operation and its start."""
+        self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._faults: set[str] = set()
-        self._exporters = Exporters(
-            {"service.name": SERVICE, "service.version": version}, metrics=metrics, traces=traces
-        )
-        self._instruments = _Instruments(self._exporters.meters.get_meter(SERVICE, version))
+        resource = {"service.name": SERVICE, "service.version": version}
+        # side by side, each with numbers of its own; of a short command the next one goes on with the same row
+        instance = {"service.instance.id": str(uuid4())} if command == LASTING else {}
+        self._exporters = Exporters(resource | instance, metrics=metrics, traces=traces)
+        self._instruments = Instruments(self._exporters.meters.get_meter(SERVICE, version), now)
         tracer = self._exporters.tracers.get_tracer(SERVICE, version)
         self._spans = Spans(tracer.start_span, command, self._began)
 
@@ -96,6 +103,11 @@ class Telemetry:
                 self._instruments.record(MetricName.PACE, event.milliseconds / 1000, attributes)
             case StateCalled():
                 self._record_call(event)
+            case JobStarted():
+                self._jobs[event.location] = (event.operation, self._now())
+                self._spans.begin_job(event.location, event.operation, self._now())
+            case JobEnded():
+                self._record_job(event)
             case _:
                 self._record_number(event)
 
@@ -131,7 +143,7 @@ class Telemetry:
                 MetricName.PAIRS, number, {LOCATION: event.location, "reconciler.outcome": outcome.value}
             )
         # a run with nothing to send is no run of the history: only an apply itself knows that it succeeded
-        if self._command != "apply":
+        if not self._is_apply(event.location):
             return
         age = 0 if event.exit_code == ExitCode.DONE else self._successes.get(event.location)
         if age is not None:
@@ -140,15 +152,28 @@ class Telemetry:
     def _measure_state(self, state: LocationState, reader: LocationReader) -> None:
         now = self._now()
         self._measure(count_state(state.location, state.observed, now))
-        age = find_success_ms(reader, now) if self._command == "apply" else None
+        age = find_success_ms(reader, now) if self._is_apply(state.location) else None
         if age is not None:
             self._successes[state.location] = age
+
+    def _is_apply(self, location: LocationId) -> bool:
+        operation, _ = self._jobs.get(location, (self._command, None))
+        return operation == "apply"
+
+    def _record_job(self, event: JobEnded) -> None:
+        now = self._now()
+        self._spans.end_job(event.location, event.exit_code, now)
+        operation, began = self._jobs.pop(event.location)
+        self._record_run(operation, event.exit_code, now - began)
+
+    def _record_run(self, operation: str, exit_code: int, milliseconds: int) -> None:
+        attributes: Attributes = {"reconciler.operation": operation, "reconciler.exit_code": exit_code}
+        self._instruments.record(MetricName.RUN, milliseconds / 1000, attributes)
 
     def _end(self, exit_code: int) -> None:
         now = self._now()
         self._spans.end_run(exit_code, now)
-        attributes: Attributes = {"reconciler.operation": self._command, "reconciler.exit_code": exit_code}
-        self._instruments.record(MetricName.RUN, (now - self._began) / 1000, attributes)
+        self._record_run(self._command, exit_code, now - self._began)
 
     def _watch_loop(self) -> None:
         """Measures from now on how late a timer of the running event loop is."""
@@ -156,10 +181,10 @@ class Telemetry:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        # each command part runs a loop of its own
-        if loop is self._loop:
+        # each command part, and each job, runs a loop of its own
+        if loop in self._loops:
             return
-        self._loop = loop
+        self._loops.add(loop)
 
         def look(due: float) -> None:
             self._instruments.record(MetricName.LOOP_LAG, max(0.0, loop.time() - due), {})
@@ -167,29 +192,6 @@ class Telemetry:
 
         # it ends with the loop, which forgets its timers
         loop.call_soon(look, loop.time())
-
-
-class _Instruments:
-    """One instrument for each metric of the table."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._records = {metric.name: _make_instrument(meter, metric) for metric in METRICS}
-
-    def record(self, name: MetricName, value: float, attributes: Attributes) -> None:
-        self._records[name](value, dict(attributes))
-
-
-def _make_instrument(meter: Meter, metric: Metric) -> Callable[[float, dict[str, str | int]], None]:
-    match metric.kind:
-        case MetricKind.COUNTER:
-            return meter.create_counter(metric.name, metric.unit, metric.about).add
-        case MetricKind.GAUGE:
-            return meter.create_gauge(metric.name, metric.unit, metric.about).set
-        case MetricKind.HISTOGRAM:
-            bounds = list(metric.bounds)
-            return meter.create_histogram(
-                metric.name, metric.unit, metric.about, explicit_bucket_boundaries_advisory=bounds
-            ).record
 
 
 def find_success_ms(reader: LocationReader, now: Instant) -> int | None:

@@ -1,9 +1,10 @@
-"""The spans of a command: the run, the rounds of each location in it, the requests in them."""
+"""The spans of a command: the run, the rounds of each location in it, the requests in them. A job is a run, too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from reconciler.core.model.errors import ExitCode
@@ -21,13 +22,26 @@ class Spans:
         self._start = start
         attributes = {"reconciler.operation": command}
         self._run = start(f"reconciler {command}", attributes=attributes, start_time=_nanoseconds(began))
+        self._jobs: dict[LocationId, Span] = {}
         self._rounds: dict[LocationId, Span] = {}
+
+    def begin_job(self, location: LocationId, operation: str, now: Instant) -> None:
+        # without a parent: a worker lasts for weeks, and its span would be told when it ends
+        attributes = {"reconciler.operation": operation, LOCATION: location}
+        self._jobs[location] = self._start(
+            f"reconciler {operation}", context=Context(), attributes=attributes, start_time=_nanoseconds(now)
+        )
+
+    def end_job(self, location: LocationId, exit_code: int, now: Instant) -> None:
+        self.end_round(location, now)
+        if (span := self._jobs.pop(location, None)) is not None:
+            _end_run(span, exit_code, now)
 
     def begin_round(self, event: RoundStarted, now: Instant) -> None:
         self.end_round(event.location, now)
         self._rounds[event.location] = self._start(
             "round",
-            context=set_span_in_context(self._run),
+            context=set_span_in_context(self._jobs.get(event.location, self._run)),
             attributes={
                 LOCATION: event.location,
                 "reconciler.round": event.round,
@@ -42,7 +56,7 @@ class Spans:
 
     def add_request(self, event: RequestEnded) -> None:
         # a request that only reads belongs to no round
-        parent = self._rounds.get(event.location, self._run)
+        parent = self._rounds.get(event.location) or self._jobs.get(event.location, self._run)
         span = self._start(
             f"{event.method} {event.template}",
             context=set_span_in_context(parent),
@@ -56,13 +70,19 @@ class Spans:
         span.end(_nanoseconds(Instant(event.began + event.milliseconds)))
 
     def end_run(self, exit_code: int, now: Instant) -> None:
+        # a round that a signal cut short has no end of its own
         for location in tuple(self._rounds):
             self.end_round(location, now)
-        # a round that a signal cut short has no end of its own
-        self._run.set_attribute("reconciler.exit_code", exit_code)
-        if exit_code not in (ExitCode.DONE, ExitCode.CHANGES):
-            self._run.set_status(Status(StatusCode.ERROR))
-        self._run.end(_nanoseconds(now))
+        for location in tuple(self._jobs):
+            self.end_job(location, exit_code, now)
+        _end_run(self._run, exit_code, now)
+
+
+def _end_run(span: Span, exit_code: int, now: Instant) -> None:
+    span.set_attribute("reconciler.exit_code", exit_code)
+    if exit_code not in (ExitCode.DONE, ExitCode.CHANGES):
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(_nanoseconds(now))
 
 
 def describe_request(event: RequestEnded) -> dict[str, str | int]:

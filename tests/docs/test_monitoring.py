@@ -20,7 +20,19 @@ from reconciler.core.observing.metrics import METRICS, Metric, MetricKind
 DOCS = Path(__file__).parents[2] / "docs"
 ALERTS = DOCS / "monitoring" / "alerts.yaml"
 DASHBOARD = DOCS / "monitoring" / "dashboard.json"
-WORDS = frozenset({"sum", "by", "last_over_time", "max_over_time", "absent_over_time", "histogram_quantile", "offset"})
+WORDS = frozenset(
+    {
+        "sum",
+        "by",
+        "last_over_time",
+        "max_over_time",
+        "min",
+        "increase",
+        "absent_over_time",
+        "histogram_quantile",
+        "offset",
+    }
+)
 RANGES = r"\[[^\]]*\]|\boffset \w+|\"[^\"]*\"|\$\w+|\b\d[\d.]*\w*"
 
 
@@ -40,7 +52,7 @@ SERIES = {name: metric for metric in METRICS for name in series(metric)}
 
 
 def labels_of(metric: Metric) -> set[str]:
-    return {"job", "le", *(attribute.replace(".", "_") for attribute in metric.attributes)}
+    return {"job", "instance", "le", *(attribute.replace(".", "_") for attribute in metric.attributes)}
 
 
 def faults(expression: str) -> list[str]:
@@ -48,7 +60,7 @@ def faults(expression: str) -> list[str]:
     bare = re.sub(RANGES, " ", expression)
     names = set(re.findall(r"[a-zA-Z_]\w*", bare)) - WORDS
     used = names & SERIES.keys()
-    known = {"job", "le"}.union(*(labels_of(SERIES[name]) for name in used))
+    known = {"job", "instance", "le"}.union(*(labels_of(SERIES[name]) for name in used))
     return sorted(names - used - known) + ([] if used else ["no series"])
 
 

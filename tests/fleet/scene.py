@@ -1,34 +1,39 @@
-"""A fleet as its users have it: a repository, locations behind the emulated API, a real PostgreSQL, real processes."""
+"""A fleet as its users have it: a repository, locations behind the emulated API, a real PostgreSQL, workers that are
+real processes. Commands that only queue, wait and tell run in this process: a start of Python each is half of the time.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli import run as run_command
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox import in_background
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import Access, App, sandbox_token
 from reconciler.sandbox.locations import Locations
+from reconciler.sandbox.people import Person
 from reconciler.sandbox.world import Contact, World
+from reconciler.store import open_reader
+from tests.extras import need
 from tests.fakes import directory_in_memory
+from tests.fleet.processes import PATIENCE_S, CountedNetwork, EndedCommand, Process, RequestCount, another_environment
 from tests.store import servers
 
 TAGS = ("customer", "vip")
-PATIENCE_S = int(os.environ.get("FLEET_PATIENCE_S", "240"))
-"""More where many locations are tried, or the machine is busy."""
 WAIT_S = str(PATIENCE_S - 20)
 
 
@@ -40,40 +45,8 @@ def contact_id(location: int, number: int) -> ContactId:
     return ContactId(f"c{location:03d}x{number:015d}")
 
 
-class Process:
-    """A command that runs, and what it has said so far."""
-
-    def __init__(self, popen: subprocess.Popen[str]) -> None:
-        self.popen = popen
-        self._said, self._ended, self._more = "", False, threading.Condition()
-        threading.Thread(target=self._hear, daemon=True).start()
-
-    def _hear(self) -> None:
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            with self._more:
-                self._said += line
-                self._more.notify_all()
-        with self._more:
-            self._ended = True
-            self._more.notify_all()
-
-    @property
-    def said(self) -> str:
-        with self._more:
-            return self._said
-
-    def wait_for(self, pattern: str, count: int = 1) -> None:
-        """Waits until it has said that so often."""
-        with self._more:
-            self._more.wait_for(lambda: self._ended or len(re.findall(pattern, self._said)) >= count, PATIENCE_S)
-            assert len(re.findall(pattern, self._said)) >= count, f"it did not say {pattern!r}:\n{self._said}"
-
-    def kill(self, signum: signal.Signals = signal.SIGKILL) -> None:
-        self.popen.send_signal(signum)
-
-    def end(self) -> int:
-        return self.popen.wait(PATIENCE_S)
+def address_of(location: int, number: int) -> str:
+    return f"person{number}@location{location}.example"
 
 
 @dataclass
@@ -83,18 +56,15 @@ class FleetScene:
     worlds: Mapping[LocationId, World]
     stack: ExitStack
     database: str
+    requests: RequestCount
+    apps: Sequence[App]
     count: int = 0
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "reconciler", *arguments]
-        return subprocess.run(
-            command,
-            cwd=self.directory,
-            env=self.environment | dict(environment or {}),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+    def run(self, *arguments: str) -> EndedCommand:
+        out, err = io.StringIO(), io.StringIO()
+        with chdir(self.directory), another_environment(self.environment), redirect_stdout(out), redirect_stderr(err):
+            code = run_command(arguments)
+        return EndedCommand(code, out.getvalue(), err.getvalue())
 
     def fleet(self, *arguments: str, expects: int | None = 0) -> str:
         """The answer of a command of the fleet, which ends with that exit code."""
@@ -114,18 +84,9 @@ class FleetScene:
     def worker(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
         """A process that takes jobs; killed at the end of the test."""
         self.count += 1
-        command = [
-            sys.executable,
-            "-m",
-            "reconciler",
-            "fleet",
-            "worker",
-            "--work-dir",
-            f"work-{self.count}",
-            *arguments,
-        ]
+        command = [sys.executable, "-m", "reconciler", "fleet", "worker", "--work-dir", f"work-{self.count}"]
         started = subprocess.Popen(
-            command,
+            [*command, *arguments],
             cwd=self.directory,
             env=self.environment | dict(environment or {}),
             stdout=subprocess.PIPE,
@@ -175,6 +136,23 @@ class FleetScene:
             if Tag(tag) not in world.tags_of(contact.id)
         ]
 
+    def untrue(self) -> list[str]:
+        """Each contact whose tags the state has otherwise than they are, or in doubt."""
+        found = []
+        with open_reader(self.environment["RECONCILER_STATE"]) as reader:
+            for location, world in self.worlds.items():
+                state = reader.at(location).load_state()
+                for contact in list(world.contacts.values()):
+                    there, known = world.tags_of(contact.id), state.observed[contact.id]
+                    if known.observed != there or known.doubtful:
+                        found.append(f"{location} {contact.id}: {known.observed}, in doubt {known.doubtful}")
+        return found
+
+    def execute(self, statement: str) -> None:
+        """Changes the fleet's tables behind its back."""
+        with need("psycopg").connect(self.plain_database, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def manifest(self, number: int, contacts: int, **more: object) -> None:
         location = location_id(number)
         ids = ", ".join(contact_id(number, each) for each in range(contacts))
@@ -202,21 +180,30 @@ def a_fleet(
     server: str = "",
     latency_ms: int = 0,
     batch: int = 2,
-    network: Callable[[App], Any] = lambda app: app,
+    limits: Mapping[int, Limits] | None = None,
 ) -> Iterator[FleetScene]:
     """So many locations with so many contacts each, and a fleet whose tables are there."""
     server = server or servers.postgres()
     worlds = {
         location_id(number): World(
             location_id(number),
-            [Contact(contact_id(number, each), location_id(number), frozenset()) for each in range(contacts)],
+            [
+                Contact(contact_id(number, each), location_id(number), person=Person(address_of(number, each)))
+                for each in range(contacts)
+            ],
         )
         for number in range(locations)
     }
-    apps = [App(world, accesses=[Access(sandbox_token(world.location))]) for world in worlds.values()]
+    apps = [
+        App(world, accesses=[Access(sandbox_token(world.location))], limits=(limits or {}).get(number))
+        for number, world in enumerate(worlds.values())
+    ]
+    requests = RequestCount()
     with ExitStack() as stack:
         directory = stack.enter_context(directory_in_memory())
-        running = stack.enter_context(in_background(Locations(map(network, apps)), latency_ms=latency_ms))
+        running = stack.enter_context(
+            in_background(Locations([CountedNetwork(app, requests) for app in apps]), latency_ms=latency_ms)
+        )
         run = uuid.uuid4().hex[:10]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
         environment.pop("CI", None)
@@ -232,7 +219,9 @@ def a_fleet(
             "PYTHONUNBUFFERED": "1",
         }
         environment |= {f"TOKEN_{number}": sandbox_token(location_id(number)) for number in range(locations)}
-        scene = FleetScene(directory, environment, worlds, stack, environment["RECONCILER_FLEET_DATABASE"])
+        scene = FleetScene(
+            directory, environment, worlds, stack, environment["RECONCILER_FLEET_DATABASE"], requests, apps
+        )
         (directory / "manifests").mkdir()
         settings = [f"api: {{max_contacts: {batch}, max_tags: 1, settle_s: 1}}", "guards: {max_first_adds: 1000000}"]
         settings += ["locations:"]

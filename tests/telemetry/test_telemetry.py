@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.names import ContactId, Instant, Tag
+from reconciler.core.model.events import RoundStarted
+from reconciler.core.model.measured import JobEnded, JobStarted, LocationEnded
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observing.metrics import METRICS
 from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.extras
 need("opentelemetry.sdk")
 
 # these import it
+from reconciler.telemetry import Telemetry  # noqa: E402
 from reconciler.telemetry.export import FLUSH_S  # noqa: E402
 from tests.telemetry.listener import Listener, attributes, listening  # noqa: E402
 
@@ -116,7 +121,8 @@ def test_the_metrics_of_the_table_and_no_others_are_emitted(
     for name, points in emitted.items():
         assert all(attributes(point).keys() <= table[name] for point in points), name
     (age,) = emitted["reconciler.last_success.age"]
-    assert (age.as_double, attributes(age)) == (0.0, {"reconciler.location": LOCATION})
+    # from its end to the last numbers
+    assert (0 <= age.as_double < 60, attributes(age)) == (True, {"reconciler.location": LOCATION})
     outcomes = {attributes(point)["reconciler.outcome"]: point for point in emitted["reconciler.pairs"]}
     assert outcomes["applied"].as_double or outcomes["applied"].as_int == 8
 
@@ -206,4 +212,39 @@ def test_no_file_names_an_endpoint(
     assert reconciler("validate").code == 1
     (project / "manifests" / "reconciler.yaml").unlink()
     assert reconciler("validate").code == 0
+    assert listener.posts == []
+
+
+def test_a_worker_tells_of_each_job_as_of_a_command(listener: Listener) -> None:
+    """Its jobs are runs: the age of the last success goes on while it lives, and each job has a span of its own."""
+    now = [Instant(1_795_000_000_000)]
+    telemetry = Telemetry("fleet worker", "1", lambda: now[0], metrics=True, traces=True)
+    other = LocationId("zzzrwHvLUxlfw5SqKVCN")
+    for location, operation, code in ((LOCATION, "apply", 0), (other, "drift", 2)):
+        telemetry(JobStarted(location, operation))
+        telemetry(RoundStarted(location, 1, 3))
+        telemetry(LocationEnded(location, code, ()))
+        telemetry(JobEnded(location, code))
+    now[0] = Instant(now[0] + 90_000)
+    assert telemetry.close(0) == ""
+    (age,) = listener.metrics()["reconciler.last_success.age"]
+    assert (age.as_double, attributes(age)) == (90.0, {"reconciler.location": LOCATION})
+    runs = [tuple(point.values()) for point in attributes_of(listener, "reconciler.run.duration")]
+    assert sorted(runs) == [("apply", 0), ("drift", 2), ("fleet worker", 0)]
+    spans = {span.name: span for span in listener.spans()}
+    assert {"reconciler apply", "reconciler drift", "reconciler fleet worker"} <= spans.keys()
+    assert len({span.trace_id for span in listener.spans()}) == 3
+    assert listener.resource()["service.instance.id"]
+
+
+def test_without_the_extra_one_line_says_so_and_the_command_goes_on(project: Path, listener: Listener) -> None:
+    write(project)
+    program = "import sys; sys.modules['opentelemetry'] = None\nfrom reconciler.cli import main\nmain()"
+    ended = subprocess.run([sys.executable, "-c", program, "validate"], capture_output=True, text=True)
+    assert ended.returncode == 0
+    assert ended.stderr.count("telemetry is off") == 1
+    assert (
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, and its extra is missing: pip install 'tagreconciler[otel]'"
+        in ended.stderr
+    )
     assert listener.posts == []

@@ -35,7 +35,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from reconciler.core.model.names import Source
+from reconciler.core.model.names import Instant, Source
 from reconciler.core.model.safe_text import withhold_people
 
 DISTRIBUTION = "tagreconciler"
@@ -284,7 +284,7 @@ class QuotaExhausted(ApiError):
 
     exit_code = ExitCode.QUOTA
 
-    def __init__(self, message: str, *, hint: str = "", resets: int | None = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", resets: Instant | None = None) -> None:
         super().__init__(message, hint=hint)
         self.resets = resets
 

@@ -217,6 +217,8 @@ class LocationReport:
     hint: str = ""
     error_code: int = ExitCode.DONE
     """The exit code of `error`, which ended the run early."""
+    resets: Instant | None = None
+    """When the day's quota starts anew, where it ended the run."""
 
     @property
     def exit_code(self) -> int:

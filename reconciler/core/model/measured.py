@@ -2,7 +2,8 @@
 
 Rules
 1. They name no contact, no tag and no value of a person, and repeat no text from outside.
-2. A `StateCalled` comes from the thread that works for its location, every other one from the event loop.
+2. A `StateCalled` comes from the thread that works for its location, every other one from an event loop. Each job of a
+   worker has a loop of its own.
 """
 
 from __future__ import annotations
@@ -86,6 +87,22 @@ class LocationEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class JobStarted:
+    """A worker of a fleet began a job, which is a command of its own in a location."""
+
+    location: LocationId
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A try of a job ended."""
+
+    location: LocationId
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
 class DriftCounted:
     """The pairs and contacts of one class of drift in a location; 0 where there is none."""
 
@@ -102,5 +119,7 @@ Measured = (
     | HeldCounted
     | StateCounted
     | LocationEnded
+    | JobStarted
+    | JobEnded
     | DriftCounted
 )
