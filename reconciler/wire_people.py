@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.contact_filter import Condition, ConditionGroup, ContactFilter, FilterOperator, SoughtValue
@@ -62,6 +62,8 @@ class CustomField:
     name: str
     kind: str = ""
     """The vendor's name of its type, such as `TEXT`; empty where the answer lacks it."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Of a list of text boxes the id and the label of each."""
 
     def is_called(self, name: str) -> bool:
         """Whether a manifest means it by `name`: its id, its key with or without `contact.`, or its name."""
@@ -88,7 +90,8 @@ def look_up_body(location: LocationId, value: PersonValue) -> bytes:
 def filter_body(location: LocationId, wanted: ContactFilter, cursor: Cursor | None) -> bytes:
     """A page of the contacts that meet a filter; it names custom fields by their ids."""
     # the list of a search is a group AND of its own
-    together = wanted.members if isinstance(wanted, ConditionGroup) and not wanted.is_any else (wanted,)
+    is_list = isinstance(wanted, ConditionGroup) and not wanted.is_any and not wanted.nested
+    together = wanted.members if isinstance(wanted, ConditionGroup) and is_list else (wanted,)
     filters = [_filter_document(member) for member in together]
     document: JsonObject = {"locationId": location, "pageLimit": SEARCH_PAGE_LIMIT, "filters": filters}
     if cursor is not None:
@@ -98,7 +101,11 @@ def filter_body(location: LocationId, wanted: ContactFilter, cursor: Cursor | No
 
 def _filter_document(wanted: ContactFilter) -> JsonObject:
     if isinstance(wanted, ConditionGroup):
-        return _group_document([_filter_document(member) for member in wanted.members], is_any=wanted.is_any)
+        members = [_filter_document(member) for member in wanted.members]
+        if wanted.nested:
+            # the page names the operator and shows the rest as a picture; the vendor's own pages send it in this form
+            return {"field": wanted.nested, "operator": "nested", "value": members}
+        return _group_document(members, is_any=wanted.is_any)
     name = f"customFields.{wanted.name}" if wanted.is_custom else wanted.name
     asked: JsonObject = {"field": name, "operator": wanted.operator.value}
     if wanted.operator is FilterOperator.RANGE:
@@ -185,10 +192,24 @@ def read_custom_fields(body: bytes) -> tuple[CustomField, ...]:
     if not isinstance(items, list):
         raise UnreadableAnswer("the answer has no list `customFields`")
     return tuple(
-        CustomField(*(_text(item.get(key)) for key in ("id", "fieldKey", "name", "dataType")))
+        replace(
+            CustomField(*(_text(item.get(key)) for key in ("id", "fieldKey", "name", "dataType"))),
+            options=_read_options(item),
+        )
         for item in items
         if isinstance(item, dict)
     )
+
+
+def _read_options(item: JsonObject) -> tuple[tuple[str, str], ...]:
+    # the vendor's schema has no ids here, and its page on the search asks for them; accounts show them in either list
+    listed = [option for key in ("textBoxListOptions", "picklistOptions") for option in _list_of(item.get(key))]
+    found = ((_text(option.get("id")), _text(option.get("label"))) for option in listed if isinstance(option, dict))
+    return tuple(dict.fromkeys(option for option in found if option[0]))
+
+
+def _list_of(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list) else ()
 
 
 def _read_person(item: Json) -> PersonRead:

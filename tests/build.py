@@ -89,12 +89,20 @@ def person(
     fields: Mapping[str, str] | None = None,
     **details: str,
 ) -> Person:
-    """Reached by these e-mails and phones: the first of each, and additional ones. `fields`: by their keys."""
+    """Reached by these e-mails and phones: the first of each, and additional ones.
+
+    `fields`: by their keys; of a text box by that of its field, a full stop, and its id.
+    """
     email, *more_emails = words(emails) or ("",)
     phone, *more_phones = words(phones) or ("",)
-    custom = {location_field(key).id: value for key, value in (fields or {}).items()}
+    custom = {_value_place(key): value for key, value in (fields or {}).items()}
     custom |= {CUSTOMER_FIELD.id: customer_no} if customer_no else {}
     return Person(email, tuple(more_emails), phone, tuple(more_phones), custom, details)
+
+
+def _value_place(key: str) -> str:
+    field, dot, option = key.partition(".")
+    return f"{location_field(field).id}{dot}{option}"
 
 
 def many(number: int, prefix: str = "c") -> str:

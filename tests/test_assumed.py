@@ -112,6 +112,7 @@ CASES = (
     Case("merging_keeps_addresses", False, people=True),
     Case("index_keeps_case", True, people=True),
     Case("eq_needs_all", False, people=True),
+    Case("opportunity_not_eq_is_any", False, people=True),
     Case(
         "unknown_version_status",
         400,

@@ -106,6 +106,17 @@ class DateTest(_Existing):
     """At this time or earlier."""
 
 
+class OpportunityTest(_Test):
+    """A test of an opportunity; where there are several, one of the contact's opportunities meets all."""
+
+    pipelineId: WordTest | None = Field(None, examples=[{"eq": "bCkKGpDsyPP4peuKowkG"}])
+    """The pipeline that it is in, by id."""
+    pipelineStageId: WordTest | None = None
+    """The stage of the pipeline, by id."""
+    status: WordTest | None = Field(None, examples=[{"eq": "open"}])
+    """Open, won, lost or abandoned."""
+
+
 class ConditionModel(Strict):
     """One condition, or a group of them."""
 
@@ -119,6 +130,8 @@ class ConditionModel(Strict):
     """This does not hold."""
     field: Name | None = Field(None, examples=["plan"])
     """A custom field of the location, by key, name or id; its operators stand beside it."""
+    option: Name | None = Field(None, examples=["Waist"])
+    """The text box, by label or id, where the custom field is a list of text boxes."""
     eq: Sought | None = Field(None, examples=["gold"])
     """The custom field is this."""
     not_eq: Sought | None = None
@@ -203,6 +216,8 @@ class ConditionModel(Strict):
     """When a link in an e-mail was last clicked."""
     lastEmailOpenedDate: DateTest | None = None
     """When an e-mail was last opened."""
+    opportunities: OpportunityTest | None = Field(None, examples=[{"status": {"eq": "open"}}])
+    """An opportunity of the contact."""
 
 
 class FilterContacts(Strict):

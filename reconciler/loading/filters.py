@@ -4,12 +4,13 @@ Rules
 1. A condition has one field, or is one group: several conditions that must all hold are a list under `all`.
 2. A bare date is the midnight in the settings' time zone that begins it; where the field is a day of the calendar, it
    is that day in UTC.
-3. A filter is built without its `not`: the search knows none.
+3. A filter is built without its `not`: the search knows none, and so there is none around opportunities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -26,12 +27,14 @@ from reconciler.core.model.contact_filter import (
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Instant, Source, iso
 from reconciler.loading import mistakes
-from reconciler.loading.filter_models import ConditionModel
+from reconciler.loading.filter_models import ConditionModel, OpportunityTest
 from reconciler.loading.nodes import Mapping
 
 _GROUPS = {"all_of": "all", "any_of": "any", "none_of": "not"}
 _BOUNDS = {"after": "gt", "before": "lt", "gt": "gt", "gte": "gte", "lt": "lt", "lte": "lte"}
-_OPERATORS = frozenset({"eq", "not_eq", "contains", "not_contains", "exists", *_BOUNDS})
+_OPERATORS = ("eq", "not_eq", "contains", "not_contains", "exists", *_BOUNDS, "option")
+"""Keys beside `field`, in the order in which a message names the first."""
+_NESTED = "opportunities"
 _IDS = frozenset({"id", "assignedTo", "followers", "activeWorkflows", "finishedWorkflows"})
 """Fields with ids, which have one spelling."""
 _DAYS = frozenset({"dateOfBirth"})
@@ -63,17 +66,20 @@ class _Builder:
         written = model.model_fields_set
         # in the order of the definitions: a message does not depend on that of the file
         subjects = [name for name in type(model).model_fields if name in written and name not in _OPERATORS]
-        if len(subjects) != 1 or (subjects != ["field"] and written & _OPERATORS):
+        if len(subjects) != 1 or (subjects != ["field"] and written.intersection(_OPERATORS)):
             self._refuse_subjects([_GROUPS.get(name, name) for name in subjects], written, path)
             # not used: the filter has a problem by now
             return ConditionGroup(())
         (subject,) = subjects
         if subject in _GROUPS:
             return self._build_group(model, subject, path)
+        if model.opportunities is not None:
+            return self._build_opportunities(model.opportunities, (*path, subject))
         test: BaseModel = model if subject == "field" else getattr(model, subject)
         name = model.field if subject == "field" and model.field is not None else subject
         below = path if subject == "field" else (*path, subject)
-        conditions = tuple(self._build_conditions(test, name, below, is_custom=subject == "field"))
+        built = self._build_conditions(test, name, below, is_custom=subject == "field")
+        conditions = tuple(replace(condition, option=model.option or "") for condition in built)
         if not conditions:
             hint = "such as {field: plan, eq: gold}"
             self._refuse((*below, "field"), f"custom field {name!r} is held against nothing: no operator", hint)
@@ -82,10 +88,28 @@ class _Builder:
     def _build_group(self, model: ConditionModel, subject: str, path: Path) -> ContactFilter:
         below = (*path, _GROUPS[subject])
         if model.none_of is not None:
-            return negate(self.build(model.none_of, below))
+            return self._negate(self.build(model.none_of, below), below)
         members = getattr(model, subject)
         built = tuple(self.build(member, (*below, place)) for place, member in enumerate(members))
         return built[0] if len(built) == 1 else ConditionGroup(built, is_any=subject == "any_of")
+
+    def _negate(self, wanted: ContactFilter, path: Path) -> ContactFilter:
+        try:
+            return negate(wanted)
+        except ValueError:
+            hint = f"such as {{{_NESTED}: {{status: {{not_eq: open}}}}}}, of contacts that have another one"
+            self._refuse(path, f"the search cannot leave out contacts by their {_NESTED}: no `not` around these", hint)
+            return wanted
+
+    def _build_opportunities(self, test: OpportunityTest, path: Path) -> ContactFilter:
+        """The conditions that one opportunity meets together."""
+        conditions = [
+            _spell_exactly(condition)
+            for name in type(test).model_fields
+            if (part := getattr(test, name)) is not None
+            for condition in self._build_conditions(part, name, (*path, name), is_custom=False)
+        ]
+        return ConditionGroup(tuple(conditions), nested=_NESTED)
 
     def _build_conditions(self, test: BaseModel, name: str, path: Path, *, is_custom: bool) -> Iterator[Condition]:
         """A condition for each operator, and one for all bounds together."""
@@ -128,7 +152,7 @@ class _Builder:
             self._refuse(path, "no value is beyond its lower bound and short of its upper one")
 
     def _refuse_subjects(self, subjects: list[str], written: set[str], path: Path) -> None:
-        operators = [key for key in _BOUNDS | dict.fromkeys(_OPERATORS) if key in written]
+        operators = [key for key in _OPERATORS if key in written]
         if not subjects:
             what = f"`{operators[0]}` needs `field` beside it, the custom field" if operators else "an empty condition"
             self._refuse(path, what, "such as {field: plan, eq: gold}, or {city: {eq: Berlin}}")
@@ -136,6 +160,9 @@ class _Builder:
             named = ", ".join(f"`{name}`" for name in subjects)
             hint = "write several as a list: all: [{city: {eq: Berlin}}, {country: {eq: DE}}]"
             self._refuse((*path, subjects[1]), f"one condition has one field, or is one group; here are {named}", hint)
+        elif operators == ["option"]:
+            message = f"`option` names a text box of a custom field, and stands beside `{subjects[0]}`"
+            self._refuse((*path, "option"), message, "such as {field: measures, option: Waist, eq: 80}")
         else:
             message = f"`{operators[0]}` stands beside `{subjects[0]}`, and belongs below it"
             self._refuse((*path, operators[0]), message, "such as {city: {eq: Berlin}}")
@@ -145,3 +172,10 @@ class _Builder:
 
     def _place(self, path: Path, *, of_key: bool = False) -> Source:
         return mistakes.locate_value(self._node, path, of_key=of_key)
+
+
+def _spell_exactly(condition: Condition) -> Condition:
+    """A condition of an opportunity in one spelling, as of two either would be nested: ids, and words in lower case."""
+    value = condition.value
+    is_word = condition.name == "status" and isinstance(value, str)
+    return replace(condition, value=str(value).lower() if is_word else value, is_exact=True)

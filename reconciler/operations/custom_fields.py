@@ -21,13 +21,15 @@ _DATE = _EXISTING | {FilterOperator.RANGE}
 _NUMBER = _WORD | {FilterOperator.RANGE}
 _NUMBERS = frozenset({"NUMERICAL", "MONETORY"})
 _OPERATORS = {
-    **dict.fromkeys(["TEXT", "LARGE_TEXT", "SINGLE_OPTIONS", "RADIO", "PHONE"], _TEXT),
+    **dict.fromkeys(["TEXT", "LARGE_TEXT", "SINGLE_OPTIONS", "RADIO", "PHONE", "TEXTBOX_LIST"], _TEXT),
     **dict.fromkeys(["CHECKBOX", "MULTIPLE_OPTIONS"], _WORD),
     **dict.fromkeys(_NUMBERS, _NUMBER),
     "DATE": _DATE,
-    **dict.fromkeys(["TEXTBOX_LIST", "FILE_UPLOAD", "SIGNATURE"], frozenset[FilterOperator]()),
+    **dict.fromkeys(["FILE_UPLOAD", "SIGNATURE"], frozenset[FilterOperator]()),
 }
 """By the vendor's name of the type; of one that does not stand here the API decides."""
+_BOXES = "TEXTBOX_LIST"
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _SPELT = {FilterOperator.NOT_EXISTS: "exists", FilterOperator.RANGE: "gt, gte, lt, lte"}
 
@@ -55,7 +57,28 @@ def name_by_id(condition: Condition, fields: Sequence[CustomField]) -> Condition
     hint = "a field that every location has is written {city: {eq: Berlin}}"
     found = find_field(condition.name, fields, condition.source, hint)
     _check_operator(condition, found)
-    return replace(condition, name=found.id, value=_read_value(condition, found))
+    asked = ".".join(filter(None, (found.id, _find_option(condition, found))))
+    return replace(condition, name=asked, value=_read_value(condition, found), option="")
+
+
+def _find_option(condition: Condition, field: CustomField) -> str:
+    """The id of the text box that is asked for; empty where the field is no list of these."""
+    named, labels = condition.option, [label or option for option, label in field.options]
+    if field.kind != _BOXES:
+        if named:
+            raise _refuse(condition, field, "it has no text boxes", "leave `option` out")
+        return ""
+    if not named:
+        such = f": it has {', '.join(labels)}" if labels else ""
+        raise _refuse(condition, field, "the search asks for one of its text boxes", f"name one by `option`{such}")
+    ids = {option for option, label in field.options if named in (option, label)}
+    if len(ids) == 1:
+        return ids.pop()
+    # a location that does not tell the ids takes them from who knows them
+    if not ids and not labels and _ID.fullmatch(named):
+        return named
+    what = "several text boxes are" if ids else "no text box is"
+    raise _refuse(condition, field, f"{what} called {named!r}", did_you_mean(named, labels) or "name it by its id")
 
 
 def _check_operator(condition: Condition, field: CustomField) -> None:

@@ -159,6 +159,9 @@ class Assumptions:
     default: in lower case, as filters are to be written. Tags are as they are stored."""
     eq_needs_all: bool = True
     """?: the filter `eq` with several values asks for all of them. Otherwise for any."""
+    opportunity_not_eq_is_any: bool = True
+    """?: of opportunities `not_eq` is met by a contact with one that has another value. Otherwise by one of which none
+    has the value."""
     unknown_version_status: RefusalStatus = 400
     """F: the status of a request whose `Version` the API does not know. One without any is answered with 401."""
     retry_after: bool = True

@@ -4,13 +4,15 @@ Rules
 1. Fields and operators are those of the vendor's page on the search. A field that it does not name is refused with 400
    (F), an operator that it does not name for the field, and all else that is wrong, with 422 (A).
 2. Filters are all met, and so are those of a group `AND`; of a group `OR` one of them is met.
-3. Text is compared as it stands with text in lower case, but for `index_keeps_case`: a capital letter finds nothing.
+3. A filter of opportunities is met by a contact of which one opportunity meets all of its conditions together; what
+   `not_eq` means there is told by `opportunity_not_eq_is_any` (?).
+4. Text is compared as it stands with text in lower case, but for `index_keeps_case`: a capital letter finds nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -89,7 +91,16 @@ class FilterGroup:
     is_any: bool
 
 
-AnyFilter: TypeAlias = SearchFilter | FilterGroup
+@dataclass(frozen=True, slots=True)
+class OpportunityFilter:
+    """Conditions on one opportunity of the contact."""
+
+    members: tuple[SearchFilter, ...]
+
+
+AnyFilter: TypeAlias = SearchFilter | FilterGroup | OpportunityFilter
+OPPORTUNITIES = "opportunities"
+OF_OPPORTUNITIES = dict.fromkeys(("pipelineId", "pipelineStageId", "status"), FieldKind.WORD)
 
 
 def read_filters(value: object, world: World, problems: list[str]) -> tuple[AnyFilter, ...]:
@@ -97,9 +108,17 @@ def read_filters(value: object, world: World, problems: list[str]) -> tuple[AnyF
     if not isinstance(value, list):
         problems.append("filters must be an array")
         return ()
-    fields = {**STANDARD, **{f"{CUSTOM}{custom.id}": _kind_of(custom) for custom in world.custom_fields}}
+    fields = {**STANDARD, **{name: kind for custom in world.custom_fields for name, kind in _list_fields(custom)}}
     read = (_read_filter(item, fields, problems) for item in value)
     return tuple(entry for entry in read if entry is not None)
+
+
+def _list_fields(custom: LocationField) -> Iterator[tuple[str, FieldKind]]:
+    """The fields that a filter can ask for: of a list of text boxes each of these."""
+    name = f"{CUSTOM}{custom.id}"
+    if custom.kind != "TEXTBOX_LIST":
+        yield name, _kind_of(custom)
+    yield from ((f"{name}.{option}", FieldKind.TEXT) for option in custom.options)
 
 
 def _kind_of(custom: LocationField) -> FieldKind:
@@ -113,6 +132,8 @@ def _read_filter(item: object, fields: Mapping[str, FieldKind], problems: list[s
         problems.append("each filter must have a field, an operator and a value")
         return None
     field, operator, value = item["field"], item.get("operator"), item.get("value")
+    if field == OPPORTUNITIES:
+        return _read_nested(operator, value, problems)
     if field not in fields:
         raise RefusedRequest(400, f"Invalid field {field[:LONGEST_VALUE]}")
     kind = fields[field]
@@ -133,6 +154,17 @@ def _read_group(item: Mapping[str, object], fields: Mapping[str, FieldKind], pro
         return None
     read = [_read_filter(member, fields, problems) for member in members]
     return FilterGroup(tuple(member for member in read if member is not None), is_any=item["group"] == "OR")
+
+
+def _read_nested(operator: object, value: object, problems: list[str]) -> OpportunityFilter | None:
+    if operator != "nested" or not isinstance(value, list) or not value:
+        problems.append("a filter of opportunities must have the operator nested and a list of filters")
+        return None
+    read = [_read_filter(item, OF_OPPORTUNITIES, problems) for item in value]
+    # a group of conditions of one opportunity is not documented
+    if any(isinstance(entry, FilterGroup) for entry in read):
+        problems.append("the filters of opportunities must have a field, an operator and a value")
+    return OpportunityFilter(tuple(entry for entry in read if isinstance(entry, SearchFilter)))
 
 
 def _read_values(value: object, problems: list[str]) -> tuple[str, ...]:
@@ -173,6 +205,8 @@ def meets(contact: Contact, wanted: AnyFilter, rules: Assumptions) -> bool:
     if isinstance(wanted, FilterGroup):
         test = partial(meets, contact, rules=rules)
         return any(map(test, wanted.members)) if wanted.is_any else all(map(test, wanted.members))
+    if isinstance(wanted, OpportunityFilter):
+        return _has_opportunity(contact, wanted, rules)
     blind = rules.email_filter_finds_nothing if wanted.field == "email" else rules.phone_filter_finds_nothing
     if wanted.field in {"email", "phone"} and wanted.operator in _POSITIVE and blind:
         return False
@@ -184,6 +218,24 @@ def meets(contact: Contact, wanted: AnyFilter, rules: Assumptions) -> bool:
     if wanted.operator in _EXISTS:
         return bool(held) is (wanted.operator == "exists")
     return _finds(held, wanted, rules) is (wanted.operator in _POSITIVE)
+
+
+def _has_opportunity(contact: Contact, wanted: OpportunityFilter, rules: Assumptions) -> bool:
+    opportunities = json.loads(contact.person.details.get(OPPORTUNITIES, "[]"))
+    if rules.opportunity_not_eq_is_any:
+        return any(all(_meets_alone(deal, test) for test in wanted.members) for deal in opportunities)
+    positive = [test for test in wanted.members if test.operator != "not_eq"]
+    unwanted = [test for test in wanted.members if test.operator == "not_eq"]
+    return any(all(_meets_alone(deal, test) for test in positive) for deal in opportunities or [{}]) and all(
+        _meets_alone(deal, test) for deal in opportunities for test in unwanted
+    )
+
+
+def _meets_alone(opportunity: Mapping[str, str], wanted: SearchFilter) -> bool:
+    held = opportunity.get(wanted.field, "")
+    if wanted.operator in _EXISTS:
+        return bool(held) is (wanted.operator == "exists")
+    return (held in wanted.values) is (wanted.operator == "eq")
 
 
 def _finds(held: frozenset[str], wanted: SearchFilter, rules: Assumptions) -> bool:

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -27,11 +27,17 @@ class LocationField:
     key: str
     """Such as `contact.customer_no`."""
     kind: str = "TEXT"
+    # not in the repr, as a person's details: worlds that are saved keep their ids
+    options: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
+    """Of a list of text boxes their labels by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """How a person is reached: e-mails, phones in E.164, and values of the location's custom fields by their ids."""
+    """How a person is reached: e-mails, phones in E.164, and values of the location's custom fields by their ids.
+
+    The value of a text box is by the ids of its field and its own, with a full stop between them.
+    """
 
     email: str = ""
     additional_emails: tuple[str, ...] = ()
@@ -40,7 +46,8 @@ class Person:
     custom_fields: Mapping[str, str] = field(default_factory=dict, hash=False)
     # not in the repr: made-up ids come from it, and worlds that are saved and shown keep theirs
     details: Mapping[str, str] = field(default_factory=dict, hash=False, repr=False)
-    """Other fields that a filter may ask for, by the vendor's names: `city`, or `dnd` with `true`."""
+    """Other fields that a filter may ask for, by the vendor's names: `city`, or `dnd` with `true`; `opportunities` as
+    the JSON of a list."""
 
     def emails(self, rules: Assumptions) -> frozenset[str]:
         """Those under which the person is found, in lower case."""
@@ -78,8 +85,7 @@ def _additional(first: str, own: Iterable[str], merged_first: str, merged: Itera
 
 def person_members(person: Person, rules: Assumptions, *, in_search: bool) -> JsonObject:
     """The members of a contact's document that tell how the person is reached."""
-    values = sorted(person.custom_fields.items())
-    custom: list[Json] = [{"id": name, "value": _field_value(value, rules)} for name, value in values]
+    custom: list[Json] = [{"id": name, "value": value} for name, value in _list_values(person, rules)]
     members: JsonObject = {
         "email": person.email or None,
         "phone": person.phone or None,
@@ -93,6 +99,18 @@ def person_members(person: Person, rules: Assumptions, *, in_search: bool) -> Js
     return {key: value for key, value in members.items() if value is not None}
 
 
+def _list_values(person: Person, rules: Assumptions) -> Iterator[tuple[str, Json]]:
+    """The custom fields by their ids; one with text boxes has an object of these."""
+    boxes: dict[str, dict[str, Json]] = {}
+    for name, value in sorted(person.custom_fields.items()):
+        custom, _, option = name.partition(".")
+        if option:
+            boxes.setdefault(custom, {})[option] = value
+        else:
+            yield name, _field_value(value, rules)
+    yield from boxes.items()
+
+
 def _field_value(value: str, rules: Assumptions) -> Json:
     # a number that would be written otherwise, such as 007, is text
     return int(value) if rules.field_numbers and value.isdecimal() and str(int(value)) == value else value
@@ -104,7 +122,7 @@ def _list_additional(key: str, values: Sequence[str], rules: Assumptions) -> Seq
 
 def field_document(custom: LocationField, location: str) -> JsonObject:
     """A custom field as the location lists it."""
-    return {
+    told: JsonObject = {
         "id": custom.id,
         "name": custom.name,
         "fieldKey": custom.key,
@@ -112,6 +130,10 @@ def field_document(custom: LocationField, location: str) -> JsonObject:
         "locationId": location,
         "model": "contact",
     }
+    boxes: list[Json] = [
+        {"id": option, "label": label, "prefillValue": ""} for option, label in sorted(custom.options.items())
+    ]
+    return told | ({"textBoxListOptions": boxes} if boxes else {})
 
 
 CUSTOMER_NO = "contact.customer_no"

@@ -8,11 +8,18 @@ Rules
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from reconciler.core.model.contact_filter import Condition, ContactFilter, FilterOperator, list_conditions
+from reconciler.core.model.contact_filter import (
+    Condition,
+    ConditionGroup,
+    ContactFilter,
+    FilterOperator,
+    list_conditions,
+)
 from reconciler.core.model.names import LocationId
 from reconciler.sandbox.people import CUSTOMER_NO, LocationField
 from reconciler.sandbox.world import Contact, made_up_id
@@ -28,31 +35,59 @@ class Traits:
 
     details: Mapping[str, str]
     """By the vendor's names of the fields."""
-    custom_fields: Mapping[str, str]
-    """By the keys of the custom fields; empty where a contact has none."""
+    custom_fields: Mapping[tuple[str, str], str]
+    """By the keys of the custom fields, and the ids of their text boxes or nothing; empty where a contact has none."""
     kinds: Mapping[str, str]
     """The types of these fields, by the vendor's names."""
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The text boxes of those that are lists of these: labels by ids."""
 
     def list_fields(self, location: LocationId) -> Iterator[LocationField]:
         for key, kind in self.kinds.items():
-            yield LocationField(_field_id(location, key), key, f"contact.{key}", kind)
+            yield LocationField(_field_id(location, key), key, f"contact.{key}", kind, self.options.get(key, {}))
 
 
 def find_traits(wanted: ContactFilter) -> Traits:
     """The values that meet the conditions of a filter, as far as they name some."""
-    conditions = list(list_conditions(wanted))
+    conditions = list(_list_outside(wanted))
     # every made-up person has a customer number of its own
     custom = [entry for entry in conditions if entry.is_custom and f"contact.{_key(entry)}" != CUSTOMER_NO]
     own = [entry for entry in conditions if not entry.is_custom and entry.name not in _OWN]
+    deals = [{test.name: value for test in group if (value := _find_value(test))} for group in _list_nested(wanted)]
     return Traits(
-        {entry.name: value for entry in own if (value := _find_value(entry))},
-        {_key(entry): value for entry in custom if (value := _find_value(entry))},
+        {entry.name: value for entry in own if (value := _find_value(entry))}
+        | ({"opportunities": json.dumps(deals)} if deals else {}),
+        {_place(entry): value for entry in custom if (value := _find_value(entry))},
         {_key(entry): _find_kind(entry) for entry in custom},
+        {_key(entry): {made_up_id("", entry.option): entry.option} for entry in custom if entry.option},
     )
+
+
+def _list_outside(wanted: ContactFilter) -> Iterator[Condition]:
+    """The conditions of the contact itself."""
+    if isinstance(wanted, Condition):
+        yield wanted
+    elif not wanted.nested:
+        for member in wanted.members:
+            yield from _list_outside(member)
+
+
+def _list_nested(wanted: ContactFilter) -> Iterator[list[Condition]]:
+    """The conditions that one opportunity meets together, of each filter of opportunities."""
+    if isinstance(wanted, ConditionGroup):
+        if wanted.nested:
+            yield list(list_conditions(wanted))
+        else:
+            for member in wanted.members:
+                yield from _list_nested(member)
 
 
 def _key(condition: Condition) -> str:
     return condition.name.removeprefix("contact.")
+
+
+def _place(condition: Condition) -> tuple[str, str]:
+    return _key(condition), made_up_id("", condition.option) if condition.option else ""
 
 
 def _find_value(condition: Condition) -> str:
@@ -68,6 +103,8 @@ def _find_value(condition: Condition) -> str:
 
 
 def _find_kind(condition: Condition) -> str:
+    if condition.option:
+        return "TEXTBOX_LIST"
     # the type that takes the operators of the condition
     if condition.operator is not FilterOperator.RANGE:
         return "TEXT"
@@ -76,6 +113,10 @@ def _find_kind(condition: Condition) -> str:
 
 def _field_id(location: LocationId, key: str) -> str:
     return made_up_id(location, f"contact.{key}")
+
+
+def _value_id(location: LocationId, key: str, option: str) -> str:
+    return _field_id(location, key) + (f".{option}" if option else "")
 
 
 def give_traits(
@@ -90,7 +131,7 @@ def _give_traits(contact: Contact, traits: Sequence[Traits], location: LocationI
     for number, trait in enumerate(traits):
         chance = Random(f"{seed}:{contact.id}:trait {number}")  # noqa: S311  the same for ever, not secret
         if not chance.randrange(ONE_WITH_TRAITS_IN):
-            custom = {_field_id(location, key): value for key, value in trait.custom_fields.items()}
+            custom = {_value_id(location, *place): value for place, value in trait.custom_fields.items()}
             person = replace(
                 person, custom_fields={**person.custom_fields, **custom}, details={**person.details, **trait.details}
             )

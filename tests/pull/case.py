@@ -1,7 +1,8 @@
 """What a golden folder of a pull tells: manifests with a file of people, and the people of the location.
 
 `manifests/`; `location.json`: `people` by short names, each with `emails`, `phones` (the first and additional ones) and
-`number`, a custom field, `fields`, others of `location_fields`, `tags`, and what else a filter may ask for; what is
+`number`, a custom field, `fields`, others of `location_fields` (with their `text_boxes`), `tags`, and what else a
+filter may ask for; what is
 `assumed` of the API; the `request`; whether there is a `key`. Where it has `edits`, the people that are others by then
 (null: deleted), or where there are manifests in `earlier/`, a pull went before; with `again`, others follow, each as
 many minutes before the next one.
@@ -14,7 +15,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,14 @@ class PullCase:
         people = [
             contact(short, values.pop("tags", ""), person=person(**values)) for short, values in told["people"].items()
         ]
-        fields = [CUSTOMER_FIELD, *(location_field(key, kind) for key, kind in told.get("location_fields", {}).items())]
+        boxes = told.get("text_boxes", {})
+        fields = [
+            CUSTOMER_FIELD,
+            *(
+                replace(location_field(key, kind), options=boxes.get(key, {}))
+                for key, kind in told.get("location_fields", {}).items()
+            ),
+        ]
         # a change is shown at once: what lags is another test's
         rules = Assumptions(**{"search_lag_ms": 0, **told.get("assumed", {})})
         world, clock = World(HERE, people, custom_fields=fields, assumptions=rules), FakeClock(NOW)

@@ -1,7 +1,8 @@
 """Filters of the contact search, as values: conditions on fields of a contact, and groups of conditions.
 
 Rules
-1. The search knows no negation: a filter under `not` is turned around as it is built, down to its conditions.
+1. The search knows no negation: a filter under `not` is turned around as it is built, down to its conditions. One of
+   opportunities has no opposite: some opportunity meets its conditions together, and not all of them miss one.
 2. A condition asks for no more than the vendor documents of its field; the operators of a custom field depend on its
    type, which only the location tells.
 
@@ -70,9 +71,12 @@ class Condition:
     """Whether the value has one spelling, as an id has."""
     source: Source = field(default=Source(""), compare=False)
     """Where the condition stands."""
+    option: str = ""
+    """The text box of a custom field that is a list of these, by label or id, until the location told the id."""
 
     def __str__(self) -> str:
         name = f"field {self.name}" if self.is_custom else self.name
+        name += f" option {self.option}" if self.option else ""
         if self.operator is FilterOperator.RANGE:
             return " and ".join(f"{name} {bound} {value}" for bound, value in self.bounds)
         return f"{name} {self.operator}" + ("" if self.value is None else f" {self._shown_value}")
@@ -101,17 +105,25 @@ class ConditionGroup:
 
     members: tuple[ContactFilter, ...]
     is_any: bool = False
+    nested: str = ""
+    """`opportunities`: the members are conditions that one of these meets together; empty: they are of the contact."""
 
     def __str__(self) -> str:
-        return f"({(' or ' if self.is_any else ' and ').join(map(str, self.members))})"
+        together = (" or " if self.is_any else " and ").join(map(str, self.members))
+        return f"{self.nested} ({together})" if self.nested else f"({together})"
 
 
 ContactFilter: TypeAlias = Condition | ConditionGroup
 
 
 def negate(wanted: ContactFilter) -> ContactFilter:
-    """The filter that is met by all contacts that `wanted` is not met by."""
+    """The filter that is met by all contacts that `wanted` is not met by.
+
+    Raises ValueError where the search has none.
+    """
     if isinstance(wanted, ConditionGroup):
+        if wanted.nested:
+            raise ValueError(wanted.nested)
         # De Morgan: not all of them is any of their opposites
         return ConditionGroup(tuple(map(negate, wanted.members)), is_any=not wanted.is_any)
     if wanted.operator is not FilterOperator.RANGE:
@@ -167,6 +179,9 @@ def describe_filter(wanted: ContactFilter) -> str:
 
 def _describe(wanted: ContactFilter) -> Json:
     if isinstance(wanted, ConditionGroup):
-        return ["any" if wanted.is_any else "all", *map(_describe, wanted.members)]
+        return [wanted.nested or ("any" if wanted.is_any else "all"), *map(_describe, wanted.members)]
     # the spelling of a value counts: a text and a number are different questions
-    return [wanted.is_custom, wanted.name, wanted.operator, wanted.value, [list(bound) for bound in wanted.bounds]]
+    bounds = [list(bound) for bound in wanted.bounds]
+    # what came later has no part where it is not used: snapshots keep their digests
+    option = [wanted.option] if wanted.option else []
+    return [wanted.is_custom, wanted.name, wanted.operator, wanted.value, bounds, *option]
