@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.contact_filter import Condition, ConditionGroup, ContactFilter, FilterOperator, SoughtValue
@@ -191,14 +191,12 @@ def read_custom_fields(body: bytes) -> tuple[CustomField, ...]:
     items = read_object(body).get("customFields")
     if not isinstance(items, list):
         raise UnreadableAnswer("the answer has no list `customFields`")
-    return tuple(
-        replace(
-            CustomField(*(_text(item.get(key)) for key in ("id", "fieldKey", "name", "dataType"))),
-            options=_read_options(item),
-        )
-        for item in items
-        if isinstance(item, dict)
-    )
+    return tuple(_read_custom_field(item) for item in items if isinstance(item, dict))
+
+
+def _read_custom_field(item: JsonObject) -> CustomField:
+    name, key, called, kind = (_text(item.get(member)) for member in ("id", "fieldKey", "name", "dataType"))
+    return CustomField(name, key, called, kind, _read_options(item))
 
 
 def _read_options(item: JsonObject) -> tuple[tuple[str, str], ...]:
