@@ -73,4 +73,8 @@ FIRST_SEEN = {
     "begin a wave though the one before did not end well": 0,
     "take what a source gave before it failed for all": 0,
     "take a source that fails for one without rows": 0,
+    "let a contact leave by two searches however near": 2,
+    "let a contact leave by a search that is not complete": 16,
+    "let a search for another filter count": 1,
+    "keep a contact that is not found for ever": 1,
 }

@@ -1,4 +1,4 @@
-"""Bugs to plant in slow releases and rollouts, one at a time, and the rule that has to notice each."""
+"""Bugs to plant in slow releases, rollouts and sets by filter, one at a time, and the rule that has to notice each."""
 
 from __future__ import annotations
 
@@ -57,5 +57,36 @@ WAVE_BUGS = (
                 self._kept.flush()
 """,
         "source",
+    ),
+)
+
+FILTER_BUGS = (
+    Bug(
+        "let a contact leave by two searches however near",
+        "core/manifests/filtered_members.py",
+        "        elif hits.began - since <= lag_ms:\n",
+        "        elif hits.began - since < 0:\n",
+        "leaves",
+    ),
+    Bug(
+        "let a contact leave by a search that is not complete",
+        "core/manifests/filtered_members.py",
+        "        if hits.why_incomplete:\n",
+        "        if hits.why_incomplete is None:\n",
+        "leaves",
+    ),
+    Bug(
+        "let a search for another filter count",
+        "core/manifests/filtered_members.py",
+        "before.missing if before.source_digest == digest else {}",
+        "before.missing",
+        "leaves",
+    ),
+    Bug(
+        "keep a contact that is not found for ever",
+        "core/manifests/filtered_members.py",
+        "        elif since is None:\n",
+        "        elif since is not hits:\n",
+        "ends",
     ),
 )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from tests.fakes import directory_in_memory
 from tests.simulation.hunt import hunt
 from tests.simulation.invariants import Violated
+from tests.simulation.release.filtered import Filtered
 from tests.simulation.release.slowly import Slowly
 from tests.simulation.release.waves import Waves
 
@@ -43,6 +44,19 @@ def play_waves(seeds: Iterable[int]) -> Counter[Cell]:
     for seed in seeds:
         with directory_in_memory() as directory:
             world = Waves(directory, seed)
+            world.tell()
+        if found := [*world.violations()]:
+            raise Violated("\n".join([*found, f"in the world of seed {seed}"]))
+        met += world.met
+    return met
+
+
+def play_filtered(seeds: Iterable[int]) -> Counter[Cell]:
+    """The same of worlds in which a set is a filter."""
+    met: Counter[Cell] = Counter()
+    for seed in seeds:
+        with directory_in_memory() as directory:
+            world = Filtered(directory, seed)
             world.tell()
         if found := [*world.violations()]:
             raise Violated("\n".join([*found, f"in the world of seed {seed}"]))
