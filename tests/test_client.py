@@ -22,7 +22,7 @@ from reconciler.core.model.errors import (
     RequestRefused,
     Unread,
 )
-from reconciler.core.model.names import ContactId, LocationId, parse_instant
+from reconciler.core.model.names import ContactId, Instant, LocationId, parse_instant
 from reconciler.core.model.outcome import Action, Rejection, ResponseRows
 from reconciler.highlevel.client import HighLevel
 from reconciler.highlevel.tokens import find_token
@@ -213,6 +213,55 @@ def test_what_never_reached_the_api_had_no_effect(cause: Exception) -> None:
     assert "services.example" in told.message
     assert told.hint
     assert told.retry_after_ms is None
+
+
+class StoodStill(Wire):
+    """The process is stopped after the gate has let the request go, before its body leaves."""
+
+    now = Instant(1_795_000_000_000)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.now = Instant(self.now + self.stood_ms)
+        return await super().handle_async_request(request)
+
+    def __init__(self, stood_ms: int) -> None:
+        super().__init__(httpx.Response(200, content=ROWS))
+        self.stood_ms = stood_ms
+
+
+class StoodStillLater(StoodStill):
+    """It is stopped when httpx has the body, and hands it over in the next turn of the loop."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for part in request.stream:
+            self.now = Instant(self.now + self.stood_ms)
+            await asyncio.sleep(0)
+            assert part
+        self.sent.append(request)
+        return httpx.Response(200, content=ROWS)
+
+
+@pytest.mark.parametrize(("stood_ms", "leaves"), [(59_000, True), (90_000, False)])
+@pytest.mark.parametrize(("stands", "told"), [(StoodStill, NotApplied), (StoodStillLater, InDoubt)])
+def test_a_process_that_stood_still_past_its_lease_sends_nothing_when_it_wakes_up(
+    stands: type[StoodStill], told: type[ApiError], stood_ms: int, leaves: bool
+) -> None:
+    wire = stands(stood_ms)
+    api = HighLevel(ORIGIN, token=TOKEN, transport=wire, now=lambda: wire.now)
+    with contextlib.nullcontext() if leaves else pytest.raises(told, match="stood still for 90 s"):
+        asyncio.run(api.update_tags(UPDATE))
+    assert bool(wire.sent) is leaves
+
+
+def test_a_request_that_was_let_go_before_the_process_stood_still_does_not_leave() -> None:
+    wire = StoodStill(0)
+    api = HighLevel(ORIGIN, token=TOKEN, transport=wire, now=lambda: wire.now)
+    let_go = api.update_tags(UPDATE)
+    wire.now = Instant(wire.now + 90_000)
+    with pytest.raises(NotApplied, match="stood still for 90 s"):
+        asyncio.run(let_go)
+    assert wire.sent == []
 
 
 IN_DOUBT: list[httpx.Response | Exception] = [

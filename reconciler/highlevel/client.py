@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self, TypeVar, Unpack
+from collections.abc import Callable, Coroutine
+from typing import Any, Self, TypeVar, Unpack
 
-from reconciler.core.model.names import ContactId, LocationId
+from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import ResponseRows
 from reconciler.core.observing.trial import ShownContact, WrittenRow
 from reconciler.highlevel import ApiArguments, HighLevelReader
@@ -31,9 +31,14 @@ class HighLevel(HighLevelReader):
     def __init__(self, base_url: str, **arguments: Unpack[ApiArguments]) -> None:
         super().__init__(Connection(base_url, **arguments))
 
-    async def update_tags(self, update: BulkUpdate) -> ResponseRows:
+    def update_tags(self, update: BulkUpdate) -> Coroutine[Any, Any, ResponseRows]:
         """The rows of the answer. Raises NotApplied, InDoubt, RequestRefused or AuthRefused."""
-        answer = await self._connection.ask("POST", bulk_path(update), bulk_body(update), resends=False)
+        # dated by the call, at which the gate has let it go, and not when the loop comes to it
+        return self._update_tags(update, self._connection.now())
+
+    async def _update_tags(self, update: BulkUpdate, let_go: Instant) -> ResponseRows:
+        path, body = bulk_path(update), bulk_body(update)
+        answer = await self._connection.ask("POST", path, body, resends=False, let_go=let_go)
         return self._connection.read(read_bulk_answer, answer.body)
 
 

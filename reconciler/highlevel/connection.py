@@ -103,7 +103,7 @@ class Connection:
         # the token that was exchanged after a refusal, and that no answer has accepted yet: one refused too is no good
         self._untried = ""
         self._called = called(held_in)
-        self._on_quota, self._now = on_quota, now
+        self._on_quota, self.now = on_quota, now
         self._location, self._report = location, report
         # a transport of one's own asks nobody
         self._route = route = no_route() if transport else find_route(base_url, environment)
@@ -114,6 +114,7 @@ class Connection:
             context=route.context,
             proxy=route.proxy,
             transport=transport,
+            now=now,
         )
         self._where = self._http.origin
         self._host = read_address(base_url).host
@@ -121,10 +122,21 @@ class Connection:
     async def close(self) -> None:
         await self._http.close()
 
-    async def ask(self, method: str, path: str, body: bytes | None = None, *, resends: bool = True) -> HttpAnswer:
-        """A 2xx answer. Without `resends` a refusal that a new token may cure is NotApplied: the caller sends again."""
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        resends: bool = True,
+        let_go: Instant | None = None,
+    ) -> HttpAnswer:
+        """A 2xx answer. Without `resends` a refusal that a new token may cure is NotApplied: the caller sends again.
+
+        `let_go`: when the caller's lease was looked at; a body that is too late by then does not leave.
+        """
         token = await self.token()
-        answer = await self._ask(method, path, body, token)
+        answer = await self._ask(method, path, body, token, let_go=let_go)
         # once: a token fresh from the exchange that is refused too will not be cured by another one
         if answer.status == HTTPStatus.UNAUTHORIZED and self._agency is not None and token != self._untried:
             token = self._untried = await self._exchange.token(refused=token)
@@ -139,10 +151,19 @@ class Connection:
         """The token of the location, exchanged for the agency's where that is given."""
         return self._token if self._agency is None else await self._exchange.token()
 
-    async def _ask(self, method: str, path: str, body: bytes | None, token: str, *, kind: str = JSON) -> HttpAnswer:
-        began, status = self._now(), 0
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        token: str,
+        *,
+        kind: str = JSON,
+        let_go: Instant | None = None,
+    ) -> HttpAnswer:
+        began, status = self.now(), 0
         try:
-            answer = await self._http.ask(method, path, body, token=token, kind=kind)
+            answer = await self._http.ask(method, path, body, token=token, kind=kind, let_go=let_go)
             status = answer.status
             return answer
         except Unsent as error:
@@ -152,7 +173,7 @@ class Connection:
         except UnusablePath as error:
             raise RequestRefused(f"a path that HTTP cannot carry: {self.clean(str(error))}", status=0) from None
         finally:
-            took, template = self._now() - began, path_template(path)
+            took, template = self.now() - began, path_template(path)
             self._report(RequestEnded(self._location, method, template, self._host, began, took, status))
 
     def _unsent(self, error: Unsent) -> NotApplied:
@@ -234,7 +255,7 @@ class Connection:
         return RequestRefused(message, status=status, said=said)
 
     def _too_many(self, message: str, answer: HttpAnswer, quota: Quota) -> ApiError:
-        now = self._now()
+        now = self.now()
         # a 429 of the window passes in seconds, one of the day at midnight
         if quota.daily_remaining != 0:
             return self._later(message, answer)
@@ -247,7 +268,7 @@ class Connection:
 
     def _later(self, message: str, answer: HttpAnswer) -> NotApplied:
         """Not applied, and how long to wait, with the header that asks for it."""
-        pause = read_pause(answer.headers, self._now())
+        pause = read_pause(answer.headers, self.now())
         asked = "" if not pause else f"Retry-After: {self.clean(answer.headers['Retry-After'])}"
         limited = answer.status == HTTPStatus.TOO_MANY_REQUESTS
         return (RateLimited if limited else NotApplied)(

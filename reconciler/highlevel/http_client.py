@@ -10,6 +10,8 @@ Rules
 4. The time-out counts the time in which the event loop listens. Where the loop was blocked an answer may wait in the
    socket, which is read before its request is given up.
 5. A request whose body httpx did not begin to send cannot have had an effect, whatever ended it.
+6. A body does not leave once `MOST_WAIT_MS` have passed since it was let go, by the time of day: the process stood
+   still, and the lease under which it was let go may be another's.
 """
 
 from __future__ import annotations
@@ -18,14 +20,18 @@ import asyncio
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain, repeat
 from types import MappingProxyType
+from typing import Any
 
 import httpx
+
+from reconciler.core.model.names import Instant
+from reconciler.system import wall_clock
 
 MOST_BODY = 64 * 1024 * 1024
 ENCODING = "gzip"
@@ -34,6 +40,9 @@ ENCODING = "gzip"
 LISTENING_STEPS = 20
 """A time-out is counted in so many steps: however long the loop is blocked in one of them, the others are still to
 come."""
+
+MOST_WAIT_MS = 60_000
+"""Shorter than what a lease lasts that is renewed in time."""
 
 LAST_LOOKS = 20
 """So often the loop goes round after that, to read the answer that came while the last step was blocked. A body that
@@ -162,8 +171,9 @@ class HttpClient:
         context: ssl.SSLContext,
         proxy: Proxy | None = None,
         transport: Transport | None = None,
+        now: Callable[[], Instant] = wall_clock,
     ) -> None:
-        self._url, self._timeout_s = httpx.URL(base_url), timeout_s
+        self._url, self._timeout_s, self._now = httpx.URL(base_url), timeout_s, now
         self.origin = f"{self._url.scheme}://{self._url.netloc.decode('ascii')}"
         proxy_context = context if proxy and proxy.address.scheme == "https" else None
         self._client = httpx.AsyncClient(
@@ -196,10 +206,14 @@ class HttpClient:
         token: str | None,
         kind: str = JSON,
         headers: Mapping[str, str] = NO_HEADERS,
+        let_go: Instant | None = None,
     ) -> HttpAnswer:
-        """`kind` is the body's; without a token no Authorization is sent. Raises Unsent, NoAnswer or UnusablePath."""
+        """`kind` is the body's; without a token no Authorization is sent. Raises Unsent, NoAnswer or UnusablePath.
+
+        `let_go`: since when the body may leave; None: from now on.
+        """
         auth = None if token is None else _BearerToken(token, self._url)
-        sent = _Body(body or b"")
+        sent = _Body(body or b"", self._now, self._now() if let_go is None else let_go)
         content, lengths = (None, {}) if body is None else (sent, {"Content-Length": str(len(body))})
         try:
             async with (
@@ -218,17 +232,43 @@ class HttpClient:
             raise NoAnswer(_reason(error)) from None
         except httpx.InvalidURL as error:
             raise UnusablePath(_reason(error)) from None
+        except asyncio.CancelledError:
+            if not sent.why_ended or (task := asyncio.current_task()) is None:
+                raise
+            task.uncancel()
+            raise NoAnswer(sent.why_ended) from None
+
+
+class _StoodStill(httpx.TransportError):
+    """Too late to send the body."""
 
 
 class _Body:
     """A body that knows whether httpx has begun to send it: it asks for it once the headers are sent."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, now: Callable[[], Instant], let_go: Instant) -> None:
         self._content, self.has_begun = content, False
+        self._now, self._let_go = now, let_go
+        self.why_ended = ""
+        """Why its request was ended in the midst of the hand-over; empty where it was not."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        # a process may stand still while a connection is made
+        if why := self._find_standstill():
+            raise _StoodStill(why)
+        # and once more right before httpx goes on: it hands the bytes over in the next turn of the loop
+        asyncio.get_running_loop().call_soon(self._look_again, asyncio.current_task())
         self.has_begun = True
         yield self._content
+
+    def _look_again(self, task: asyncio.Task[Any] | None) -> None:
+        if task is not None and (why := self._find_standstill()):
+            self.why_ended = why
+            task.cancel()
+
+    def _find_standstill(self) -> str:
+        waited = self._now() - self._let_go
+        return f"this process stood still for {waited // 1000:,} s" if waited > MOST_WAIT_MS else ""
 
 
 @asynccontextmanager

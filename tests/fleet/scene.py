@@ -180,6 +180,7 @@ def a_fleet(
     server: str = "",
     latency_ms: int = 0,
     batch: int = 2,
+    tags_at_once: int = 1,
     limits: Mapping[int, Limits] | None = None,
 ) -> Iterator[FleetScene]:
     """So many locations with so many contacts each, and a fleet whose tables are there."""
@@ -223,7 +224,10 @@ def a_fleet(
             directory, environment, worlds, stack, environment["RECONCILER_FLEET_DATABASE"], requests, apps
         )
         (directory / "manifests").mkdir()
-        settings = [f"api: {{max_contacts: {batch}, max_tags: 1, settle_s: 1}}", "guards: {max_first_adds: 1000000}"]
+        settings = [
+            f"api: {{max_contacts: {batch}, max_tags: {tags_at_once}, settle_s: 1}}",
+            "guards: {max_first_adds: 1000000}",
+        ]
         settings += ["locations:"]
         settings += [f"  {location_id(number)}: {{token_env: TOKEN_{number}}}" for number in range(locations)]
         (directory / "manifests" / "reconciler.yaml").write_text("\n".join(settings) + "\n")
