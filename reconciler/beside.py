@@ -17,8 +17,10 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar, TypeVarTuple, cast
 
+from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.events import Queued
 from reconciler.core.model.names import LocationId
+from reconciler.core.observing.pull_report import PulledLocation
 from reconciler.measure import Measure, MeasuredStore
 from reconciler.ports import LocationStore, Reporter, StartWorker, StateStore, Worker
 
@@ -106,3 +108,29 @@ class Places:
             self.report(Queued(location, self.most))
         async with self._free:
             yield
+
+
+@dataclass(slots=True)
+class Meeting:
+    """Where all locations of a pull wait for the last one to be matched: then all is shown, and each goes on."""
+
+    expected: int
+    show: Callable[[], None]
+    reports: dict[LocationId, PulledLocation] = field(default_factory=dict)
+    errors: dict[LocationId, ReconcilerError] = field(default_factory=dict)
+    shown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arrive(self, report: PulledLocation) -> None:
+        self.reports[report.location] = report
+        self._show_if_all()
+        await self.shown.wait()
+
+    def fail(self, location: LocationId, error: ReconcilerError) -> None:
+        # an error after the meeting leaves the report: it was shown
+        self.errors[location] = error
+        self._show_if_all()
+
+    def _show_if_all(self) -> None:
+        if not self.shown.is_set() and len(self.reports.keys() | self.errors.keys()) == self.expected:
+            self.show()
+            self.shown.set()

@@ -11,53 +11,30 @@ Law: holds no writer of tags. Rules
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from reconciler.beside import Places
-from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
-from reconciler.core.model.errors import (
-    ExitCode,
-    GuardRefused,
-    InvalidInput,
-    Problem,
-    ReconcilerError,
-    UsageError,
-    worst_code,
-)
+from reconciler.beside import Meeting, Places
+from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, worst_code
 from reconciler.core.model.journal import RunHeader
-from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import Instant, LocationId, SetName
-from reconciler.core.model.people import Match, MatchCounts, PeopleBook, PeopleIndex, PeopleLot, RowQuery, Snapshot
-from reconciler.core.observing.pull_report import (
-    ChangedRow,
-    PulledLocation,
-    PulledSet,
-    list_ambiguous,
-    list_rows_aside,
-)
-from reconciler.core.planning.guard_measures import Pulled, measure_pull
+from reconciler.core.model.manifest import ContactSet
+from reconciler.core.model.names import LocationId, SetName
+from reconciler.core.model.people import PeopleBook, PeopleIndex, PeopleLot, RowQuery, Snapshot
+from reconciler.core.observing.pull_report import PulledLocation
 from reconciler.core.planning.guard_sentences import explain_lifting, explain_pull_refusals
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
-from reconciler.loading.contact_files import read_table
-from reconciler.loading.contact_ids import FileRequest
-from reconciler.loading.files import Directory
-from reconciler.loading.people_files import read_full_rows, refuse_existing, write_rows
 from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files, write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
-from reconciler.operations.cut_rows import find_cut, refuse_cut_id
-from reconciler.operations.filtered_sets import FilteredSet
 from reconciler.operations.identity import find_commit
-from reconciler.operations.people_index import PeopleKey, PeopleReading, PeopleSource, ReadPeople
+from reconciler.operations.people_index import PeopleKey, PeopleReading, ReadPeople
 from reconciler.operations.plan_options import find_allowances
+from reconciler.operations.pulled_sets import SetSources, choose_sets, make_filtered, match_of
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.unreviewed import refuse_unreviewed_sources
@@ -124,9 +101,9 @@ async def pull_people(session: Session, request: PullRequest, show: Show) -> Pul
 
     Cancelled, it keeps what was read into the index. Raises StateError and UsageError where nothing could begin.
     """
-    matched = _choose_sets(session, request)
+    matched = choose_sets(session, request.sets, request.unmatched)
     refuse_missing_state(session, create_state=request.create_state or request.dry_run)
-    queries = [query for sets in matched.values() for entry in sets if (query := _match_of(entry).query) is not None]
+    queries = [query for sets in matched.values() for entry in sets if (query := match_of(entry).query) is not None]
     refuse_unreviewed_sources(session, dict.fromkeys(query.name for query in queries))
     async with ask_queries(session, queries) as given:
         return await _pull_sets(session, request, show, matched, given)
@@ -139,7 +116,7 @@ async def _pull_sets(
     matched: Mapping[LocationId, tuple[ContactSet, ...]],
     given: Mapping[RowQuery, QueryRows],
 ) -> PullResult:
-    meeting = _Meeting(len(matched), show)
+    meeting = Meeting(len(matched), lambda: show(_make_result(meeting)))
     places = session.make_places()
     pulls = [
         _LocationPull(session, request, location, matched[location], meeting, places, given)
@@ -153,62 +130,15 @@ async def _pull_sets(
         with open_store(state) as store:
             await run_side_by_side(pull.carry_out(store) for pull in pulls)
     if not matched:
-        show(meeting.result)
-    return meeting.result
+        show(_make_result(meeting))
+    return _make_result(meeting)
 
 
-def _choose_sets(session: Session, request: PullRequest) -> Mapping[LocationId, tuple[ContactSet, ...]]:
-    """The sets to pull by location; raises UsageError for one that is not pulled."""
-    there = sorted({entry.name for sets in session.matched.values() for entry in sets})
-    if missing := sorted(set(request.sets) - set(there)):
-        none = "no set of the manifests has a `match`, `source` or `filter`"
-        hint = f"pulled sets are: {', '.join(there)}" if there else none
-        raise UsageError(f"no set {missing[0]!r} is pulled: it has no match, no source and no filter", hint=hint)
-    chosen = {
-        location: tuple(entry for entry in sets if not request.sets or entry.name in request.sets)
-        for location, sets in session.matched.items()
-    }
-    chosen = {location: sets for location, sets in chosen.items() if sets}
-    if request.unmatched is not None:
-        refuse_existing(request.unmatched)
-    if request.unmatched is not None and sum(map(len, chosen.values())) != 1:
-        raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
-    if request.unmatched is not None and not _match_of(next(iter(chain.from_iterable(chosen.values())))).keys:
-        raise UsageError("--unmatched takes rows that are matched, and this set has none")
-    return chosen
-
-
-@dataclass(slots=True)
-class _Meeting:
-    """Where all locations wait for the last one to be matched: then the result is shown, and each goes on."""
-
-    expected: int
-    show: Show
-    reports: dict[LocationId, PulledLocation] = field(default_factory=dict)
-    errors: dict[LocationId, ReconcilerError] = field(default_factory=dict)
-    shown: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def result(self) -> PullResult:
-        return PullResult(
-            tuple(self.reports[location] for location in sorted(self.reports)),
-            tuple(self.errors[location] for location in sorted(self.errors)),
-        )
-
-    async def arrive(self, report: PulledLocation) -> None:
-        self.reports[report.location] = report
-        self._show_if_all()
-        await self.shown.wait()
-
-    def fail(self, location: LocationId, error: ReconcilerError) -> None:
-        # an error after the meeting leaves the report: it was shown
-        self.errors[location] = error
-        self._show_if_all()
-
-    def _show_if_all(self) -> None:
-        if not self.shown.is_set() and len(self.reports.keys() | self.errors.keys()) == self.expected:
-            self.show(self.result)
-            self.shown.set()
+def _make_result(meeting: Meeting) -> PullResult:
+    return PullResult(
+        tuple(meeting.reports[location] for location in sorted(meeting.reports)),
+        tuple(meeting.errors[location] for location in sorted(meeting.errors)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +149,7 @@ class _LocationPull:
     request: PullRequest
     location: LocationId
     sets: tuple[ContactSet, ...]
-    meeting: _Meeting
+    meeting: Meeting
     places: Places
     given: Mapping[RowQuery, QueryRows]
     """What the sources gave."""
@@ -274,32 +204,14 @@ class _LocationPull:
         self.meeting.fail(self.location, error)
 
     def _make_reading(self) -> PeopleReading:
-        matched = [entry for entry in self.sets if _match_of(entry).keys and not self._failure(entry)]
-        sources = tuple(map(self._make_source, matched))
-        filters = tuple(_make_filtered(entry) for entry in self.sets if _match_of(entry).filter is not None)
+        matched = [entry for entry in self.sets if match_of(entry).keys and not self._sources.find_failure(entry)]
+        sources = tuple(map(self._sources.make_source, matched))
+        filters = tuple(make_filtered(entry) for entry in self.sets if match_of(entry).filter is not None)
         return PeopleReading(find_api(self.session, self.location), sources, full=self.request.full, filters=filters)
 
-    def _make_source(self, contact_set: ContactSet) -> PeopleSource:
-        contacts, match = _listed(contact_set), _match_of(contact_set)
-        files = Directory(self.session.workspace.directory)
-        given = None if match.query is None else self.given[match.query]
-        return PeopleSource(
-            contact_set.name,
-            contacts.path,
-            contacts.source,
-            match,
-            partial(files.open, match.file) if given is None else given.open,
-            may_be_empty=contact_set.allow_empty,
-            ending="" if given is None else given.ending,
-        )
-
-    def _failure(self, contact_set: ContactSet) -> tuple[str, ...]:
-        """Why the source of a set gave nothing; empty where it gave its rows, or there is none."""
-        query = _match_of(contact_set).query
-        if query is None:
-            return ()
-        rows = self.given[query]
-        return rows.failure or find_cut(rows, _make_request(contact_set, rows))
+    @property
+    def _sources(self) -> SetSources:
+        return SetSources(self.session, self.given, self._allowances, self.request.unmatched)
 
     @property
     def _allowances(self) -> tuple[Allowance, ...]:
@@ -322,7 +234,7 @@ class _LocationPull:
             read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))
         entries, snapshots = [], {}
         for contact_set in self.sets:
-            entry, snapshot = self._match_set(contact_set, kept, read, as_of)
+            entry, snapshot = self._sources.match_set(contact_set, kept, read, as_of)
             entries.append(entry)
             if snapshot is not None and entry.is_new:
                 snapshots[contact_set.name] = snapshot
@@ -346,87 +258,6 @@ class _LocationPull:
             return KeptSnapshots(reader.read_snapshots())
         names = [entry.name for entry in self.sets]
         return read_snapshot_files(settings, self.session.workspace.directory, self.location, names)
-
-    def _match_set(
-        self, contact_set: ContactSet, kept: KeptSnapshots, read: ReadPeople, as_of: Instant
-    ) -> tuple[PulledSet, Snapshot | None]:
-        contacts, name = _listed(contact_set), contact_set.name
-        before = kept.found.get(name)
-        size_before = None if before is None else len(before.contacts)
-        entry = PulledSet(name, contacts.path, size_before or 0, size_before, None if before is None else before.as_of)
-        unread = read.all_failures[name].lines if name in read.all_failures else ()
-        if failure := (*kept.damaged.get(name, ()), *self._failure(contact_set), *unread):
-            return replace(entry, failure=failure), None
-        digest = self._digest(contact_set, before, read.key)
-        try:
-            result = self._find_members(contact_set, before, read, digest)
-        except InvalidInput as error:
-            return replace(entry, failure=error.lines), None
-        if self.request.unmatched is not None:
-            self._copy_unmatched(self.request.unmatched, result, self._make_source(contact_set), read)
-        guards = measure_pull(
-            Pulled(name, result.counts, len(result.contacts), len(result.rematched)),
-            before,
-            limits=self.session.settings.guards,
-            allowances=self._allowances,
-        )
-        earlier = frozenset(() if before is None else before.contacts)
-        entry = replace(
-            entry,
-            counts=result.counts,
-            joined=tuple(sorted(set(result.contacts) - earlier)),
-            left=tuple(sorted(earlier - set(result.contacts))),
-            aside=list_rows_aside(result),
-            ambiguous=list_ambiguous(result),
-            changed=tuple(ChangedRow(row.line, row.former, row.current) for row in result.rematched),
-            guards=guards,
-        )
-        if entry.is_new:
-            entry = replace(entry, size=len(result.contacts))
-        return entry, Snapshot(result.contacts, as_of, digest, result.counts, result.missing)
-
-    def _find_members(
-        self, contact_set: ContactSet, before: Snapshot | None, read: ReadPeople, digest: str
-    ) -> MatchResult:
-        """The contacts of the set; raises InvalidInput with their faults."""
-        match, name = _match_of(contact_set), contact_set.name
-        # no rows: the search shows the contacts
-        if match.filter is not None:
-            members = _make_filtered(contact_set).find_members(read.filtered.hits[name], before, digest)
-            return MatchResult(members.contacts, members.counts, missing=members.missing)
-        if not match.keys:
-            return self._list_ids(contact_set)
-        return match_rows(read.rows[name], read.book.index, before, read.update.unread)
-
-    def _list_ids(self, contact_set: ContactSet) -> MatchResult:
-        contacts, match = _listed(contact_set), _match_of(contact_set)
-        assert match.query is not None
-        rows = self.given[match.query]
-        request = _make_request(contact_set, rows)
-        # the same strictness, and the same faults, as of a file in the repository
-        with rows.open() as stream:
-            table = read_table(stream, request)
-        refuse_cut_id(rows, request, table)
-        if not table.ids and not contact_set.allow_empty:
-            hint = "if that is meant, say so: allow_empty: true"
-            raise InvalidInput([Problem(contacts.source, f"{contacts.path} has no rows", "contact-file", hint=hint)])
-        ids, repeated = tuple(sorted(table.ids)), table.repeated
-        counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
-        return MatchResult(ids, counts)
-
-    def _digest(self, contact_set: ContactSet, before: Snapshot | None, key: PeopleKey) -> str:
-        """What the snapshot says of where its contacts are from."""
-        match = _match_of(contact_set)
-        if match.filter is not None:
-            return _make_filtered(contact_set).make_digest(None if key.is_with_state else key.key, before)
-        return match.source_digest if match.query is None else f"{match.source_digest} {self.given[match.query].digest}"
-
-    def _copy_unmatched(self, target: Path, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:
-        with read.open_again(source) as stream:
-            full = read_full_rows(stream, read.files[source.name])
-            # the file is read in the order in which it was matched
-            rows = (cells for row, (_, cells) in enumerate(full.rows) if result.class_of(row) in UNMATCHED)
-            write_rows(target, full.columns, rows)
 
     async def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
         place = self.session.settings.snapshots
@@ -457,29 +288,3 @@ class _Pulled:
 
     report: PulledLocation
     snapshots: Mapping[SetName, Snapshot]
-
-
-def _make_filtered(contact_set: ContactSet) -> FilteredSet:
-    contacts, match = _listed(contact_set), _match_of(contact_set)
-    assert match.filter is not None
-    return FilteredSet(
-        contact_set.name, contacts.source, match.filter, match.source_digest, may_be_empty=contact_set.allow_empty
-    )
-
-
-def _listed(contact_set: ContactSet) -> ListedContacts:
-    assert isinstance(contact_set.contacts, ListedContacts)
-    return contact_set.contacts
-
-
-def _make_request(contact_set: ContactSet, rows: QueryRows) -> FileRequest:
-    """The columns and rows of a source that a set takes."""
-    contacts, match = _listed(contact_set), _match_of(contact_set)
-    people = tuple(key.column for key in match.keys)
-    return FileRequest(contacts.path, contacts.source, match.column, match.where, people, ending=rows.ending)
-
-
-def _match_of(contact_set: ContactSet) -> Match:
-    match = _listed(contact_set).match
-    assert match is not None
-    return match
