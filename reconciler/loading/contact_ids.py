@@ -18,6 +18,7 @@ from reconciler.core.model.contact_columns import ContactNumbers, NumberedContac
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import RowFilter, row_place
+from reconciler.core.model.safe_text import tells_person
 from reconciler.loading.fields import id_fault, repetition_message
 from reconciler.loading.file_tree import ENDINGS
 
@@ -153,9 +154,11 @@ class FileFaults:
         """Warnings about lists that a filter did not let pass."""
         for row_filter, (line, count) in self._lists.items():
             rows = f"{count:,} rows hold lists" if count > 1 else "a row holds a list"
-            column, text = row_filter.column, row_filter.text
-            message = f"in column {column!r} {rows} with {text!r}, and `where` asks for this text alone"
-            hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {text}}}}}"
+            column, is_shown = row_filter.column, not tells_person(row_filter.text)
+            text = repr(row_filter.text) if is_shown else "the text of `where`"
+            message = f"in column {column!r} {rows} with {text}, and `where` asks for this text alone"
+            sought = row_filter.text if is_shown else "…"
+            hint = f"to ask for lists that hold it: where: {{{column}: {{contains: {sought}}}}}"
             yield Problem(self.request.place(line), message, "list-column", Severity.WARNING, hint)
 
 

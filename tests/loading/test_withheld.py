@@ -16,7 +16,8 @@ MARK, DIGITS = "xqvzjwkfpb", "5550123"
 ADDRESSES = [f"anna.{MARK}@example.com", f"two@@{MARK}.com", f"+49 170 {DIGITS}", f"+4917{DIGITS}"]
 OTHERS = [f"4917{DIGITS}", f"Anna {MARK}", f"0170-{DIGITS}", f"4.917{DIGITS}E+11"]
 SCANNER = Scanner([MARK, DIGITS])
-TABLE = f'id,mail,tags\nqFSqySFkVvNzOSqgGqFi,x,"a;anna.{MARK}@example.com"\n'
+LISTED = ";".join([*ADDRESSES, *OTHERS])
+TABLE = f'id,mail,tags\nqFSqySFkVvNzOSqgGqFi,x,"{LISTED}"\n'
 
 _OF_VALUES = """
 @
@@ -42,6 +43,7 @@ _OF_VALUES = """
 {file: people.csv, where: {mail: [@]}}
 {file: people.csv, match: {email: mail}, region: @}
 {file: people.csv, match: {email: mail}, max_age: @}
+{file: people.csv, where: {tags: @}}
 {sets: @}
 {sets: [[@]]}
 """
@@ -61,7 +63,6 @@ _OF_NAMES = """
 {file: people.csv, match: {@: mail}}
 {file: people.csv, match: {field: @}}
 {file: people.csv, where: {@: x}}
-{file: people.csv, where: {tags: @}}
 {sets: [@]}
 {source: @}
 """

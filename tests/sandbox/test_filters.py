@@ -172,3 +172,18 @@ def test_some_contacts_have_the_values_that_a_filter_asks_for() -> None:
     assert 30 <= len(having) <= 70
     assert {entry.person.custom_fields[names["contact.plan"]] for entry in having} == {"gold"}
     assert {entry.person.custom_fields[names["contact.points"]] for entry in having} == {"11"}
+
+
+def test_some_contacts_have_the_opportunity_and_the_text_box_that_a_filter_asks_for() -> None:
+    waist = Condition("measures", FilterOperator.EQ, "80", is_custom=True, option="Waist")
+    deal = (Condition("pipelineId", FilterOperator.EQ, "p1"), Condition("status", FilterOperator.EQ, "open"))
+    wanted = ConditionGroup((waist, ConditionGroup(deal, nested="opportunities")))
+    made = make_world(HERE, [], seed=1, extra=200, people=True, traits=[find_traits(wanted)])
+    (measures,) = (field for field in made.custom_fields if field.key == "contact.measures")
+    ((box, label),) = measures.options.items()
+    assert (measures.kind, label) == ("TEXTBOX_LIST", "Waist")
+    asked = [
+        on(f"{custom(measures)}.{box}", "eq", "80"),
+        on("opportunities", "nested", [on("pipelineId", "eq", "p1"), on("status", "eq", "open")]),
+    ]
+    assert 30 <= document(ask(App(made), *asked))["total"] <= 70
