@@ -125,6 +125,8 @@ def measure_jobs(bench: Bench, locations: int, contacts: int, workers: int) -> N
     planned = time.process_time()
     batch = scene.queue()
     tell("plan_and_queue_cpu_s", (time.process_time() - planned) / locations, "s a location, where it is queued")
+    plan = (scene.directory / "plan.json").stat().st_size
+    tell("plan_file_bytes", plan / locations / contacts, "bytes a contact in the plan file")
     with bench.measuring("apply", locations):
         scene.fleet("wait", batch, "--timeout", WAIT_S)
     jobs = scene.jobs(*(argument for job in scene.jobs(batch) for argument in ("--job", str(job["id"]))))

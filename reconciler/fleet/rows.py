@@ -10,6 +10,7 @@ from typing import LiteralString
 
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.notice import Notice
 from reconciler.fleet import REQUEST, FleetRequest, JobChoice
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, Record, select
@@ -61,6 +62,8 @@ class JobEnd:
     """How long a job that is queued again waits."""
     counts: bool = True
     """Whether the try is one of the few that a job has."""
+    notice: Notice | None = None
+    """What a webhook gets of it; None of an operation that sends none."""
 
 
 async def find_jobs(connection: Connection, choice: JobChoice, *, with_results: bool) -> list[FleetJob]:

@@ -34,6 +34,7 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.journal import LocationReport, UnknownLocation
 from reconciler.core.model.names import Instant
+from reconciler.core.model.notice import LocationNotice, Notice
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.fleet import MOST_TRIES, Operation
 from reconciler.fleet.rows import Claim, JobEnd
@@ -46,6 +47,7 @@ from reconciler.operations.workspace import Workspace, open_session
 from reconciler.output.document import Document, FailureDocument, add_provenance
 from reconciler.output.drift import DriftDocument
 from reconciler.output.fleet import JobStatus
+from reconciler.output.notice import make_drift_notice, make_run_notice
 from reconciler.output.plan import PlanDocument
 from reconciler.output.pull import PullDocument
 from reconciler.output.run import RunDocument
@@ -90,17 +92,28 @@ class _Done:
     note: str = ""
     resets: Instant | None = None
     """When the quota starts anew, where it ended the operation early."""
+    notice: Notice | None = None
 
 
 async def run_job(scene: JobScene) -> JobEnd:
-    """How the job goes on after this try."""
+    """How the job goes on after this try, and what a webhook gets of it, if that is the end."""
+    end = await _try(scene)
+    operation = Operation(scene.claim.job.operation)
+    # a command that only reads people sends none
+    if end.notice is not None or end.exit_code is None or operation is Operation.PULL:
+        return end
+    here = LocationNotice(scene.claim.job.location, end.exit_code)
+    return replace(end, notice=Notice(operation.value, (here,)))
+
+
+async def _try(scene: JobScene) -> JobEnd:
     try:
         done = await _OPERATIONS[Operation(scene.claim.job.operation)](scene)
     except ReconcilerError as error:
         return _end_with_error(scene, error)
     if again := _try_again_after(scene, done):
         return again
-    return JobEnd(done.status, done.exit_code, done.note, _spell(scene, done.document))
+    return JobEnd(done.status, done.exit_code, done.note, _spell(scene, done.document), notice=done.notice)
 
 
 async def _apply(scene: JobScene) -> _Done:
@@ -120,7 +133,8 @@ async def _apply(scene: JobScene) -> _Done:
     # kept where a run did not end: its answers may stand beside it
     file.unlink(missing_ok=True)
     resets = next((report.resets for report in result.reports if report.resets), None)
-    return _Done(RunDocument(result.reports), result.exit_code, note=_find_note(result.reports), resets=resets)
+    note, notice = _find_note(result.reports), make_run_notice("apply", result.reports)
+    return _Done(RunDocument(result.reports), result.exit_code, note=note, resets=resets, notice=notice)
 
 
 async def _keep_approved(scene: JobScene, planned: PlanResult) -> None:
@@ -160,9 +174,12 @@ async def _find_drift(scene: JobScene) -> _Done:
     session = open_session(scene.workspace, [scene.location])
     foreign = any(kind.value == "foreign" for kind in request.fail_on)
     result = await find_drift(session, DriftRequest(request.scope, request.reading, foreign, request.create_state))
-    document = DriftDocument(result.reports, UnknownLocation.list_from(result.unknown), result.notes, session.now)
+    unknown = UnknownLocation.list_from(result.unknown)
+    document = DriftDocument(result.reports, unknown, result.notes, session.now)
     drifted = result.has_any(request.fail_on)
-    return _Done(document, ExitCode.CHANGES if drifted else ExitCode.DONE, note="drift" if drifted else "")
+    code, note = (ExitCode.CHANGES, "drift") if drifted else (ExitCode.DONE, "")
+    notice = make_drift_notice(result.reports, unknown, request.fail_on)
+    return _Done(document, code, note=note, notice=notice)
 
 
 async def _pull(scene: JobScene) -> _Done:

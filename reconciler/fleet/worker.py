@@ -28,6 +28,7 @@ from reconciler.core.model.errors import ExitCode, ReconcilerError, StateError
 from reconciler.core.model.measured import JobEnded, JobStarted
 from reconciler.fleet import WorkerOptions
 from reconciler.fleet.new_jobs import describe_queued, find_known_commit, make_scheduled_jobs
+from reconciler.fleet.notices import Notices
 from reconciler.fleet.patience import Patience
 from reconciler.fleet.queue import Fleet, after_death, queue_of
 from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob
@@ -61,6 +62,7 @@ class FleetWorker:
         self._signum: int | None = None
         self._left_queued: tuple[str, ...] = ()
         self._work: asyncio.Task[None] | None = None
+        self._notices = Notices(workspace, say)
         self._failure: ReconcilerError | None = None
         """Why the database cannot be used any more."""
 
@@ -78,6 +80,7 @@ class FleetWorker:
             # ended before the connections are closed that it asks by
             looking.cancel()
             await asyncio.wait({looking})
+            await self._notices.end()
         if self._failure is not None:
             raise self._failure
 
@@ -183,6 +186,9 @@ class FleetWorker:
             end = replace(after_death(opened), note=note)
         listener(JobEnded(opened.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
         status = await self._write_end(opened, end)
+        # of a job that goes on elsewhere, its end there is told
+        if status not in (None, JobStatus.QUEUED) and end.notice is not None and end.exit_code is not None:
+            self._notices.send(end.notice, end.exit_code)
         self._say(f"job {opened.id}: {opened.location} {describe_end(end) if status else 'was taken over meanwhile'}")
 
     def _run_in_thread(self, claim: Claim, running: RunningJob) -> JobEnd:

@@ -46,6 +46,8 @@ class Rehearsal:
     workers: list[Process] = field(default_factory=list)
     past: list[Process] = field(default_factory=list)
     """Those that were killed or stopped."""
+    late: int = 0
+    """Requests that workers sent after they had been paused past their lease."""
 
     def start(self, number: int = 1, *arguments: str) -> None:
         self.workers += [self.scene.worker(*(arguments or WORKER)) for _ in range(number)]
@@ -105,7 +107,8 @@ def pause(rehearsal: Rehearsal, times: int) -> None:
         # these are alive, and their leases last 90 s: whoever takes over waits for that
         other = scene.worker("--heartbeat", "1", "--jobs", str(PAUSED_AT_ONCE), "--drain")
         assert other.end() == 0, other.said
-        _wake(scene, paused)
+        rehearsal.past.append(other)
+        _wake(rehearsal, paused)
 
 
 def _pause_one(rehearsal: Rehearsal) -> Process:
@@ -115,16 +118,25 @@ def _pause_one(rehearsal: Rehearsal) -> Process:
     return victim
 
 
-def _wake(scene: FleetScene, paused: Sequence[Process]) -> None:
-    sent = len(scene.requests.seen)
+def _wake(rehearsal: Rehearsal, paused: Sequence[Process]) -> None:
+    """None does anything more. One request may leave, whose bytes were on their way to the system at that instant."""
+    scene = rehearsal.scene
+    sent, changed = len(scene.requests.seen), count_transitions(scene)
     for victim in paused:
         victim.kill(signal.SIGCONT)
     for victim in paused:
         victim.wait_for("was taken over meanwhile")
-    assert not (more := scene.requests.seen[sent:]), "\n".join([*more, *(victim.said for victim in paused)])
-    for victim in paused:
         victim.kill()
         victim.end()
+    late = scene.requests.seen[sent:]
+    told = "\n".join([*late, *(victim.said for victim in paused)])
+    assert len(late) <= len(paused), told
+    assert count_transitions(scene) == changed, told
+    rehearsal.late += len(late)
+
+
+def count_transitions(scene: FleetScene) -> int:
+    return sum(len(world.transitions) for world in scene.worlds.values())
 
 
 def restart(rehearsal: Rehearsal, times: int, server: servers.PostgresServer) -> None:
@@ -144,12 +156,15 @@ class Outcome:
     statuses: Mapping[str, int]
     exit_codes: Mapping[str, int]
     most_tries: int
+    notes: tuple[str, ...]
+    """Of jobs that did not end with 0."""
     pairs: int
     lacking: int
     """Pairs that are desired and not there."""
     unlisted: tuple[str, ...]
     """Those of them in a location whose job ended well."""
     doubles: tuple[str, ...]
+    late: int
     untrue: tuple[str, ...]
     """Contacts of locations whose jobs ended well, and of which the state has something else than is there."""
 
@@ -159,7 +174,7 @@ class Outcome:
         return ended and not (self.unlisted or self.doubles or self.untrue)
 
 
-def judge(scene: FleetScene) -> Outcome:
+def judge(scene: FleetScene, late: int = 0) -> Outcome:
     """Looks at the latest job of each location, at what is in the CRM, and at what the state believes."""
     jobs, lacking = scene.jobs(), scene.lacking()
     listed = {job["location"] for job in jobs if job["exit_code"]}
@@ -167,10 +182,12 @@ def judge(scene: FleetScene) -> Outcome:
         statuses=dict(Counter(job["status"] for job in jobs)),
         exit_codes=dict(Counter(str(job["exit_code"]) for job in jobs)),
         most_tries=max(job["tries"] for job in jobs),
+        notes=tuple(sorted({job["note"] for job in jobs if job["exit_code"]})),
         pairs=sum(len(world.contacts) * len(TAGS) for world in scene.worlds.values()),
         lacking=len(lacking),
         unlisted=tuple(line for line in lacking if line.split()[0] not in listed),
         doubles=tuple(scene.doubles()),
+        late=late,
         untrue=tuple(line for line in scene.untrue() if line.split()[0] not in listed),
     )
 
@@ -201,7 +218,7 @@ def rehearse(failure: str, times: int, locations: int, contacts: int, seed: int)
         else:
             FAILURES[failure](rehearsal, times)
         wait(rehearsal.scene)
-        return judge(rehearsal.scene), rehearsal.said
+        return judge(rehearsal.scene, rehearsal.late), rehearsal.said
 
 
 def main() -> int:

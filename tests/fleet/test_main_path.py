@@ -10,6 +10,7 @@ import pytest
 
 from tests.extras import need
 from tests.fleet.scene import FleetScene, a_fleet, address_of, location_id
+from tests.webhook import open_webhook
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -24,7 +25,13 @@ def scene() -> Iterator[FleetScene]:
 def test_a_plan_file_is_queued_location_by_location_and_sent(scene: FleetScene) -> None:
     batch = scene.queue()
     assert [job["status"] for job in scene.jobs(batch)] == ["queued"] * 3
-    assert scene.worker("--drain").end() == 0
+    with open_webhook() as webhook:
+        assert scene.worker("--drain", environment={"RECONCILER_NOTIFY_URL": webhook.url}).end() == 0
+    # a notice of each job, as of the command that it stands for
+    notices = [json.loads(body) for body in webhook.bodies]
+    assert [(notice["command"], notice["verdict"]) for notice in notices] == [("apply", "done")] * 3
+    assert {notice["locations"][0]["location"] for notice in notices} == set(scene.worlds)
+    assert all(notice["locations"][0]["counts"]["applied"] == 8 for notice in notices)
     told = scene.fleet("wait", batch)
     assert "3 ended" in told
     assert (scene.lacking(), scene.doubles()) == ([], [])
