@@ -197,6 +197,9 @@ AT_THE_LIMIT = {
     "keys": "".join(f"k{number}: x\n" for number in range(199_000)),
     "unknown keys": many_sets(49_000, "  s#: {kontacts: x}\n"),
     "cycle": many_sets(20_000, "  s#: {contacts: {sets: [t#]}}\n  t#: {contacts: {sets: [s#]}}\n"),
+    "filters": many_sets(40_000, "  s#: {contacts: {filter: {tags: {contains: a#}}}, tags: [t#]}\n"),
+    "filters of many": many_sets(1, "  s#: {contacts: {filter: {not: {tags: {eq: x}}}}, tags: [y]}\n")
+    + "".join(f"  s{number}: {{contacts: {{sets: [s{number - 1}]}}, tags: [x]}}\n" for number in range(1, 49_000)),
     "missing files": many_sets(40_000, "  s#: {contacts: {file: c#.csv}}\n"),
 }
 

@@ -48,11 +48,16 @@ def is_active(contact_set: ContactSet, now: Instant) -> bool:
 
 def tags_by_group(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
     """For each tag of a group, the group's other tags."""
+    return {tag: tags - {tag} for tag, tags in whole_groups(rules).items()}
+
+
+def whole_groups(rules: Mapping[Tag, TagRule]) -> dict[Tag, TagSet]:
+    """For each tag of a group, all tags of the group, as one set that they share."""
     tags_of: defaultdict[str, set[Tag]] = defaultdict(set)
     for tag, rule in rules.items():
         if rule.group:
             tags_of[rule.group].add(tag)
-    return {tag: frozenset(tags - {tag}) for tags in tags_of.values() for tag in tags}
+    return {tag: shared for tags in tags_of.values() for shared in (frozenset(tags),) for tag in tags}
 
 
 def old_names(rules: Mapping[Tag, TagRule]) -> dict[Tag, Tag]:
@@ -74,7 +79,8 @@ def owned_tags(manifests: Iterable[Manifest], groups: Mapping[Tag, TagSet], rena
     named |= {tag for manifest in manifests for tag in manifest.rules}
     # a shared rule may group a named tag, or name its old name: these tags are owned too
     before = {renamed[tag] for tag in named if tag in renamed}
-    return frozenset(named | before).union(*(groups[tag] for tag in named if tag in groups))
+    # a set: what tags of one group share is taken in once, also where the group is of thousands
+    return frozenset(named | before).union(*{groups[tag] for tag in named if tag in groups})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,19 +12,24 @@ from fnmatch import fnmatchcase
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.manifests.checks.snapshots import matched_sets
-from reconciler.core.manifests.wants import old_names, owned_tags, tags_by_group
+from reconciler.core.manifests.wants import old_names, owned_tags, whole_groups
 from reconciler.core.model.contact_filter import Condition, FilterOperator, list_conditions
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, OnLeave
 from reconciler.core.model.names import SetName, Tag, TagSet, normalise_tag
 
 TAGS = "tags"
+MOST_STEPS = 1_000_000
+"""So many sets and conditions are looked at for a warning."""
 
 
 def filters_on_owned_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     """Filters that take in the contacts with a tag which the manifests give or take."""
     for location in manifests.locations:
-        owned, takers = _owned_tags(location), _list_takers(location)
-        for contact_set, condition in _tag_conditions(location):
+        filtered = list(_tag_conditions(location))
+        if not filtered:
+            continue
+        owned, takers = _SearchedTags(_owned_tags(location)), _list_takers(location)
+        for contact_set, condition in filtered:
             # a filter has no `not` by now: it was turned around, and not twice is once
             if condition.is_negative:
                 continue
@@ -42,15 +47,21 @@ def filters_that_flip(manifests: Manifests) -> Iterator[CheckFinding]:
     A set that is made of others leaves out whom these leave out.
     """
     for location in manifests.locations:
-        filtered = _conditions_by_set(location)
+        filtered, steps = _list_leaving_out(location), 0
         for contact_set in location.all_sets() if filtered else ():
-            given = frozenset(use.tag for use in contact_set.tags)
-            if not given or contact_set.on_leave is not OnLeave.REMOVE:
+            if not contact_set.tags or contact_set.on_leave is not OnLeave.REMOVE:
                 continue
-            for base in _list_bases(location, contact_set):
-                for condition in filtered.get(base.name, ()):
-                    if condition.is_negative and (tags := _find_tags(condition, given)):
-                        yield _describe_flip(contact_set, base, condition, tags[0])
+            given = _SearchedTags(use.tag for use in contact_set.tags)
+            bases, walked = _list_bases(location, contact_set)
+            found = [(base, condition) for base in bases for condition in filtered.get(base.name, ())]
+            steps += walked + len(found)
+            if steps > MOST_STEPS:
+                message = "the sets are made of one another in too many ways to tell which take back a tag by a filter"
+                yield CheckFinding(contact_set.source, message)
+                return
+            for base, condition in found:
+                if tag := given.find_first(condition):
+                    yield _describe_flip(contact_set, base, condition, tag)
 
 
 def _describe_flip(contact_set: ContactSet, base: ContactSet, condition: Condition, tag: Tag) -> CheckFinding:
@@ -67,34 +78,38 @@ def _describe_flip(contact_set: ContactSet, base: ContactSet, condition: Conditi
     )
 
 
-def _list_bases(location: Location, contact_set: ContactSet) -> Iterator[ContactSet]:
-    """The set, or those that its contacts are taken from, whose loss of a contact is its loss too; each once."""
-    waiting, seen = [(contact_set, True)], set[tuple[SetName, bool]]()
+def _list_bases(location: Location, contact_set: ContactSet) -> tuple[list[ContactSet], int]:
+    """The set, or those that its contacts are taken from, whose loss of a contact is its loss too; each once.
+
+    And how many sets were looked at.
+    """
+    waiting, seen, bases = [(contact_set, True)], set[tuple[SetName, bool]](), list[ContactSet]()
     while waiting:
         entry, takes_in = waiting.pop()
         if (entry.name, takes_in) in seen:
             continue
         seen.add((entry.name, takes_in))
-        if not isinstance(entry.contacts, Combined):
-            if takes_in:
-                yield entry
-            continue
-        taken = [(use, takes_in) for use in (*entry.contacts.sets, *entry.contacts.only)]
-        # whom an excepted set loses is gained
-        for use, way in (*taken, *((use, not takes_in) for use in entry.contacts.minus)):
-            if use.name in location.sets:
-                waiting.append((location.sets[use.name], way))
+        if isinstance(entry.contacts, Combined):
+            # whom an excepted set loses is gained
+            taken = [(use, takes_in) for use in (*entry.contacts.sets, *entry.contacts.only)]
+            excepted = [(use, not takes_in) for use in entry.contacts.minus]
+            waiting += [(location.sets[use.name], way) for use, way in (*taken, *excepted) if use.name in location.sets]
+        elif takes_in:
+            bases.append(entry)
+    return bases, len(seen)
 
 
-def _conditions_by_set(location: Location) -> dict[SetName, list[Condition]]:
+def _list_leaving_out(location: Location) -> dict[SetName, list[Condition]]:
+    """The conditions by which sets leave contacts out for a tag."""
     found: dict[SetName, list[Condition]] = {}
     for contact_set, condition in _tag_conditions(location):
-        found.setdefault(contact_set.name, []).append(condition)
+        if condition.is_negative:
+            found.setdefault(contact_set.name, []).append(condition)
     return found
 
 
 def _owned_tags(location: Location) -> TagSet:
-    return owned_tags(location.files, tags_by_group(location.rules), old_names(location.rules))
+    return owned_tags(location.files, whole_groups(location.rules), old_names(location.rules))
 
 
 def _tag_conditions(location: Location) -> Iterator[tuple[ContactSet, Condition]]:
@@ -104,19 +119,30 @@ def _tag_conditions(location: Location) -> Iterator[tuple[ContactSet, Condition]
                 yield contact_set, condition
 
 
-def _find_tags(condition: Condition, owned: TagSet) -> list[Tag]:
-    """The tags among `owned` that a condition looks for, sorted."""
-    if condition.operator in (FilterOperator.EXISTS, FilterOperator.NOT_EXISTS):
-        return sorted(owned)
-    # as a tag is compared everywhere: `VIP` asks for `vip`
-    sought = normalise_tag(str(condition.value))
-    is_part = condition.operator in (FilterOperator.CONTAINS, FilterOperator.NOT_CONTAINS)
-    return sorted(tag for tag in owned if (sought in tag if is_part else sought == tag))
+class _SearchedTags:
+    """Some tags, in which conditions look for theirs: manifests at their size limit have tens of thousands of each."""
+
+    def __init__(self, tags: Iterable[Tag]) -> None:
+        self._tags = frozenset(tags)
+        self._sorted = sorted(self._tags)
+        # a tag has no line end: what is found in the text lies within one of them
+        self._text = "\n".join(["", *self._sorted, ""])
+
+    def find_first(self, condition: Condition) -> Tag | None:
+        """The first of the tags that a condition looks for."""
+        if condition.operator in (FilterOperator.EXISTS, FilterOperator.NOT_EXISTS):
+            return self._sorted[0] if self._sorted else None
+        # as a tag is compared everywhere: `VIP` asks for `vip`
+        sought = normalise_tag(str(condition.value))
+        if condition.operator not in (FilterOperator.CONTAINS, FilterOperator.NOT_CONTAINS):
+            return sought if sought in self._tags else None
+        at = -1 if "\n" in sought else self._text.find(sought)
+        return None if at < 0 else Tag(self._text[self._text.rfind("\n", 0, at) + 1 : self._text.index("\n", at)])
 
 
-def _find_reason(condition: Condition, owned: TagSet) -> str:
-    tags = _find_tags(condition, owned)
-    return f"these manifests give or take {tags[0]!r}" if tags else ""
+def _find_reason(condition: Condition, owned: _SearchedTags) -> str:
+    tag = owned.find_first(condition)
+    return "" if tag is None else f"these manifests give or take {tag!r}"
 
 
 def _list_takers(location: Location) -> list[ContactSet]:
