@@ -10,8 +10,10 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from reconciler.core.model.notice import Notice
+from reconciler.fleet.rows import JobEnd
 from reconciler.operations.notify import URL_VARIABLE, send_notice
 from reconciler.operations.workspace import Workspace
+from reconciler.output.fleet import JobStatus
 from reconciler.output.notice import SentNotice
 
 
@@ -22,9 +24,12 @@ class Notices:
         self._workspace, self._say = workspace, say
         self._sending: set[asyncio.Task[None]] = set()
 
-    def send(self, notice: Notice, exit_code: int) -> None:
+    def send(self, end: JobEnd) -> None:
+        """Nothing of a job that is tried again."""
+        if end.status is JobStatus.QUEUED or end.notice is None or end.exit_code is None:
+            return
         if self._workspace.environment.get(URL_VARIABLE, "").strip():
-            task = asyncio.create_task(self._send(notice, exit_code))
+            task = asyncio.create_task(self._send(end.notice, end.exit_code))
             # the loop itself would forget it
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)

@@ -21,7 +21,7 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 
-from reconciler.core.model.errors import StateError
+from reconciler.core.model.errors import ExitCode, StateError
 from reconciler.core.model.names import Instant
 from reconciler.fleet import (
     FORMAT_VERSION,
@@ -36,7 +36,7 @@ from reconciler.fleet import (
     table,
 )
 from reconciler.fleet.migrations import find_lacking, migrate
-from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob
+from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, make_job_notice
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, try_to_connect
 from reconciler.store.postgres_session import StateAddress, address, errors, in_quotes
@@ -207,8 +207,8 @@ class Fleet:
             await self._defer(connection, [job], end.pause_s)
             return JobStatus.QUEUED
 
-    async def sweep(self, stalled_s: float) -> list[str]:
-        """Takes the jobs of dead workers over: queued again, or held after the last try. A line for each."""
+    async def sweep(self, stalled_s: float) -> list[tuple[OpenJob, JobEnd]]:
+        """Takes the jobs of dead workers over: queued again, or held after the last try."""
         with _told(self._place):
             stalled = await self._engine.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=stalled_s)
         carriers = [cast(int, carrier.id) for carrier in stalled]
@@ -216,12 +216,8 @@ class Fleet:
             # another sweep, or the worker itself, may have been quicker
             with suppress(ConnectorException):
                 await self._engine.finish_job_by_id_async(carrier, status=Status.FAILED, delete_job=True)
-        lines = []
-        for job in await self.find_lost(carriers):
-            end = after_death(job)
-            if await self.end(job, end):
-                lines.append(f"job {job.id}, location {job.location}: {end.note}")
-        return lines
+        ends = [(job, after_death(job)) for job in await self.find_lost(carriers)]
+        return [(job, end) for job, end in ends if await self.end(job, end)]
 
     async def beat(self) -> None:
         """A sign of life while the last runs end: the engine's worker gives none once it is asked to stop."""
@@ -307,5 +303,5 @@ def after_death(job: OpenJob) -> JobEnd:
     """How a job goes on after the death of its worker."""
     if job.status is JobStatus.RUNNING and job.tries >= MOST_TRIES:
         note = f"held for a person: {job.tries} workers died or lost it while they ran it"
-        return JobEnd(JobStatus.HELD, exit_code=1, note=note)
+        return JobEnd(JobStatus.HELD, ExitCode.ERROR, note, notice=make_job_notice(job, ExitCode.ERROR))
     return JobEnd(JobStatus.QUEUED, note=f"taken over: its worker died, or lost it (try {job.tries} of {MOST_TRIES})")

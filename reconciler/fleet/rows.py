@@ -10,8 +10,8 @@ from typing import LiteralString
 
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.core.model.notice import Notice
-from reconciler.fleet import REQUEST, FleetRequest, JobChoice
+from reconciler.core.model.notice import LocationNotice, Notice
+from reconciler.fleet import REQUEST, FleetRequest, JobChoice, Operation
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, Record, select
 
@@ -26,6 +26,7 @@ class OpenJob:
 
     id: int
     location: LocationId
+    operation: str
     commit: str
     format_version: str
     status: JobStatus
@@ -64,6 +65,13 @@ class JobEnd:
     """Whether the try is one of the few that a job has."""
     notice: Notice | None = None
     """What a webhook gets of it; None of an operation that sends none."""
+
+
+def make_job_notice(job: OpenJob, exit_code: int) -> Notice | None:
+    """The notice of a job without a report; None of one that only reads people, as the command sends none."""
+    if job.operation == Operation.PULL:
+        return None
+    return Notice(job.operation, (LocationNotice(job.location, exit_code),))
 
 
 async def find_jobs(connection: Connection, choice: JobChoice, *, with_results: bool) -> list[FleetJob]:
@@ -132,6 +140,7 @@ def read_open(row: Record) -> OpenJob:
     return OpenJob(
         id=row["id"],
         location=LocationId(row["location"]),
+        operation=row["operation"],
         commit=row["commit_id"],
         format_version=row["format_version"],
         status=JobStatus(row["status"]),

@@ -34,10 +34,10 @@ from reconciler.core.model.errors import (
 )
 from reconciler.core.model.journal import LocationReport, UnknownLocation
 from reconciler.core.model.names import Instant
-from reconciler.core.model.notice import LocationNotice, Notice
+from reconciler.core.model.notice import Notice
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.fleet import MOST_TRIES, Operation
-from reconciler.fleet.rows import Claim, JobEnd
+from reconciler.fleet.rows import Claim, JobEnd, make_job_notice
 from reconciler.operations.apply import ApplyRequest, apply_plan, find_stale_approvals
 from reconciler.operations.drift import DriftRequest, find_drift
 from reconciler.operations.plan import PlanResult, make_plan
@@ -98,12 +98,10 @@ class _Done:
 async def run_job(scene: JobScene) -> JobEnd:
     """How the job goes on after this try, and what a webhook gets of it, if that is the end."""
     end = await _try(scene)
-    operation = Operation(scene.claim.job.operation)
-    # a command that only reads people sends none
-    if end.notice is not None or end.exit_code is None or operation is Operation.PULL:
+    # an error, or a plan that nobody has approved, has no report to make one of
+    if end.notice is not None or end.exit_code is None:
         return end
-    here = LocationNotice(scene.claim.job.location, end.exit_code)
-    return replace(end, notice=Notice(operation.value, (here,)))
+    return replace(end, notice=make_job_notice(scene.claim.open, end.exit_code))
 
 
 async def _try(scene: JobScene) -> JobEnd:

@@ -187,8 +187,8 @@ class FleetWorker:
         listener(JobEnded(opened.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
         status = await self._write_end(opened, end)
         # of a job that goes on elsewhere, its end there is told
-        if status not in (None, JobStatus.QUEUED) and end.notice is not None and end.exit_code is not None:
-            self._notices.send(end.notice, end.exit_code)
+        if status is not None:
+            self._notices.send(end)
         self._say(f"job {opened.id}: {opened.location} {describe_end(end) if status else 'was taken over meanwhile'}")
 
     def _run_in_thread(self, claim: Claim, running: RunningJob) -> JobEnd:
@@ -247,8 +247,9 @@ class FleetWorker:
             await asyncio.sleep(pause)
 
     async def _sweep(self) -> None:
-        for line in await self._fleet.sweep(self._options.stalled_s):
-            self._say(line)
+        for job, end in await self._fleet.sweep(self._options.stalled_s):
+            self._say(f"job {job.id}, location {job.location}: {end.note}")
+            self._notices.send(end)
         self._tell_left_queued(await self._fleet.count_open())
 
     async def _see_to_jobs(self) -> None:

@@ -1,12 +1,16 @@
 """A fleet under failures, with real processes and a real PostgreSQL: workers that die, are stopped, or stand still, and
 a server that restarts. One location of many has a wrong token, a guard refuses it, or its quota is used up.
 
-The counts are small here; `tests/fleet/rehearsal.py` takes the same steps with as many as are wanted.
+The counts are small here; `tests/fleet/rehearsal.py` takes the same steps with as many as are wanted. FLEET_LOCATIONS
+says of how many one is refused.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +20,12 @@ from tests.extras import need
 from tests.fleet import rehearsal as rehearse
 from tests.fleet.scene import FleetScene, a_fleet, location_id
 from tests.store import servers
+from tests.webhook import open_webhook
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
+LOCATIONS = int(os.environ.get("FLEET_LOCATIONS", "4"))
+"""Of which one has a wrong token, one is refused by a guard, one has used its quota up."""
 BEGINS = r"job \d+: apply of location \S+ begins"
 
 
@@ -82,8 +89,16 @@ def test_a_job_whose_workers_die_thrice_is_held_and_listed_first() -> None:
             worker.kill()
             worker.end()
         scene.fleet("drift", "manifests", "--location", location_id(0), "--create-state")
-        scene.worker("--heartbeat", "0.5").wait_for("held for a person: 3 workers died")
-        assert "1 held" in scene.fleet("wait", batch, expects=1)
+        with open_webhook() as webhook:
+            last = scene.worker("--heartbeat", "0.5", environment={"RECONCILER_NOTIFY_URL": webhook.url})
+            last.wait_for("held for a person: 3 workers died")
+            assert "1 held" in scene.fleet("wait", batch, expects=1)
+            last.kill(signal.SIGTERM)
+            assert last.end() == 0
+        told_of = [
+            (notice["verdict"], notice["locations"][0]["location"]) for notice in map(json.loads, webhook.bodies)
+        ]
+        assert ("error", location_id(1)) in told_of
         told = scene.fleet("status")
         assert told.index(location_id(1)) < told.index(location_id(0))
         assert scene.doubles() == []
@@ -91,12 +106,13 @@ def test_a_job_whose_workers_die_thrice_is_held_and_listed_first() -> None:
 
 def test_one_location_with_a_wrong_token_a_guard_or_a_used_quota_lets_the_others_go_on() -> None:
     need("procrastinate")
-    with a_fleet(4, 6, limits={3: Limits(requests_per_day=3)}) as scene:
+    others = [0] * (LOCATIONS - 4)
+    with a_fleet(LOCATIONS, 6, limits={3: Limits(requests_per_day=3)}) as scene:
         scene.queue()
         scene.environment["TOKEN_1"] = "wrong"
         assert scene.worker("--drain").end() == 0
         jobs = scene.jobs()
-        assert [job["exit_code"] for job in jobs] == [0, 7, 0, None]
+        assert [job["exit_code"] for job in jobs] == [0, 7, 0, None, *others]
         wait_for_the_reset(scene)
         # the manifests of one let all tags go: a guard refuses it
         scene.environment["TOKEN_1"] = f"pit-sandbox-{location_id(1)}"
@@ -105,7 +121,7 @@ def test_one_location_with_a_wrong_token_a_guard_or_a_used_quota_lets_the_others
         scene.commit()
         scene.fleet("apply", "manifests")
         assert scene.worker("--drain").end() == 0
-        assert [job["exit_code"] for job in scene.jobs()] == [0, 2, 5, 0]
+        assert [job["exit_code"] for job in scene.jobs()] == [0, 2, 5, 0, *others]
         assert scene.doubles() == []
 
 
@@ -123,7 +139,7 @@ def wait_for_the_reset(scene: FleetScene) -> None:
     scene.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
     scene.execute("UPDATE reconciler_fleet_jobs SET not_before = now() WHERE status = 'queued'")
     assert scene.worker("--drain").end() == 0
-    assert [job["exit_code"] for job in scene.jobs()] == [0, 7, 0, 0]
+    assert [job["exit_code"] for job in scene.jobs()] == [0, 7, 0, 0, *[0] * (LOCATIONS - 4)]
     assert len(scene.worlds[location_id(3)].transitions) == 12
 
 
