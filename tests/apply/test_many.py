@@ -51,7 +51,7 @@ def test_many_locations_on_a_clock_of_ours_go_in_their_order_and_leave_nothing(t
     alive: list[int] = []
 
     def count(_: int) -> None:
-        if len(scene.updates) % max(1, number // 4) == 0:
+        if len(scene.updates) % max(1, number // 10) == 0:
             # those that have ended wait for the cyclic collector, which comes when it likes
             gc.collect()
             alive.append(sum(isinstance(each, Run) for each in gc.get_objects()))
