@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -352,3 +353,30 @@ def test_without_the_extra_the_command_that_installs_it_is_told() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "pip install 'tagreconciler[postgres]', or pip install '.[postgres]' in a checkout"
+
+
+@pytest.mark.slow
+def test_a_process_that_is_paused_within_a_transaction_loses_its_session_and_its_locks(url: str) -> None:
+    """Its pipeline is open, and sends nothing more: the limit of idle sessions does not count then."""
+    from psycopg import OperationalError
+
+    from reconciler.store.postgres_session import MOST_TRANSACTION, address, in_quotes, open_postgres_session
+
+    filled(url)
+    place = address(url)
+    paused, other = (open_postgres_session(place, writes=True).connection for _ in range(2))
+    if paused.info.server_version < 170_000:
+        pytest.skip("PostgreSQL limits a whole transaction from version 17 on")
+    assert paused.execute("SHOW transaction_timeout").fetchall() == [(MOST_TRANSACTION,)]
+    # shorter, so that nobody waits for minutes
+    paused.execute("SET transaction_timeout = '500ms'")
+    table = f"{in_quotes(place.schema)}.rows".encode()
+    with suppress(OperationalError), paused.pipeline():
+        paused.execute("BEGIN")
+        paused.execute(b"LOCK TABLE " + table)
+        # the answer is here, and the lock taken; the pipeline has not ended
+        assert paused.execute("SELECT 1").fetchall() == [(1,)]
+        other.execute("SET lock_timeout = '20s'")
+        assert other.execute(b"SELECT count(*) FROM " + table).fetchall() == [(0,)]
+    paused.close()
+    other.close()
