@@ -86,8 +86,9 @@ def manifests(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("places", "values"), [(OF_VALUES, ADDRESSES + OTHERS), (OF_NAMES, ADDRESSES)])
 def test_no_error_repeats_what_tells_a_person(manifests: Path, places: list[str], values: list[str]) -> None:
-    for place in places:
-        for value in values:
+    for nth, place in enumerate(places):
+        # each value stands in many places, and each place has two of them
+        for value in (values[nth % len(values)], values[(nth + 3) % len(values)]):
             contacts = f"'{value}'".join(place.split("@"))
             text = told(manifests, f"{LOCATION}contact_sets:\n  a:\n    contacts: {contacts}\n    tags: [x]\n")
             assert not SCANNER.search(text.encode()), (contacts, text)

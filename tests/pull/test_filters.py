@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -244,16 +243,3 @@ def test_the_order_of_contacts_does_not_count_and_twice_is_as_good_as_once(
     chance.shuffle(contacts)  # type: ignore[attr-defined]
     ages = [dated(entry, Instant(NOW - 86_400_000 + nth)) for nth, entry in enumerate(contacts)]
     assert FilterStage(*ages).search(wanted) == first
-
-
-@given(st.lists(st.sampled_from(["Berlin", "Bern"]), max_size=6), st.sampled_from([1, 4, 10, 60]))
-def test_a_second_pull_changes_nothing(cities: list[str], minutes: int) -> None:
-    """The law of pulls, of a set by filter: nobody joins, nobody leaves, nobody is missed."""
-    people = [contact(f"c{nth}x", person=person(city=city)) for nth, city in enumerate(cities)]
-    stage = FilterStage(*people, search_lag_ms=0)
-    stage.search()
-    first = stage.before
-    assert first is not None
-    stage.wait(minutes=minutes)
-    stage.search()
-    assert stage.before == replace(first, as_of=stage.clock.now())
