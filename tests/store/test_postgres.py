@@ -18,7 +18,8 @@ from reconciler.core.model.journal import Answer
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.core.model.outcome import ContactOutcome, Outcome
-from reconciler.core.model.people import PeopleIndex
+from reconciler.core.model.people import PeopleIndex, Snapshot
+from reconciler.ports import LocationReader
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import STEPS, VERSION
 from reconciler.store.sql_store import SqlState, SqlStore
@@ -109,11 +110,12 @@ NEWER = {
         "reading": 5,
         "attempted_at": 5,
     },
-    "facts": {"limits_at": 5},
+    "facts": {"limits_at": 5, "tried": 9},
     "answers": {"rejection": 5},
     "runs": {"traced": 5, "ending": 6},
     "rows": {"entered": 5},
     "leases": {"boot_id": 5, "pid_namespace": 5, "process_start": 5},
+    "snapshots": {"missing": 8},
 }
 """The schema version that brought a column."""
 
@@ -165,6 +167,7 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
         runs = [run.id for run in store.read_runs()]
         rows = [answers(store, run) for run in runs]
         endings = [store.read_ending(run) if version >= REPORTED else None for run in runs]
+        people = _people_as_written_then(store, version)
     shape = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns" + (
         f" WHERE table_schema = {SCHEMA} ORDER BY 1, 2"
     )
@@ -184,7 +187,17 @@ def test_an_older_schema_is_carried_forward_by_whoever_changes_it(
         assert [answers(reader, run) for run in runs] == expected
         assert {run.traced for run in reader.read_runs()} == {traced}
         assert [reader.read_ending(run) for run in runs] == endings
-        assert (dict(reader.read_snapshots()), reader.read_people()) == ({}, PeopleIndex())
+        assert (dict(reader.read_snapshots()), reader.read_people()) == people
+
+
+def _people_as_written_then(store: LocationReader, version: int) -> tuple[dict[str, Snapshot], PeopleIndex]:
+    """The snapshots and the index, as far as that version had them."""
+    if version < 7:
+        return {}, PeopleIndex()
+    snapshots = dict(store.read_snapshots())
+    if version < 8:
+        snapshots = {name: replace(snapshot, missing={}) for name, snapshot in snapshots.items()}
+    return snapshots, store.read_people()
 
 
 def _as_written_then(batches: list[dict[ContactId, Answer]]) -> list[dict[ContactId, Answer]]:
