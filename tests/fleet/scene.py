@@ -225,7 +225,7 @@ def a_fleet(
         )
         (directory / "manifests").mkdir()
         settings = [
-            f"api: {{max_contacts: {batch}, max_tags: {tags_at_once}, settle_s: 1}}",
+            f"api: {{max_contacts: {batch}, max_tags: {tags_at_once}, settle_s: 3}}",
             "guards: {max_first_adds: 1000000}",
         ]
         settings += ["locations:"]

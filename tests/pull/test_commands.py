@@ -87,8 +87,8 @@ def test_too_much_is_cut_off() -> None:
 
 
 def test_a_program_that_hangs_is_ended_at_its_time_out() -> None:
-    failed = failure("import sys, time; print('waits', file=sys.stderr, flush=True); time.sleep(1000)", timeout_s=0.7)
-    assert str(failed) == "it did not end within 0.7 s"
+    failed = failure("import sys, time; print('waits', file=sys.stderr, flush=True); time.sleep(1000)", timeout_s=2.0)
+    assert str(failed) == "it did not end within 2 s"
     assert failed.errors == ("waits",)
 
 
