@@ -55,7 +55,9 @@ def _wrong_value(message: str) -> PydanticCustomError:
 
 def _unexpected_value(message: str, value: object) -> PydanticCustomError:
     """As `_wrong_value`, with a value that is shown where it tells no person."""
-    return PydanticCustomError("ours", "{message}", {"message": message, "found": value})
+    # the value itself may hold what pydantic cannot print: half a character from a variable
+    found, withheld = describe_kind(value), describe_kind(value, is_shown=False)
+    return PydanticCustomError("ours", "{message}", {"message": message, "found": found, "withheld": withheld})
 
 
 def describe_kind(value: object, *, is_shown: bool = True) -> str:

@@ -74,8 +74,8 @@ def _describe_detail(detail: ErrorDetails) -> str:
     rule, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     is_shown = not _holds_people(detail["loc"])
     if rule == "ours":
-        found = f", found {describe_kind(context['found'], is_shown=is_shown)}" if "found" in context else ""
-        return f"{context['message']}{found}"
+        found = context.get("found" if is_shown else "withheld")
+        return f"{context['message']}, found {found}" if found else str(context["message"])
     if rule in _WANTED:
         return f"expected {_WANTED[rule]}, found {describe_kind(value, is_shown=is_shown)}"
     if rule == "enum":

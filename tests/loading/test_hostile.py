@@ -73,7 +73,7 @@ NOISE = st.one_of(st.binary(max_size=4), st.sampled_from([word.encode() for word
 ))  # fmt: skip
 
 # The bounds hold on two unhurried cores; a shared machine gets this much more time.
-PATIENCE = 3
+PATIENCE = 8
 
 
 def load(

@@ -197,6 +197,12 @@ def test_the_rest_of_the_file() -> None:
     assert (found.expected_drift[0].tag, found.expected_drift[0].classes) == ("wf-*", {"unexpected"})
 
 
+def test_a_variable_that_no_text_can_hold_is_refused_in_words() -> None:
+    """A byte that is no UTF-8 reaches a program as half a character."""
+    (told,) = problems("", {"RECONCILER_HISTORY_KEEP": "1\udc80"})
+    assert told.startswith("RECONCILER_HISTORY_KEEP: expected a whole number of at most 9 digits, found '1\\udc80'")
+
+
 def test_what_is_shown_has_no_secret() -> None:
     found = settings("", {}, {"state": "postgresql://crm:s3cr@t/x@db.example/crm?sslpassword=hush&sslmode=require"})
     lines = {each.key: each.value for each in shown(found)}
