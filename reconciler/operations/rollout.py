@@ -2,8 +2,9 @@
 
 Rules
 1. A location is done when nothing is left to do by the manifests of now, or the last run by their definitions ended
-   with exit code 0 and no others were applied since, nor a run undone. Who is in a set is no definition: with lists
-   that change every day a rollout would never get beyond its first waves.
+   with exit code 0 and no others were applied since, nor a run undone. Contacts that this run was refused, and that
+   are still wanted, are something left to do, though they are quarantined and nothing more is sent. Who is in a set
+   is no definition: with lists that change every day a rollout would never get beyond its first waves.
 2. A wave begins when all locations of the waves before it are done, and the last of their runs ended `soak` ago.
 3. A run by the definitions of now that ended otherwise refuses the later waves; where none was made, they wait for it.
 4. A run of a version that wrote down no digest of definitions is compared by that of the manifests as a whole.
@@ -18,7 +19,8 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import GuardRefused, NotYet, ReconcilerError
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
 from reconciler.core.model.manifest import Rollout
-from reconciler.core.model.names import Instant, LocationId, Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, Source
+from reconciler.core.model.outcome import Outcome
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.shortfalls import waits_for_release
@@ -58,7 +60,7 @@ class _Progress:
         if self.is_waiting:
             return NotYet(f"{wave} waits: {whom} gives tags slowly, and is not done yet", hint=_hint_at(location))
         message = f"{wave} is refused: run {self.run.id} of {whom} did not end with exit code 0"
-        return GuardRefused([message], hints=[f"settle that location first: reconciler plan --location {location}"])
+        return GuardRefused([message], hints=[_settling_hint(location)])
 
 
 def find_waiting(planned: PlanResult) -> dict[LocationId, ReconcilerError]:
@@ -140,7 +142,8 @@ class _Rollouts:
         if not runs:
             return _Progress(plan.is_settled, since=last)
         run, ending = runs[-1]
-        return _Progress(plan.is_settled, run, _ended_well(run, ending), _waits(ending), (*clean, last)[0])
+        is_settled = plan.is_settled and not _rejected_contacts(ending) & _quarantined_contacts(plan)
+        return _Progress(is_settled, run, _ended_well(run, ending), _waits(ending), (*clean, last)[0])
 
     def _find_desired(self, location: LocationId) -> Desired:
         if location in self.session.desired:
@@ -185,6 +188,14 @@ def _operation_of(run: RunRecord) -> str:
     return run.header.operation.split(" ")[0]
 
 
+def _rejected_contacts(ending: RunEnding) -> set[ContactId]:
+    return {contact for each in ending.shortfalls if each.outcome is Outcome.REJECTED for contact in each.contacts}
+
+
+def _quarantined_contacts(plan: LocationPlan) -> set[ContactId]:
+    return {contact for each in plan.quarantined for contact in each.contacts}
+
+
 def _waits(ending: RunEnding) -> bool:
     """Whether only a pace keeps back what was not sent."""
     return not ending.error and all(map(waits_for_release, ending.shortfalls))
@@ -193,6 +204,13 @@ def _waits(ending: RunEnding) -> bool:
 def _ended_well(run: RunRecord, ending: RunEnding) -> bool:
     """Whether the exit code was 0."""
     return run.status is RunStatus.COMPLETE and not ending.error and not ending.is_partial
+
+
+def _settling_hint(location: LocationId) -> str:
+    return (
+        f"settle that location first: `reconciler plan --location {location}` tells what is open; contacts that were "
+        "rejected are taken out of their sets, or tried again with --retry-rejected"
+    )
 
 
 def _hint_at(location: LocationId) -> str:

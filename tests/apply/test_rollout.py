@@ -182,15 +182,35 @@ def test_a_wave_is_watched_before_the_next_one(fleet: Fleet) -> None:
     assert fleet.with_tag("spring") == set(PLACES)
 
 
-def test_a_wave_in_which_contacts_were_rejected_does_not_hold_up_the_next_one(fleet: Fleet) -> None:
-    deleted = contact_of(FIRST, 0)
-    fleet.worlds[FIRST].delete(deleted, now=fleet.clock.now())
+@pytest.mark.parametrize("rejected", [range(1), range(2)], ids=["one contact", "every contact"])
+def test_a_wave_in_which_contacts_were_rejected_refuses_the_next_one(fleet: Fleet, rejected: range) -> None:
+    """Nothing is left to send there, since they are quarantined by now; and yet that wave did not end with 0."""
+    for which in rejected:
+        fleet.worlds[FIRST].delete(contact_of(FIRST, which), now=fleet.clock.now())
     fleet.write("spring", then="100%")
     fleet.apply()
     assert fleet.codes[FIRST] == 3
-    # the contact is quarantined by now: nothing is left to do in that location
+    for _ in range(2):
+        errors = fleet.apply()
+        assert {fleet.codes[other] for other in OTHERS} == {5}
+        assert all(f"of location {FIRST} of wave 1 did not end with exit code 0" in errors[other] for other in OTHERS)
+    assert fleet.with_tag("spring") <= {FIRST}
+    # who takes them out of the list has settled it
+    fleet.write("spring", then="100%", members=range(len(rejected), 4))
+    fleet.apply()
     assert fleet.apply() == {}
     assert fleet.with_tag("spring") == set(PLACES)
+
+
+def test_a_contact_that_was_rejected_before_a_change_holds_up_none_of_its_waves(fleet: Fleet) -> None:
+    fleet.worlds[FIRST].delete(contact_of(FIRST, 0), now=fleet.clock.now())
+    fleet.write("spring", then="100%")
+    fleet.apply()
+    fleet.write("summer", then="100%")
+    fleet.apply()
+    assert fleet.codes[FIRST] == 0
+    assert fleet.apply() == {}
+    assert fleet.with_tag("summer") == set(PLACES)
 
 
 def test_a_wave_with_pairs_that_are_held_refuses_the_next_one(fleet: Fleet) -> None:
