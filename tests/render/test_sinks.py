@@ -265,6 +265,9 @@ def test_a_plan_file_takes_any_text_and_gives_it_back() -> None:
         assert parse_plan(plan_text(plan).encode()) == plan
 
 
+APART = 4
+
+
 @pytest.fixture(scope="module")
 def foreign(corpora: Path) -> list[str]:
     groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
@@ -274,7 +277,8 @@ def foreign(corpora: Path) -> list[str]:
 @pytest.mark.parametrize("kind", CHECKS)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_text_of_others_changes_a_document(name: str, kind: str, foreign: list[str]) -> None:
-    for text in foreign:
+    # each kind of document has another part of them, and neighbours in the list are much alike
+    for text in foreign[list(CHECKS).index(kind) % APART :: APART]:
         CHECKS[kind](name, text)
 
 
