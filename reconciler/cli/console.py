@@ -10,7 +10,7 @@ import select
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,6 +112,9 @@ class Console:
 
     def on_asking(self, source: str, /) -> None:
         self.note(f"source {source} is asked")
+
+    def on_source_errors(self, source: str, lines: Sequence[str], /) -> None:
+        self.warn(f"source {source} failed; the end of its errors:", *(f"  {line}" for line in lines))
 
     def on_sending(self) -> None:
         find_record().begin_sending()

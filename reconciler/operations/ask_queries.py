@@ -3,8 +3,8 @@
 Rules
 1. Only a pull asks. A source is asked once, however many sets and locations have their contacts from it, unless its
    words have a location's values in them.
-2. A program does not get our tokens, the key of fingerprints, or the state's URL, which may hold a password; nor does a
-   report that tells what it complained of.
+2. A program does not get our tokens, the key of fingerprints, or the state's URL, which may hold a password.
+   What it complained of is for the log of the command alone, masked: a report is published.
 3. A source that fails gives no rows at all: a part of them would be a set that shrank.
 4. What a source gave is in a file without a name until the pull has ended.
 """
@@ -22,25 +22,23 @@ from functools import partial
 from io import BufferedReader, RawIOBase
 from threading import Event
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
 
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.people import RowFormat, RowQuery
-from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import DEFAULT_TOKEN_ENV
-from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.loading.files import Directory
 from reconciler.loading.query_files import MIB, SqlFailed, run_sql
 from reconciler.loading.settings import PREFIX, variable_name
+from reconciler.operations.error_lines import MaskedWords, secrets_of
 from reconciler.operations.people_index import KEY_VARIABLE
 from reconciler.operations.run_command import Command, CommandFailed, run_command
 from reconciler.operations.workspace import Session
 
 AT_ONCE = 4
 """So many sources are asked at the same time."""
-LONGEST_LINE = 500
 STATE_VARIABLES = frozenset({variable_name("state"), f"{PREFIX}STATE_READONLY"})
 """Ours, and that of the examples for CI: a URL may hold the password of a database."""
+_WHERE_ERRORS_ARE = "  its error lines are in the log of the command (stderr)"
 _ENDINGS = {RowFormat.CSV: ".csv", RowFormat.JSON_LINES: ".jsonl"}
 _BLOCK = 1024 * 1024
 
@@ -57,6 +55,8 @@ class QueryRows:
     ends_with_line: bool = True
     failure: tuple[str, ...] = ()
     """In lines; empty where it gave its rows."""
+    errors: tuple[str, ...] = ()
+    """The last lines of a program's errors, masked: for the log of the command."""
 
     def open(self) -> BinaryIO:
         """The rows from their start, as often as it is called."""
@@ -108,7 +108,9 @@ async def ask_queries(session: Session, queries: Iterable[RowQuery]) -> AsyncIte
                 # the pool is left when the last of them has ended its program
                 stop.set()
                 raise
-        for rows in gave:
+        for query, rows in zip(different, gave, strict=True):
+            if rows.errors:
+                session.workspace.listener.on_source_errors(query.name, rows.errors)
             if rows.stream is not None:
                 kept.callback(rows.stream.close)
         yield dict(zip(different, gave, strict=True))
@@ -121,8 +123,8 @@ class Asking:
     files: Directory
     environment: Mapping[str, str] = field(repr=False)
     """That of a program: without our secrets."""
-    secrets: tuple[str, ...] = field(repr=False)
-    """What a report may not repeat."""
+    masked: MaskedWords = field(repr=False)
+    """What no log may repeat."""
 
     @classmethod
     def of(cls, session: Session) -> Asking:
@@ -130,13 +132,9 @@ class Asking:
         named = {DEFAULT_TOKEN_ENV, KEY_VARIABLE, *(place.token_env for place in settings.locations.values())}
         texts = {given.get(name, "").strip() for name in named}
         for url in (settings.state, *(given.get(name, "") for name in STATE_VARIABLES)):
-            texts |= _secrets_of(url)
-        return cls(
-            Directory(session.workspace.directory),
-            {name: text for name, text in given.items() if name not in named | STATE_VARIABLES},
-            # a short text is no secret, and may be a part of any word
-            tuple(text for text in texts if len(text) >= SHORTEST),
-        )
+            texts |= secrets_of(url)
+        theirs = {name: text for name, text in given.items() if name not in named | STATE_VARIABLES}
+        return cls(Directory(session.workspace.directory), theirs, MaskedWords.of(texts, theirs))
 
     def ask(self, query: RowQuery, stop: Event) -> QueryRows:
         """What the source gave, or why it failed."""
@@ -144,26 +142,15 @@ class Asking:
             stream = self._run(query, stop) if query.command else run_sql(query, self.files, stop)
             return _describe(stream, query)
         except CommandFailed as error:
-            errors = (f"  {cut(self.secrets, line)[:LONGEST_LINE]}" for line in error.errors)
-            told = ("  the end of its errors:", *errors) if error.errors else ()
-            return QueryRows(failure=(*_failure(query, str(error), error.hint), *told))
+            told = (_WHERE_ERRORS_ARE,) if error.errors else ()
+            failure = (*_failure(query, str(error), error.hint), *told)
+            return QueryRows(failure=failure, errors=tuple(map(self.masked.mask, error.errors)))
         except SqlFailed as error:
             return QueryRows(failure=_failure(query, str(error), error.hint))
 
     def _run(self, query: RowQuery, stop: Event) -> BinaryIO:
         root, most = self.files.root, query.max_mib * MIB
         return run_command(Command(query.command, root, self.environment, query.timeout_s, most), stop)
-
-
-def _secrets_of(url: str) -> set[str]:
-    """The URL of a state and its password, where it holds a secret at all: a path is none."""
-    if redacted(url) == url:
-        return set()
-    try:
-        password = urlsplit(url).password or ""
-    except ValueError:
-        password = ""
-    return {url, password, unquote(password)}
 
 
 def _failure(query: RowQuery, reason: str, hint: str) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ class _Run:
                 start_new_session=True,
             )
         except FileNotFoundError:
-            hint = "a command is a program and its arguments, each a word of its own: [psql, --csv, --file, vips.sql]"
+            words = "[psql, --csv, -v, ON_ERROR_STOP=1, --file, vips.sql]"
+            hint = f"a command is a program and its arguments, each a word of its own: {words}"
             raise CommandFailed(f"there is no program {command.words[0]!r}", hint=hint) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -198,6 +199,9 @@ class _Run:
 
     def _failure(self, reason: str, *, hint: str = "") -> CommandFailed:
         lines = self._errors.decode("utf-8", "replace").split("\n")
+        if len(self._errors) >= _ERRORS_KEPT:
+            # its beginning is gone: half a secret could not be told from another word
+            del lines[0]
         return CommandFailed(reason, [line.rstrip("\r") for line in lines if line.strip()][-LINES_KEPT:], hint=hint)
 
     def _end_group(self, process: subprocess.Popen[bytes]) -> None:

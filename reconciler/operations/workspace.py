@@ -88,6 +88,9 @@ class Listener(Protocol):
     def on_asking(self, source: str, /) -> None:
         """A source of the settings is asked from now on."""
 
+    def on_source_errors(self, source: str, lines: Sequence[str], /) -> None:
+        """A source failed; `lines`: the end of its errors, masked, for a log and for no report."""
+
     def on_sending(self) -> None:
         """Tags may be changed from now on, and the journal says which."""
 
@@ -111,6 +114,9 @@ class SilentListener:
         return
 
     def on_asking(self, _: str, /) -> None:
+        return
+
+    def on_source_errors(self, source: str, lines: Sequence[str], /) -> None:  # noqa: ARG002 (nothing is said)
         return
 
     def on_sending(self) -> None:

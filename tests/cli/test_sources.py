@@ -78,12 +78,36 @@ def test_no_secret_of_ours_is_in_its_environment_or_in_what_is_told(
     declare(look + "sys.exit(1)", more=names)
     ended = reconciler("pull", "--format", "json")
     assert ended.code == 1
-    told = "\n".join(json.loads(ended.out)["locations"][0]["sets"][0]["failure"])
-    assert "['PGPASSWORD'] " in told
-    assert "pit-secret" not in told + ended.err
-    shown = reconciler("pull")
-    assert "\\u{1b}[31m ***" in shown.out, shown.out
-    assert "\033" not in shown.out
+    assert "['PGPASSWORD'] " in ended.err
+    assert "\\u{1b}[31m ***" in ended.err, ended.err
+    assert "\033" not in ended.err
+    assert "pit-secret" not in ended.out + ended.err
+
+
+LEAKS = (
+    "import os, sys\n"
+    "print('password', os.environ['PGPASSWORD'], 'of row ann@example.com, +44 20 7946 0001', file=sys.stderr)\n"
+    "sys.exit(3)\n"
+)
+WHERE = "its error lines are in the log of the command (stderr)"
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "csv"])
+def test_its_errors_are_masked_on_stderr_and_in_no_report(
+    form: str, reconciler: Command, declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As contract 3.17 has it; what is published is the report."""
+    monkeypatch.setenv("PGPASSWORD", "of-the-warehouse")
+    declare(LEAKS)
+    ended = reconciler("pull", "--format", form, "--quiet")
+    assert ended.code == 1
+    assert "source vips failed; the end of its errors:\n  password (PGPASSWORD) of row (not shown), (not shown)\n" in (
+        ended.err
+    )
+    for told in (ended.out, ended.err):
+        assert not [leak for leak in ("of-the-warehouse", "ann@", "7946") if leak in told], told
+    assert "password" not in ended.out
+    assert form == "csv" or WHERE in ended.out, ended.out
 
 
 COUNT = (

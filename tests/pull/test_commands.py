@@ -61,6 +61,14 @@ def test_an_exit_code_tells_the_last_lines_of_its_errors() -> None:
     assert failed.errors == tuple(f"line {n}" for n in range(4980, 5000))
 
 
+def test_a_line_of_errors_whose_beginning_is_gone_is_not_told() -> None:
+    """Half a secret could not be told from another word."""
+    failed = failure(
+        "import sys; print('x' * 70_000 + 'half', file=sys.stderr); print('end', file=sys.stderr); sys.exit(3)"
+    )
+    assert failed.errors == ("end",)
+
+
 def test_a_signal_is_named() -> None:
     assert str(failure("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")) == "it was ended by SIGKILL"
 
