@@ -2,8 +2,8 @@
 
 Rules
 1. Our own secrets are cut out of it.
-2. So is the value of each variable of the program that is named like a secret: the variable's name stands there. A value
-   of several lines is masked line by line, and the password of a URL by itself, too.
+2. So is the value of each variable of the program that is named like a secret: the variable's name stands there. A
+   value of several lines is masked line by line, and the password of a URL by itself, too.
 3. So are e-mail addresses and international phone numbers. What else a program tells, it decides: a log is all it gets.
 """
 
