@@ -6,7 +6,9 @@ Rules
 2. A program does not get our tokens, the key of fingerprints, or the state's URL, which may hold a password.
    What it complained of is for the log of the command alone, masked: a report is published.
 3. A source that fails gives no rows at all: a part of them would be a set that shrank.
-4. What a source gave is in a file without a name until the pull has ended.
+4. In a line of errors the name of a program's variable stands for its value, where it is named like a secret: line by
+   line for a value of several, and for the password of a URL too. Our secrets and addresses of people are cut out.
+5. What a source gave is in a file without a name until the pull has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,20 +25,26 @@ from functools import partial
 from io import BufferedReader, RawIOBase
 from threading import Event
 from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
 
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.people import RowFormat, RowQuery
+from reconciler.core.model.safe_text import redacted, withhold_people
 from reconciler.core.model.settings import DEFAULT_TOKEN_ENV
+from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.loading.files import Directory
 from reconciler.loading.query_files import MIB, SqlFailed, run_sql
 from reconciler.loading.settings import PREFIX, variable_name
-from reconciler.operations.error_lines import MaskedWords, secrets_of
 from reconciler.operations.people_index import KEY_VARIABLE
 from reconciler.operations.run_command import Command, CommandFailed, run_command
 from reconciler.operations.workspace import Session
 
 AT_ONCE = 4
 """So many sources are asked at the same time."""
+LONGEST_LINE = 500
+SHORTEST_VALUE = 6
+"""A shorter text may be a part of any word."""
+_SECRET_NAME = re.compile(r"(?i)TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL|DATABASE_URL")
 STATE_VARIABLES = frozenset({variable_name("state"), f"{PREFIX}STATE_READONLY"})
 """Ours, and that of the examples for CI: a URL may hold the password of a database."""
 _WHERE_ERRORS_ARE = "  its error lines are in the log of the command (stderr)"
@@ -116,6 +125,34 @@ async def ask_queries(session: Session, queries: Iterable[RowQuery]) -> AsyncIte
         yield dict(zip(different, gave, strict=True))
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class MaskedWords:
+    """The secrets that a line must not tell."""
+
+    ours: tuple[str, ...]
+    named: Mapping[str, str] = field(default_factory=dict)
+    """The values of the program's variables, and which variable each is of."""
+
+    @classmethod
+    def of(cls, ours: Iterable[str], environment: Mapping[str, str]) -> MaskedWords:
+        """`ours`: secrets that the program did not get; `environment`: what it got."""
+        named: dict[str, str] = {}
+        for name in sorted(filter(_SECRET_NAME.search, environment)):
+            for text in _parts_of(environment[name]):
+                named.setdefault(text, name)
+        # a short text is no secret, and may be a part of any word
+        return cls(tuple(text for text in ours if len(text) >= SHORTEST), named)
+
+    def mask(self, line: str) -> str:
+        """The line without the secrets, e-mail addresses and international phone numbers in it, and not too long."""
+        masked = cut(self.ours, line)
+        if self.named:
+            # the longest first, and all at once: no name that was put there is looked through again
+            words = "|".join(map(re.escape, sorted(self.named, key=len, reverse=True)))
+            masked = re.sub(words, lambda found: f"({self.named[found[0]]})", masked)
+        return withhold_people(masked)[:LONGEST_LINE]
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """The surroundings in which sources are asked."""
@@ -132,7 +169,7 @@ class Asking:
         named = {DEFAULT_TOKEN_ENV, KEY_VARIABLE, *(place.token_env for place in settings.locations.values())}
         texts = {given.get(name, "").strip() for name in named}
         for url in (settings.state, *(given.get(name, "") for name in STATE_VARIABLES)):
-            texts |= secrets_of(url)
+            texts |= _secrets_of(url)
         theirs = {name: text for name, text in given.items() if name not in named | STATE_VARIABLES}
         return cls(Directory(session.workspace.directory), theirs, MaskedWords.of(texts, theirs))
 
@@ -151,6 +188,23 @@ class Asking:
     def _run(self, query: RowQuery, stop: Event) -> BinaryIO:
         root, most = self.files.root, query.max_mib * MIB
         return run_command(Command(query.command, root, self.environment, query.timeout_s, most), stop)
+
+
+def _secrets_of(url: str) -> set[str]:
+    """The URL and its password, where it holds a secret at all: a path is none."""
+    if redacted(url) == url:
+        return set()
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:
+        password = ""
+    return {url, password, unquote(password)}
+
+
+def _parts_of(value: str) -> Iterator[str]:
+    for text in (value, *value.splitlines(), *_secrets_of(value)):
+        if len(text.strip()) >= SHORTEST_VALUE:
+            yield text.strip()
 
 
 def _failure(query: RowQuery, reason: str, hint: str) -> tuple[str, ...]:

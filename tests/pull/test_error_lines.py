@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.operations.error_lines import LONGEST_LINE, MaskedWords
+from reconciler.operations.ask_queries import LONGEST_LINE, MaskedWords
 
 KEY_FILE = "-----BEGIN KEY-----\nAbCdEf0123\n-----END KEY-----\n"
 
