@@ -2,7 +2,8 @@
 
 Rules
 1. A table of SQL is a file of the manifests' directory, called as the file without its folders and ending. What a CSV
-   or TSV file has is text, as everywhere.
+   or TSV file has is text, as everywhere. DuckDB guesses nothing about it: it took lines that begin with `#` for
+   remarks, and a first line that is shorter than the others for none.
 2. DuckDB reads these files and nothing else: no network, no extension, no other path. A time-out, or being stopped,
    interrupts it.
 """
@@ -130,7 +131,7 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
     if duckdb is None:
         raise SqlFailed("SQL needs the extra [bulk]", hint=install_hint("bulk"))
     with ExitStack() as opened:
-        tables = {file: opened.enter_context(_open_table(files, file)).name for file in query.files}
+        tables = {file: opened.enter_context(_open_table(files, file)) for file in query.files}
         # a large join spills to a directory: by default to one beside the manifests
         spilled = opened.enter_context(TemporaryDirectory())
         config = {**_CONFIG, "temp_directory": spilled, "max_temp_directory_size": f"{query.max_mib}MiB"}
@@ -194,25 +195,61 @@ def _read_statement(duckdb: Any, sql: str) -> str:
     return str(statements[0].query).rstrip().rstrip(";")
 
 
-_READERS = {
-    ".csv": "read_csv({path}, all_varchar = true, header = true, delim = ',', quote = '\"')",
-    ".tsv": "read_csv({path}, all_varchar = true, header = true, delim = '\t', quote = '\"')",
-    ".jsonl": "read_json({path}, format = 'newline_delimited')",
-    ".parquet": "read_parquet({path})",
-}
+_DELIMITED = (
+    "read_csv({path}, auto_detect = false, columns = {{{columns}}}, header = true, delim = '{delimiter}', "
+    "quote = '\"', escape = '\"', comment = '', skip = 0, strict_mode = true, null_padding = false, "
+    "ignore_errors = false)"
+)
+# a time stays the text that it is: no text has the form of the only times that are looked for
+_JSON_LINES = "read_json({path}, format = 'newline_delimited', dateformat = '@', timestampformat = '@')"
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def _select_rows(database: Any, statement: str, tables: Mapping[str, str], most_bytes: int) -> BinaryIO:
-    """`tables`: the paths of the files by their names."""
+def _reader_of(file: str, table: BinaryIO) -> str:
+    """The expression by which DuckDB reads the file; raises SqlFailed where its first line names no columns."""
+    kind = file[file.rindex(".") :].lower()
+    path = _literal(table.name)
+    if kind == ".parquet":
+        return f"read_parquet({path})"
+    if kind == ".jsonl":
+        return _JSON_LINES.format(path=path)
+    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _read_header(file, table, _DELIMITERS[kind]))
+    return _DELIMITED.format(path=path, columns=columns, delimiter=_DELIMITERS[kind])
+
+
+def _literal(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"'{quoted}'"
+
+
+def _read_header(file: str, table: BinaryIO, delimiter: str) -> list[str]:
+    text = TextIOWrapper(table, encoding="utf-8-sig", newline="")
+    try:
+        header = next(csv.reader(text, delimiter=delimiter, strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        raise SqlFailed(f"file {file!r}: line 1 cannot be read", hint="a table is UTF-8 text, columns first") from None
+    finally:
+        text.detach()
+    if not any(header):
+        raise SqlFailed(f"file {file!r}: line 1 is empty", hint="the first line names the columns")
+    # DuckDB compares names without regard to case
+    names = [name.lower() for name in header]
+    if "" in names or len(set(names)) < len(names):
+        raise SqlFailed(f"file {file!r}: line 1 has a column without a name, or two of one name")
+    return header
+
+
+def _select_rows(database: Any, statement: str, tables: Mapping[str, BinaryIO], most_bytes: int) -> BinaryIO:
+    """`tables`: the files by their names."""
+    readers = {name_table(file): _reader_of(file, table) for file, table in tables.items()}
     database.execute("SET enable_progress_bar = false")
     # the order matters: after the last one nothing can be opened up again
-    database.execute("SET allowed_paths = ?", [list(tables.values())])
+    database.execute("SET allowed_paths = ?", [[table.name for table in tables.values()]])
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
-    for file, path in tables.items():
-        reader = _READERS[file[file.rindex(".") :].lower()].format(path="'" + path.replace("'", "''") + "'")
-        name = name_table(file).replace('"', '""')
-        database.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {reader}')
+    for name, reader in readers.items():
+        quoted = name.replace('"', '""')
+        database.execute(f'CREATE VIEW "{quoted}" AS SELECT * FROM {reader}')
     # each value as the text that DuckDB writes for it
     cursor = database.execute(f"SELECT COLUMNS(*)::VARCHAR FROM ({statement}\n)")
     return _write_rows(cursor, most_bytes)

@@ -1,0 +1,72 @@
+"""SQL on files: each row of a table is there, or the table is refused. A row that is lost takes a person out of a
+set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from reconciler.core.model.names import Source
+from reconciler.core.model.people import RowQuery
+from reconciler.loading.files import Directory
+from reconciler.loading.query_files import SqlFailed, run_sql
+from tests.extras import need
+
+pytestmark = pytest.mark.extras
+
+
+def select(directory: Path, content: str, *, name: str = "rows.csv", sql: str = "select * from rows") -> str:
+    need("duckdb")
+    (directory / name).write_text(content, encoding="utf-8", newline="")
+    query = RowQuery("vips", Source("reconciler.yaml", 1, 1), sql=sql, files=(name,))
+    with run_sql(query, Directory(directory), Event()) as kept:
+        return kept.read().decode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,plan\nA,x\n#B,y\nC,z\n",
+        "#id,plan\nA,x\n",
+        "id\nA\n#B\n//C\n",
+        "id,plan\n1,2\n3,4\n",
+        "id,plan\nA,2026-01-01T00:00:00Z\nB,007\nC,1e3\n",
+    ],
+)
+def test_what_looks_like_a_remark_a_number_or_a_time_is_a_row_of_text(tmp_path: Path, content: str) -> None:
+    assert select(tmp_path, content) == content
+
+
+def test_marks_and_line_ends_of_other_programs_are_taken(tmp_path: Path) -> None:
+    assert select(tmp_path, '\ufeffid,note\r\nA,"x, ""y"""\r\nB,z\r\n') == 'id,note\nA,"x, ""y"""\nB,z\n'
+    assert select(tmp_path, "id\tnote\nA\tx,y\n", name="rows.tsv") == 'id,note\nA,"x,y"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("id,plan\nA,x\n#lost@example.com\nC,y\n", 3),
+        ("note\nid,plan\nA,x\n", 2),
+        ("id,plan\nA,x,1\nB,y,2\n", 2),
+        ("id;plan\nA,1\n", 2),
+        ('id,plan\nA,"x\nB,y\n', 2),
+        ('id,"plan\nA,x\n', 1),
+        ("\nid,plan\nA,x\n", 1),
+        ("id,,plan\nA,x,y\n", 1),
+        ("id,ID\nA,x\n", 1),
+        ("", 1),
+    ],
+)
+def test_a_table_of_which_a_row_would_be_lost_is_refused_by_its_line(tmp_path: Path, content: str, line: int) -> None:
+    with pytest.raises(SqlFailed) as failed:
+        select(tmp_path, content)
+    assert f"line {line}" in str(failed.value).lower().replace("line: ", "line ")
+    assert "example.com" not in str(failed.value)
+
+
+def test_values_of_json_lines_stay_the_text_that_they_are(tmp_path: Path) -> None:
+    line = '{"id": "00012", "at": "2026-01-01T00:00:00Z", "on": "2026-01-01"}\n'
+    assert select(tmp_path, line, name="rows.jsonl") == "id,at,on\n00012,2026-01-01T00:00:00Z,2026-01-01\n"
