@@ -22,6 +22,8 @@ words = st.sampled_from([Tag(f"t{number}") for number in range(6)])
 people = st.sampled_from([ContactId(f"c{number}") for number in range(12)])
 needs = st.dictionaries(people, st.dictionaries(words, st.sampled_from(Action), min_size=1, max_size=6), max_size=12)
 caps = st.builds(Caps, contacts=st.integers(1, 5), tags=st.integers(1, 4))
+FEW = 2
+"""The laws hold after any search, and a long one of problems so small finds nothing more."""
 
 
 def deltas(need: Need) -> list[Delta]:
@@ -42,13 +44,13 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
 @given(needs, caps)
 def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps) -> None:
     wanted = Counter((action, contact, tag) for contact, tags in need.items() for tag, action in tags.items())
-    assert pairs(make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)) == wanted
+    assert pairs(make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)) == wanted
 
 
 @pytest.mark.slow
 @given(needs, caps)
 def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None:
-    for each in make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches:
+    for each in make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW).batches:
         assert 1 <= len(each.contacts) <= caps.contacts
         assert 1 <= len(each.tags) <= caps.tags
         assert len(set(each.contacts)) == len(each.contacts)
@@ -58,7 +60,7 @@ def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None
 @pytest.mark.slow
 @given(needs, caps)
 def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: Need, caps: Caps) -> None:
-    batches = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve).batches
+    batches = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW).batches
     ended: list[set[int]] = []
     for index, each in enumerate(batches):
         sharing = {at for at in range(index) if not set(batches[at].contacts).isdisjoint(each.contacts)}
@@ -73,7 +75,7 @@ def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: 
 @pytest.mark.slow
 @given(needs, caps)
 def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
-    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve)
+    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)
     assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
 
 
@@ -81,9 +83,9 @@ def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
 @given(needs, caps, st.data())
 def test_the_order_of_deltas_means_nothing(need: Need, caps: Caps, data: st.DataObject) -> None:
     found = deltas(need)
-    assert make_batches(demands_from_deltas(data.draw(st.permutations(found))), caps, solve=solve) == make_batches(
-        demands_from_deltas(found), caps, solve=solve
-    )
+    assert make_batches(
+        demands_from_deltas(data.draw(st.permutations(found))), caps, solve=solve, effort=FEW
+    ) == make_batches(demands_from_deltas(found), caps, solve=solve)
 
 
 def test_nothing_to_do_takes_no_request() -> None:
