@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import posixpath
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -144,9 +145,20 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
                 raise SqlFailed("it was stopped") from None
             raise SqlFailed(f"it did not end within {query.timeout_s} s", hint="`timeout_s` bounds it") from None
         except (duckdb.Error, OSError) as error:
-            raise SqlFailed(_first_line(error)) from None
+            is_of_sql = isinstance(error, (OSError, *(getattr(duckdb, name) for name in _OF_SQL_ALONE)))
+            raise SqlFailed(_first_line(error) if is_of_sql else _without_values(error)) from None
 
 
+_OF_SQL_ALONE = (
+    "BinderException",
+    "CatalogException",
+    "IOException",
+    "OutOfMemoryException",
+    "ParserException",
+    "PermissionException",
+)
+"""Errors that tell of the SQL and of this machine; the others may repeat a value of a file."""
+_LINE = re.compile(r"\bline:? (\d+)", re.IGNORECASE)
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -160,6 +172,12 @@ def _open_table(files: Files, file: str) -> BinaryIO:
         return files.open(file)
     except CannotRead as error:
         raise SqlFailed(f"file {file!r}: {error}") from None
+
+
+def _without_values(error: Exception) -> str:
+    kind, _, message = _first_line(error).partition(": ")
+    line = _LINE.search(message)
+    return f"{kind}: a value cannot be used" + (f", line {line[1]}" if line else "")
 
 
 def _first_line(error: Exception) -> str:
@@ -200,8 +218,11 @@ _DELIMITED = (
     "quote = '\"', escape = '\"', comment = '', skip = 0, strict_mode = true, null_padding = false, "
     "ignore_errors = false)"
 )
-# a time stays the text that it is: no text has the form of the only times that are looked for
-_JSON_LINES = "read_json({path}, format = 'newline_delimited', dateformat = '@', timestampformat = '@')"
+# no kind is guessed, and every line is looked at for its keys: a kind or a key by the first lines changes later values
+_JSON_LINES = (
+    "(SELECT COLUMNS(*) ->> '$' FROM read_json({path}, format = 'newline_delimited', records = true, "
+    "maximum_depth = 1, sample_size = -1))"
+)
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 

@@ -70,3 +70,33 @@ def test_a_table_of_which_a_row_would_be_lost_is_refused_by_its_line(tmp_path: P
 def test_values_of_json_lines_stay_the_text_that_they_are(tmp_path: Path) -> None:
     line = '{"id": "00012", "at": "2026-01-01T00:00:00Z", "on": "2026-01-01"}\n'
     assert select(tmp_path, line, name="rows.jsonl") == "id,at,on\n00012,2026-01-01T00:00:00Z,2026-01-01\n"
+
+
+def test_no_kind_is_guessed_for_the_values_of_json_lines(tmp_path: Path) -> None:
+    lines = '{"id": "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"}\n{"id": "007"}\n{"id": 9007199254740993}\n{"id": 0.5}\n'
+    values = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11\n007\n9007199254740993\n0.5\n"
+    assert select(tmp_path, lines, name="rows.jsonl") == f"id\n{values}"
+
+
+def test_a_late_line_of_json_has_its_own_keys_and_values(tmp_path: Path) -> None:
+    lines = '{"id": 1}\n' * 21_000 + '{"id": 1.5, "plan": "x"}\n'
+    assert select(tmp_path, lines, name="rows.jsonl").splitlines()[-1] == "1.5,x"
+
+
+@pytest.mark.parametrize("sql", ["select id::int from rows", "select strptime(id, '%Y') from rows"])
+def test_an_error_repeats_no_value_of_a_file(tmp_path: Path, sql: str) -> None:
+    with pytest.raises(SqlFailed) as failed:
+        select(tmp_path, '{"id": "Anna Gruber"}\n', name="rows.jsonl", sql=sql)
+    assert "Gruber" not in str(failed.value)
+
+
+def test_an_error_of_a_json_line_repeats_none_of_it(tmp_path: Path) -> None:
+    with pytest.raises(SqlFailed) as failed:
+        select(tmp_path, '{"id": "A", "id": "Gruber"}\n', name="rows.jsonl")
+    assert "line 1" in str(failed.value)
+    assert "Gruber" not in str(failed.value)
+
+
+def test_an_error_of_the_sql_names_what_is_wrong_with_it(tmp_path: Path) -> None:
+    with pytest.raises(SqlFailed, match='"idd"'):
+        select(tmp_path, "id\nA\n", sql="select idd from rows")
