@@ -55,10 +55,11 @@ class Telemetry:
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._faults: set[str] = set()
         resource = {"service.name": SERVICE, "service.version": version}
-        # side by side, each with numbers of its own; of a short command the next one goes on with the same row
-        instance = {"service.instance.id": str(uuid4())} if command == LASTING else {}
-        self._exporters = Exporters(resource | instance, metrics=metrics, traces=traces)
-        self._instruments = Instruments(self._exporters.meters.get_meter(SERVICE, version), now)
+        # side by side, each with counters of its own; of a short command the next one goes on with the same row
+        instance = {"service.instance.id": str(uuid4())} if command == LASTING else None
+        self._exporters = Exporters(resource, instance, metrics=metrics, traces=traces)
+        meters, gauges = self._exporters.meters, self._exporters.gauges
+        self._instruments = Instruments(meters.get_meter(SERVICE, version), gauges.get_meter(SERVICE, version))
         tracer = self._exporters.tracers.get_tracer(SERVICE, version)
         self._spans = Spans(tracer.start_span, command, self._began)
 

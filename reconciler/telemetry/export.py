@@ -79,23 +79,30 @@ class ExportRequests:
 
 
 class Exporters:
-    """The providers of instruments and spans; `resource` names the service, unless a variable does."""
+    """The providers of instruments and spans; `resource` names the service, unless a variable does.
 
-    def __init__(self, resource: dict[str, str], *, metrics: bool, traces: bool) -> None:
+    `instance`: what tells apart processes that last. Gauges go without it: they tell of a location, whoever served it.
+    """
+
+    def __init__(
+        self, resource: dict[str, str], instance: dict[str, str] | None = None, *, metrics: bool, traces: bool
+    ) -> None:
         # a level above all others
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         self._ways: list[tuple[ExportRequests, Callable[[], None]]] = []
         # no other detector: one of them would send the arguments of the command line
-        self._resource = Resource(dict(resource)).merge(OTELResourceDetector().detect())
-        self.meters = self._open_meters(on=metrics)
+        shared = Resource(dict(resource)).merge(OTELResourceDetector().detect())
+        self._resource = Resource(dict(instance or {})).merge(shared)
+        self.meters = self._open_meters(self._resource, on=metrics)
+        self.gauges = self._open_meters(shared, on=metrics) if instance else self.meters
         self.tracers = self._open_tracers(on=traces)
 
-    def _open_meters(self, *, on: bool) -> MeterProvider:
+    def _open_meters(self, resource: Resource, *, on: bool) -> MeterProvider:
         if not on:
             return MeterProvider(shutdown_on_exit=False)
         way = ExportRequests()
         reader = PeriodicExportingMetricReader(OTLPMetricExporter(session=cast(Any, way)))
-        provider = MeterProvider([reader], self._resource, shutdown_on_exit=False)
+        provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         self._ways.append((way, provider.shutdown))
         return provider
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from reconciler.core.model.outcome import Outcome
@@ -31,6 +34,7 @@ WORDS = frozenset(
         "absent_over_time",
         "histogram_quantile",
         "offset",
+        "or",
     }
 )
 RANGES = r"\[[^\]]*\]|\boffset \w+|\"[^\"]*\"|\$\w+|\b\d[\d.]*\w*"
@@ -111,6 +115,19 @@ def test_every_alert_has_what_a_person_needs() -> None:
         assert rule["annotations"].keys() == {"summary", "description"}
         metric = next(SERIES[name] for name in SERIES if name in rule["expr"])
         assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= labels_of(metric)
+
+
+@pytest.mark.servers
+def test_the_alerts_fire_on_what_commands_and_workers_tell_and_fall_silent_again(tmp_path: Path) -> None:
+    """Played by Prometheus' own tool."""
+    promtool = shutil.which("promtool") or pytest.skip("promtool, which comes with Prometheus, is not installed")
+    for file in (ALERTS, Path(__file__).with_name("alerts_test.yaml")):
+        shutil.copy(file, tmp_path)
+    played = subprocess.run(
+        [promtool, "test", "rules", "alerts_test.yaml"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert played.stdout.count("SUCCESS") == 1
 
 
 def test_the_table_of_the_page_has_every_metric_with_its_attributes() -> None:

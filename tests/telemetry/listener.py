@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 
@@ -18,7 +18,10 @@ class Listener:
     mode: str = "ok"
     url: str = ""
     posts: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    """The paths that were asked with another method: a client that follows a redirect asks so."""
     ended: Event = field(default_factory=Event)
+    more: Condition = field(default_factory=Condition)
 
     @property
     def wire(self) -> bytes:
@@ -42,6 +45,24 @@ class Listener:
                         }
         return points
 
+    def wait_for(self, metric: str, count: int) -> bool:
+        """Whether a metric was sent so often before long."""
+        with self.more:
+            return self.more.wait_for(lambda: self.count(metric) >= count, 30)
+
+    def count(self, metric: str) -> int:
+        """How often a metric was sent."""
+        from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+        bodies = [body for path, _, body in self.posts if path == "/v1/metrics"]
+        return sum(
+            sent.name == metric
+            for body in bodies
+            for each in ExportMetricsServiceRequest.FromString(body).resource_metrics
+            for scope in each.scope_metrics
+            for sent in scope.metrics
+        )
+
     def spans(self) -> list[Any]:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -49,11 +70,17 @@ class Listener:
         resources = [each for body in bodies for each in ExportTraceServiceRequest.FromString(body).resource_spans]
         return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
 
-    def resource(self) -> dict[str, Any]:
+    def resource(self, metric: str = "reconciler.run.duration") -> dict[str, Any]:
+        """What tells of the process that sent a metric."""
         from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-        body = next(body for path, _, body in self.posts if path == "/v1/metrics")
-        return attributes(ExportMetricsServiceRequest.FromString(body).resource_metrics[0].resource)
+        bodies = [body for path, _, body in self.posts if path == "/v1/metrics"]
+        resources = [each for body in bodies for each in ExportMetricsServiceRequest.FromString(body).resource_metrics]
+        return next(
+            attributes(each.resource)
+            for each in resources
+            if any(sent.name == metric for scope in each.scope_metrics for sent in scope.metrics)
+        )
 
 
 def attributes(holder: Any) -> dict[str, Any]:
@@ -68,8 +95,14 @@ def listening(mode: str = "ok") -> Iterator[Listener]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            listener.posts.append((self.path, dict(self.headers), body))
+            with listener.more:
+                listener.posts.append((self.path, dict(self.headers), body))
+                listener.more.notify_all()
             _answer(self, listener)
+
+        def do_GET(self) -> None:
+            listener.others.append(self.path)
+            self.send_error(404)
 
         def log_message(self, *_: object) -> None:
             return

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.events import RoundStarted
-from reconciler.core.model.measured import JobEnded, JobStarted, LocationEnded
+from reconciler.core.model.events import RoundStarted, WaitCause, Waiting
+from reconciler.core.model.measured import HeldCounted, JobEnded, JobStarted, LocationEnded
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.observing.metrics import METRICS
 from reconciler.sandbox import Running
@@ -168,7 +168,7 @@ def test_an_endpoint_that_is_no_good_changes_nothing_and_is_told_once(
     lines = [line for line in ended.err.splitlines() if line not in plain.err.splitlines()]
     assert (mode == "endless" and lines == []) or (len(lines) == 1 and "OTEL_EXPORTER_OTLP_ENDPOINT" in lines[0]), lines
     assert MARK not in ended.err
-    assert "/elsewhere" not in [path for path, _, _ in listener.posts]
+    assert (listener.others, [path for path, _, _ in listener.posts if "elsewhere" in path]) == ([], [])
 
 
 OFF: dict[str, dict[str, str]] = {
@@ -215,26 +215,52 @@ def test_no_file_names_an_endpoint(
     assert listener.posts == []
 
 
+def test_a_gauge_is_told_once_for_the_worker_that_ran_a_location_last_knows_how_it_is(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
+    telemetry = Telemetry("fleet worker", "1", lambda: Instant(0), metrics=True, traces=True)
+    telemetry(HeldCounted(LOCATION, 5))
+    telemetry(JobStarted(LOCATION, "apply"))
+    telemetry(JobEnded(LOCATION, 0))
+    # the counter comes again and again
+    assert listener.wait_for("reconciler.run.duration", 4)
+    assert telemetry.close(0) == ""
+    assert listener.count("reconciler.held") == 1
+
+
+def test_a_wait_is_measured_by_its_cause(listener: Listener) -> None:
+    telemetry = Telemetry("apply", "1", lambda: Instant(0), metrics=True, traces=True)
+    for milliseconds, cause in ((1_500, WaitCause.PACE), (500, WaitCause.PACE), (2_000, WaitCause.RETRY)):
+        telemetry(Waiting(LOCATION, milliseconds, f"{MARK} said so", cause))
+    assert telemetry.close(0) == ""
+    waits = {
+        attributes(point)["reconciler.cause"]: point for point in listener.metrics()["reconciler.pace.wait.duration"]
+    }
+    assert {cause: (point.count, point.sum) for cause, point in waits.items()} == {"pace": (2, 2.0), "retry": (1, 2.0)}
+    assert SCANNER.search(listener.wire) == []
+
+
 def test_a_worker_tells_of_each_job_as_of_a_command(listener: Listener) -> None:
-    """Its jobs are runs: the age of the last success goes on while it lives, and each job has a span of its own."""
-    now = [Instant(1_795_000_000_000)]
-    telemetry = Telemetry("fleet worker", "1", lambda: now[0], metrics=True, traces=True)
+    """Its jobs are runs, each with a span of its own; and it is one of many that serve a location in turn."""
+    telemetry = Telemetry("fleet worker", "1", lambda: Instant(1_795_000_000_000), metrics=True, traces=True)
     other = LocationId("zzzrwHvLUxlfw5SqKVCN")
     for location, operation, code in ((LOCATION, "apply", 0), (other, "drift", 2)):
         telemetry(JobStarted(location, operation))
         telemetry(RoundStarted(location, 1, 3))
         telemetry(LocationEnded(location, code, ()))
         telemetry(JobEnded(location, code))
-    now[0] = Instant(now[0] + 90_000)
     assert telemetry.close(0) == ""
     (age,) = listener.metrics()["reconciler.last_success.age"]
-    assert (age.as_double, attributes(age)) == (90.0, {"reconciler.location": LOCATION})
+    assert (age.as_double, attributes(age)) == (0.0, {"reconciler.location": LOCATION})
     runs = [tuple(point.values()) for point in attributes_of(listener, "reconciler.run.duration")]
     assert sorted(runs) == [("apply", 0), ("drift", 2), ("fleet worker", 0)]
     spans = {span.name: span for span in listener.spans()}
     assert {"reconciler apply", "reconciler drift", "reconciler fleet worker"} <= spans.keys()
     assert len({span.trace_id for span in listener.spans()}) == 3
+    # counters are those of a process; a gauge tells of a location, whoever served it last
     assert listener.resource()["service.instance.id"]
+    assert "service.instance.id" not in listener.resource("reconciler.last_success.age")
 
 
 def test_without_the_extra_one_line_says_so_and_the_command_goes_on(project: Path, listener: Listener) -> None:

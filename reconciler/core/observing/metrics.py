@@ -52,8 +52,6 @@ class Metric:
     attributes: tuple[str, ...]
     about: str
     bounds: tuple[float, ...] = ()
-    grows: bool = False
-    """Whether it is a time since something, which goes on while the process lives."""
 
 
 _HTTP = ("http.request.method", "http.response.status_code", "error.type", "server.address", "url.template")
@@ -114,7 +112,6 @@ METRICS = (
         "s",
         (_HERE,),
         "Time since an apply last ended with exit code 0, told by each apply.",
-        grows=True,
     ),
     Metric(
         MetricName.OBSERVATION,
@@ -122,10 +119,14 @@ METRICS = (
         "s",
         (_HERE,),
         "Age of the oldest observation in the state.",
-        grows=True,
     ),
     Metric(
-        MetricName.LOOP_LAG, MetricKind.HISTOGRAM, "s", (), "Delay of a timer of the event loop, each second.", SHORT_S
+        MetricName.LOOP_LAG,
+        MetricKind.HISTOGRAM,
+        "s",
+        (),
+        "Delay of a timer of the event loop, four times a second.",
+        SHORT_S,
     ),
 )
 
