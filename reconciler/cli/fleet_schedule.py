@@ -10,7 +10,7 @@ from reconciler.cli.fleet import database_option, find_database, fleet_command, 
 from reconciler.cli.options import Invocation, common, create_state_option, manifests_option
 from reconciler.cli.plan_flags import PlanFlags, fleet_schedule_flags
 from reconciler.core.model.errors import ExitCode, UsageError
-from reconciler.fleet import JobSchedule, Operation, open_fleet
+from reconciler.fleet import JobSchedule, Operation, extra_needed, open_fleet
 from reconciler.output.blocks import moment
 
 __all__ = ["fleet_command"]
@@ -62,7 +62,8 @@ def _make_schedule(
     operation: Operation, cron: str, flags: PlanFlags, invocation: Invocation, *, fail_on: str, full: bool
 ) -> JobSchedule:
     # only this command needs the library that reads them
-    from reconciler.fleet.schedules import find_next
+    with extra_needed():
+        from reconciler.fleet.schedules import find_next
 
     settings = invocation.workspace.load_settings()
     locations = tuple(map(settings.find_location, flags.locations))

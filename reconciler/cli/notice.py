@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from uuid import uuid4
 
 import click
@@ -12,9 +11,9 @@ from reconciler.cli import CommandRecord
 from reconciler.cli.console import end_by_signals
 from reconciler.core.model.errors import Interrupted
 from reconciler.core.model.names import name_locations
-from reconciler.core.model.notice import Notice, NoticeShape, NotifySettings
+from reconciler.core.model.notice import Notice
 from reconciler.core.model.safe_text import visible
-from reconciler.operations.notify import URL_VARIABLE, send_notice
+from reconciler.operations.notify import URL_VARIABLE, guess_settings, send_notice
 from reconciler.operations.workspace import Workspace
 from reconciler.output.notice import SentNotice
 from reconciler.system import wall_clock
@@ -22,7 +21,8 @@ from reconciler.system import wall_clock
 
 def notify(notice: Notice, exit_code: int, record: CommandRecord) -> None:
     """Sends the notice where it is wanted; a line tells why it did not arrive."""
-    workspace, settings = Workspace(), record.notify_settings or _guess_settings()
+    workspace = Workspace()
+    settings = record.notify_settings or guess_settings(workspace.environment)
     if not notice.is_wanted(settings.when, exit_code):
         return
     sent = SentNotice(notice, exit_code, uuid4().hex, wall_clock())
@@ -35,9 +35,3 @@ def notify(notice: Notice, exit_code: int, record: CommandRecord) -> None:
     if reason:
         line = f"warning: the webhook of {URL_VARIABLE} was not notified: {reason}"
         click.echo(visible(name_locations(line, record.names)), err=True)
-
-
-def _guess_settings() -> NotifySettings:
-    """The settings of a command that could not load any: a failure is told in the shape that the environment names."""
-    named = os.environ.get("RECONCILER_NOTIFY_SHAPE", "")
-    return NotifySettings(NoticeShape(named)) if named in list(NoticeShape) else NotifySettings()

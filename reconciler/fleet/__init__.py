@@ -16,14 +16,14 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from reconciler.core.formats import Forms, JsonSpelling
-from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.errors import ReconcilerError, UsageError, install_hint
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.refresh_rules import Method
@@ -145,6 +145,15 @@ class WorkerOptions:
         return 3 * self.heartbeat_s
 
 
+@contextmanager
+def extra_needed() -> Iterator[None]:
+    """Around the import of what needs a library of the extra; raises UsageError where it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"a fleet needs the extra [fleet]: {error}", hint=install_hint("fleet")) from error
+
+
 @asynccontextmanager
 async def open_fleet(url: str) -> AsyncIterator[Fleet]:
     """The fleet in a database; raises UsageError without the extra, StateError where the database cannot be used."""
@@ -154,12 +163,7 @@ async def open_fleet(url: str) -> AsyncIterator[Fleet]:
             hint=f"--database postgresql://user@host/database, or the variable {VARIABLE}",
         )
     # loaded here: the extra may be missing, and the engine is slow to load
-    try:
+    with extra_needed():
         from reconciler.fleet import queue
-    except ImportError as error:
-        raise UsageError(
-            f"a fleet needs the extra [fleet]: {error}",
-            hint="install it, such as pip install '.[fleet]' in reconciler's checkout",
-        ) from error
     async with queue.open_database(url) as fleet:
         yield fleet

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
-from reconciler.core.model.notice import Notice
+from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.notice import Notice, NotifySettings
 from reconciler.fleet.rows import JobEnd
-from reconciler.operations.notify import URL_VARIABLE, send_notice
+from reconciler.operations.notify import URL_VARIABLE, guess_settings, send_notice
 from reconciler.operations.workspace import Workspace
 from reconciler.output.fleet import JobStatus
 from reconciler.output.notice import SentNotice
@@ -39,9 +40,16 @@ class Notices:
         if self._sending:
             await asyncio.wait(self._sending)
 
+    def _find_settings(self) -> NotifySettings:
+        # a file that a release of ours, or a commit, has broken is a reason to tell
+        try:
+            return self._workspace.load_settings().notify
+        except ReconcilerError:
+            return guess_settings(self._workspace.environment)
+
     async def _send(self, notice: Notice, exit_code: int) -> None:
         try:
-            settings = (await asyncio.to_thread(self._workspace.load_settings)).notify
+            settings = await asyncio.to_thread(self._find_settings)
             if not notice.is_wanted(settings.when, exit_code):
                 return
             sent = SentNotice(notice, exit_code, uuid4().hex, self._workspace.clock.now())

@@ -212,12 +212,12 @@ class Fleet:
         with _told(self._place):
             stalled = await self._engine.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=stalled_s)
         carriers = [cast(int, carrier.id) for carrier in stalled]
-        for carrier in carriers:
-            # another sweep, or the worker itself, may have been quicker
-            with suppress(ConnectorException):
-                await self._engine.finish_job_by_id_async(carrier, status=Status.FAILED, delete_job=True)
-        ends = [(job, after_death(job)) for job in await self.find_lost(carriers)]
-        return [(job, end) for job, end in ends if await self.end(job, end)]
+        ends = [(job, after_death(job)) for job in await self._find_lost(carriers)]
+        # another sweep, or the worker itself, may have been quicker
+        taken = [(job, end) for job, end in ends if await self.end(job, end)]
+        # last: a sweep that dies before it leaves them to the next one, and no job without a carrier
+        await self._drop(carriers)
+        return taken
 
     async def beat(self) -> None:
         """A sign of life while the last runs end: the engine's worker gives none once it is asked to stop."""
@@ -227,20 +227,22 @@ class Fleet:
 
     async def drop_carriers(self, jobs: Iterable[OpenJob]) -> None:
         """Throws the engine's jobs of these away."""
-        for job in jobs:
-            with suppress(ConnectorException):
-                await self._engine.finish_job_by_id_async(
-                    cast(int, job.engine_job), status=Status.FAILED, delete_job=True
-                )
+        await self._drop([cast(int, job.engine_job) for job in jobs])
 
-    async def find_lost(self, dead: Sequence[int]) -> list[OpenJob]:
+    async def _drop(self, carriers: Iterable[int]) -> None:
+        for carrier in carriers:
+            # it may be gone already; where the database is away, it is found again
+            with suppress(ConnectorException):
+                await self._engine.finish_job_by_id_async(carrier, status=Status.FAILED, delete_job=True)
+
+    async def _find_lost(self, dead: Sequence[int]) -> list[OpenJob]:
         """Jobs that are carried by a dead job of the engine, or run by none."""
         # asked first: a job that ends meanwhile has its end in the table before its carrier goes
         before = await self.find_running(carriers=dead)
         # few: as many as all workers run
         with _told(self._place):
             doing = {carrier.id for carrier in await self._engine.list_jobs_async(task=TASK, status="doing")}
-        return [job for job in before if job.engine_job not in doing]
+        return [job for job in before if job.engine_job in dead or job.engine_job not in doing]
 
     async def work(self, queue: str, options: WorkerOptions, run: RunJob) -> None:
         """Runs the jobs of a queue, until it is cancelled or the database fails."""
@@ -301,6 +303,10 @@ def _carry(job: OpenJob, begin: datetime | None) -> Job:
 
 def after_death(job: OpenJob) -> JobEnd:
     """How a job goes on after the death of its worker."""
+    # a further try would send what a person did not want sent
+    if job.stopping:
+        note = "stopped by a person; its worker died, or lost it"
+        return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
     if job.status is JobStatus.RUNNING and job.tries >= MOST_TRIES:
         note = f"held for a person: {job.tries} workers died or lost it while they ran it"
         return JobEnd(JobStatus.HELD, ExitCode.ERROR, note, notice=make_job_notice(job, ExitCode.ERROR))

@@ -1,8 +1,8 @@
 """A worker: takes jobs from the queue, runs each in a thread of its own, writes down how it ended.
 
 Rules
-1. A worker takes jobs of the commit that its checkout is at, and looks again before each. A checkout that has moved
-   ends the worker: the jobs stay queued.
+1. A worker takes jobs of the commit that its checkout is at, and looks again before each and every few seconds. A
+   checkout that has moved ends the worker, busy or idle: the jobs stay queued.
 2. A job is noted as this worker's before it is claimed, until its end is written. One that the table gives to this
    worker and that it does not run was lost while the database was away: it is queued again.
 3. While the database cannot be reached, runs go on, their ends wait to be written, and the worker tries again after
@@ -58,9 +58,12 @@ class FleetWorker:
         self._commit = find_known_commit(workspace)
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._running: dict[int, RunningJob] = {}
+        """By the engine's job: one that was taken over may come back under another while the first still ends."""
         self._stopping = asyncio.Event()
         self._signum: int | None = None
         self._left_queued: tuple[str, ...] = ()
+        self._unqueued = ""
+        """Why a schedule could not be queued, as it was told."""
         self._work: asyncio.Task[None] | None = None
         self._notices = Notices(workspace, say)
         self._failure: ReconcilerError | None = None
@@ -74,6 +77,8 @@ class FleetWorker:
         self._say(f"worker {self._name} takes jobs of commit {self._commit[:12]}, {self._options.concurrency} at once")
         asyncio.get_running_loop().set_exception_handler(ignore_late_ends)
         looking = asyncio.create_task(self._look_on())
+        # a worker that looks no more would take over no job of another: a bug there ends it
+        looking.add_done_callback(lambda _: self._end_work())
         try:
             await self._work_on()
         finally:
@@ -81,6 +86,8 @@ class FleetWorker:
             looking.cancel()
             await asyncio.wait({looking})
             await self._notices.end()
+        with suppress(asyncio.CancelledError):
+            looking.result()
         if self._failure is not None:
             raise self._failure
 
@@ -153,16 +160,23 @@ class FleetWorker:
         return not any(count.soon for count in counts if queue_of(count.commit, count.format_version) == own)
 
     async def _run_one(self, job: int, carrier: int) -> None:
-        self._running[job] = running = RunningJob()
+        self._running[carrier] = running = RunningJob()
         try:
-            if find_commit(self._workspace.directory) != self._commit:
-                self._say(f"the checkout has left commit {self._commit[:12]}: the worker ends, start it again")
-                self._end_work()
+            if await self._has_moved():
                 await self._leave_queued(job, carrier)
             elif claim := await self._until_reached(lambda: self._fleet.claim(job, carrier, self._name)):
                 await self._run_claimed(claim, running)
         finally:
-            del self._running[job]
+            del self._running[carrier]
+
+    async def _has_moved(self) -> bool:
+        """Whether the checkout is at another commit, which ends the worker."""
+        if await asyncio.to_thread(find_commit, self._workspace.directory) == self._commit:
+            return False
+        if not self._stopping.is_set():
+            self._say(f"the checkout has left commit {self._commit[:12]}: the worker ends, start it again")
+            self._end_work()
+        return True
 
     async def _leave_queued(self, job: int, carrier: int) -> None:
         end = JobEnd(JobStatus.QUEUED, note="left queued: the worker's checkout is at another commit", counts=False)
@@ -241,32 +255,47 @@ class FleetWorker:
                     sweep_at = loop.time() + self._options.heartbeat_s
                     await self._sweep()
                 patience.begin_anew()
-            except StateError as error:
+            except ReconcilerError as error:
                 # the worker itself tells where the database is away
                 pause = max(LOOK_S, await self._bear(patience, error))
             await asyncio.sleep(pause)
 
     async def _sweep(self) -> None:
         for job, end in await self._fleet.sweep(self._options.stalled_s):
-            self._say(f"job {job.id}, location {job.location}: {end.note}")
-            self._notices.send(end)
+            self._tell_of_dead(job, end)
         self._tell_left_queued(await self._fleet.count_open())
 
     async def _see_to_jobs(self) -> None:
         before = set(self._running)
         given = await self._fleet.find_running(worker=self._name)
         for job in given:
-            if job.stopping and (running := self._running.get(job.id)):
+            if job.stopping and (running := self._find_own(job)):
                 running.ask(lambda stop: stop.end(JobCancelled()))
         # one that began or ended while the table was asked is not lost
-        lost = [job for job in given if job.id not in before | self._running.keys()]
-        await self._fleet.drop_carriers(lost)
+        lost = [job for job in given if job.engine_job not in before and not self._find_own(job)]
         for job in lost:
-            await self._fleet.end(job, after_death(job))
-        if self._signum is None:
+            await self._tell_taken_over(job)
+        await self._fleet.drop_carriers(lost)
+        if not self._stopping.is_set() and not await self._has_moved():
             await self._fire_schedules()
         if self._options.drains and not self._running and await self._is_drained():
             self._end_work()
+
+    def _find_own(self, job: OpenJob) -> RunningJob | None:
+        return None if job.engine_job is None else self._running.get(job.engine_job)
+
+    async def _tell_taken_over(self, job: OpenJob) -> None:
+        end = after_death(job)
+        if await self._fleet.end(job, end):
+            self._tell_of_dead(job, end)
+
+    def _tell_of_dead(self, job: OpenJob, end: JobEnd) -> None:
+        self._say(f"job {job.id}, location {job.location}: {end.note}")
+        self._notices.send(end)
+        # nobody else tells of a run whose workers died
+        if end.status is not JobStatus.QUEUED:
+            self._workspace.listener(JobStarted(job.location, job.operation))
+            self._workspace.listener(JobEnded(job.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
 
     async def _fire_schedules(self) -> None:
         now = self._workspace.clock.now()
@@ -277,8 +306,12 @@ class FleetWorker:
         except StateError:
             raise
         except ReconcilerError as error:
-            self._say(f"a schedule cannot be queued: {error.lines[0]}")
+            # tried again each time: told once, and again when it changes
+            if error.lines[0] != self._unqueued:
+                self._unqueued = error.lines[0]
+                self._say(f"a schedule cannot be queued: {self._unqueued}")
             return
+        self._unqueued = ""
         for schedule, jobs in fired:
             for line in describe_queued(jobs):
                 self._say(f"schedule {schedule.id}, {schedule.operation}: {line}")

@@ -153,6 +153,13 @@ class FleetScene:
         with need("psycopg").connect(self.plain_database, autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def dump(self) -> bytes:
+        """All rows of the fleet's tables, those of the engine too."""
+        with need("psycopg").connect(self.plain_database, autocommit=True) as connection:
+            found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+            rows = [connection.execute(f'SELECT t::text FROM "{name}" AS t').fetchall() for (name,) in found]
+        return "\n".join(row for table in rows for (row,) in table).encode()
+
     def manifest(self, number: int, contacts: int, **more: object) -> None:
         location = location_id(number)
         ids = ", ".join(contact_id(number, each) for each in range(contacts))

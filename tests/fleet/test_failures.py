@@ -104,6 +104,23 @@ def test_a_job_whose_workers_die_thrice_is_held_and_listed_first() -> None:
         assert scene.doubles() == []
 
 
+def test_a_job_that_a_person_stopped_is_not_queued_again_when_its_worker_dies() -> None:
+    need("procrastinate")
+    with a_fleet(1, 60, latency_ms=100) as scene:
+        batch = scene.queue()
+        worker = scene.worker("--jobs", "1")
+        worker.wait_for(BEGINS)
+        scene.requests.wait_for(3)
+        worker.kill(signal.SIGSTOP)
+        assert "1 running job asked to stop" in scene.fleet("cancel", batch)
+        worker.kill()
+        worker.end()
+        assert scene.worker("--heartbeat", "0.5", "--drain").end() == 0
+        (job,) = scene.jobs()
+        assert (job["status"], job["exit_code"]) == ("cancelled", 3)
+        assert "stopped by a person" in job["note"]
+
+
 def test_one_location_with_a_wrong_token_a_guard_or_a_used_quota_lets_the_others_go_on() -> None:
     need("procrastinate")
     others = [0] * (LOCATIONS - 4)

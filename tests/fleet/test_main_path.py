@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+from reconciler.sandbox.app import sandbox_token
 from tests.extras import need
-from tests.fleet.scene import FleetScene, a_fleet, address_of, location_id
+from tests.fleet.scene import TAGS, FleetScene, a_fleet, address_of, location_id
+from tests.privacy import Scanner
+from tests.telemetry.listener import attributes, listening
 from tests.webhook import open_webhook
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
@@ -76,13 +80,13 @@ def test_a_worker_at_another_commit_leaves_a_job_queued_and_says_so(scene: Fleet
     worker.wait_for(r"left queued: 3 jobs of commit \w{12}, format 1.0; taken here is commit \w{12}")
     assert [job["status"] for job in scene.jobs(batch)] == ["queued"] * 3
     scene.fleet("cancel", batch)
-    # the checkout moves under the worker: it ends, and leaves what it had taken
-    scene.git("worktree", "add", "--quiet", "--detach", "other", "main")
+    # the checkout moves under an idle worker: it ends, and queues no schedule at the commit that it has left
     scene.git("checkout", "--quiet", "--detach", "HEAD~1")
-    scene.fleet("apply", "other/manifests")
+    scene.fleet("schedule", "drift", "--cron", "* * * * *")
+    scene.execute("UPDATE reconciler_fleet_schedules SET next_at = now() - interval '1 second'")
     assert worker.end() == 0
-    assert "the checkout has left commit" in worker.said
-    assert [(job["status"], job["tries"]) for job in scene.jobs()] == [("queued", 0)] * 3
+    assert worker.said.count("the checkout has left commit") == 1
+    assert [job["status"] for job in scene.jobs()] == ["cancelled"] * 3
     assert not any(world.transitions for world in scene.worlds.values())
 
 
@@ -110,6 +114,48 @@ def test_a_job_of_a_later_format_stays_queued_and_is_told(scene: FleetScene) -> 
     assert re.search(r"left queued: 3 jobs of commit \w{12}, format 2.0; taken here is .*, format 1.0", worker.said)
     assert [(job["status"], job["tries"]) for job in scene.jobs(batch)] == [("queued", 0)] * 3
     assert not any(world.transitions for world in scene.worlds.values())
+
+
+def test_what_breaks_the_settings_is_told_by_a_notice_and_a_schedule_waits_until_they_are_mended(
+    scene: FleetScene,
+) -> None:
+    settings = scene.directory / "manifests" / "reconciler.yaml"
+    whole = settings.read_text()
+    scene.fleet("drift", "manifests", "--location", location_id(0), "--create-state")
+    scene.fleet("schedule", "drift", "--cron", "* * * * *")
+    scene.execute("UPDATE reconciler_fleet_schedules SET next_at = now() - interval '1 second'")
+    settings.write_text(f"{whole}guards: 7\n")
+    with open_webhook() as webhook:
+        shape = {"RECONCILER_NOTIFY_URL": webhook.url, "RECONCILER_NOTIFY_SHAPE": "slack"}
+        worker = scene.worker("--heartbeat", "0.5", environment=shape)
+        worker.wait_for(r"job 1: \S+ ended with exit code 1")
+        worker.wait_for("a schedule cannot be queued")
+        settings.write_text(whole)
+        worker.wait_for("schedule 1, drift: 3 jobs queued")
+        assert worker.said.count("a schedule cannot be queued") == 1
+        worker.kill(signal.SIGTERM)
+        assert worker.end() == 0
+    assert list(json.loads(webhook.bodies[0])) == ["text"]
+
+
+def test_what_a_worker_tells_a_collector_and_the_queue_holds_no_contact_tag_or_token(scene: FleetScene) -> None:
+    need("opentelemetry.sdk")
+    tokens = [sandbox_token(location) for location in scene.worlds]
+    scanner = Scanner(["x000000000000000", max(TAGS, key=len), *tokens])
+    with listening() as listener:
+        scene.queue()
+        worker = scene.worker(environment={"OTEL_EXPORTER_OTLP_ENDPOINT": listener.url})
+        scene.fleet("wait")
+        worker.kill(signal.SIGTERM)
+        assert worker.end() == 0
+        # told when it was asked to end, long before the minute of the next numbers
+        runs = [attributes(point) for point in listener.metrics()["reconciler.run.duration"]]
+    assert [run["reconciler.exit_code"] for run in runs if run["reconciler.operation"] == "apply"] == [0]
+    assert {span.name for span in listener.spans()} >= {"reconciler apply", "round"}
+    assert scanner.search(listener.wire) == []
+    # a plan in the queue holds contacts and tags, and no token; that of a job that has ended is gone
+    assert Scanner(tokens).search(scene.dump()) == []
+    assert scanner.search(listener.wire + tokens[0].encode()) != []
 
 
 def test_no_command_tells_the_password_of_the_database(scene: FleetScene) -> None:
