@@ -13,6 +13,20 @@ RULES = (
         "tests/apply/test_scenarios.py::test_a_crash_between_intent_and_answer",
     ),
     Bug(
+        "let a request leave however late after its intent",
+        "apply/send_batch.py",
+        "journalled.dated <= run.options.latest_ms:",
+        "journalled.dated <= 10**12:",
+        "tests/apply/test_beside.py::test_an_intent_that_took_long_is_written_anew_before_its_request_leaves",
+    ),
+    Bug(
+        "leave out of the time to settle that in which a request may leave",
+        "operations/workspace.py",
+        "return latest_ms_from(settings) + settings",
+        "return 0 * latest_ms_from(settings) + settings",
+        "tests/apply/test_beside.py::test_a_request_may_leave_no_later_than_it_takes_to_land",
+    ),
+    Bug(
         "name a file that is not on the disk",
         "system.py",
         "            calls.sync(descriptor)\n",

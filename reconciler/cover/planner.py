@@ -115,13 +115,14 @@ def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tupl
         tight = first.cost > _LOOSE * len(first.blocks)
         best = _cheapest_draft(min(best, first, key=attrgetter("rank")), drafts, bound)
     best = _cheapest_draft(best, pack.make_drafts(problem, effort=effort), bound)
+    # before the search, which a bound that is too low lets go on to its end
+    if effort and best.cost > bound and capped.is_tiny(problem):
+        best = capped.find_fewest(problem, bound, best.cost) or best
+        bound = best.cost
     if tight:
         once = int(count_ones(problem.once[None])[0]) == len(problem.tags)
         stage = partition.make_drafts if once else capped.make_drafts
         best = _cheapest_draft(best, stage(problem, effort=effort), bound)
-    if effort and best.cost > bound and capped.is_tiny(problem):
-        best = capped.find_fewest(problem, bound, best.cost) or best
-        bound = best.cost
     return best, bound, certificate
 
 

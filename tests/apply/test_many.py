@@ -30,6 +30,7 @@ from tests.apply.test_scenarios import FREE, pairs
 from tests.build import HERE, a_set, contact
 from tests.sandbox.transport import SandboxTransport
 from tests.scene import Scene
+from tests.sizes import how_many
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
 TOKENLESS, BROKEN, SLOW = 7, 11, 0
@@ -39,7 +40,7 @@ def nth_location(nth: int) -> LocationId:
     return LocationId(f"location{nth:012d}")
 
 
-@pytest.mark.parametrize("number", [30, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [30, pytest.param(how_many(300, 1_000), marks=pytest.mark.slow)])
 def test_many_locations_on_a_clock_of_ours_go_in_their_order_and_leave_nothing(tmp_path: Path, number: int) -> None:
     names = [nth_location(nth) for nth in range(number)]
     scene = Scene(tmp_path, options=LONE, latency_ms=1_000)

@@ -13,6 +13,7 @@ from reconciler.output.text import render_text
 from tests.render import judges
 from tests.render.hostile import HOSTILE
 from tests.render.test_sinks import DOCUMENTS
+from tests.sizes import how_many
 
 pytestmark = pytest.mark.extras
 pyte = pytest.importorskip("pyte", reason="pyte is not installed: pip install pyte")
@@ -64,4 +65,6 @@ def test_no_text_of_ours_changes_a_terminal(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_text_of_others_changes_a_terminal(name: str, corpora: Path) -> None:
     groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
-    check(list(dict.fromkeys(text for group in groups.values() for text in group)), name)
+    texts = list(dict.fromkeys(text for group in groups.values() for text in group))
+    # the emulator is slow: each text stands in one kind of document
+    check(texts[list(DOCUMENTS).index(name) :: how_many(len(DOCUMENTS), 1)], name)

@@ -53,7 +53,6 @@ FIRST_SEEN = {
     "let an older look overwrite a newer one": 126,
     "send to a contact that was read as gone": 8,
     "unpack whatever comes": 84,
-    "date a write before its token is there": 322,
     "take who is not found for one who left": 3,
     "take the first of several contacts": 7,
     "take a row with one value that is none for malformed": 5,

@@ -196,11 +196,4 @@ LIES = (
         "if (",
         "8",
     ),
-    Bug(
-        "date a write before its token is there",
-        "request_gate.py",
-        "                await self._prepare(prepare)\n",
-        "                pass\n",
-        "6",
-    ),
 )

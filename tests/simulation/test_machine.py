@@ -1,4 +1,4 @@
-"""The state machine over the whole product: some steps by default, 200 times 50 in CI, planted bugs that it notices.
+"""The state machine over the whole product: some steps by default, 100 times 50 in CI, planted bugs that it notices.
 
 `python -m tests.simulation.machine 10000` plays 10,000 examples on two processors; another number behind it chooses
 others.
@@ -15,9 +15,10 @@ from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.lies import LIES
 from tests.simulation.machine import play
 from tests.simulation.planted import ROOT, planted
+from tests.sizes import how_many
 
 SHARDS = 4
-EXAMPLES = 200
+EXAMPLES = how_many(100, 500)
 NOTICED = {
     "name a contact twice": 125,
     "send again after a time-out": 125,
@@ -39,7 +40,7 @@ def test_an_example_keeps_the_invariants() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_two_hundred_examples_keep_the_invariants(shard: int) -> None:
+def test_many_examples_keep_the_invariants(shard: int) -> None:
     play(1 + shard, EXAMPLES // SHARDS)
 
 

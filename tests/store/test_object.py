@@ -33,6 +33,7 @@ from reconciler.store.object_replica import METHODS
 from reconciler.store.per_location import StatePerLocation
 from tests.build import HERE
 from tests.fakes import START
+from tests.sizes import how_many
 from tests.store import servers
 from tests.store.conftest import in_memory
 from tests.store.sample import OLD, PEOPLE, SNAPSHOTS
@@ -465,7 +466,9 @@ def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 200), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize(
+    "seeds", [range(10), pytest.param(range(10, how_many(80, 200)), marks=pytest.mark.slow)], ids=str
+)
 def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: Path) -> None:
     """Two holders in turn, each with a network that fails at random: what was acknowledged is there, in its order."""
     for seed in seeds:

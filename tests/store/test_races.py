@@ -28,6 +28,7 @@ from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId
 from reconciler.store import open_store
 from tests.fakes import START, a_holder
+from tests.sizes import how_many
 from tests.store.conftest import HOMES
 from tests.store.test_contract import seen
 
@@ -94,7 +95,9 @@ def racers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Race
         each.process.join()
 
 
-@pytest.mark.parametrize("races", [pytest.param(20, id="20"), pytest.param(150, id="150", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "races", [pytest.param(20, id="20"), pytest.param(how_many(50, 150), id="many", marks=pytest.mark.slow)]
+)
 def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer], races: int) -> None:
     at_once = len(racers[0].lines)
 

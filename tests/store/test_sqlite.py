@@ -23,6 +23,7 @@ from reconciler.store.schema import VERSION
 from reconciler.store.sqlite_file import Disk
 from tests.build import HERE, contact_state, tags
 from tests.fakes import START
+from tests.sizes import how_many
 from tests.store.test_contract import ANNA, BERT, LATER, applied, batch, contents, header, seen, taken
 
 OPENINGS = {"reader": open_reader, "store": open_store}
@@ -241,7 +242,9 @@ def damaged(whole: bytes, seed: int) -> bytes:
     return bytes(damaged)
 
 
-@pytest.mark.parametrize("seeds", [range(60), pytest.param(range(60, 1_000), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize(
+    "seeds", [range(60), pytest.param(range(60, how_many(300, 1_000)), marks=pytest.mark.slow)], ids=str
+)
 def test_damage_is_told_plainly_or_does_no_harm(a_state: Path, tmp_path: Path, seeds: range) -> None:
     whole, path = a_state.read_bytes(), tmp_path / "state.db"
     told = []
