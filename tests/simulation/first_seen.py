@@ -45,7 +45,7 @@ FIRST_SEEN = {
     "leave under management what an undone run adopted": 246,
     "learn of no other spelling": 39,
     "take by owned authority what is kept": 31,
-    "let an approval cover every attempt": 404,
+    "let an approval cover every attempt": 360,
     "look again before what was refused can have landed": 15,
     "learn a size from a refusal that passes": 2,
     "take a lagging search for the present": 126,
