@@ -31,7 +31,7 @@ from reconciler.loading.files import Files, name_inside
 from reconciler.loading.nodes import Node, Scalar
 from reconciler.loading.parquet_files import find_duckdb
 from reconciler.loading.settings_models import SourceModel
-from reconciler.loading.templates import ClientLocation, fill_words
+from reconciler.loading.templates import PLACEHOLDER_FORM, ClientLocation, fill_words
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 MIB = 1024 * 1024
@@ -97,6 +97,12 @@ def _list_mixed_keys(model: SourceModel) -> Iterator[_Fault]:
 def _list_sql_faults(model: SourceModel, sql: str) -> Iterator[_Fault]:
     if not sql.strip():
         yield ("sql",), "the SQL is empty", _OF_SQL
+    # taken as text it would find no row, and people would leave their sets
+    if held := PLACEHOLDER_FORM.search(sql):
+        hint = (
+            "a command's words may have placeholders; SQL gives the rows of all locations, and `where` of a set chooses"
+        )
+        yield ("sql",), f"SQL holds the placeholder {held.group()[:80]!r}, in whose place nothing is put", hint
     if model.files is None:
         yield ("sql",), "SQL reads the files that are named beside it, and none is", _OF_SQL
     if model.format is not None:

@@ -2,8 +2,8 @@
 
 Rules
 1. A placeholder is `{location}`, or `{client.COLUMN}` with a column of the file of locations: there are no expressions.
-   It stands in the path of a contact file, in a value of `where`, or in a word of a source's command; anywhere else it
-   is an error. In a word all other braces are text.
+   It stands in the path of a contact file, in a value of `where`, or in a word of a source's command; elsewhere in a
+   manifest, and in a source's SQL, it is an error. In a word and in SQL all other braces are text.
 2. Each location has the manifest as if it had been written out for it: nothing is shared but what has no placeholder.
 3. A location that the list has twice is an error, and so is a list without any: none is left out silently.
 4. The waves of a rollout follow from the ids: who comes when does not change with the order of the file.
@@ -46,7 +46,7 @@ MOST_LOCATIONS = 50_000
 PLACEHOLDER = "placeholder"
 """The check of texts that nothing can be put into."""
 _ENDINGS = (".csv", ".tsv", ".jsonl")
-_PLACEHOLDER = re.compile(r"\{(location|client\.[^{}]*)\}")
+PLACEHOLDER_FORM = re.compile(r"\{(location|client\.[^{}]*)\}")
 Rows = TypeVar("Rows", bound=RowContacts)
 _PLAIN = re.compile(r"(?!-)[\w.@+,:/-]+( (?!-)[\w.@+,:/-]+)*")
 _BRACES = re.compile(r"\{[^{}]*\}")
@@ -180,8 +180,8 @@ def fill_words(words: Sequence[str], client: ClientLocation, place: Source) -> t
     A value is plain: a shell, or SQL, that a word is for would take quotes, operators or an option for its own.
     """
     filler = _Filler(client, place, plain=True)
-    filled = tuple(_PLACEHOLDER.sub(filler.value_of, word) for word in words)
-    if words and _PLACEHOLDER.search(words[0]):
+    filled = tuple(PLACEHOLDER_FORM.sub(filler.value_of, word) for word in words)
+    if words and PLACEHOLDER_FORM.search(words[0]):
         filler.problems.append(Problem(place, "which program a source runs stands in no placeholder", PLACEHOLDER))
     if filler.problems:
         raise InvalidInput(filler.problems)
@@ -242,7 +242,7 @@ def list_misplaced(root: MappingNode) -> Iterator[Problem]:
             work += [((*path, key), below) for key, (_, below) in node.items.items()]
         elif isinstance(node, SequenceNode):
             work += [(path, item) for item in node.items]
-        elif (found := _PLACEHOLDER.search(node.text)) and not _may_hold_placeholder(path):
+        elif (found := PLACEHOLDER_FORM.search(node.text)) and not _may_hold_placeholder(path):
             hint = "placeholders stand in the path of a contact file, in values of `where`, and in words of a source"
             yield Problem(node.source, f"{found.group()[:80]!r} stands where nothing is put in", PLACEHOLDER, hint=hint)
 
