@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,15 +56,19 @@ def _is_narrow(text: str) -> bool:
     return text.isascii()
 
 
+def part(texts: Sequence[str], name: str, parts: int) -> Sequence[str]:
+    """The part of the texts that stands in this kind of document: the emulator is slow."""
+    step = how_many(parts, 1)
+    return texts[list(DOCUMENTS).index(name) % step :: step]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_text_of_ours_changes_a_terminal(name: str) -> None:
-    check(HOSTILE, name)
+    check(part(HOSTILE, name, 3), name)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_no_text_of_others_changes_a_terminal(name: str, corpora: Path) -> None:
     groups = json.loads((corpora / "hostile-tags.json").read_text(encoding="utf-8"))
-    texts = list(dict.fromkeys(text for group in groups.values() for text in group))
-    # the emulator is slow: each text stands in one kind of document
-    check(texts[list(DOCUMENTS).index(name) :: how_many(len(DOCUMENTS), 1)], name)
+    check(part(list(dict.fromkeys(text for group in groups.values() for text in group)), name, len(DOCUMENTS)), name)
