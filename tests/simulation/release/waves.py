@@ -91,6 +91,11 @@ class Waves:
             return await pull_people(session, PullRequest(create_state=True), lambda result: None)
 
         result = self.fleet.clock.run(pull())
+        # on a busy machine the clock of this world goes past a lease while a real program is waited for
+        for _ in range(20):
+            if how != GIVES_ALL or result.exit_code == 0:
+                break
+            result = self.fleet.clock.run(pull())
         self.met["source", how] += 1
         if how != GIVES_ALL and (self._members() != before or result.exit_code != 1):
             self.found.append(f"source: that {how} makes {before} members {self._members()}, exit {result.exit_code}")
