@@ -1,4 +1,4 @@
-"""The state machine over the whole product: some steps by default, 100 times 50 in CI, planted bugs that it notices.
+"""The state machine over the whole product: some steps by default, 200 times 50 in CI, planted bugs that it notices.
 
 `python -m tests.simulation.machine 10000` plays 10,000 examples on two processors; another number behind it chooses
 others.
@@ -18,7 +18,7 @@ from tests.simulation.planted import ROOT, planted
 from tests.sizes import how_many
 
 SHARDS = 4
-EXAMPLES = how_many(100, 500)
+EXAMPLES = how_many(200, 500)
 NOTICED = {
     "name a contact twice": 125,
     "send again after a time-out": 125,
