@@ -20,11 +20,11 @@ PATIENCE_S = int(os.environ.get("FLEET_PATIENCE_S", "240"))
 
 
 class Process:
-    """A command that runs, and what it has said so far."""
+    """A command that runs, and what it has said so far; `more` tells of each line and end, of others too."""
 
-    def __init__(self, popen: subprocess.Popen[str]) -> None:
+    def __init__(self, popen: subprocess.Popen[str], more: threading.Condition) -> None:
         self.popen = popen
-        self._said, self._ended, self._more = "", False, threading.Condition()
+        self._said, self._ended, self._more = "", False, more
         threading.Thread(target=self._hear, daemon=True).start()
 
     def _hear(self) -> None:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.extras import need
-from tests.fleet.processes import Process
+from tests.fleet.processes import PATIENCE_S, Process
 from tests.fleet.scene import TAGS, WAIT_S, FleetScene, a_fleet, location_id
 from tests.store import servers
 
@@ -52,19 +52,29 @@ class Rehearsal:
     def start(self, number: int = 1, *arguments: str) -> None:
         self.workers += [self.scene.worker(*(arguments or WORKER)) for _ in range(number)]
 
+    def queue(self) -> None:
+        """Queues a job for each location once each worker takes jobs, so that each is given some."""
+        for worker in self.workers:
+            worker.wait_for("takes jobs of commit")
+        self.scene.queue()
+
     def wait_for_moment(self) -> None:
         """Lets some requests by; without any more there is no load."""
         assert self.scene.requests.wait_for(self.chance.randint(1, LATEST)), self.said
 
     def take_busy(self) -> Process:
         """One that has begun a job, and is no more among the workers."""
-        if not (busy := [worker for worker in self.workers if worker.has_said(BEGINS)]):
-            self.workers[0].wait_for(BEGINS)
-            busy = self.workers[:1]
+        with self.scene.more:
+            self.scene.more.wait_for(self._find_busy, PATIENCE_S)
+        busy = self._find_busy()
+        assert busy, f"no worker has begun a job:\n{self.said}"
         victim = self.chance.choice(busy)
         self.workers.remove(victim)
         self.past.append(victim)
         return victim
+
+    def _find_busy(self) -> list[Process]:
+        return [worker for worker in self.workers if worker.has_said(BEGINS)]
 
     @property
     def said(self) -> str:
@@ -74,6 +84,7 @@ class Rehearsal:
 def kill(rehearsal: Rehearsal, times: int) -> None:
     """SIGKILL; another worker is started each time."""
     rehearsal.start(3)
+    rehearsal.queue()
     for _ in range(times):
         victim = rehearsal.take_busy()
         rehearsal.wait_for_moment()
@@ -85,6 +96,7 @@ def kill(rehearsal: Rehearsal, times: int) -> None:
 def stop(rehearsal: Rehearsal, times: int) -> None:
     """SIGTERM, after which a worker ends in order; another one is started each time."""
     rehearsal.start(2, *ONE_JOB)
+    rehearsal.queue()
     for _ in range(times):
         victim = rehearsal.take_busy()
         rehearsal.wait_for_moment()
@@ -142,6 +154,7 @@ def count_transitions(scene: FleetScene) -> int:
 def restart(rehearsal: Rehearsal, times: int, server: servers.PostgresServer) -> None:
     """PostgreSQL ends all sessions in order, or as if it crashed, and is back at once."""
     rehearsal.start(2)
+    rehearsal.queue()
     for worker in rehearsal.workers:
         worker.wait_for(BEGINS)
     for number in range(times):
@@ -199,8 +212,8 @@ def a_rehearsal(locations: int, contacts: int, seed: int, *, server: str = "") -
         yield Rehearsal(scene, random.Random(seed))
 
 
-def wait(scene: FleetScene, batch: str = "") -> None:
-    scene.fleet("wait", *filter(None, [batch]), "--timeout", WAIT_S, expects=None)
+def wait(scene: FleetScene) -> None:
+    scene.fleet("wait", "--timeout", WAIT_S, expects=None)
 
 
 FAILURES = {"kill": kill, "stop": stop, "pause": pause}
@@ -211,8 +224,6 @@ def rehearse(failure: str, times: int, locations: int, contacts: int, seed: int)
     server = servers.start_postgres()
     locations = times if failure == "pause" else locations
     with a_rehearsal(locations, contacts, seed, server=server.url) as rehearsal:
-        if failure != "pause":
-            rehearsal.scene.queue()
         if failure == "restart":
             restart(rehearsal, times, server)
         else:

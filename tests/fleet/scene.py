@@ -10,11 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class FleetScene:
     requests: RequestCount
     apps: Sequence[App]
     count: int = 0
+    more: threading.Condition = field(default_factory=threading.Condition)
+    """Any worker has said more, or ended."""
 
     def run(self, *arguments: str) -> EndedCommand:
         out, err = io.StringIO(), io.StringIO()
@@ -94,7 +97,7 @@ class FleetScene:
             text=True,
         )
         self.stack.callback(_end, started)
-        return Process(started)
+        return Process(started, self.more)
 
     def queue(self, *arguments: str) -> str:
         """Plans everything, and queues what the file holds; the batch."""

@@ -44,16 +44,14 @@ def test_a_paused_worker_sends_nothing_more_and_ends_no_job_that_was_taken_over(
 
 def test_the_jobs_of_killed_workers_go_on_elsewhere_and_nothing_is_added_twice() -> None:
     with rehearse.a_rehearsal(6, 40, seed=19) as rehearsal:
-        batch = rehearsal.scene.queue()
         rehearse.kill(rehearsal, 2)
-        rehearse.wait(rehearsal.scene, batch)
+        rehearse.wait(rehearsal.scene)
         see_to_it(rehearsal.scene)
 
 
 def test_a_worker_that_is_stopped_ends_its_runs_in_order_and_its_jobs_lose_no_try() -> None:
     with rehearse.a_rehearsal(3, 40, seed=2) as rehearsal:
         scene = rehearsal.scene
-        scene.queue()
         rehearse.stop(rehearsal, 2)
         assert rehearsal.said.count("runs end in order") == 2
         rehearse.wait(scene)
@@ -66,7 +64,6 @@ def test_runs_stop_with_a_state_error_when_postgresql_restarts_and_are_tried_aga
     server = servers.start_postgres()
     with rehearse.a_rehearsal(3, 40, seed=3, server=server.url) as rehearsal:
         scene = rehearsal.scene
-        scene.queue()
         rehearse.restart(rehearsal, 1, server)
         rehearse.wait(scene)
         told = re.findall(
