@@ -80,11 +80,12 @@ def _without_none(hint: Any) -> Any:
     return next((kind for kind in get_args(hint) if NoneType in get_args(hint) and kind is not NoneType), hint)
 
 
-FIELDS = tuple(sorted(_declared_fields(), key=lambda field: field.stored.place))
+_DECLARED = tuple(_declared_fields())
+FIELDS = tuple(sorted(_DECLARED, key=lambda field: field.stored.place))
 _ALL_EMPTY: Mapping[str, object] = {field.name: field.empty for field in FIELDS}
 # in the order of the part's own fields: states are built by the ten thousand, and names would take a third more time
 _MEMBERS = tuple(
-    (made, _TIMES.get(part), tuple(field.name for field in _declared_fields() if field.part == part))
+    (made, _TIMES.get(part), tuple(field.name for field in _DECLARED if field.part == part))
     for part, made in _PARTS.items()
 )
 
@@ -107,12 +108,12 @@ def name_faults(contacts: Collection[ContactId], faults: Iterable[str]) -> Itera
 _PART_VALUES = tuple(
     (
         attrgetter(part),
-        attrgetter(*(field.attribute for field in _declared_fields() if field.part == part)),
-        tuple(field.empty for field in _declared_fields() if field.part == part),
+        attrgetter(*(field.attribute for field in _DECLARED if field.part == part)),
+        tuple(field.empty for field in _DECLARED if field.part == part),
     )
     for part in _PARTS
 )
-_in_order = itemgetter(*(tuple(field.name for field in _declared_fields()).index(field.name) for field in FIELDS))
+_in_order = itemgetter(*(tuple(field.name for field in _DECLARED).index(field.name) for field in FIELDS))
 
 
 def field_values(state: ContactState) -> tuple[Any, ...]:
