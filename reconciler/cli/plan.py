@@ -19,7 +19,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.notice import Notice, begin_notice
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
-from reconciler.operations.plan import PlanResult, describe_errors, make_plan
+from reconciler.operations.plan import PlanResult, describe_errors, find_filter_loops, make_plan
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
@@ -54,7 +54,8 @@ def plan_command(
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
     planned = run_to_end(make_plan(session, request), waits=request.reading.method is not None)
-    notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(find_waiting(planned))]
+    loops = find_filter_loops(planned)
+    notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(loops | find_waiting(planned))]
     preview(planned, invocation, notes, explain=explain_batches)
     if out is not None:
         write_plan(planned.plan, out)
@@ -64,7 +65,8 @@ def plan_command(
             f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"
         )
     unknown = print_errors(planned.unknown, invocation.console)
-    return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *unknown])
+    refused = [error.exit_code for error in loops.values()]
+    return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *refused, *unknown])
 
 
 def print_errors(unknown: Mapping[LocationId, ReconcilerError], console: Console) -> list[int]:

@@ -31,6 +31,7 @@ from reconciler.loading.templates import (
     depends_on_location,
     fill_rows,
     list_misplaced,
+    list_unfilled,
     name_client,
     plan_waves,
     read_clients,
@@ -206,5 +207,4 @@ def _list_key_faults(root: MappingNode) -> Iterator[Problem]:
         yield Problem(root.items["locations"][0].source, message, "locations")
     if "rollout" in keys and "locations" not in keys:
         yield Problem(root.items["rollout"][0].source, "`rollout` is of manifests with `locations`", "rollout")
-    if "locations" in keys:
-        yield from list_misplaced(root)
+    yield from list_misplaced(root) if "locations" in keys else list_unfilled(root)

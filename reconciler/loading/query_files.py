@@ -2,8 +2,8 @@
 
 Rules
 1. A table of SQL is a file of the manifests' directory, called as the file without its folders and ending. What a CSV
-   or TSV file has is text, as everywhere. DuckDB guesses nothing about it: it took lines that begin with `#` for
-   remarks, and a first line that is shorter than the others for none.
+   or TSV file has is text, and is read as a contact file is; DuckDB has a copy of its rows, and guesses nothing about
+   them. By itself it left out cells that are too many and empty, and made a row of an empty line.
 2. DuckDB reads these files and nothing else: no network, no extension, no other path. A time-out, or being stopped,
    interrupts it.
 """
@@ -14,10 +14,13 @@ import csv
 import posixpath
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Event, Thread
 from typing import Any, BinaryIO, cast
@@ -26,12 +29,14 @@ from reconciler.core.model.errors import InvalidInput, Problem, install_hint
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.people import RowQuery
 from reconciler.loading import mistakes
+from reconciler.loading.contact_files import read_rows, text_lines
+from reconciler.loading.contact_ids import FileFaults, FileRequest
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
 from reconciler.loading.files import Files, name_inside
 from reconciler.loading.nodes import Node, Scalar
 from reconciler.loading.parquet_files import find_duckdb
 from reconciler.loading.settings_models import SourceModel
-from reconciler.loading.templates import PLACEHOLDER_FORM, ClientLocation, fill_words
+from reconciler.loading.templates import ClientLocation, fill_words, find_misspelt, find_placeholder
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 MIB = 1024 * 1024
@@ -88,6 +93,11 @@ def _list_mixed_keys(model: SourceModel) -> Iterator[_Fault]:
         return
     if model.command is not None and not model.command[0].strip():
         yield ("command", 0), "the first word of a command is its program, and this one is empty", ""
+    for place, word in enumerate(model.command or ()):
+        if misspelt := find_misspelt(word):
+            written, meant = misspelt
+            hint = f"did you mean '{meant}'? Braces that are meant as text can stand in a file that the command reads"
+            yield ("command", place), f"nothing is known by {written[:80]!r}", hint
     if model.sql is None and model.files is not None:
         yield ("files",), "`files` are tables of `sql`, and there is none", ""
     if model.sql is not None:
@@ -98,11 +108,11 @@ def _list_sql_faults(model: SourceModel, sql: str) -> Iterator[_Fault]:
     if not sql.strip():
         yield ("sql",), "the SQL is empty", _OF_SQL
     # taken as text it would find no row, and people would leave their sets
-    if held := PLACEHOLDER_FORM.search(sql):
+    if written := find_placeholder(sql):
         hint = (
             "a command's words may have placeholders; SQL gives the rows of all locations, and `where` of a set chooses"
         )
-        yield ("sql",), f"SQL holds the placeholder {held.group()[:80]!r}, in whose place nothing is put", hint
+        yield ("sql",), f"SQL holds the placeholder {written[:80]!r}, in whose place nothing is put", hint
     if model.files is None:
         yield ("sql",), "SQL reads the files that are named beside it, and none is", _OF_SQL
     if model.format is not None:
@@ -138,21 +148,31 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
     if duckdb is None:
         raise SqlFailed("SQL needs the extra [bulk]", hint=install_hint("bulk"))
     with ExitStack() as opened:
-        tables = {file: opened.enter_context(_open_table(files, file)) for file in query.files}
+        given = {file: opened.enter_context(_open_table(files, file)) for file in query.files}
         # a large join spills to a directory: by default to one beside the manifests
         spilled = opened.enter_context(TemporaryDirectory())
+        until = time.monotonic() + query.timeout_s
+        copier = _RowCopier(query, Path(spilled), until, stop)
+        tables = {
+            file: opened.enter_context(copier.copy_rows(file, table)) if _is_delimited(file) else table
+            for file, table in given.items()
+        }
         config = {**_CONFIG, "temp_directory": spilled, "max_temp_directory_size": f"{query.max_mib}MiB"}
         database = opened.enter_context(duckdb.connect(":memory:", config=config))
-        opened.enter_context(_watched(database.interrupt, query.timeout_s, stop))
+        opened.enter_context(_watched(database.interrupt, until, stop))
         try:
             return _select_rows(database, _read_statement(duckdb, query.sql), tables, query.max_mib * MIB)
         except duckdb.InterruptException:
-            if stop.is_set():
-                raise SqlFailed("it was stopped") from None
-            raise SqlFailed(f"it did not end within {query.timeout_s} s", hint="`timeout_s` bounds it") from None
+            raise _ended_early(query, stop) from None
         except (duckdb.Error, OSError) as error:
             is_of_sql = isinstance(error, (OSError, *(getattr(duckdb, name) for name in _OF_SQL_ALONE)))
             raise SqlFailed(_first_line(error) if is_of_sql else _without_values(error)) from None
+
+
+def _ended_early(query: RowQuery, stop: Event) -> SqlFailed:
+    if stop.is_set():
+        return SqlFailed("it was stopped")
+    return SqlFailed(f"it did not end within {query.timeout_s} s", hint="`timeout_s` bounds it")
 
 
 _OF_SQL_ALONE = (
@@ -192,9 +212,9 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _watched(interrupt: Callable[[], object], timeout_s: float, stop: Event) -> Iterator[None]:
-    """Interrupts what is done meanwhile at its time-out, and when it is stopped."""
-    ended, until = Event(), time.monotonic() + timeout_s
+def _watched(interrupt: Callable[[], object], until: float, stop: Event) -> Iterator[None]:
+    """Interrupts what is done meanwhile at that moment, and when it is stopped."""
+    ended = Event()
 
     def watch() -> None:
         # again and again: an interruption between two queries is lost
@@ -220,28 +240,79 @@ def _read_statement(duckdb: Any, sql: str) -> str:
 
 
 _DELIMITED = (
-    "read_csv({path}, auto_detect = false, columns = {{{columns}}}, header = true, delim = '{delimiter}', "
-    "quote = '\"', escape = '\"', comment = '', skip = 0, strict_mode = true, null_padding = false, "
-    "ignore_errors = false)"
+    "read_csv({path}, auto_detect = false, columns = {{{columns}}}, header = true, delim = ',', quote = '\"', "
+    "escape = '\"', comment = '', skip = 0, strict_mode = true, null_padding = false, ignore_errors = false)"
 )
 # no kind is guessed, and every line is looked at for its keys: a kind or a key by the first lines changes later values
 _JSON_LINES = (
     "(SELECT COLUMNS(*) ->> '$' FROM read_json({path}, format = 'newline_delimited', records = true, "
     "maximum_depth = 1, sample_size = -1))"
 )
+_CELLS = itemgetter(1)
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
+def _is_delimited(file: str) -> bool:
+    return file.lower().endswith(tuple(_DELIMITERS))
+
+
+@dataclass(frozen=True, slots=True)
+class _RowCopier:
+    """Copies the rows of CSV and TSV files, read as contact files are."""
+
+    query: RowQuery
+    directory: Path
+    until: float
+    stop: Event
+
+    @contextmanager
+    def copy_rows(self, file: str, table: BinaryIO) -> Iterator[BinaryIO]:
+        """The rows as CSV; raises SqlFailed where one of them cannot be trusted."""
+        delimiter = _DELIMITERS[file[-4:].lower()]
+        names = _read_header(file, table, delimiter)
+        table.seek(0)
+        faults = FileFaults(FileRequest(file, self.query.place))
+        with (self.directory / f"{len(list(self.directory.iterdir()))}.csv").open("w+b") as copied:
+            try:
+                rows = read_rows(text_lines(table, faults), faults, delimiter)
+                next(rows)
+                copied.write(_delimited_bytes([names]))
+                for lot in iter(lambda: list(islice(rows, _BATCH)), []):
+                    _refuse_ragged(lot, len(names), faults)
+                    copied.write(_delimited_bytes(map(_CELLS, lot)))
+                    if self.stop.is_set() or time.monotonic() > self.until:
+                        raise _ended_early(self.query, self.stop)
+                faults.raise_errors()
+            except InvalidInput as error:
+                problem = error.problems[0]
+                raise SqlFailed(f"file {file!r}, line {problem.source.line}: {problem.message}") from None
+            copied.flush()
+            yield copied
+
+
+def _delimited_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    # a writer on a file encodes row by row, which takes twice as long
+    text = StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _refuse_ragged(lot: Sequence[tuple[int, list[str]]], width: int, faults: FileFaults) -> None:
+    if set(map(len, map(_CELLS, lot))) == {width}:
+        return
+    line, cells = next(row for row in lot if len(row[1]) != width)
+    raise faults.fatal_error("ragged", line, f"a row of {len(cells)} fields under a header of {width}")
+
+
 def _reader_of(file: str, table: BinaryIO) -> str:
-    """The expression by which DuckDB reads the file; raises SqlFailed where its first line names no columns."""
-    kind = file[file.rindex(".") :].lower()
+    """The expression by which DuckDB reads the file."""
     path = _literal(table.name)
-    if kind == ".parquet":
+    if file.lower().endswith(".parquet"):
         return f"read_parquet({path})"
-    if kind == ".jsonl":
+    if file.lower().endswith(".jsonl"):
         return _JSON_LINES.format(path=path)
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _read_header(file, table, _DELIMITERS[kind]))
-    return _DELIMITED.format(path=path, columns=columns, delimiter=_DELIMITERS[kind])
+    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _read_header(file, table, ","))
+    return _DELIMITED.format(path=path, columns=columns)
 
 
 def _literal(text: str) -> str:
@@ -250,6 +321,7 @@ def _literal(text: str) -> str:
 
 
 def _read_header(file: str, table: BinaryIO, delimiter: str) -> list[str]:
+    table.seek(0)
     text = TextIOWrapper(table, encoding="utf-8-sig", newline="")
     try:
         header = next(csv.reader(text, delimiter=delimiter, strict=True), [])
@@ -284,17 +356,14 @@ def _select_rows(database: Any, statement: str, tables: Mapping[str, BinaryIO], 
 
 def _write_rows(cursor: Any, most_bytes: int) -> BinaryIO:
     kept = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (it is the result)
-    text = TextIOWrapper(kept, encoding="utf-8", newline="", write_through=True)
     try:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(name for name, *_ in cursor.description)
+        kept.write(_delimited_bytes([[name for name, *_ in cursor.description]]))
         while batch := cursor.fetchmany(_BATCH):
-            writer.writerows(batch)
+            kept.write(_delimited_bytes(batch))
             if kept.tell() > most_bytes:
                 raise SqlFailed(f"it gives more than {most_bytes // MIB:,} MiB", hint="`max_mib` bounds it")
     except BaseException:
         kept.close()
         raise
-    text.detach()
     kept.seek(0)
     return kept

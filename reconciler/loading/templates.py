@@ -3,7 +3,8 @@
 Rules
 1. A placeholder is `{location}`, or `{client.COLUMN}` with a column of the file of locations: there are no expressions.
    It stands in the path of a contact file, in a value of `where`, or in a word of a source's command; elsewhere in a
-   manifest, and in a source's SQL, it is an error. In a word and in SQL all other braces are text.
+   manifest, and in a source's SQL, it is an error. In a word and in SQL all other braces are text, but such as were
+   probably meant for a placeholder: a program that is given `{locaton}` may print the same rows for every location.
 2. Each location has the manifest as if it had been written out for it: nothing is shared but what has no placeholder.
 3. A location that the list has twice is an error, and so is a list without any: none is left out silently.
 4. The waves of a rollout follow from the ids: who comes when does not change with the order of the file.
@@ -18,9 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, TypeVar
 
-from reconciler.core.model.errors import InvalidInput, Problem
+from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Rollout
-from reconciler.core.model.names import LocationId, Source, did_you_mean
+from reconciler.core.model.names import LocationId, Source, closest_name, did_you_mean
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_cells, read_every_column
 from reconciler.loading.contact_ids import FileFaults, FileRequest, Row, json_text
@@ -50,6 +51,10 @@ PLACEHOLDER_FORM = re.compile(r"\{(location|client\.[^{}]*)\}")
 Rows = TypeVar("Rows", bound=RowContacts)
 _PLAIN = re.compile(r"(?!-)[\w.@+,:/-]+( (?!-)[\w.@+,:/-]+)*")
 _BRACES = re.compile(r"\{[^{}]*\}")
+_NAMED_BRACES = re.compile(r"\{(\s*)(\w+)(\.[^{}]*)?\s*\}")
+_MEANT = {"location": "{location}", "client": "{client.COLUMN}"}
+_LIKENESS = 0.82
+"""As `clinet` is like `client`; `action` is less like `location`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,26 @@ def fill_words(words: Sequence[str], client: ClientLocation, place: Source) -> t
     return filled
 
 
+def find_placeholder(text: str) -> str:
+    """The first placeholder of a text, or braces that were probably meant for one; empty where it has none."""
+    if found := PLACEHOLDER_FORM.search(text):
+        return found.group()
+    misspelt = find_misspelt(text)
+    return misspelt[0] if misspelt else ""
+
+
+def find_misspelt(text: str) -> tuple[str, str] | None:
+    """The first braces of a text that were probably meant for a placeholder, and which one."""
+    for braces in _NAMED_BRACES.finditer(text):
+        if PLACEHOLDER_FORM.fullmatch(braces.group()):
+            continue
+        blank, name, _ = braces.groups()
+        # `{ clinet }` is as far from a placeholder as anything else that programs have in braces
+        if meant := closest_name(name.lower(), _MEANT, likeness=1 if blank else _LIKENESS):
+            return braces.group(), _MEANT[meant]
+    return None
+
+
 def depends_on_location(model: ContactSetModel) -> bool:
     """Whether a set is another one for each location: by what is put in, or by whom a pull found there."""
     contacts = model.contacts
@@ -235,16 +260,32 @@ class _Filler:
 
 def list_misplaced(root: MappingNode) -> Iterator[Problem]:
     """Placeholders where nothing is put in: they would be taken for a part of the text."""
+    hint = "placeholders stand in the path of a contact file, in values of `where`, and in words of a source"
+    for path, source, written in _find_placeholders(root):
+        if not _may_hold_placeholder(path):
+            yield Problem(source, f"{written!r} stands where nothing is put in", PLACEHOLDER, hint=hint)
+
+
+def list_unfilled(root: MappingNode) -> Iterator[Problem]:
+    """Warnings of placeholders in a manifest of one location: there they are a part of the text."""
+    hint = "placeholders are of manifests with `locations`: one with `location: ID` can be written `locations: [ID]`"
+    for _, source, written in _find_placeholders(root):
+        message = f"{written!r} is text in a manifest of one location, and nothing is put in"
+        yield Problem(source, message, PLACEHOLDER, Severity.WARNING, hint)
+
+
+def _find_placeholders(root: MappingNode) -> Iterator[tuple[tuple[str, ...], Source, str]]:
+    """The first placeholder of each text, with the keys that lead there and its place."""
     work: list[tuple[tuple[str, ...], Node]] = [((), root)]
     while work:
         path, node = work.pop()
         if isinstance(node, MappingNode):
             work += [((*path, key), below) for key, (_, below) in node.items.items()]
         elif isinstance(node, SequenceNode):
-            work += [(path, item) for item in node.items]
-        elif (found := PLACEHOLDER_FORM.search(node.text)) and not _may_hold_placeholder(path):
-            hint = "placeholders stand in the path of a contact file, in values of `where`, and in words of a source"
-            yield Problem(node.source, f"{found.group()[:80]!r} stands where nothing is put in", PLACEHOLDER, hint=hint)
+            # a list of ids may be long, and what is no id is told of each
+            work += [(path, item) for item in node.items] if path[-1:] != ("contacts",) else []
+        elif found := PLACEHOLDER_FORM.search(node.text):
+            yield path, node.source, found.group()[:80]
 
 
 def _may_hold_placeholder(path: tuple[str, ...]) -> bool:

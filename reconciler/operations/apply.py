@@ -41,7 +41,7 @@ from reconciler.highlevel.client import HighLevel
 from reconciler.loading.snapshot_files import read_snapshot_files
 from reconciler.operations.api import find_api, find_missing_tokens
 from reconciler.operations.identity import find_commit, find_holder
-from reconciler.operations.plan import PlanResult
+from reconciler.operations.plan import PlanResult, find_filter_loops
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.quota import find_overruns
 from reconciler.operations.rollout import find_waiting
@@ -141,15 +141,15 @@ class Judgement:
 
 
 def judge_approval(planned: PlanResult, request: ApplyRequest) -> Judgement:
-    """The locations that the approved digests cover and no guard refuses."""
+    """The locations that the approved digests cover, no guard refuses, and no filter of theirs goes in circles."""
     # the journal keeps the reason: without one it could not be told later
     refuse_missing_reason(planned.request)
     refused: dict[LocationId, ReconcilerError] = find_stale_approvals(request.approved, planned)
-    for location in planned.plan.locations:
-        if location.refused and location.location not in refused:
-            refused[location.location] = _explain_guards(planned.plan, location)
-    for waiting, error in find_waiting(planned).items():
-        refused.setdefault(waiting, error)
+    for plan in planned.plan.locations:
+        if plan.refused and plan.location not in refused:
+            refused[plan.location] = _explain_guards(planned.plan, plan)
+    for location, error in (*find_filter_loops(planned).items(), *find_waiting(planned).items()):
+        refused.setdefault(location, error)
     left = tuple(location for location in planned.plan.locations if location.location not in refused)
     approved = approve(replace(planned.plan, locations=left))
     return Judgement(planned, approved, {**planned.unknown, **refused})

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.manifests.checks.loops import find_changed_filters
+from reconciler.core.model.errors import GuardRefused, ReconcilerError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.measured import HeldCounted, LocationPlanned
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.core.planning.approved_scope import Proposal
     from reconciler.core.planning.revert import Reversal
 
+LOOP_HINT = "apply the manifests without this set first: once the ledger owns the tag no more, none of them changes it"
 NAMED = 3
 """So many locations with the same error are named."""
 
@@ -101,6 +103,27 @@ def _plan_one(session: Session, current: CurrentState, request: PlanRequest) -> 
     report(LocationPlanned(location, clock.now() - began))
     report(HeldCounted(location, count_held(plan.held)))
     return plan
+
+
+def find_filter_loops(planned: PlanResult) -> dict[LocationId, ReconcilerError]:
+    """The locations whose plan changes a tag by which a set of theirs is filtered, each with its refusal.
+
+    Of a tag that the manifests name, the check `filter-loop` tells. This one was theirs: the ledger owns it still.
+    """
+    # what undoes a run is no change of the manifests
+    if planned.reversals:
+        return {}
+    loops: dict[LocationId, ReconcilerError] = {}
+    for plan in planned.plan.locations:
+        filtered = planned.session.matched.get(plan.location, ())
+        changed = {change.tag for delta in plan.deltas for change in delta.changes} if filtered else set()
+        refusals = [
+            f"contact set {contact_set.name!r} is filtered by tag {tag!r}, and the plan changes it: {condition.source}"
+            for contact_set, condition, tag in find_changed_filters(filtered, changed)
+        ]
+        if refusals:
+            loops[plan.location] = GuardRefused(refusals, hints=[LOOP_HINT])
+    return loops
 
 
 def describe_errors(errors: Mapping[LocationId, ReconcilerError]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command
 
 UNREACHABLE = "http://127.0.0.1:9"
@@ -53,3 +55,32 @@ def test_rows_that_are_not_matched_are_none_of_a_filter(project: Path, reconcile
     ended = reconciler("pull", "--set", "vip", "--unmatched", "rows.csv")
     assert ended.code == 64
     assert "this set has none" in ended.err
+
+
+def test_a_filter_by_a_tag_that_only_the_ledger_owns_is_refused_until_the_ledger_lets_go(
+    project: Path, reconciler: Command, manifest: Callable[..., None], world: World
+) -> None:
+    # no guard refuses what a filter makes a loop of
+    (project / "manifests" / "reconciler.yaml").write_text("guards: {empties_tag: false}\n")
+    manifest(guests=([0], ["trial"], []))
+    assert reconciler("apply", "--auto-approve", "--create-state").code == 0
+    declare(project, "{tags: {eq: trial}}", tag="reminder")
+    assert reconciler("validate").code == 0
+    assert reconciler("pull").code == 0
+    sent = len(world.transitions)
+
+    planned = reconciler("plan")
+    assert planned.code == 5
+    said = " ".join(planned.out.split())
+    assert "contact set 'vip' is filtered by tag 'trial', and the plan changes it" in said
+    assert "apply would send nothing" not in said
+    applied = reconciler("apply", "--auto-approve")
+    assert applied.code == 5
+    assert "apply the manifests without this set first" in applied.err
+    assert len(world.transitions) == sent
+
+    manifest()
+    assert reconciler("apply", "--auto-approve").code == 0
+    declare(project, "{tags: {eq: trial}}", tag="reminder")
+    ended = reconciler("plan")
+    assert ended.code == 0, ended.err

@@ -57,6 +57,8 @@ def test_marks_and_line_ends_of_other_programs_are_taken(tmp_path: Path) -> None
         ("\nid,plan\nA,x\n", 1),
         ("id,,plan\nA,x,y\n", 1),
         ("id,ID\nA,x\n", 1),
+        ("id,plan\nA,x\nB,y,\n", 3),
+        ("id,plan,note\nA,x,z\nB,y,\0\n", 3),
         ("", 1),
     ],
 )
@@ -65,6 +67,14 @@ def test_a_table_of_which_a_row_would_be_lost_is_refused_by_its_line(tmp_path: P
         select(tmp_path, content)
     assert f"line {line}" in str(failed.value).lower().replace("line: ", "line ")
     assert "example.com" not in str(failed.value)
+
+
+def test_an_empty_line_is_no_row_of_a_table_of_one_column(tmp_path: Path) -> None:
+    assert select(tmp_path, "id\nA\n\nB\n\n") == "id\nA\nB\n"
+    everybody_else = (
+        "select column0 as id from (values ('A'), ('C')) t(column0) where column0 not in (select id from rows)"
+    )
+    assert select(tmp_path, "id\nA\n\n", sql=everybody_else) == "id\nC\n"
 
 
 def test_values_of_json_lines_stay_the_text_that_they_are(tmp_path: Path) -> None:

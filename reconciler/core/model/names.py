@@ -83,10 +83,10 @@ def name_locations(text: str, names: Mapping[LocationId, str]) -> str:
     )
 
 
-def closest_name(name: str, known: Collection[str]) -> str:
+def closest_name(name: str, known: Collection[str], *, likeness: float = 0.6) -> str:
     """The name that was probably meant; empty where none is close, or there are too many to choose from."""
     # each comparison is slow: among a million contact ids none is looked for
-    close = get_close_matches(name[:100], known, n=1, cutoff=0.6) if len(known) <= _CHOICES else []
+    close = get_close_matches(name[:100], known, n=1, cutoff=likeness) if len(known) <= _CHOICES else []
     return close[0] if close else ""
 
 

@@ -1,7 +1,8 @@
 """Checks of filters by tag: a set must not depend on the tags that the manifests of its location give or take.
 
 Rules
-1. The tags of a location's manifests are those that a plan takes for owned; under `exact` any tag but ignored ones.
+1. The tags of a location's manifests are those that they name; under `exact` any tag but ignored ones. One that only
+   the ledger owns no file shows: where a plan changes it, `find_changed_filters` tells.
 2. A filter may leave out the contacts with such a tag: then a tag that is given takes no contact in.
 """
 
@@ -39,6 +40,16 @@ def filters_on_owned_tags(manifests: Manifests) -> Iterator[CheckFinding]:
                 message = f"contact set {contact_set.name!r} is filtered by {asked}, a loop: {reason}"
                 hint = f"filter by something else; to leave contacts out: not: {{tags: {{{_spell(condition)}}}}}"
                 yield CheckFinding(condition.source, message, hint)
+
+
+def find_changed_filters(
+    contact_sets: Iterable[ContactSet], changed: Iterable[Tag]
+) -> Iterator[tuple[ContactSet, Condition, Tag]]:
+    """The sets that take in the contacts with a tag which is about to change; by condition, with the first such tag."""
+    tags = _SearchedTags(changed)
+    for contact_set, condition in _conditions_by_tag(contact_sets):
+        if not condition.is_negative and (tag := tags.find_first(condition)) is not None:
+            yield contact_set, condition, tag
 
 
 def filters_that_flip(manifests: Manifests) -> Iterator[CheckFinding]:
@@ -113,7 +124,11 @@ def _owned_tags(location: Location) -> TagSet:
 
 
 def _tag_conditions(location: Location) -> Iterator[tuple[ContactSet, Condition]]:
-    for contact_set, match in matched_sets(location.all_sets()):
+    return _conditions_by_tag(location.all_sets())
+
+
+def _conditions_by_tag(contact_sets: Iterable[ContactSet]) -> Iterator[tuple[ContactSet, Condition]]:
+    for contact_set, match in matched_sets(contact_sets):
         for condition in () if match.filter is None else list_conditions(match.filter):
             if condition.name == TAGS and not condition.is_custom:
                 yield contact_set, condition
