@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.errors import InvalidInput
-from reconciler.core.model.manifest import Manifest
+from reconciler.core.model.manifest import ListedContacts, Manifest
 from reconciler.core.model.names import Instant, LocationId, Source
 from reconciler.loading import FileTree, load
 from reconciler.loading.manifest_files import read_manifest_files
@@ -37,7 +37,11 @@ contact_sets:
     contacts: {sets: [own, one city], except: [same]}
     tags: [both]
     allow_empty: true
+  asked:
+    contacts: {source: rows, column: id, where: {city: "CITY"}}
+    tags: [asked]
 """
+SOURCES = b"sources: {rows: {command: [print-rows, '--location={location}', '{id}']}}\n"
 
 
 def contact(number: int) -> str:
@@ -54,6 +58,13 @@ def wishes(desired: Desired) -> dict[str, list[str]]:
     return {contact: sorted(desired.want(contact).present) for contact in desired.contacts}
 
 
+def commands(manifests: tuple[Manifest, ...], location: str) -> list[tuple[str, ...]]:
+    """What the sources of a location's sets are asked by."""
+    sets = (entry for manifest in manifests if manifest.location == location for entry in manifest.sets)
+    matches = (entry.contacts.match for entry in sets if isinstance(entry.contacts, ListedContacts))
+    return [match.query.command for match in matches if match is not None and match.query is not None]
+
+
 @given(
     rows=st.lists(st.sampled_from(range(len(IDS))), unique=True, min_size=1, max_size=6),
     members=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(CITIES), st.sampled_from(IDS)), max_size=12),
@@ -66,7 +77,7 @@ def test_a_template_equals_its_expansion_written_out(
     everybody = {contact(number): (city, where) for number, city, where in members}
     shared = "contact_id,city,of\n" + "".join(f"{who},{city},{of}\n" for who, (city, of) in everybody.items())
     lists = {f"lists/{NAMES[row]}.csv": f"contact_id\n{contact(row)}\n".encode() for row in rows}
-    lists["lists/all.csv"] = shared.encode()
+    lists |= {"lists/all.csv": shared.encode(), "reconciler.yaml": SOURCES}
     table = [{"location_id": IDS[row], "name": NAMES[row], "city": cities[row]} for row in rows]
     if as_json:
         clients = {"clients.jsonl": "".join(json.dumps(row) + "\n" for row in table)}
@@ -87,6 +98,8 @@ def test_a_template_equals_its_expansion_written_out(
     for row in rows:
         first, second = desired(short.manifests, IDS[row]), desired(long.manifests, IDS[row])
         assert (first.digest, wishes(first)) == (second.digest, wishes(second))
+        asked = ("print-rows", f"--location={IDS[row]}", "{id}")
+        assert commands(short.manifests, IDS[row]) == commands(long.manifests, IDS[row]) == [asked]
     assert {problem.check for problem in short.problems} == {problem.check for problem in long.problems}
 
 
