@@ -25,7 +25,7 @@ from reconciler.cli.plan_flags import PlanFlags, fleet_apply_flags, fleet_drift_
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, UsageError, worst_code
 from reconciler.core.planning.plan import Plan
-from reconciler.fleet import VARIABLE, FleetRequest, JobChoice, NewJob, Operation, WorkerOptions, open_fleet
+from reconciler.fleet import KEEP_DAYS, VARIABLE, FleetRequest, JobChoice, NewJob, Operation, WorkerOptions, open_fleet
 from reconciler.fleet.new_jobs import describe_queued, make_jobs, read_approvals, split_plan
 from reconciler.operations.apply import refuse_odd_digest
 from reconciler.operations.workspace import MANIFESTS
@@ -239,6 +239,14 @@ def pull_jobs(full: bool, flags: PlanFlags, database: str | None, invocation: In
     metavar="DIR",
     help="Where plan files stand while their job runs.",
 )
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1, 36_500),
+    default=KEEP_DAYS,
+    show_default=True,
+    metavar="N",
+    help="Remove jobs that ended longer ago; the latest of each location stays.",
+)
 @database_option
 @common
 def worker(
@@ -246,6 +254,7 @@ def worker(
     drain: bool,
     heartbeat: float,
     work_dir: Path,
+    keep_days: int,
     database: str | None,
     invocation: Invocation,
 ) -> int:
@@ -261,7 +270,8 @@ def worker(
             from reconciler.fleet.worker import FleetWorker
 
             await fleet.refuse_unready()
-            options = WorkerOptions(concurrency or JOBS_A_CORE * (os.cpu_count() or 1), heartbeat, drains=drain)
+            jobs = concurrency or JOBS_A_CORE * (os.cpu_count() or 1)
+            options = WorkerOptions(jobs, heartbeat, drains=drain, keep_days=keep_days)
             working = FleetWorker(fleet, invocation.workspace, options, work_dir, invocation.console.note)
             with hear_signals(working.stop):
                 await working.run()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.0"
 """Of a job. A later minor version may have more fields; a job of another major one stays queued."""
 MOST_TRIES = 3
+KEEP_DAYS = 90
 VARIABLE = "RECONCILER_FLEET_DATABASE"
 """The variable that holds the URL where no option gives it. A settings file, which a pull request may write, cannot."""
 
@@ -138,6 +139,8 @@ class WorkerOptions:
     heartbeat_s: float = 10
     drains: bool = False
     """Whether it ends when no job is left."""
+    keep_days: int = KEEP_DAYS
+    """How long jobs that have ended stay in the table, but the latest of each location."""
 
     @property
     def stalled_s(self) -> float:

@@ -219,6 +219,11 @@ class Fleet:
         await self._drop(carriers)
         return taken
 
+    async def remove_ended(self, days: int) -> int:
+        """How many jobs are gone that ended more than so many days ago."""
+        async with self.transaction() as connection:
+            return await table.remove_ended(connection, days)
+
     async def beat(self) -> None:
         """A sign of life while the last runs end: the engine's worker gives none once it is asked to stop."""
         if self._session is not None:

@@ -167,6 +167,20 @@ async def cancel_jobs(connection: Connection, ids: Sequence[int]) -> tuple[list[
     return [row["engine_job"] for row in queued if row["engine_job"] is not None], len(running)
 
 
+async def remove_ended(connection: Connection, days: int) -> int:
+    """How many jobs are gone that ended more than so many days ago; the latest of each location stays."""
+    return len(await select(connection, _REMOVE, {"days": days}))
+
+
+# a dropped job tells nothing of its location: the one before it is the latest
+_REMOVE: LiteralString = f"""
+DELETE FROM reconciler_fleet_jobs AS job
+WHERE NOT ({OPEN}) AND ended < clock_timestamp() - make_interval(days => %(days)s)
+    AND EXISTS (SELECT FROM reconciler_fleet_jobs AS later
+        WHERE later.location = job.location AND later.id > job.id AND later.status <> 'dropped')
+RETURNING id"""
+
+
 # the plan of a job that has ended is not kept
 _CANCEL: LiteralString = """
 UPDATE reconciler_fleet_jobs SET status = 'cancelled', plan = '', note = 'cancelled before it began',

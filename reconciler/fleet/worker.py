@@ -43,6 +43,8 @@ LOOK_S = 2.0
 """So often a worker looks whether a job is to stop, or a schedule is due."""
 WELL_S = 60
 """An engine that worked so long has not failed again and again."""
+REMOVE_S = 3600
+"""So often a worker removes jobs that ended long ago."""
 SOON_S = 300
 """A draining worker does not wait for jobs that wait longer."""
 
@@ -241,9 +243,9 @@ class FleetWorker:
                 await asyncio.sleep(pause)
 
     async def _look_on(self) -> None:
-        """Sees to jobs that are to stop, to schedules, and to the jobs of workers that died."""
+        """Sees to jobs that are to stop, to schedules, to the jobs of workers that died, and to those of long ago."""
         loop = asyncio.get_running_loop()
-        sweep_at, patience = 0.0, Patience(self._fleet)
+        sweep_at, remove_at, patience = 0.0, 0.0, Patience(self._fleet)
         while True:
             pause = LOOK_S
             try:
@@ -254,6 +256,9 @@ class FleetWorker:
                 elif loop.time() >= sweep_at:
                     sweep_at = loop.time() + self._options.heartbeat_s
                     await self._sweep()
+                    if loop.time() >= remove_at:
+                        remove_at = loop.time() + REMOVE_S
+                        await self._remove_ended()
                 patience.begin_anew()
             except ReconcilerError as error:
                 # the worker itself tells where the database is away
@@ -264,6 +269,10 @@ class FleetWorker:
         for job, end in await self._fleet.sweep(self._options.stalled_s):
             self._tell_of_dead(job, end)
         self._tell_left_queued(await self._fleet.count_open())
+
+    async def _remove_ended(self) -> None:
+        if removed := await self._fleet.remove_ended(self._options.keep_days):
+            self._say(f"removed {removed:,} jobs that ended more than {self._options.keep_days} days ago")
 
     async def _see_to_jobs(self) -> None:
         before = set(self._running)
