@@ -33,10 +33,16 @@ def map_alike(work: Callable[..., T], /, *columns: Collection[Any]) -> list[T]:
     Objects that are equal and not the same are worked on one by one, to equal ends.
     """
     # collections, not iterators: the identity of an object that is gone may be another's
-    of_columns = [list(map(id, column)) for column in columns]
-    identities: list[Any] = of_columns[0] if len(columns) == 1 else list(zip(*of_columns, strict=True))
-    distinct = dict(zip(identities, zip(*columns, strict=True), strict=True))
-    done = {identity: work(*arguments) for identity, arguments in distinct.items()}
+    identities: list[Any]
+    if len(columns) == 1:
+        # a tuple for each object would take as long as all the rest
+        identities = list(map(id, columns[0]))
+        distinct_items = dict(zip(identities, columns[0], strict=True))
+        done = {identity: work(item) for identity, item in distinct_items.items()}
+    else:
+        identities = list(zip(*(map(id, column) for column in columns), strict=True))
+        distinct = dict(zip(identities, zip(*columns, strict=True), strict=True))
+        done = {identity: work(*arguments) for identity, arguments in distinct.items()}
     return list(map(done.__getitem__, identities))
 
 
