@@ -34,6 +34,7 @@ from reconciler.output.fleet import FleetDocument, FleetJob, judge_jobs
 from reconciler.planfile import load_plan
 
 JOBS_A_CORE = 4
+JOB_ID = click.IntRange(1, 2**63 - 1)
 
 database_option = click.option(
     "--database", metavar="URL", help=f"PostgreSQL with the fleet, postgresql://…?schema=S.  [default: {VARIABLE}]"
@@ -60,6 +61,15 @@ class ChosenJobs:
             return JobChoice(self.batch, (), self.ids)
         settings = invocation.workspace.load_settings()
         return JobChoice(self.batch, tuple(map(settings.find_location, self.locations)), self.ids)
+
+    def refuse_missing(self, jobs: Sequence[FleetJob]) -> None:
+        """Raises UsageError where none was found: a word that is misspelt would look like jobs that ended well."""
+        if jobs or not (self.batch or self.locations or self.ids):
+            return
+        named = [f"batch {self.batch[:80]!r}"] if self.batch else []
+        named += [f"location {location[:80]!r}" for location in self.locations]
+        named += [f"id {number}" for number in self.ids]
+        raise UsageError(f"no job is of {', '.join(named)}", hint="`reconciler fleet status` lists the latest jobs")
 
 
 def find_database(database: str | None) -> str:
@@ -229,7 +239,7 @@ def pull_jobs(full: bool, flags: PlanFlags, database: str | None, invocation: In
     default=10,
     show_default=True,
     metavar="S",
-    help="Between two signs of life; a worker that missed three is taken for dead.",
+    help="Between two signs of life, the same for all workers: one that missed three is taken for dead.",
 )
 @click.option(
     "--work-dir",
@@ -264,6 +274,11 @@ def worker(
     locations, as apply does.
     """
 
+    directory = invocation.workspace.directory
+    # each job of all locations would end with that, and for good
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: no such directory", hint="name the manifests directory of the checkout")
+
     async def run() -> None:
         async with open_fleet(find_database(database)) as fleet:
             # it loads all operations, which the other commands do without
@@ -283,7 +298,7 @@ def worker(
 @fleet_command.command(epilog="Example: reconciler fleet status   or   reconciler fleet status --job 17 --format json")
 @_batch
 @_locations
-@click.option("--job", "ids", multiple=True, type=int, metavar="N", help="This job, with its report; repeatable.")
+@click.option("--job", "ids", multiple=True, type=JOB_ID, metavar="N", help="This job, with its report; repeatable.")
 @manifests_option
 @database_option
 @output()
@@ -296,7 +311,9 @@ def status(
     Those of BATCH, as queueing it told; without one the latest job of each location. JSON has the report of --job.
     """
     chosen = ChosenJobs(batch, locations, ids)
-    invocation.print_document(FleetDocument(asyncio.run(end_by_signals(_look(chosen, database, invocation)))))
+    jobs = asyncio.run(end_by_signals(_look(chosen, database, invocation)))
+    chosen.refuse_missing(jobs)
+    invocation.print_document(FleetDocument(jobs))
     return ExitCode.DONE
 
 
@@ -329,13 +346,15 @@ def wait(
     async def run() -> list[FleetJob]:
         async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
-            return await fleet.wait(ChosenJobs(batch, locations).resolve(invocation), timeout)
+            # it loads the engine, which commands that only queue do without
+            from reconciler.fleet.patience import wait_for_jobs
 
+            return await wait_for_jobs(fleet, chosen.resolve(invocation), timeout)
+
+    chosen = ChosenJobs(batch, locations)
     # a wait that is interrupted ends no job
     jobs = asyncio.run(end_by_signals(run(), "the jobs go on"))
-    # a batch that is misspelt would look like one that has ended well
-    if batch and not jobs:
-        raise UsageError(f"no job is of batch {batch[:80]!r}", hint="`reconciler fleet status` lists the latest jobs")
+    chosen.refuse_missing(jobs)
     invocation.print_document(FleetDocument(jobs))
     if left := [job for job in jobs if job.is_open]:
         invocation.console.warn(f"{counted(len(left), 'job')} had not ended after {timeout:g} s")
@@ -345,7 +364,7 @@ def wait(
 @fleet_command.command(epilog="Example: reconciler fleet cancel 3f0c9e1b2a4d   or   reconciler fleet cancel --job 17")
 @_batch
 @_locations
-@click.option("--job", "ids", multiple=True, type=int, metavar="N", help="This job; repeatable.")
+@click.option("--job", "ids", multiple=True, type=JOB_ID, metavar="N", help="This job; repeatable.")
 @manifests_option
 @database_option
 @common
@@ -360,7 +379,10 @@ def cancel(
     async def run() -> tuple[int, int]:
         async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
-            return await fleet.cancel(await fleet.find(ChosenJobs(batch, locations, ids).resolve(invocation)))
+            chosen = ChosenJobs(batch, locations, ids)
+            jobs = await fleet.find(chosen.resolve(invocation))
+            chosen.refuse_missing(jobs)
+            return await fleet.cancel(jobs)
 
     cancelled, stopping = asyncio.run(run())
     invocation.console.say(f"cancelled {counted(cancelled, 'job')}; {counted(stopping, 'running job')} asked to stop")

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from reconciler.cli.fleet import database_option, find_database, fleet_command, make_request
+from reconciler.cli.fleet import JOB_ID, database_option, find_database, fleet_command, make_request
 from reconciler.cli.options import Invocation, common, create_state_option, manifests_option
 from reconciler.cli.plan_flags import PlanFlags, fleet_schedule_flags
 from reconciler.core.model.errors import ExitCode, UsageError
@@ -21,7 +21,7 @@ __all__ = ["fleet_command"]
     "operation", type=click.Choice([operation.value for operation in Operation]), required=False, metavar="[OPERATION]"
 )
 @click.option("--cron", default="", metavar="CRON", help="When, in UTC, five fields such as '0 6 * * 1-5'.")
-@click.option("--remove", type=int, metavar="N", help="Remove this schedule.")
+@click.option("--remove", type=JOB_ID, metavar="N", help="Remove this schedule.")
 @click.option("--fail-on", default="", metavar="CLASSES", help="Of drift: exit code 2 of a job with such drift.")
 @click.option("--full", is_flag=True, help="Of pull: read all contacts, however fresh the index of people is.")
 @create_state_option
@@ -46,6 +46,10 @@ def schedule(
     """
     if operation and remove is not None:
         raise UsageError("an operation is scheduled, or a schedule removed", hint="leave one of them out")
+    if cron and not operation:
+        raise UsageError(
+            "no operation is named that shall be done then", hint="reconciler fleet schedule drift --cron …"
+        )
     if operation:
         made = _make_schedule(Operation(operation), cron, flags, invocation, fail_on=fail_on, full=full)
         line = asyncio.run(_add(made, database))
@@ -61,6 +65,9 @@ def schedule(
 def _make_schedule(
     operation: Operation, cron: str, flags: PlanFlags, invocation: Invocation, *, fail_on: str, full: bool
 ) -> JobSchedule:
+    for option, given, known in (("--fail-on", fail_on, Operation.DRIFT), ("--full", full, Operation.PULL)):
+        if given and operation is not known:
+            raise UsageError(f"{option} is of {known}, and the schedule is of {operation}", hint=f"leave {option} out")
     # only this command needs the library that reads them
     with extra_needed():
         from reconciler.fleet.schedules import find_next

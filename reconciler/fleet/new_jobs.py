@@ -81,11 +81,13 @@ def describe_queued(jobs: Sequence[FleetJob]) -> list[str]:
 
 def read_approvals(approved: Sequence[str]) -> dict[str, str]:
     """The change digest of each location, from texts LOCATION=DIGEST."""
-    digests = {}
+    digests: dict[str, str] = {}
     # a location's name may hold the sign, a digest does not
     for text in approved:
         location, _, digest = text.rpartition("=")
         if not location:
             raise UsageError(f"--approved {text[:80]!r} names no location", hint="--approved LOCATION=sha256:…")
+        if digests.get(location, digest) != digest:
+            raise UsageError(f"--approved names two digests of {location!r}", hint="approve the one that was reviewed")
         digests[location] = digest
     return digests

@@ -1,4 +1,4 @@
-"""How long a worker bears a database that fails: one that is away as long as it takes, one that is damaged a few tries.
+"""How long a database that fails is borne: one that is away as long as it takes, one that is damaged a few tries.
 
 patience = Patience(fleet)
 except StateError as error: await asyncio.sleep(await patience.bear(error))
@@ -6,11 +6,17 @@ except StateError as error: await asyncio.sleep(await patience.bear(error))
 
 from __future__ import annotations
 
+import asyncio
+
 from reconciler.core.model.errors import ReconcilerError, StateError
+from reconciler.fleet import JobChoice
 from reconciler.fleet.queue import Fleet
+from reconciler.output.fleet import FleetJob
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between tries; the last one again and again."""
+LOOK_S = 1.0
+"""So often a wait for jobs looks."""
 MOST_REFUSALS = 4
 """Tries that end with an error while the server answers. A server that has just come back may refuse one or two."""
 
@@ -47,3 +53,18 @@ class Patience:
         except ReconcilerError as cause:
             return cause
         return error
+
+
+async def wait_for_jobs(fleet: Fleet, choice: JobChoice, timeout_s: float | None) -> list[FleetJob]:
+    """The chosen jobs once all have ended, or after so many seconds: they go on while the database is away."""
+    loop, patience = asyncio.get_running_loop(), Patience(fleet)
+    ends_at = None if timeout_s is None else loop.time() + timeout_s
+    jobs = await fleet.find(choice)
+    while any(job.is_open for job in jobs) and (ends_at is None or loop.time() < ends_at):
+        await asyncio.sleep(LOOK_S)
+        try:
+            jobs = await fleet.find(choice)
+            patience.begin_anew()
+        except StateError as error:
+            await asyncio.sleep(await patience.bear(error))
+    return jobs

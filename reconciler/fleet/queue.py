@@ -9,13 +9,12 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import LiteralString, cast
 
 import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
@@ -45,8 +44,6 @@ TASK = "reconciler.run"
 SCHEMA = "reconciler_fleet"
 CONNECTIONS = 4
 """Of one process: each is lent for a few statements."""
-LOOK_S = 1.0
-"""So often a wait looks."""
 COMMIT_IN_QUEUE = 32
 """Characters: the name of a queue is part of that of a channel, which PostgreSQL limits to 63 bytes."""
 
@@ -139,7 +136,7 @@ class Fleet:
 
     async def _enqueue(self, connection: Connection, jobs: Sequence[NewJob]) -> list[FleetJob]:
         added = await table.add_jobs(connection, jobs, uuid.uuid4().hex[:12])
-        await self._defer(connection, await rows.find_uncarried(connection))
+        await self._defer(connection, await rows.find_open(connection, "engine_job IS NULL"))
         return added
 
     async def _defer(self, connection: Connection, jobs: Sequence[OpenJob], pause_s: float = 0) -> None:
@@ -150,9 +147,9 @@ class Fleet:
         # all at once: a fleet may be of ten thousand locations
         try:
             carriers = await self._engine.batch_defer_jobs_async([_carry(job, begin) for job in jobs], connection)
-        except AlreadyEnqueued as error:
+        except AlreadyEnqueued:
             raise FleetError(
-                f"{self._place.name}: the engine has a job of location {error} that the fleet does not know",
+                f"{self._place.name}: the engine has a job of one of these locations that the fleet does not know",
                 hint="nothing else may use the schema: give the fleet one of its own",
             ) from None
         await table.set_engine_jobs(
@@ -162,16 +159,6 @@ class Fleet:
     async def find(self, choice: JobChoice, *, with_results: bool = False) -> list[FleetJob]:
         async with self.transaction() as connection:
             return await rows.find_jobs(connection, choice, with_results=with_results)
-
-    async def wait(self, choice: JobChoice, timeout_s: float | None) -> list[FleetJob]:
-        """The chosen jobs once all have ended, or after so many seconds."""
-        loop = asyncio.get_running_loop()
-        ends_at = None if timeout_s is None else loop.time() + timeout_s
-        while True:
-            jobs = await self.find(choice)
-            if not any(job.is_open for job in jobs) or (ends_at is not None and loop.time() >= ends_at):
-                return jobs
-            await asyncio.sleep(LOOK_S)
 
     async def find_running(self, *, worker: str = "", carriers: Sequence[int] = ()) -> list[OpenJob]:
         async with self.transaction() as connection:
@@ -197,24 +184,25 @@ class Fleet:
         async with self.transaction() as connection:
             await table.save_plan(connection, job, plan)
 
-    async def end(self, job: OpenJob, end: JobEnd) -> JobStatus | None:
-        """The status from now on; None where the job was taken over by another worker."""
+    async def end(self, job: OpenJob, end: JobEnd) -> JobEnd | None:
+        """The end as it was written; None where the job was taken over by another worker."""
         async with self.transaction() as connection:
-            if end.status is not JobStatus.QUEUED:
-                return end.status if await table.end_job(connection, job, end) else None
-            if not await table.queue_again(connection, job, end):
-                return None
-            await self._defer(connection, [job], end.pause_s)
-            return JobStatus.QUEUED
+            if end.status is JobStatus.QUEUED:
+                if await table.queue_again(connection, job, end):
+                    await self._defer(connection, [job], end.pause_s)
+                    return end
+                # a person may have asked that it stop after its try had ended
+                end = end_stopped(job, "stopped by a person")
+            return end if await table.end_job(connection, job, end) else None
 
     async def sweep(self, stalled_s: float) -> list[tuple[OpenJob, JobEnd]]:
         """Takes the jobs of dead workers over: queued again, or held after the last try."""
         with _told(self._place):
             stalled = await self._engine.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=stalled_s)
         carriers = [cast(int, carrier.id) for carrier in stalled]
-        ends = [(job, after_death(job)) for job in await self._find_lost(carriers)]
+        lost = [*await self._find_lost(carriers), *await self._find_uncarried()]
         # another sweep, or the worker itself, may have been quicker
-        taken = [(job, end) for job, end in ends if await self.end(job, end)]
+        taken = [(job, end) for job in lost if (end := await self.end(job, after_death(job)))]
         # last: a sweep that dies before it leaves them to the next one, and no job without a carrier
         await self._drop(carriers)
         return taken
@@ -248,6 +236,11 @@ class Fleet:
         with _told(self._place):
             doing = {carrier.id for carrier in await self._engine.list_jobs_async(task=TASK, status="doing")}
         return [job for job in before if job.engine_job in dead or job.engine_job not in doing]
+
+    async def _find_uncarried(self) -> list[OpenJob]:
+        """Queued jobs whose carrier is gone: the engine throws it away where a bug ends it before the claim."""
+        async with self.transaction() as connection:
+            return await rows.find_open(connection, _WITHOUT_CARRIER)
 
     async def work(self, queue: str, options: WorkerOptions, run: RunJob) -> None:
         """Runs the jobs of a queue, until it is cancelled or the database fails."""
@@ -295,6 +288,11 @@ class Fleet:
         return fired
 
 
+# a job and its carrier are written in one transaction
+_WITHOUT_CARRIER: LiteralString = """status = 'queued' AND engine_job IS NOT NULL
+    AND NOT EXISTS (SELECT FROM procrastinate_jobs AS carrier WHERE carrier.id = engine_job)"""
+
+
 def _carry(job: OpenJob, begin: datetime | None) -> Job:
     return Job(
         queue=queue_of(job.commit, job.format_version),
@@ -306,12 +304,15 @@ def _carry(job: OpenJob, begin: datetime | None) -> Job:
     )
 
 
+def end_stopped(job: OpenJob, note: str) -> JobEnd:
+    """A further try would send what a person did not want sent."""
+    return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
+
+
 def after_death(job: OpenJob) -> JobEnd:
     """How a job goes on after the death of its worker."""
-    # a further try would send what a person did not want sent
     if job.stopping:
-        note = "stopped by a person; its worker died, or lost it"
-        return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
+        return end_stopped(job, "stopped by a person; its worker died, or lost it")
     if job.status is JobStatus.RUNNING and job.tries >= MOST_TRIES:
         note = f"held for a person: {job.tries} workers died or lost it while they ran it"
         return JobEnd(JobStatus.HELD, ExitCode.ERROR, note, notice=make_job_notice(job, ExitCode.ERROR))

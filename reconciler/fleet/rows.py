@@ -11,7 +11,7 @@ from typing import LiteralString
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.notice import LocationNotice, Notice
-from reconciler.fleet import REQUEST, FleetRequest, JobChoice, Operation
+from reconciler.fleet import REQUEST, FleetError, FleetRequest, JobChoice, Operation
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, Record, select
 
@@ -93,11 +93,9 @@ async def find_jobs(connection: Connection, choice: JobChoice, *, with_results: 
     return [read_job(row) for row in rows]
 
 
-async def find_uncarried(connection: Connection) -> list[OpenJob]:
-    """Jobs that were queued, and have no job of the engine yet."""
-    query: LiteralString = (
-        f"SELECT {COLUMNS} FROM reconciler_fleet_jobs WHERE {OPEN} AND engine_job IS NULL ORDER BY id"
-    )
+async def find_open(connection: Connection, condition: LiteralString) -> list[OpenJob]:
+    """Jobs that have not ended, and meet the condition."""
+    query: LiteralString = f"SELECT {COLUMNS} FROM reconciler_fleet_jobs WHERE {OPEN} AND {condition} ORDER BY id"
     return [read_open(row) for row in await select(connection, query, {})]
 
 
@@ -133,7 +131,13 @@ async def count_open(connection: Connection, soon_s: float) -> list[OpenCount]:
 
 
 def read_request(text: str) -> FleetRequest:
-    return REQUEST.form(FleetRequest).read(json.loads(text))
+    """Raises FleetError for one that a later version has written, with options that this one does not know."""
+    try:
+        return REQUEST.form(FleetRequest).read(json.loads(text))
+    except (LookupError, TypeError, ValueError) as error:
+        raise FleetError(
+            f"this version cannot read its options ({type(error).__name__})", hint="bring the workers up to date"
+        ) from None
 
 
 def read_open(row: Record) -> OpenJob:

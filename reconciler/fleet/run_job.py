@@ -40,7 +40,7 @@ from reconciler.fleet import MOST_TRIES, Operation
 from reconciler.fleet.rows import Claim, JobEnd, make_job_notice
 from reconciler.operations.apply import ApplyRequest, apply_plan, find_stale_approvals
 from reconciler.operations.drift import DriftRequest, find_drift
-from reconciler.operations.plan import PlanResult, make_plan
+from reconciler.operations.plan import PlanResult, find_filter_loops, make_plan
 from reconciler.operations.pull import PullRequest, pull_people
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import Workspace, open_session
@@ -115,8 +115,17 @@ async def _try(scene: JobScene) -> JobEnd:
 
 
 async def _apply(scene: JobScene) -> _Done:
-    request, approved = scene.claim.request, scene.claim.job.approved
     file = scene.directory / f"job-{scene.claim.job.id}.json"
+    try:
+        return await _apply_by(scene, file)
+    finally:
+        # it holds contacts; the answers that the state did not take stand beside it, and stay
+        file.unlink(missing_ok=True)
+
+
+async def _apply_by(scene: JobScene, file: Path) -> _Done:
+    """`file`: where a plan file stands while the job runs."""
+    request, approved = scene.claim.request, scene.claim.job.approved
     sending = ApplyRequest(recovery_beside=file, lock_timeout_ms=request.lock_timeout_ms, stop=scene.stop)
     if scene.claim.plan:
         planned = await _remake(scene, file)
@@ -128,8 +137,6 @@ async def _apply(scene: JobScene) -> _Done:
         await _keep_approved(scene, planned)
         sending = replace(sending, approved=(approved,))
     result = await apply_plan(planned, sending)
-    # kept where a run did not end: its answers may stand beside it
-    file.unlink(missing_ok=True)
     resets = next((report.resets for report in result.reports if report.resets), None)
     note, notice = _find_note(result.reports), make_run_notice("apply", result.reports)
     return _Done(RunDocument(result.reports), result.exit_code, note=note, resets=resets, notice=notice)
@@ -161,6 +168,8 @@ def _end_planned(planned: PlanResult) -> _Done:
     # a person who approves it needs the digest; a guard has to be lifted first
     if plan.refused:
         return _Done(document, ExitCode.GUARD, note="a guard refuses it")
+    for loop in find_filter_loops(planned).values():
+        return _Done(document, loop.exit_code, note=loop.lines[0])
     if plan.is_settled:
         return _Done(document, ExitCode.DONE, note="nothing to do")
     note = f"approve it with --approved LOCATION={plan.change_digest}"

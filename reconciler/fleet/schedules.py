@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import LiteralString
 
-from croniter import croniter
+from croniter import CroniterBadDateError, CroniterError, croniter
 
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, LocationId
@@ -57,9 +57,19 @@ def _read_schedule(row: Record) -> JobSchedule:
     )
 
 
+_FORM = "five fields in UTC, such as '0 6 * * 1-5'"
+
+
 def find_next(cron: str, now: Instant) -> Instant:
     """When a schedule is due next, in UTC; raises UsageError for words that are no schedule."""
     # a sixth field would be seconds: more often than a worker looks
-    if len(cron.split()) != 5 or not croniter.is_valid(cron):
-        raise UsageError(f"--cron {cron[:80]!r} is no schedule", hint="five fields in UTC, such as '0 6 * * 1-5'")
-    return as_instant(croniter(cron, as_time(now)).get_next(datetime))
+    # croniter takes a field that begins with R for a random time, which would be another one for each worker
+    fields = cron.split()
+    if len(fields) != 5 or any(field.upper().startswith("R") for field in fields):
+        raise UsageError(f"--cron {cron[:80]!r} is no schedule", hint=_FORM)
+    try:
+        return as_instant(croniter(cron, as_time(now)).get_next(datetime))
+    except CroniterBadDateError:
+        raise UsageError(f"--cron {cron[:80]!r} names a day that no month has", hint=_FORM) from None
+    except CroniterError:
+        raise UsageError(f"--cron {cron[:80]!r} is no schedule", hint=_FORM) from None

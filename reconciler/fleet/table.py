@@ -69,7 +69,8 @@ CREATE TABLE IF NOT EXISTS reconciler_fleet_migrations (name TEXT PRIMARY KEY);
 async def add_jobs(connection: Connection, jobs: Sequence[NewJob], batch: str) -> list[FleetJob]:
     """The new jobs: queued, or dropped where the location has one that has not ended."""
     added = []
-    for job in jobs:
+    # in one order: two commands that queue at once would wait for one another
+    for job in sorted(jobs, key=lambda job: job.location):
         values = _list_values(job) | {"batch": batch}
         # the index of unfinished jobs decides, whoever else queues at this moment
         added += await select(connection, _ADD, values) or await select(connection, _DROP, values)
@@ -146,7 +147,10 @@ WHERE id = %(job)s AND engine_job IS NOT DISTINCT FROM %(engine_job)s AND {OPEN}
 
 
 async def queue_again(connection: Connection, job: OpenJob, end: JobEnd) -> bool:
-    """Whether the job is queued again; the caller gives it a new job of the engine in the same transaction."""
+    """Whether the job is queued again; the caller gives it a new job of the engine in the same transaction.
+
+    Not where the job was taken over, or a person asked that it stop.
+    """
     values = {"job": job.id, "engine_job": job.engine_job, "note": end.note}
     return bool(await select(connection, _AGAIN, values | {"pause": float(end.pause_s), "counts": end.counts}))
 
@@ -156,7 +160,7 @@ _AGAIN: LiteralString = f"""
 UPDATE reconciler_fleet_jobs SET status = 'queued', note = %(note)s, worker = '',
     tries = tries - CASE WHEN %(counts)s OR status = 'queued' THEN 0 ELSE 1 END,
     not_before = CASE WHEN %(pause)s > 0 THEN clock_timestamp() + make_interval(secs => %(pause)s) END
-WHERE id = %(job)s AND engine_job IS NOT DISTINCT FROM %(engine_job)s AND {OPEN} RETURNING id"""
+WHERE id = %(job)s AND engine_job IS NOT DISTINCT FROM %(engine_job)s AND {OPEN} AND NOT stopping RETURNING id"""
 
 
 async def cancel_jobs(connection: Connection, ids: Sequence[int]) -> tuple[list[int], int]:
@@ -181,9 +185,9 @@ WHERE NOT ({OPEN}) AND ended < clock_timestamp() - make_interval(days => %(days)
 RETURNING id"""
 
 
-# the plan of a job that has ended is not kept
+# the plan of a job that has ended is not kept; nothing of it was sent: a pipeline must not go on as if it were
 _CANCEL: LiteralString = """
-UPDATE reconciler_fleet_jobs SET status = 'cancelled', plan = '', note = 'cancelled before it began',
+UPDATE reconciler_fleet_jobs SET status = 'cancelled', exit_code = 3, plan = '', note = 'cancelled before it began',
     ended = clock_timestamp() WHERE id = ANY(%(ids)s) AND status = 'queued' RETURNING engine_job"""
 _STOP: LiteralString = """
 UPDATE reconciler_fleet_jobs SET stopping = true, note = 'asked to stop'

@@ -26,12 +26,12 @@ from typing import TypeVar
 
 from reconciler.core.model.errors import ExitCode, ReconcilerError, StateError
 from reconciler.core.model.measured import JobEnded, JobStarted
-from reconciler.fleet import WorkerOptions
+from reconciler.fleet import FleetError, WorkerOptions
 from reconciler.fleet.new_jobs import describe_queued, find_known_commit, make_scheduled_jobs
 from reconciler.fleet.notices import Notices
 from reconciler.fleet.patience import Patience
 from reconciler.fleet.queue import Fleet, after_death, queue_of
-from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob
+from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, make_job_notice
 from reconciler.fleet.run_job import JobCancelled, JobScene, run_apart
 from reconciler.fleet.running_job import RunningJob, describe_end, describe_left_queued, ignore_late_ends
 from reconciler.operations.identity import find_commit
@@ -168,6 +168,8 @@ class FleetWorker:
                 await self._leave_queued(job, carrier)
             elif claim := await self._until_reached(lambda: self._fleet.claim(job, carrier, self._name)):
                 await self._run_claimed(claim, running)
+        except FleetError as error:
+            await self._hold_unread(job, carrier, error)
         finally:
             del self._running[carrier]
 
@@ -182,9 +184,20 @@ class FleetWorker:
 
     async def _leave_queued(self, job: int, carrier: int) -> None:
         end = JobEnd(JobStatus.QUEUED, note="left queued: the worker's checkout is at another commit", counts=False)
-        for opened in await self._until_reached(lambda: self._fleet.find_running(carriers=[carrier])):
-            if (opened.id, opened.engine_job) == (job, carrier):
-                await self._write_end(opened, end)
+        for opened in await self._find_carried(job, carrier):
+            await self._write_end(opened, end)
+
+    async def _hold_unread(self, job: int, carrier: int, error: FleetError) -> None:
+        """Of a job that this version cannot read: the engine would throw its carrier away."""
+        for opened in await self._find_carried(job, carrier):
+            end = JobEnd(JobStatus.HELD, ExitCode.ERROR, f"held for a person: {error.message}")
+            end = replace(end, notice=make_job_notice(opened, ExitCode.ERROR))
+            if await self._write_end(opened, end):
+                self._tell_of_dead(opened, end)
+
+    async def _find_carried(self, job: int, carrier: int) -> list[OpenJob]:
+        carried = await self._until_reached(lambda: self._fleet.find_running(carriers=[carrier]))
+        return [opened for opened in carried if (opened.id, opened.engine_job) == (job, carrier)]
 
     async def _run_claimed(self, claim: Claim, running: RunningJob) -> None:
         opened = claim.open
@@ -201,11 +214,12 @@ class FleetWorker:
             note = f"a bug ended it ({type(error).__name__}): the log of worker {self._name} has it"
             end = replace(after_death(opened), note=note)
         listener(JobEnded(opened.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
-        status = await self._write_end(opened, end)
+        written = await self._write_end(opened, end)
         # of a job that goes on elsewhere, its end there is told
-        if status is not None:
-            self._notices.send(end)
-        self._say(f"job {opened.id}: {opened.location} {describe_end(end) if status else 'was taken over meanwhile'}")
+        if written is not None:
+            self._notices.send(written)
+        told = "was taken over meanwhile" if written is None else describe_end(written)
+        self._say(f"job {opened.id}: {opened.location} {told}")
 
     def _run_in_thread(self, claim: Claim, running: RunningJob) -> JobEnd:
         main = self._main_loop
@@ -225,7 +239,7 @@ class FleetWorker:
         assert self._work is not None
         return self._work.get_loop()
 
-    async def _write_end(self, job: OpenJob, end: JobEnd) -> JobStatus | None:
+    async def _write_end(self, job: OpenJob, end: JobEnd) -> JobEnd | None:
         return await self._until_reached(lambda: self._fleet.end(job, end))
 
     async def _until_reached(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -294,8 +308,7 @@ class FleetWorker:
         return None if job.engine_job is None else self._running.get(job.engine_job)
 
     async def _tell_taken_over(self, job: OpenJob) -> None:
-        end = after_death(job)
-        if await self._fleet.end(job, end):
+        if end := await self._fleet.end(job, after_death(job)):
             self._tell_of_dead(job, end)
 
     def _tell_of_dead(self, job: OpenJob, end: JobEnd) -> None:

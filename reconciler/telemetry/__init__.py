@@ -164,8 +164,10 @@ class Telemetry:
     def _record_job(self, event: JobEnded) -> None:
         now = self._now()
         self._spans.end_job(event.location, event.exit_code, now)
-        operation, began = self._jobs.pop(event.location)
-        self._record_run(operation, event.exit_code, now - began)
+        # a job that was taken over may come back to this worker while its first try ends: that one told of it
+        if job := self._jobs.pop(event.location, None):
+            operation, began = job
+            self._record_run(operation, event.exit_code, now - began)
 
     def _record_run(self, operation: str, exit_code: int, milliseconds: int) -> None:
         attributes: Attributes = {"reconciler.operation": operation, "reconciler.exit_code": exit_code}

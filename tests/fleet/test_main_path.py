@@ -116,21 +116,6 @@ def test_a_job_of_a_later_format_stays_queued_and_is_told(scene: FleetScene) -> 
     assert not any(world.transitions for world in scene.worlds.values())
 
 
-def test_jobs_that_ended_long_ago_are_removed_but_the_latest_of_each_location(scene: FleetScene) -> None:
-    for _ in range(2):
-        scene.fleet("cancel", *filter(None, [scene.queue()]))
-    # the second job of a location that is queued already is dropped: it is not the latest
-    kept = scene.queue("--location", location_id(0))
-    scene.fleet("drift", "manifests", "--location", location_id(0), expects=6)
-    scene.execute("UPDATE reconciler_fleet_jobs SET ended = now() - interval '31 days' WHERE ended IS NOT NULL")
-    worker = scene.worker("--keep-days", "30", "--heartbeat", "0.5", environment={"TOKEN_0": ""})
-    worker.wait_for("removed 4 jobs that ended more than 30 days ago")
-    worker.kill(signal.SIGTERM)
-    assert worker.end() == 0
-    assert len(scene.jobs(kept)) == 1
-    assert [job["location"] for job in scene.jobs()] == [location_id(number) for number in range(3)]
-
-
 def test_what_breaks_the_settings_is_told_by_a_notice_and_a_schedule_waits_until_they_are_mended(
     scene: FleetScene,
 ) -> None:

@@ -341,7 +341,15 @@ def test_a_server_that_is_not_there_is_told_without_the_password(place: str, ope
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["postgresql://anna:hunter2@db:x/state", "postgres://anna:hunter2@[db/state"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://anna:hunter2@db:x/state",
+        "postgres://anna:hunter2@[db/state",
+        # a password whose digits read as a port, and the rest as the path
+        "postgresql://anna:12345/hunter2@db/state",
+    ],
+)
 def test_a_url_that_cannot_be_read_is_not_repeated(text: str) -> None:
     need("psycopg")
     with pytest.raises(UsageError) as caught:
