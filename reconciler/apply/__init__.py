@@ -76,6 +76,7 @@ async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Service
         reports = {report.location: report for report in await asyncio.gather(*tasks)}
         return tuple(reports[plan.location] for plan in approved.plan.locations)
     finally:
+        # a location that goes on after this function has ended would send for a caller that is gone
         for task in tasks:
             task.cancel()
         if tasks:
@@ -112,6 +113,7 @@ def report_failed(plan: LocationPlan, error: ReconcilerError) -> LocationReport:
 async def _has_work(plan: LocationPlan, options: ApplyOptions, services: Services) -> bool:
     """Whether there are pairs to send, to record or to settle, or a plan file to account for."""
     proposed = options.proposed(plan.location)
+    # also where all of the file was made by now: the run that accounts for it uses it up
     if proposed is not None and not proposed.is_empty:
         return True
     if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in options.reversals):
@@ -139,6 +141,7 @@ async def _acquire_lease(plan: LocationPlan, options: ApplyOptions, services: Se
         report=services.report,
         lock_timeout_ms=options.lock_timeout_ms,
     )
+    # nothing is waited for, so there is nothing to interrupt
     if not options.lock_timeout_ms:
         return await acquiring
     held = await until(services.stop.wait, acquiring)
@@ -223,6 +226,7 @@ async def _finish_run(run: Run) -> LocationReport:
         problem = error
     finally:
         run.services.stop.forget(run.gate.halt)
+    # to hold them is to write to the state, which has failed then
     if not isinstance(problem, StateError):
         try:
             await hold_unseen(run)
@@ -314,6 +318,7 @@ async def _refuse_stale(plan: LocationPlan, whole: Plan, held: HeldLease) -> Non
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
         )
+    # nothing was written since: no run can have used the plan up
     if plan.serial == state.serial:
         return
     for run in await _runs_of(plan, whole, held):
@@ -348,10 +353,12 @@ def _refuse_expired(plan: LocationPlan, now: Instant) -> None:
 
 async def _runs_of(plan: LocationPlan, whole: Plan, held: HeldLease) -> list[RunRecord]:
     """The runs that began with this very plan."""
+    # a run began with the digest that was approved: that of its location, or that of all of them
     digests = (plan.change_digest, whole.change_digest)
     return [
         run
         for run in await held.call(held.store.read_runs)
+        # an earlier plan of the same changes has the same digest: only later runs are of this one
         if run.header.change_digest in digests and run.header.started >= whole.as_of
     ]
 

@@ -88,14 +88,14 @@ def _split_patterns(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bool
 class _Needs:
     """The needs of each pattern, as rule 3 counts them."""
 
-    # its contacts
     counts: Ints
-    # the places that one of them takes
+    """The contacts of each pattern."""
     places: Ints
-    # whether one request can hold just its needs
+    """The places in requests that one of its contacts takes."""
     exact: Bools
-    # patterns of one kind need the same
+    """Whether one request can hold just its needs."""
     kind: Ints
+    """A number for each distinct need: patterns of one kind need the same."""
 
 
 def _measure_needs(problem: CoverProblem) -> _Needs:
@@ -173,10 +173,10 @@ class Note:
     """A step of the kernel, to be undone in the reverse order."""
 
     cell: Cell
-    # by row, the columns that come for free with the cell, or that the forced box covers
     struck: tuple[Box, ...]
-    # the rectangle that every cover contains; None where the cell forces none
+    """By row, the columns that come for free with the cell, or that the forced box covers."""
     forced: Box | None
+    """The rectangle that every cover contains; None where the cell forces none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,6 +85,7 @@ def make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
 def _join_sets(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
     """The dictionary with unions of sets that are used together, and the choice from it."""
     taken = choose_sets(problem, sets, options)
+    # a union may itself be used together with a third set: each pass joins what the last one made
     for _ in range(_UNIONS):
         more = keep_new(problem, sets, find_unions(problem, sets, taken, least=least))
         if not len(more):
@@ -104,8 +105,10 @@ def trim_draft(problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs, 
     parts = Parts(problem, sets, options, taken)
     for _ in range(_PASSES):
         over = parts.load % problem.max_contacts
+        # the emptiest first: its few contacts find room in the others most easily
         turn = np.argsort(over, kind="stable")
         for number in turn[over[turn] > 0].tolist():
+            # dissolving an earlier one may have filled this one, or emptied it
             if parts.load[number] % problem.max_contacts:
                 dissolve_request(parts, number)
     return make_draft(problem, stage, make_blocks(parts))
@@ -146,6 +149,7 @@ def list_options(problem: CoverProblem, sets: Bits) -> Pairs:
 
 def choose_sets(problem: CoverProblem, sets: Bits, options: Pairs) -> Pairs:
     """The sets each pattern takes, by the greedy, from its options."""
+    # between patterns, never within one: a pattern chooses from all of its options
     cuts = np.searchsorted(options.patterns, options.patterns[np.arange(0, len(options.patterns), _BLOCK)], side="left")
     blocks = [
         _choose_in_block(problem, sets, options.only(np.arange(top, bottom)))
@@ -184,6 +188,7 @@ def _best_options(patterns: Ints, score: Ints) -> Ints:
     fresh = np.flatnonzero(np.concatenate([[True], patterns[1:] != patterns[:-1]]))
     lengths = np.diff(np.append(fresh, len(patterns)))
     highest = np.flatnonzero(score == np.repeat(np.maximum.reduceat(score, fresh), lengths))
+    # of equal scores the first in the dictionary, so that the same demands give the same plan
     owners = patterns[highest]
     best: Ints = highest[np.concatenate([[True], owners[1:] != owners[:-1]])]
     return best
@@ -198,6 +203,7 @@ def group_twins(problem: CoverProblem) -> Bits:
     """Tags that every pattern treats alike, as one set, or several where a request cannot hold them all."""
     groups: dict[bytes, list[int]] = {}
     for tag in range(len(problem.tags)):
+        # hashed: the column of a tag has a bit for each of up to a million patterns
         cells = np.packbits([rows_with(problem.must, tag), rows_with(problem.may, tag)])
         groups.setdefault(blake2b(cells.tobytes()).digest(), []).append(tag)
     cap = problem.max_tags
@@ -210,10 +216,12 @@ def find_roles(problem: CoverProblem) -> Bits:
     """The column sets of a cover of the commonest needs."""
     weighed, weight = _weigh_rows(problem.must, problem.counts)
     common = np.argsort(-weight, kind="stable")[:_ROLE_PATTERNS]
+    # the cover below takes time by its cells: rare needs have no say in the roles
     common = common[np.cumsum(count_ones(weighed[common])) <= _ROLE_CELLS]
     must = weighed[common]
     start = np.arange(len(must) + 1)
     free = np.zeros_like(problem.once)
+    # only which tags belong together is asked: one contact a row, nothing beyond its needs, all repeatable
     grid, classes = reduce_problem(replace(problem, contacts=(), start=start, must=must, may=must, once=free))
     core = find_kernel(grid)
     boxes = lift_boxes(grid, core, fill_boxes(grid, core.need_rows))
@@ -231,6 +239,7 @@ def find_unions(problem: CoverProblem, sets: Bits, taken: Pairs, *, least: float
     """The unions of two sets that so many contacts take together."""
     keys, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for gap in range(1, _MOST_TOGETHER):
+        # the sets of a pattern stand side by side: at this distance are two of one pattern
         both = np.flatnonzero(taken.patterns[gap:] == taken.patterns[:-gap])
         if not len(both):
             break
@@ -315,6 +324,7 @@ class _Tiny:
             return []
         if left.bit_count() > requests * self.largest or self.short.get(left, 0) >= requests:
             return None
+        # some request has to hold it: trying the others first would only repeat the same plans in another order
         first = left & -left
         for box in self.boxes:
             if box[0] & first and not box[0] & self.once & ~left:

@@ -47,8 +47,8 @@ class Grid:
     need_columns: tuple[int, ...]
     allow_rows: tuple[int, ...]
     allow_columns: tuple[int, ...]
-    # the columns that are not repeatable
     once: int
+    """The columns that are not repeatable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,10 +180,10 @@ class Draft:
 
     stage: str
     blocks: tuple[Block, ...]
-    # its requests once cut to the caps
     cost: int
-    # the most requests that a single contact is in, which have to go one after the other
+    """The requests of the plan once it is cut to the caps."""
     depth: int
+    """The most requests that a single contact is in, which have to go one after the other."""
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -71,6 +71,7 @@ class _Load:
 
     def fill(self) -> None:
         """Whole requests of contacts that need the same."""
+        # the others fit into more of the requests that are still to come
         order = np.lexsort((self.room, self.kind))
         weight = np.bincount(self.kind, self.left, len(self.needs)).astype(np.int64)
         for kind in np.flatnonzero(weight >= self.problem.max_contacts).tolist():
@@ -81,6 +82,7 @@ class _Load:
     def pack(self) -> bool:
         """Requests for all that is left; False where the allowance does not suffice."""
         while (live := np.flatnonzero(self.left)).size:
+            # half a plan cannot be compared with those of the other stages
             if self.allowance <= 0:
                 return False
             weight = np.bincount(self.kind[live], self.left[live], len(self.needs))
@@ -102,6 +104,7 @@ class _Load:
         """With the one more need that lets the most contacts in; None where none lets in more."""
         waiting = able[any_ones(self.problem.must[able] & ~tags)]
         weight = np.bincount(self.kind[waiting], self.left[waiting], len(self.needs))
+        # each try looks at all rows: only the needs of the most contacts are worth one
         likely = np.argsort(-weight, kind="stable")[:_TRIED]
         best, most = None, int(self.left[self._served(tags, able)].sum())
         for kind in likely[weight[likely] > 0].tolist():
@@ -119,6 +122,7 @@ class _Load:
 
     def _none_missing(self, tags: Bits, among: Ints) -> Bools:
         fit = np.ones(len(among), np.bool_)
+        # word by word: the tags of a request stand in few words of a row
         for word in np.flatnonzero(tags).tolist():
             fit &= tags[word] & ~self.problem.may[among, word] == 0
         return fit
@@ -150,6 +154,7 @@ def _trim_load(problem: CoverProblem, load: _Load) -> Draft:
         may=problem.may[pattern],
         start=np.concatenate([np.zeros(1, np.int64), np.cumsum(count)]),
     )
+    # requests of the same tags become one set, whose part-filled requests are joined
     first, number = distinct_rows(np.stack(load.sets))
     packed = np.stack(load.sets)[first]
     sets = np.concatenate([packed, keep_new(split, packed, group_twins(problem))])

@@ -105,6 +105,7 @@ def find_cover(
 
 def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
+    # the plan that needs no search: what is kept is never worse than a request a delta
     best, (bound, certificate) = make_naive_draft(problem), bound_by_groups(problem)
     tight = True
     if uncapped.is_small(problem):
@@ -121,6 +122,7 @@ def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tupl
         bound = best.cost
     if tight:
         once = int(count_ones(problem.once[None])[0]) == len(problem.tags)
+        # with nothing to repeat every pair is in one request, and a narrower search goes further
         stage = partition.make_drafts if once else capped.make_drafts
         best = _cheapest_draft(best, stage(problem, effort=effort), bound)
     return best, bound, certificate
@@ -201,6 +203,7 @@ def _list_waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
     for place, contacts_here in enumerate(rows):
         earlier = np.unique(last[contacts_here])
         waits.append(tuple(earlier[earlier >= 0].tolist()))
+        # the latest alone: it waits in turn for those before it (rule 3)
         last[contacts_here] = place
     return waits
 
@@ -245,6 +248,7 @@ def _check_plan(
     faults = [fault for batch in batches for fault in _check_shape(batch, max_contacts, max_tags)]
     if rows is None:
         return (*faults, "a contact that nobody asked for")
+    # a tag that may be sent and is not needs no column: nothing can be wrong with it
     tags = frozenset[Tag]().union(*{demand.must for demand in demands}, *{batch.tags for batch in batches})
     index = {tag: number for number, tag in enumerate(sorted(tags))}
     lengths = np.array([len(demand.contacts) for demand in demands], np.int64)

@@ -37,13 +37,13 @@ class CoverProblem:
 
     tags: tuple[Tag, ...]
     contacts: tuple[ContactId, ...]
-    # pattern p owns the contacts from start[p] to start[p + 1]
     start: Ints
-    # patterns × tags, packed
+    """Pattern p owns the contacts from start[p] to start[p + 1]."""
     must: Bits
+    """Patterns × tags, packed."""
     may: Bits
-    # one packed row: the tags that are not repeatable
     once: Bits
+    """One packed row: the tags that are not repeatable."""
     max_contacts: int
     max_tags: int
 

@@ -101,11 +101,11 @@ def dissolve_request(parts: Parts, number: int) -> bool:
 class _Entries:
     """Sets with free places that users could take instead, by user."""
 
-    # the user's number, ascending
     owner: Ints
+    """The user's number, ascending."""
     sets: Ints
-    # how many tags of the need the set holds, and whether it holds them all
     gain: Ints
+    """How many tags of the need the set holds; `serves`: whether it holds them all."""
     serves: Bools
 
     def only(self, keep: Bools) -> _Entries:

@@ -109,14 +109,14 @@ def _find_uncovered(need: Sequence[int], chosen: Sequence[Box], kept: Sequence[B
 class _Taste:
     """The choices of a fill."""
 
-    # breaks ties; None: the first wins, as the greedy has it
     draw: random.Random | None = None
-    # towards rows
+    """Breaks ties; without it the first wins."""
     bias: float = 0.0
-    # leaves out some of the further cells that a box may hold: a pair that is sent once may fit another box better
+    """How much the fill prefers boxes that grow by rows."""
     thin: bool = False
-    # rows are grown, not closed (rule 3)
+    """Whether boxes leave out some of the cells that they may hold: a pair sent once may fit another box better."""
     grown: bool = False
+    """Whether rows are grown, not closed (rule 3)."""
 
     def noise(self) -> float:
         return self.draw.random() if self.draw else 0.0
@@ -258,8 +258,8 @@ class Reduced:
     classes: Classes
     kernel: Kernel
     bound: int
-    # (contact, tag) numbers of needed pairs no two of which fit in one rectangle
     certificate: tuple[Cell, ...]
+    """(contact, tag) numbers of needed pairs no two of which fit in one rectangle."""
 
 
 def is_small(problem: CoverProblem) -> bool:

@@ -38,6 +38,7 @@ class HighLevel(HighLevelReader):
 
     async def _update_tags(self, update: BulkUpdate, let_go: Instant) -> ResponseRows:
         path, body = bulk_path(update), bulk_body(update)
+        # never resent here: whether a pair may be sent twice is for the plan to say
         answer = await self._connection.ask("POST", path, body, resends=False, let_go=let_go)
         return self._connection.read(read_bulk_answer, answer.body)
 

@@ -116,6 +116,7 @@ class BackUps:
 
     def copy_before_run(self, location: LocationId, copy: Callable[[], None]) -> None:
         """Makes a copy, unless a run of another location began since the last one, and none of this location."""
+        # held while the copy is made: another location may begin only once the copy of before it is there
         with self._lock:
             if not self._begun or location in self._begun:
                 copy()

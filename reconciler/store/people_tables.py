@@ -170,6 +170,7 @@ def _changed(
         present = pack(people[contact])
         before, past = stored.get(contact, (b"", b""))
         if present != before:
+            # a value that the contact has again is no former one
             had = unpack(before + past) - people[contact]
             yield contact, present, pack(had)
 

@@ -42,6 +42,7 @@ class PostgresServer:
         """The state in the schema, made if there is none yet."""
         place = replace(self._place, schema=schema)
         database = PostgresDatabase(self._sessions, place)
+        # once a process and schema: each location opens connections again and again
         if schema not in self._ready:
             make_or_carry_forward(database, place)
             self._ready.add(schema)
@@ -99,6 +100,7 @@ def open_reader(url: str) -> SqlState | StatePerLocation[SqlLocation]:
     @contextmanager
     def open_location(location: LocationId) -> Iterator[SqlLocation]:
         server, schema = servers.find(location)
+        # a location has no state before its first apply, and its plan is made from none
         yield SqlState(server.open_for_reading(schema) or open_empty()).at(location)
 
     if LOCATION in url:
@@ -130,6 +132,7 @@ def open_store(url: str) -> SqlStore | StatePerLocation[SqlLocation]:
 def closing_if_refused(server: PostgresServer) -> Iterator[None]:
     try:
         yield
+    # the caller has nothing yet that it could close
     except BaseException:
         server.close()
         raise
@@ -163,6 +166,7 @@ def _list_databases(url: str) -> Sequence[LocationId]:
     with closing(PostgresServer(asked, writes=False)) as server:
         names = server.list_names("SELECT datname FROM pg_database WHERE datallowconn")
     found = _match(unquote(parts.path.removeprefix("/")), names)
+    # the name alone proves nothing: another program may have a database of that form (rule 2)
     return [location for location in found if _has_state(url.replace(LOCATION, folder_of(location)))]
 
 

@@ -26,9 +26,11 @@ in each batch: a row takes some 15 bytes. Contact ids, tags and fingerprints are
 
 from __future__ import annotations
 
+# "recn": a database of another program is told from a state by it
 APPLICATION_ID = 0x7265636E
 VERSION = 9
 
+# as version 3 had it: the step from 2 makes this one, and the step from 4 adds the column of today
 _ANSWERS_3 = """
 CREATE TABLE answers (
     batch INTEGER NOT NULL REFERENCES batches,
@@ -56,6 +58,7 @@ CREATE TABLE answers (
     PRIMARY KEY (batch, n)
 ) STRICT, WITHOUT ROWID;
 """
+# likewise: `entered` came with version 5
 _ROWS_3 = """
 CREATE TABLE rows (
     batch INTEGER NOT NULL REFERENCES batches,
@@ -64,6 +67,7 @@ CREATE TABLE rows (
     PRIMARY KEY (batch, contact)
 ) STRICT, WITHOUT ROWID;
 """
+# without row ids: a run has a row for each contact, and an index beside the table would hold the key once more
 _ROWS = """
 CREATE TABLE rows (
     batch INTEGER NOT NULL REFERENCES batches,
@@ -81,6 +85,7 @@ CREATE TABLE adopted (
     PRIMARY KEY (run, contact)
 ) STRICT, WITHOUT ROWID;
 """
+# `n` keeps the groups of a run in the order of its report, in which no table by itself keeps rows
 _SHORTFALLS = """
 CREATE TABLE shortfalls (
     run INTEGER NOT NULL REFERENCES runs,
@@ -112,6 +117,7 @@ CREATE TABLE people_status (
     revision INTEGER NOT NULL
 ) STRICT;
 """
+# as version 7 had it: the step from 7 adds `missing`
 _PEOPLE_7 = f"""
 CREATE TABLE snapshots (
     location INTEGER NOT NULL REFERENCES locations,
@@ -237,6 +243,7 @@ CREATE TABLE leases (
 ) STRICT;
 """
 
+# the step from 2 works it out twice, for the answers and for the rows that name them: both have to come to the same
 _NUMBER = """
 dense_rank() OVER (PARTITION BY batch ORDER BY outcome, old, added, removed, message, released) - 1
 """
@@ -269,6 +276,7 @@ ORDER BY 1, 2;
 DROP TABLE whole_rows;
 """,
     3: "ALTER TABLE known ADD COLUMN unconfirmed INTEGER REFERENCES tagsets;",
+    # the words of the API at that time, read for the last time: from version 5 on a column tells the reason
     4: f"""
 ALTER TABLE known ADD COLUMN spent TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE known ADD COLUMN reading TEXT;

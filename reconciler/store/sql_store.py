@@ -177,6 +177,7 @@ class SqlLocation:
 
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
+        # before the run is written: where no copy can be made none has begun
         self._back_ups.copy_before_run(self._location, self._database.back_up)
         self.journal_run(lease, header, run)
         return run
@@ -184,6 +185,7 @@ class SqlLocation:
     def journal_run(self, lease: Lease, header: RunHeader, run: str) -> None:
         """Begins the run of that id; makes no backup."""
         with self._holding(lease) as (database, number):
+            # this process holds the lease: a run that has not ended is a killed one
             self._end_interrupted(database, number)
             sql_journal.put_run(database, number, RunRecord(run, header, RunStatus.RUNNING, None, 0, 0))
 
@@ -249,6 +251,7 @@ class SqlLocation:
             contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
             before, after = self._interning.ledgers_of(number, known), list(map(changed.get, contacts))
             entered = sql_journal.entering(before, after, self._spelling(number))
+            # whatever the states say of the ledger, to remove a tag puts no pair under management
             if batch.action is Action.REMOVE:
                 entered = [sql_journal.NONE] * len(contacts)
             self._interning.prepare(entered)
@@ -264,6 +267,7 @@ class SqlLocation:
                 _count(database, number)
             sql_journal.put_intended(database, key, intended, states)
             self._write_known(database, number, {who: changed[who] for who in changed.keys() - given.keys()})
+        # after the transaction: what was undone must not be remembered
         self._remembered.add(key, intended)
         self._remembered.learn(contacts, [new or old for new, old in zip(states, known, strict=True)])
         return key
@@ -342,6 +346,7 @@ class SqlLocation:
         try:
             with self._database.writing():
                 yield self._database
+        # Ctrl-C too undoes the transaction, and with it the rows of these numbers
         except BaseException:
             self._interning.forget()
             self._remembered.clear()
@@ -398,6 +403,7 @@ class SqlLocation:
         return self._spelt
 
     def _set_sizes(self, database: Database, location: int, sizes: Mapping[SetName, int]) -> None:
+        # the serial tells changes of the content: an apply without one must not move it
         if sql_reader.read_sizes(database, location) == sizes:
             return
         database.execute("DELETE FROM set_sizes WHERE location = ?", (location,))

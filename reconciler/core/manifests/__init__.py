@@ -25,23 +25,23 @@ class Manifests:
     """All manifests that could be read."""
 
     files: tuple[Manifest, ...]
-    # the rules of the settings
     shared: Mapping[Tag, TagRule] = field(default_factory=dict)
-    # of the sets where neither they nor their manifest name one: the settings'
+    """The rules of the settings."""
     authority: Authority = Authority.ADDITIVE
+    """The settings' authority, for sets where neither they nor their manifest name one."""
     now: Instant | None = None
-    # sets that are written but could not be used
     broken: frozenset[tuple[LocationId, SetName]] = frozenset()
-    # False where a file could not be used: nothing follows then from the absence of a set or a tag
+    """Sets that are written but could not be used."""
     complete: bool = True
-    # the locations that the settings name, each with its place
+    """False where a file could not be used: nothing follows then from the absence of a set or a tag."""
     settled: Mapping[LocationId, Source] = field(default_factory=dict)
-    # the sources that the settings declare, each with its place
+    """The locations that the settings name, each with its place."""
     queries: Mapping[str, Source] = field(default_factory=dict)
-    # locations whose manifests were left out on purpose
+    """The sources that the settings declare, each with its place."""
     elsewhere: frozenset[LocationId] = frozenset()
-    # False where matched sets have none only because the state was not asked for their snapshots
+    """Locations whose manifests were left out on purpose."""
     snapshots_known: bool = True
+    """False where matched sets have none only because the state was not asked for their snapshots."""
     locations: tuple[Location, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

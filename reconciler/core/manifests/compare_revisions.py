@@ -53,8 +53,8 @@ class Comparison:
     """The changes in one location, sorted."""
 
     location: LocationId
-    # no manifest names the location any more, so it is left untouched
     gone: bool
+    """Whether no manifest names the location any more, so that it is left untouched."""
     tags: tuple[TagMove, ...]
     sets: tuple[SetMove, ...]
     moved: tuple[MovedContacts, ...]

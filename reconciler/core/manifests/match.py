@@ -101,9 +101,11 @@ class Fingerprinter:
 
     def for_kind(self, kind: ValueKind, custom_field: str = "") -> MakeFingerprint:
         """The function from normalised values of one kind to their fingerprints."""
+        # the kind is hashed too: an address and a field with the same text are two values
         key, prefix = self._key, f"{kind}\0{custom_field}\0".encode(errors="surrogatepass")
 
         def make_fingerprint(value: str) -> Fingerprint:
+            # JSON may hold half a surrogate pair, which UTF-8 refuses
             digest = hmac.digest(key, prefix + value.encode(errors="surrogatepass"), "sha256")
             return Fingerprint(digest[:FINGERPRINT_BYTES])
 
@@ -193,6 +195,7 @@ def find_unknown(rows: PeopleRows, index: PeopleIndex) -> tuple[frozenset[Finger
     unknown: list[set[Fingerprint]] = [set() for _ in rows.fingerprints]
     for values in rows.by_row():
         for of_key, value in zip(unknown, values, strict=True):
+            # this key decides the row (rule 4): no later one is asked for it
             if value in index.current:
                 break
             if value != NO_VALUE:

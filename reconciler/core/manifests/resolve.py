@@ -50,20 +50,20 @@ class Desired:
 
     location: LocationId
     wants: tuple[Want, ...]
-    # a contact's index in `wants` and in `combinations`
     contacts: ContactColumn
+    """A contact's index in `wants` and in `combinations`."""
     sets: tuple[ResolvedSet, ...]
     rules: Mapping[Tag, TagRule]
-    # tags named in the location's manifests, their groups and their old names
     owned: TagSet
-    # the next `from` or `until`, when all this may change, or the end of a `max_age`, when it is too old
+    """Tags named in the location's manifests, their groups and their old names."""
     valid_until: Instant | None
-    # identifies tags and rules: comments, order, file names and contacts without a wish do not move it
+    """The next `from` or `until`, when all this may change, or the end of a `max_age`, when it is too old."""
     digest: str
-    # identifies rules and definitions of sets: their members do not move it
+    """Identifies tags and rules: comments, order, file names and contacts without a wish do not move it."""
     definitions_digest: str
-    # the sets that a contact belongs to, by their places in `sets`
+    """Identifies rules and definitions of sets: their members do not move it."""
     combinations: tuple[Combination, ...]
+    """The sets that a contact belongs to, by their places in `sets`."""
 
     @property
     def once(self) -> TagSet:

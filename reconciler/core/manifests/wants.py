@@ -23,12 +23,12 @@ class Want:
     """The declarations for the contacts that belong to the same sets."""
 
     present: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
-    # tags declared absent, those that a group excludes, and old names
     absent: Mapping[Tag, Cause] = field(default_factory=dict)
-    # tags that a set of the contact would declare, were it active now
+    """Tags declared absent, those that a group excludes, and old names."""
     expired: Mapping[Tag, tuple[Source, ...]] = field(default_factory=dict)
-    # present tags that stay when a contact leaves its sets
+    """Tags that a set of the contact would declare, were it active now."""
     keep: TagSet = frozenset()
+    """Present tags that stay when a contact leaves its sets."""
     authority: Authority = Authority.ADDITIVE
     ignore: tuple[str, ...] = ()
 
@@ -88,13 +88,13 @@ class _Declaration:
     """The declarations of one set at a time: the parts of its contacts' wants."""
 
     is_active: bool
-    # the tags that it declares, or would declare if it were active, in their order
     tags: Mapping[Tag, Sources]
+    """The tags that it declares, or would declare if it were active, in their order."""
     absent: Mapping[Tag, Sources]
     authority: Authority
     ignore: tuple[str, ...]
-    # whether its tags stay on leaving
     keeps: bool
+    """Whether its tags stay on leaving."""
 
     @property
     def only_adds(self) -> bool:

@@ -41,10 +41,10 @@ class Cause:
 class Demand:
     """Contacts that are to be treated alike."""
 
-    # the tags that they need
     must: TagSet
-    # the tags that they may be sent, a superset
+    """The tags that they need."""
     may: TagSet
+    """The tags that they may be sent, a superset."""
     contacts: tuple[ContactId, ...]
 
 
@@ -55,8 +55,8 @@ class Batch:
     action: Action
     contacts: tuple[ContactId, ...]
     tags: tuple[Tag, ...]
-    # indices of the batches that must have ended before this one starts
     after: tuple[int, ...] = ()
+    """Indices of the batches that must have ended before this one starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ class Proof:
     action: Action
     requests: int
     lower_bound: int
-    # the method that found the batches
     stage: str
-    # fewer requests are not possible
+    """The method that found the batches."""
     proven: bool
-    # needed pairs no two of which can share a request: a reviewer can check the bound by them
+    """Whether fewer requests are known to be impossible."""
     certificate: tuple[tuple[ContactId, Tag], ...]
+    """Needed pairs no two of which can share a request: a reviewer can check the bound by them."""
 
 
 @dataclass(frozen=True, slots=True)

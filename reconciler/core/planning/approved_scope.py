@@ -41,8 +41,8 @@ class Ceiling:
 
     adds: dict[ContactId, TagSet]
     removes: dict[ContactId, TagSet]
-    # contacts with an approval of every removal that exact authority asks for (`--apply-deferrals`)
     open: frozenset[ContactId] = frozenset()
+    """Contacts with an approval of every removal that exact authority asks for (`--apply-deferrals`)."""
 
 
 # these wait for a refresh, or for a tag that this plan does not add: a later plan decides them
@@ -148,12 +148,12 @@ def _approved_part(changes: tuple[Change, ...], adds: TagSet, removes: TagSet, i
 class ProposalDifference:
     """The parts that the file and the plan made now do not share."""
 
-    # further changes of the file, which may have been made by now
     besides: tuple[Delta, ...] = ()
-    # those that no plan by these manifests would have had, or that stand on contacts which could not be read
+    """Further changes of the file, which may have been made by now."""
     foreign: tuple[Delta, ...] = ()
-    # the number of needed pairs that the file does not have
+    """Changes of the file that no plan by these manifests would have, or on contacts that could not be read."""
     lacking: int = 0
+    """The number of needed pairs that the file does not have."""
 
 
 NO_DIFFERENCE = ProposalDifference()

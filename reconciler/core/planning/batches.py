@@ -125,17 +125,17 @@ def _list_reasserted(action: Action, demands: Iterable[Demand], batches: Iterabl
 class Summary:
     """A location's plan in numbers."""
 
-    # contacts with a change
     contacts: int
+    """Contacts with a change."""
     unobserved: int
-    # pairs, down to the re-asserted ones
     adds: int
+    """Pairs, as are removes, adopted, released and reasserted."""
     removes: int
     adopted: int
     released: int
     reasserted: int
-    # contacts
     deferred: int
+    """Contacts, as are held and quarantined."""
     held: int
     quarantined: int
     requests: int

@@ -69,6 +69,7 @@ def find_distinct(changes: Iterable[tuple[Change, ...]]) -> dict[int, Change]:
 def count_changes(deltas: Sequence[Delta]) -> Counter[Change]:
     """How many contacts each change is made to."""
     known = find_distinct(delta.changes for delta in deltas)
+    # by identity: each change is hashed once, not once for each delta that has it
     counted = dict.fromkeys(known, 0)
     for delta in deltas:
         contacts = len(delta.contacts)
@@ -110,8 +111,8 @@ class Deferral:
     """Removals that may follow an observation: at most `tags` on `contacts`."""
 
     reason: DeferralReason
-    # empty where no ceiling can be named: exact authority removes tags that no answer has shown yet
     tags: tuple[Tag, ...]
+    """Empty where no ceiling can be named: exact authority removes tags that no answer has shown yet."""
     contacts: tuple[ContactId, ...]
 
 
@@ -121,8 +122,8 @@ class LedgerChange:
 
     adopted: tuple[Tag, ...]
     released: tuple[Tag, ...]
-    # the part of the ledger that, from now on, stays when a contact leaves its sets
     kept: tuple[Tag, ...]
+    """The part of the ledger that, from now on, stays when a contact leaves its sets."""
     contacts: tuple[ContactId, ...]
 
 
@@ -146,8 +147,8 @@ class Tried:
 
     action: Action
     tags: tuple[Tag, ...]
-    # the last attempt
     at: Instant
+    """When the last attempt was made."""
     contacts: tuple[ContactId, ...]
 
 
@@ -156,8 +157,8 @@ class Diff:
     """All differences of desired and observed, sorted."""
 
     deltas: tuple[Delta, ...]
-    # the same changes as the solver takes them, with the pairs that may be sent again
     demands: Demands
+    """The same changes as the solver takes them, with the pairs that may be sent again."""
     deferrals: tuple[Deferral, ...] = ()
     ledger: tuple[LedgerChange, ...] = ()
     held: tuple[HeldContacts, ...] = ()
@@ -171,15 +172,16 @@ class Diff:
 class Selection:
     """The part of a plan that a person asked for."""
 
-    # some sets, some tags; empty: all
     sets: frozenset[SetName] = frozenset()
+    """Empty: all sets."""
     tags: TagSet = frozenset()
+    """Empty: all tags."""
     retry_held: bool = False
     retry_rejected: bool = False
-    # under exact authority, further tags that an answer shows on a contact are removed in the same run
     apply_deferrals: bool = False
-    # `once` tags that are given again to contacts that were given them before
+    """Whether, under exact authority, further tags that an answer shows are removed in the same run."""
     again: TagSet = frozenset()
+    """`once` tags that are given again to contacts that were given them before."""
 
     @property
     def is_part(self) -> bool:
@@ -238,6 +240,7 @@ def contacts_that_differ(first: Iterable[Delta], second: Iterable[Delta]) -> fro
 
 def list_additions(proposed: tuple[Delta, ...], planned: tuple[Delta, ...]) -> tuple[Delta, ...]:
     """The proposed changes that are not planned; their reasons and places do not count."""
+    # the usual case, found without a table of all pairs
     if proposed == planned:
         return ()
     sent = _pairs_by_contact(planned)
@@ -253,6 +256,7 @@ def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
     for delta in deltas:
         pairs = frozenset((change.action, change.tag) for change in delta.changes)
         for contact in delta.contacts:
+            # the contacts of a delta share one set: a million of them have a few thousand
             before = pairs_of.get(contact)
             pairs_of[contact] = pairs if before is None else before | pairs
     return pairs_of
@@ -260,6 +264,7 @@ def _pairs_by_contact(deltas: Iterable[Delta]) -> dict[ContactId, Pairs]:
 
 def keep_changes(deltas: Iterable[Delta], takes: Callable[[ContactId, Change], bool]) -> tuple[Delta, ...]:
     """The changes that `takes` takes, contact by contact."""
+    # contacts of one delta may keep different changes, and those of two deltas the same: grouped anew
     kept: defaultdict[tuple[Change, ...], list[ContactId]] = defaultdict(list)
     for delta in deltas:
         for contact in delta.contacts:

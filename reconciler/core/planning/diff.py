@@ -127,6 +127,7 @@ def diff(
     read for this very plan, and why.
     """
     owned |= owned_in(desired, observed, selection)
+    # foreign tags become part of a situation by this: without exact authority there are far fewer situations
     exact = any(want.authority is Authority.EXACT for want in desired.wants)
     context = Context(owned, exact, reassertion, searched, now)
     planned = find_planned(desired, observed, selection)
@@ -136,6 +137,7 @@ def diff(
     away = {contact: held.why for held in gone for contact in held.contacts}
     cases = _find_cases(desired, observed, context, pairs)
     collected = _Collected()
+    # one object for each change of a plan, as deltas are sorted and counted by identity
     declare, prune = DeclareOnce(), cache(prune_tag)
     for case, contacts in _contacts_by_case(planned, cases, spent or {}, away).items():
         decision = Decision(
@@ -153,6 +155,7 @@ def diff(
             prune=prune,
         )
         collected.add_group(decision.decide_changes(), contacts)
+    # without contacts: which others carry the tag is just what is not known
     collected.deferred.update({waits: [] for waits in _unsearched_tags(desired, selection, searched)})
     return _sort_diff(collected, _count_unobserved(pairs, observed))
 
@@ -207,15 +210,15 @@ def find_planned(desired: Desired, observed: ContactStates, selection: Selection
 class _Case(NamedTuple):
     """The contacts of one case get the same plan: it is the key of their group, and all that is passed on."""
 
-    # the index of their `Want`, -1 where no set has them
     want: int
+    """The index of their `Want`, -1 where no set has them."""
     situation: Situation
-    # the API refused them for good, and nothing has changed since
     barred: bool
-    # the tags with an outcome in the present run
+    """Whether the API refused them for good, and nothing has changed since."""
     spent: TagSet = NONE
-    # why they are not there, empty where they may be
+    """The tags with an outcome in the present run."""
     gone: str = ""
+    """Why they are not there, empty where they may be."""
 
 
 def _find_cases(
@@ -246,6 +249,7 @@ def _contacts_by_case(
     groups: defaultdict[_Case, list[ContactId]] = defaultdict(list)
     for pair, contacts in planned.contacts_of(cases).items():
         case = cases[pair]
+        # whole lists move then, and no contact is looked at by itself
         if not spent and not gone:
             groups[case] += contacts
             continue
@@ -279,6 +283,7 @@ def select_contacts(desired: Desired, selection: Selection) -> Collection[Contac
     if not selection.sets:
         return desired.contacts.keys()
     chosen = (contact_set for contact_set in desired.sets if contact_set.name in selection.sets)
+    # a dictionary, not a set: it keeps one order in each process
     return dict.fromkeys(contact for contact_set in chosen for contact in contact_set.members).keys()
 
 

@@ -87,12 +87,14 @@ def _measure_size(name: SetName, moved: int, before: int, limits: GuardLimits) -
     """The members that a set gained or lost, in percent of `before`."""
     guard = Guard.GROW_PCT if moved > 0 else Guard.SHRINK_PCT
     limit = limits.grow_pct if moved > 0 else limits.shrink_pct
+    # of a few contacts any change is a large share
     if before >= SIZE_FLOOR and limit is not None and moved:
         yield _measure_percent(guard, name, abs(moved), before, limit, floor=0)
 
 
 def _lift_refusal(measured: Measured, lifted: Mapping[tuple[Guard, str], str]) -> Measured:
     reason = lifted.get((measured.guard, measured.scope))
+    # a guard that does not refuse needs no exception, and the report would name one
     if reason is None or not measured.refused:
         return measured
     return replace(measured, refused=False, allowed=reason or NO_REASON)
@@ -154,6 +156,7 @@ def _measure_holders(case: _Case) -> Iterator[Measured]:
     for tag in sorted(case.counts.lost):
         # by name or not, what is removed is gone; a pair added again was there before
         lost, added = case.counts.lost[tag], case.counts.adds[tag] - case.counts.again[tag]
+        # an answer may show that a holder was lost which no state knew of
         before = max(case.before.holders[tag], lost)
         after = before - lost + added
         by_name = not case.counts.unnamed[tag]

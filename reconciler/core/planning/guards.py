@@ -54,19 +54,19 @@ class Measured:
     """One guard held against a plan."""
 
     guard: Guard
-    # a tag, a set's name, or empty for the location as a whole
     scope: str
-    # in the guard's unit, as the measure: pairs, percent, holders, requests
+    """A tag, a set's name, or empty for the location as a whole."""
     limit: float
+    """In the guard's unit, as the measure: pairs, percent, holders, requests."""
     measure: float
     refused: bool
-    # a percentage is numerator / denominator; the messages name both
     numerator: int = 0
+    """Of a percentage the part that it is of `denominator`; the messages name both."""
     denominator: int = 0
-    # the reason with which a person lifted the guard
     allowed: str = ""
-    # the guard does not refuse a removal that is asked for by name, but a person should know of it
+    """The reason with which a person lifted the guard."""
     warned: bool = False
+    """Whether the guard let a removal pass because it is asked for by name, of which a person should know."""
 
     @property
     def flag(self) -> str:
@@ -98,16 +98,16 @@ class Counts:
 
     adds: Counter[Tag] = field(default_factory=Counter)
     removes: Counter[Tag] = field(default_factory=Counter)
-    # of the removes, those that no manifest asks for by name
     unnamed: Counter[Tag] = field(default_factory=Counter)
-    # of the adds, those that are sent again
+    """Of the removes, those that no manifest asks for by name."""
     again: Counter[Tag] = field(default_factory=Counter)
-    # of the adds, those that put a pair back that others removed
+    """Of the adds, those that are sent again though the contact carries the tag."""
     restored: Counter[Tag] = field(default_factory=Counter)
-    # of the removes, those from contacts that were observed with the tag
+    """Of the adds, those that put a pair back that others removed."""
     lost: Counter[Tag] = field(default_factory=Counter)
-    # of the adds, those to contacts never observed whose ids HighLevel cannot have issued
+    """Of the removes, those from contacts that were observed with the tag."""
     odd: Counter[Tag] = field(default_factory=Counter)
+    """Of the adds, those to contacts never observed whose ids HighLevel cannot have issued."""
     requests: int = 0
 
     def __add__(self, more: Counts) -> Counts:

@@ -40,14 +40,14 @@ class PatternChanges:
     """The needs of one situation of contacts."""
 
     changes: tuple[Change, ...] = ()
-    # pairs that may be sent again where that saves a request
     may_add: TagSet = NONE
+    """Pairs that may be sent again where that saves a request."""
     may_remove: TagSet = NONE
     deferred: Deferred = ()
-    # adopted, released, kept; None where the ledger stays as it is
     ledger: tuple[tuple[Tag, ...], tuple[Tag, ...], tuple[Tag, ...]] | None = None
-    # each with the reason why the tags are left aside
+    """The tags adopted, released and kept; None where the ledger stays as it is."""
     held: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
+    """The tags that are left aside, by reason; `spared` and `given` have theirs in the same way."""
     spared: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
     quarantine: str = ""
     given: tuple[tuple[str, tuple[Tag, ...]], ...] = ()
@@ -105,12 +105,12 @@ class Decision:
     reassertion: Reassertion
     spent: TagSet
     searched: Searched
-    # the API refused the contacts for good, and nothing has changed since
     barred: bool
-    # why the contacts are not there, as was read just now
+    """Whether the API refused the contacts for good, and nothing has changed since."""
     gone: str = ""
-    # make the addition of a declared tag, and the removal of a pruned one: a plan has many contacts for each
+    """Why the contacts are not there, as was read just now."""
     declare: Callable[[Tag, tuple[Source, ...]], Change] = declare_tag
+    """Makes the addition of a declared tag, and `prune` the removal of a pruned one: once for many contacts."""
     prune: Callable[[Tag], Change] = prune_tag
 
     def decide_changes(self) -> PatternChanges:

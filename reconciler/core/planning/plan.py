@@ -44,11 +44,11 @@ class LocationState:
     """The state of one location as loaded."""
 
     location: LocationId
-    # None and 0 while there is no state
     lineage: str | None = None
+    """None and 0 while there is no state."""
     serial: int = 0
-    # in the one spelling of each tag that `spelling` tells, and so is all that is held against it
     observed: ContactStates = field(default_factory=ContactStates)
+    """In the one spelling of each tag that `spelling` tells, and so is all that is held against it."""
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
     facts: Facts = NO_FACTS
     spelling: Spelling = AS_SENT
@@ -66,18 +66,18 @@ class PlanOptions:
     selection: Selection = EVERYTHING
     reassertion: Reassertion = NO_REASSERTION
     effort: int = EFFORT
-    # how long after the date of its intent a request may leave, and one of unknown effect may still have one
     latest_ms: int = LATEST_MS
+    """How long after the date of its intent a request may leave, and one of unknown effect may still have one."""
     settle_ms: int = SETTLE_MS
     searched: Searched = NOT_SEARCHED
-    # contacts that are not there, as was read for this very plan, and why
     gone: tuple[HeldContacts, ...] = ()
-    # additions of slowly given tags that count still
+    """Contacts that are not there, as was read for this very plan, and why."""
     sent: SentAdds = field(default_factory=dict)
-    # ends a quarantine, and tells a pair that was put back lately
+    """Additions of slowly given tags that count still."""
     now: Instant = UNTIMED
-    # further exceptions that a person made, each in words with its reason
+    """The time by which a quarantine ends, and a pair counts as put back lately."""
     exceptions: tuple[str, ...] = ()
+    """Further exceptions that a person made, each in words with its reason."""
 
     def in_spelling(self, spelling: Spelling) -> PlanOptions:
         # a person may name a tag in a spelling that the state does not use
@@ -168,13 +168,13 @@ class Plan:
     """All locations of a run."""
 
     as_of: Instant
-    # the next `from` or `until` of a set, at which other tags are desired
     valid_until: Instant | None
+    """The next `from` or `until` of a set, at which other tags are desired."""
     locations: tuple[LocationPlan, ...]
-    # identifies the changes that a reviewer approves
     change_digest: str
-    # the directory that they were read from
+    """Identifies the changes that a reviewer approves."""
     manifests: str = ""
+    """The directory that they were read from."""
     selection: Selection = EVERYTHING
     unknown: tuple[UnknownLocation, ...] = ()
     """Locations that could not be planned. No change digest is over them."""

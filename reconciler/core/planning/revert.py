@@ -55,12 +55,12 @@ class NetChange:
 
     added: TagSet = NONE
     removed: TagSet = NONE
-    # left the ledger
     released: TagSet = NONE
-    # the run itself does not know whether it changed these
+    """The pairs that left the ledger."""
     unclear: TagSet = NONE
-    # entered the ledger
+    """The pairs of which the run itself does not know whether it changed them."""
     entered: TagSet = NONE
+    """The pairs that entered the ledger."""
 
     def in_spelling(self, spelling: Spelling) -> NetChange:
         read = spelling.read
@@ -73,10 +73,10 @@ class Reversal:
 
     run: str
     changed: Mapping[ContactId, NetChange]
-    # the tags that later runs, or others between them, touched again
     since: Mapping[ContactId, TagSet]
-    # whether the journal tells which pairs the run put under management: older versions did not record it
+    """The tags that later runs, or others between them, touched again."""
     traced: bool = True
+    """Whether the journal tells which pairs the run put under management: older versions did not record it."""
 
     @property
     def moved(self) -> list[ContactId]:
@@ -240,8 +240,8 @@ class _Case:
     state: ContactState
     net: NetChange
     since: TagSet
-    # the tags with an outcome in the present run
     spent: TagSet
+    """The tags with an outcome in the present run."""
     owned: TagSet
 
     def reverse_changes(self) -> _ContactReversal:

@@ -114,12 +114,12 @@ class Context:
 class OlderRows:
     """Rows of a search that are older than the state, and contradict it: they were set aside."""
 
-    # all rows that the search showed
     rows: int
-    # those that are older and say otherwise
+    """All rows that the search showed."""
     contradicting: int
-    # how many of their contacts were then read by id, which does not lag
+    """Those that are older and say otherwise."""
     read_again: int
+    """How many of their contacts were then read by id, which does not lag."""
 
     def __str__(self) -> str:
         sentence = (
@@ -136,10 +136,10 @@ class Searched:
     """The search for holders of exclusive tags that a plan stands on."""
 
     tags: TagSet = NONE
-    # the tags of which the search showed every holder
     complete: TagSet = NONE
-    # an observation from then on is as good as the search; None where no search was made
+    """The tags of which the search showed every holder."""
     since: Instant | None = None
+    """An observation from then on is as good as the search; None where no search was made."""
     older_rows: OlderRows | None = None
 
     def is_newer_on(self, state: ContactState) -> bool:
@@ -164,10 +164,10 @@ class Reassertion:
     """Which pairs a plan may send again."""
 
     mode: Reassert = Reassert.INERT
-    # an older observation does not allow an add to be sent again: the tag may be gone since
     fresh_since: Instant = Instant(0)
-    # left out since sending them again would exceed a guard's limit
+    """The oldest observation that allows an add to be sent again: by an older one the tag may be gone since."""
     excepted: frozenset[tuple[Action, Tag]] = frozenset()
+    """The pairs that are left out, as sending them again would exceed a guard's limit."""
 
     def without(self, excepted: frozenset[tuple[Action, Tag]]) -> Reassertion:
         return replace(self, excepted=self.excepted | excepted)

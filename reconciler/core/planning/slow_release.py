@@ -42,7 +42,9 @@ def count_kept_runs(runs: Sequence[RunRecord], rules: Rules, now: Instant, *, se
     period = longest_period(rules)
     if not period:
         return 0
+    # an addition in doubt counts from the end of the time in which it may still come to be (rule 1)
     since = now - period - settle_ms
+    # from the first of them on: the journal keeps the rows of its last runs, without gaps
     first = next((place for place, run in enumerate(runs) if _ends_after(run, since)), len(runs))
     return len(runs) - first
 
@@ -79,6 +81,7 @@ def find_sent(
 
 def _count_batch(batch: BatchRecord, tag: Tag, most: int, *, settle_ms: int) -> list[Sent]:
     latest = Instant(max(batch.intended + settle_ms, batch.ended or 0))
+    # its rows are gone, and with them how many of its contacts were given the tag (rule 2)
     if not batch.answers:
         return [Sent(latest, most)]
     applied = sum(_has_added(answer, tag, batch.tags) for answer in batch.answers.values())
@@ -192,6 +195,7 @@ def release_changes(deltas: tuple[Delta, ...], rules: Rules, sent: SentAdds, now
             held[contact] |= {each.tag}
 
     def may_go(contact: ContactId, change: Change) -> bool:
+        # a contact's removals leave after all of its adds (rule 3)
         kept_back = held.get(contact, NONE)
         return change.tag not in kept_back if change.action is Action.ADD else not kept_back
 

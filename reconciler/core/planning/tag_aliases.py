@@ -40,6 +40,7 @@ _WILD = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 def aliases_in(tags: TagSet, carried: Iterable[TagSet | None]) -> Iterator[Alias]:
     """The aliases that answers to an add of `tags` tell; `carried` by the contacts afterwards, None where unknown."""
+    # contacts that are answered alike carry one set, which is looked at once
     for observed in {tags for tags in carried if tags is not None}:
         for tag in sorted(tags - observed):
             alike = sorted(back for back in observed - tags if fold_spelling(back) == fold_spelling(tag))
@@ -51,10 +52,10 @@ def aliases_in(tags: TagSet, carried: Iterable[TagSet | None]) -> Iterator[Alias
 class Spelling:
     """One spelling for each tag."""
 
-    # the spelling in use, by each of its variants
     names: Mapping[Tag, Tag] = field(default_factory=dict)
-    # how the location keeps a tag, by the spelling in use, where they differ
+    """The spelling in use, by each of its variants."""
     kept: Mapping[Tag, Tag] = field(default_factory=dict)
+    """How the location keeps a tag, by the spelling in use, where they differ."""
 
     def of(self, tag: Tag) -> Tag:
         return self.names.get(tag, tag)

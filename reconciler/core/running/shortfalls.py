@@ -203,6 +203,7 @@ def report_nothing_sent(plan: LocationPlan, status: RunStatus = RunStatus.COMPLE
     outcomes, adds = PairOutcomes(), adds_of(plan.deltas)
     outcomes.add_planned(plan.deltas)
     outcomes.add_deferred(plan.deferrals)
+    # no run, so nothing was learnt: the plan alone tells the reasons
     end = RunEnd(ContactStates(), lambda contact: adds.get(contact, NONE), is_stopped=status is RunStatus.STOPPED)
     return LocationReport(
         plan.location,

@@ -35,6 +35,7 @@ class Check:
 
 
 LISTED = 5
+# a suggestion compares the name with all others: thousands of slips would take long
 SUGGESTED = 50
 
 
@@ -52,6 +53,7 @@ def known_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     if not manifests.complete:
         return
     for location in manifests.locations:
+        # a set that could not be used is there all the same, and its own mistake is reported
         names, suggested = [*location.sets, *location.broken], 0
         for use in _set_uses(location):
             if use.name not in location.sets and use.name not in location.broken:
@@ -78,6 +80,7 @@ def set_cycles(manifests: Manifests) -> Iterator[CheckFinding]:
 def combined_sizes(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         if not location.resolvable:
+            # the size is that of the location as a whole: no single set is the mistake
             message = f"the combined sets of location {location.location} come to {location.combined_size:,} contacts"
             limit = f"the limit is {location.size_limit:,}"
             yield CheckFinding(location.files[0].source, f"{message}, {limit}", "combine fewer sets of sets")
@@ -91,6 +94,7 @@ def empty_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         waiting = _names_of_waiting(location)
         in_cycle = {name for names in location.cycles for name in names}
+        # otherwise members may be lacking, and an empty set proves nothing
         sound = location.complete and manifests.complete and location.resolvable and not in_cycle
         for contact_set in location.sets.values():
             if contact_set.allow_empty or contact_set.name in waiting:
@@ -105,6 +109,7 @@ def _names_of_waiting(location: Location) -> set[SetName]:
     """The matched sets without contacts, and the sets that are made of one."""
     waiting = {contact_set.name for contact_set, _ in snapshots.matched_sets(location.sets.values())}
     waiting -= {name for name in waiting if not _is_empty(location, location.sets[name])}
+    # a set stands after those that it is made of: one pass finds all
     for name in location.order if waiting else ():
         if waiting & set(location.sets[name].references):
             waiting.add(name)
@@ -129,9 +134,11 @@ def idle_sets(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         if not location.complete:
             continue
+        # a set that could not be read may use any other (rule 3): that is why the location has to be complete
         used = {use.name for use in _set_uses(location)}
         for contact_set in location.sets.values():
             says_nothing = not contact_set.tags and not contact_set.absent
+            # under other authority a set without tags still takes tags from its contacts
             silent = says_nothing and location.authority_of(contact_set) is Authority.ADDITIVE
             if silent and contact_set.name not in used:
                 yield CheckFinding(
@@ -170,6 +177,7 @@ def merged_locations(manifests: Manifests) -> Iterator[CheckFinding]:
 
 def unused_locations(manifests: Manifests) -> Iterator[CheckFinding]:
     """Locations that the settings name, and no manifest: a slip of the pen, or a manifest that is gone."""
+    # manifests that were left out on purpose are there, and so is the use of their settings
     used = {*(location.location for location in manifests.locations), *manifests.elsewhere}
     known = sorted(used)
     for location, place in manifests.settled.items() if manifests.complete else ():
@@ -246,6 +254,7 @@ def _name_locations(manifests: Manifests, problems: Iterable[Problem], paths: Co
     for location in manifests.locations:
         for path in {manifest.path for manifest in location.files}:
             of_path.setdefault(path, set()).add(location.location)
+        # a finding does not tell its location: found again in the files of this one alone, it is of this one
         for problem in _find_problems(replace(manifests, files=location.files)):
             if problem.source.path in paths and problem in with_it:
                 with_it[problem].append(location.location)
@@ -254,6 +263,7 @@ def _name_locations(manifests: Manifests, problems: Iterable[Problem], paths: Co
         for problem, locations in with_it.items()
         for named in (
             [replace(problem, message=f"location {location}: {problem.message}") for location in locations]
+            # of none by itself, it needs two locations together; of all of them, their names tell nothing
             if 0 < len(locations) < len(of_path[problem.source.path])
             else [problem]
         )

@@ -58,6 +58,7 @@ def present_and_absent(manifests: Manifests) -> Iterator[CheckFinding]:
             for use in contact_set.tags:
                 demands[use.tag].append(DatedUse(contact_set, _PRESENT, use))
             for use in contact_set.absent:
+                # the set contradicts itself: told once, and not again for each contact of it
                 if use.tag in present:
                     declared = next(twin for twin in contact_set.tags if twin.tag == use.tag)
                     yield CheckFinding(
@@ -109,6 +110,7 @@ def _describe_clashes(
 
 def find_clashes(location: Location, demands: Iterable[DatedUse], now: Instant | None) -> list[Clash]:
     """The clashes among demands, sorted by place; demands of a time that is over are left out."""
+    # a set that ends before it starts is never in force, and has a check of its own
     alive = [demand for demand in demands if demand.start < demand.until and (now is None or demand.until > now)]
     alive.sort(key=lambda demand: demand.use.source)
     # most tags have no demands that could clash: their contacts need not be looked at
@@ -156,6 +158,7 @@ def _contacts_under_many_labels(location: Location, demands: list[DatedUse]) -> 
         else location.members(group[0].set.name)
         for group in labels.values()
     ]
+    # present and absent, the usual case: one intersection does for it
     if len(unions) == 2:
         return set(unions[0] & unions[1])
     seen: set[ContactId] = set()

@@ -62,6 +62,7 @@ def too_slow(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         for contact_set in location.sets.values() if location.resolvable else ():
             start, until = contact_set.start, contact_set.until
+            # reversed times have a check of their own
             if start is None or until is None or start >= until:
                 continue
             size = _count_members(location, contact_set)
@@ -117,6 +118,7 @@ def renamed_tags(manifests: Manifests) -> Iterator[CheckFinding]:
     for location in manifests.locations:
         declared = {use.tag: use for contact_set in location.all_sets() for use in contact_set.tags}
         for rule in location.rules.values():
+            # a rule that is renamed from itself contradicts itself, which is reported there
             if rule.renamed_from in declared and rule.renamed_from != rule.tag and rule.tag in declared:
                 old: TagUse = declared[rule.renamed_from]
                 message = f"tag {old.tag!r} is declared here, but renamed to {rule.tag!r} at {rule.source}"
@@ -154,6 +156,7 @@ MAX_TAG = 75
 """The longest filter value that HighLevel's search takes: a longer tag cannot be searched for."""
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Persian, Hindi and emoji are spelt with these: they are no slip
 _JOINERS = frozenset("\u200c\u200d")
 _LOOKALIKE_SCRIPTS = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
 
@@ -194,10 +197,12 @@ def _is_invisible(char: str) -> bool:
 
 def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], kind: str) -> Iterator[CheckFinding]:
     for source, written in written_tags(manifests):
+        # nearly every tag: none of its characters needs a look
         if written.isascii() and written.isprintable():
             continue
         bad = next((char for char in written if is_bad(char)), None)
         if bad is not None:
+            # escaped: the character would else be unseen here too, or turn the message round
             yield CheckFinding(source, f"tag {written!a} has {kind}, U+{ord(bad):04X}")
 
 
