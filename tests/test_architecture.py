@@ -149,8 +149,9 @@ def test_the_recipes_name_places_that_are_there() -> None:
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if "(as `" in recipe], ids=lambda text: text[:30])
 def test_a_recipe_names_all_modules_that_its_example_needed(recipe: str) -> None:
-    example, listed = re.search(r"\(as `(\w+)`\)(.*)", recipe, re.DOTALL).groups()  # type: ignore[union-attr]
-    stands = {str(path.relative_to(ROOT)) for path in FILES if re.search(rf"\b{example}\b", path.read_text(), re.I)}
+    example, listed = re.search(r"\(as `([\w.]+)`\)(.*)", recipe, re.DOTALL).groups()  # type: ignore[union-attr]
+    word = re.compile(rf"\b{re.escape(example)}\b", re.I)
+    stands = {str(path.relative_to(ROOT)) for path in FILES if word.search(path.read_text())}
     assert set(re.findall(r"`([\w/]+\.py)`", listed)) - {"tests/render/documents.py"} == stands
 
 
