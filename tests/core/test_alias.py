@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, Source, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.release_rules import TagPace, TagWindow
 from reconciler.core.model.settings import ExpectedDrift, Guard
 from reconciler.core.observing.attribution import mark_expected
 from reconciler.core.observing.drift import find_drift
@@ -282,6 +283,36 @@ def test_a_tag_came_or_went_where_it_did_in_all_spellings(
     assert answer is not None
     assert (answer.old, answer.added, answer.removed) == tuple(map(tags, told))
     assert AS_SENT.spell_record(batch) is batch
+
+
+OF_A_RULE = {
+    "group": "g",
+    "max_adds": 1,
+    "max_removes": 1,
+    "min_holders": 1,
+    "protected": True,
+    "triggers": True,
+    "once": True,
+    "inert": True,
+    "exclusive": True,
+    "renamed_from": "old",
+    "pace": TagPace(1, 1_000),
+    "window": TagWindow((0,), 0, 60, "UTC"),
+}
+"""A value of each property of a rule that is not the default; a new property needs one here."""
+
+
+def rule_of(*rules: TagRule) -> TagRule:
+    """The one rule of the tag that these rules, in this order, come to."""
+    desired = replace(declare(a_set("s", "anna", SENT)), rules={rule.tag: rule for rule in rules})
+    return make_spelling([(Tag(SENT), Tag(KEPT))]).spell_desired(desired).rules[Tag(KEPT)]
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(TagRule)][3:])
+def test_no_property_of_a_rule_is_of_the_first_spelling_alone(name: str) -> None:
+    plain, given = a_rule(SENT), a_rule(KEPT, **{name: OF_A_RULE[name]})
+    assert rule_of(plain, given) == rule_of(given, plain)
+    assert getattr(rule_of(a_rule(SENT, **{name: OF_A_RULE[name]}), given), name) == OF_A_RULE[name]
 
 
 def test_a_revert_of_what_was_sent_otherwise_removes_what_is_there() -> None:
