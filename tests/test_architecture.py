@@ -129,13 +129,35 @@ def test_each_third_party_library_is_declared() -> None:
     assert {DECLARED_AS.get(library, library) for library in HOMES} <= declared
 
 
-RECIPES = (
-    (ROOT.parent / "docs" / "design.md")
-    .read_text()
-    .partition("## Where the next change goes")[2]
-    .partition("\n## ")[0]
-    .split("\n- ")[1:]
+DESIGN = (ROOT.parent / "docs" / "design.md").read_text()
+
+
+def _lines_of_rooms() -> dict[str, str]:
+    """The lines of the tree by room, a folder of the product: a room's end where one stands as far left as it does."""
+    lines: dict[str, str] = {}
+    rooms: list[tuple[int, str]] = []
+    for line in DESIGN.partition("```text\nreconciler/\n")[2].partition("```")[0].splitlines():
+        indent = len(line) - len(line.lstrip())
+        rooms = [(place, name) for place, name in rooms if place < indent]
+        if room := re.match(r" +(\w+)/ ", line):
+            rooms.append((indent, room[1]))
+        path = "/".join(name for _, name in rooms)
+        lines[path] = lines.get(path, "") + line
+    return lines
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in FILES}), ids=lambda path: str(path.relative_to(ROOT))
 )
+def test_the_tree_names_each_module_in_its_room(folder: Path) -> None:
+    room = str(folder.relative_to(ROOT)).removeprefix(".")
+    named = set(re.findall(r"\b\w+\.py\b", _lines_of_rooms().get(room, "")))
+    modules = {path.name for path in FILES if path.parent == folder} - {"__init__.py", "__main__.py"}
+    assert modules - named == set()
+    assert {name for name in named - modules if name != "__init__.py"} == set()
+
+
+RECIPES = DESIGN.partition("## Where the next change goes")[2].partition("\n## ")[0].split("\n- ")[1:]
 """Where each kind of change goes; a module that moves takes its recipe along."""
 
 
