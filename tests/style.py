@@ -189,8 +189,14 @@ def _is_set_on(node: ast.AST, name: str) -> bool:
     )
 
 
-def module_count(product: Iterable[Module]) -> int:
-    return len(list(product))
+MOST_LINES = 300
+"""More than this is a long module."""
+
+
+def long_modules(product: Iterable[Module]) -> float:
+    """Of a hundred modules, those that are long."""
+    lengths = [len(module.text.splitlines()) for module in product]
+    return 100 * sum(length > MOST_LINES for length in lengths) / len(lengths)
 
 
 def median_lines(product: Iterable[Module]) -> float:
@@ -213,7 +219,7 @@ def _length(function: Function) -> int:
 
 @dataclass(frozen=True)
 class Figure:
-    """`limit`: the product is held to it, and it only ever comes down; `goal`: where it is to end."""
+    """`limit`: the product is held to it; a commit that lets it grow says why. `goal`: where it is to end."""
 
     name: str
     count: Callable[[list[Module]], float]
@@ -236,9 +242,9 @@ FIGURES = [
     Figure("lines of cli without click", cli_lines_without_click, 150, 150),
     Figure("fields of the largest mutable class", fields_of_the_largest_mutable_class, 15, 15),
     Figure("attributes assigned from outside", attributes_assigned_from_outside, 0, 0),
-    Figure("modules", module_count, 280, 180),
+    Figure("modules of more than 300 lines of 100", long_modules, 16.5, 0),
     Figure("median lines of a module", median_lines, 200, 200),
-    Figure("longest function, lines", longest_function, 60, 60),
+    Figure("longest function, lines", longest_function, 53, 53),
     Figure("function of the ninth decile, lines", long_functions, 15, 15),
 ]
 
