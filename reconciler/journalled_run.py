@@ -1,4 +1,7 @@
-"""The only way to a change of state: under the lease, as a run of the history. Law: sees beside, ports and core.
+"""The way to change a location's state: under its lease, as a run of the history. Law: sees beside, ports and core.
+
+All changes are made so but four of `operations/change_state.py`: push, migrate and recover write under the lease and
+begin no run, and unlock ends a lease without holding one.
 
     async with await acquire_lease(location, holder, …) as held, journalled_run(held, header) as run: …
 

@@ -1,4 +1,4 @@
-"""The pure heart: values and functions from values to values.
+"""The core: values, and functions from values to values.
 
-Law: imports the standard library and this package only (numpy in the batch planner). No I/O, no clock, no randomness.
+Law: imports the standard library and this package only. No I/O, no clock, no randomness.
 """

@@ -1,6 +1,6 @@
 """Mending the state: contacts forgotten and imported, whole states replaced and copied, answers recovered, locks ended.
 
-Every change is made under the location's lease. Where contacts change, it is a run of the history as well.
+Every change but unlock is made under the location's lease. Contacts are forgotten and imported by a run of the history.
 """
 
 from __future__ import annotations
