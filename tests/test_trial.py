@@ -264,7 +264,7 @@ def test_a_write_without_an_answer_is_told_and_removed(tmp_path: Path) -> None:
     refuse_from(play, 1, 503, "")
     with pytest.raises(InDoubt) as ended:
         run_trial(play)
-    assert f"the request may still land: look at contact {BERT}" in ended.value.message
+    assert f"the request may still take effect: look at contact {BERT}" in ended.value.message
     assert "may still have tags of the trial" in ended.value.message
 
 

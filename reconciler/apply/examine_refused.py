@@ -90,7 +90,7 @@ async def _look_late(run: Run, suspect: Suspect, *, waits: bool) -> Look:
         return Look(Effect.UNREAD, "nothing of it is seen so far, and it may show later")
     if (wait := suspect.sent + run.options.settle_ms - run.options.latest_ms - run.now()) > 0:
         await run.gate.pause(
-            wait, "a request was refused: once it can no longer land, its contacts are looked at again"
+            wait, "a request was refused: once it can no longer take effect, its contacts are looked at again"
         )
     return await (_look_at_all if starts else _look_at_some)(run, suspect)
 

@@ -100,7 +100,7 @@ async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | No
             await withdraw_batch(run, journalled)
             raise
         if (now := run.now()) - journalled.dated <= run.options.latest_ms:
-            # what it may have done is looked for from then on, and until it can no longer land
+            # what it may have done is looked for from then on, and until it can no longer take effect
             return replace(journalled, sent=now), ticket
         run.gate.pace.take_back(ticket)
         await withdraw_batch(run, journalled)

@@ -260,7 +260,7 @@ class _Trial:
             return replace(_describe_refusal(error), limit=limits[1] if limits else None)
         except InDoubt as error:
             error.reword(
-                f"{error.message}; the request may still land: look at contact {self.contact} in a few minutes"
+                f"{error.message}; the request may still take effect: look at contact {self.contact} in a few minutes"
             )
             raise
 

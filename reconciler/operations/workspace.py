@@ -393,12 +393,12 @@ def rate_from(settings: Settings) -> Rate:
 
 
 def latest_ms_from(settings: Settings) -> int:
-    """How long after the date of its intent a request may leave: no longer than it takes to land, but for a second."""
+    """How long after the date of its intent a request may leave: at most as long as it needs to take effect."""
     return max(1_000, min(LATEST_MS, settings.api.settle_s * 1000))
 
 
 def settle_ms_from(settings: Settings) -> int:
-    """How long after the date of its intent a request may still land."""
+    """How long after the date of its intent a request may still take effect."""
     return latest_ms_from(settings) + settings.api.settle_s * 1000
 
 

@@ -5,11 +5,11 @@ Rules
 2. A pair enters the ledger with the intent of an add, or when it is adopted; it leaves when it is not desired and
    known absent, when it was rejected, or when the request that would have added it is known to have had no effect.
    A pair in doubt does not leave: a request may have put it there, or may still.
-3. A doubt ends with an observation made after the doubtful request could still land, be it the answer to a write.
+3. A doubt ends with an observation made when its request could no longer take effect, be it the answer to a write.
 4. A pair of the ledger is unconfirmed from the intent of its first add until an answer or an observation shows that it
    came to be.
 5. A pair of a tag that is `once` is remembered with the date it was given (`spent`), from its intent on and beyond the
-   ledger. The memory goes only where its add was refused, or is proven never to have landed.
+   ledger. The memory goes only where its add was refused, or is proven never to have taken effect.
 6. Contacts that share everything known share one `ContactState`: a million of them are a column of small integers.
 """
 
@@ -40,11 +40,11 @@ UNTIMED = Instant(0)
 """For `now` where nobody says: no quarantine ends, and nothing was put back lately."""
 
 LATEST_MS = 10_000
-"""So long after the date of its intent a request may leave, at most; less where requests land sooner."""
+"""So long after the date of its intent a request may leave, at most; less where requests take effect sooner."""
 
 SETTLE_MS = 90_000 + LATEST_MS
-"""How long after the date of its intent a request of unknown effect may still land, where the settings do not say:
-the date of a doubt is that of the intent where the process died before it could tell when the request left."""
+"""How long after the date of its intent a request without an answer may take effect, where the settings do not say: the
+date of a doubt is that of the intent where the process died before it could tell when the request left."""
 
 
 class ObservationOrigin(StrEnum):

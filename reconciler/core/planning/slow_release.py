@@ -2,8 +2,8 @@
 
 Rules
 1. An addition counts from the journal, for a period after the latest moment at which it may have come to be: with its
-   answer; in doubt, or without an answer, when its request can no longer land. It counts on where that doubt is settled
-   later. Noops, rejected and withdrawn additions do not count.
+   answer; in doubt, or without an answer, when its request can no longer take effect. It counts on where that doubt is
+   settled later. Noops, rejected and withdrawn additions do not count.
 2. A batch without its rows counts as all that the pace allows.
 3. Additions of further tags to a contact do not wait. Its removals do: they leave after its adds, as ever.
 """
