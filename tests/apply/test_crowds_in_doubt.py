@@ -17,8 +17,8 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
+from tests.apply.test_resolve_doubts import facts, known
 from tests.apply.test_scenarios import FREE, converged, pairs
-from tests.apply.test_settling import facts, known
 from tests.build import HERE, a_set, contact, fields_of, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan

@@ -23,8 +23,8 @@ from reconciler.core.planning.plan import combine_plans
 from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import parse_plan, plan_text
 from reconciler.store import open_store
+from tests.apply.test_resolve_doubts import facts, known
 from tests.apply.test_scenarios import FREE, faults, pairs
-from tests.apply.test_settling import facts, known
 from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import FaultKind
