@@ -133,8 +133,8 @@ class Place(httpx.AsyncBaseTransport):
             self.searches.append((now, body))
             assert request.headers["authorization"] == f"Bearer {self.scene.token}"
             return await self._inner.handle_async_request(request)
-        flying = tuple(each for each in self.sent if each.ended is None)
-        sent = Sent(request.url.path, dict(request.headers), body, False, began=now, alongside=flying)
+        under_way = tuple(each for each in self.sent if each.ended is None)
+        sent = Sent(request.url.path, dict(request.headers), body, False, began=now, alongside=under_way)
         nth = len(self.sent)
         # in a long run every fiftieth: to look is to load the whole state
         sent.journalled = nth % 50 > 20 or self.scene.has_intent(self.crm.location, sent)

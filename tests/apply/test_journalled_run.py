@@ -90,9 +90,9 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
 
     async def wait() -> None:
         with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
-            tenure = await hold(store, clock)
-            await tenure.sleep(20 * TTL_MS)
-            assert tenure.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
+            held = await hold(store, clock)
+            await held.sleep(20 * TTL_MS)
+            assert held.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
 
     asyncio.run(wait())
 

@@ -31,19 +31,19 @@ def some_batches(draw: st.DrawFn) -> list[Batch]:
 @given(some_batches(), st.integers(1, 4), st.data())
 def test_a_schedule_is_safe_and_comes_to_its_end(batches: list[Batch], room: int, data: st.DataObject) -> None:
     schedule = BatchQueue(batches)
-    flying: list[int] = []
+    under_way: list[int] = []
     ended: list[int] = []
     while len(ended) < len(batches):
-        while len(flying) < room and (index := schedule.start_next()) is not None:
+        while len(under_way) < room and (index := schedule.start_next()) is not None:
             assert set(batches[index].after) <= set(ended)
-            assert not any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
-            flying.append(index)
-        if len(flying) < room:
+            assert not any(set(batches[index].contacts) & set(batches[each].contacts) for each in under_way)
+            under_way.append(index)
+        if len(under_way) < room:
             # whoever stays behind has a reason
-            for index in set(range(len(batches))) - set(flying) - set(ended):
+            for index in set(range(len(batches))) - set(under_way) - set(ended):
                 waits = not set(batches[index].after) <= set(ended)
-                assert waits or any(set(batches[index].contacts) & set(batches[each].contacts) for each in flying)
-        flying.remove(index := data.draw(st.sampled_from(flying)))
+                assert waits or any(set(batches[index].contacts) & set(batches[each].contacts) for each in under_way)
+        under_way.remove(index := data.draw(st.sampled_from(under_way)))
         schedule.end_batch(index)
         ended.append(index)
     assert schedule.start_next() is None

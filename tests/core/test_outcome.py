@@ -1,4 +1,4 @@
-"""judge: what the rows of an answer mean, case by case. Rows decide, one a contact; what is unclear stays unclear."""
+"""classify_rows: what the rows of an answer mean, case by case. Rows decide, one a contact; doubt stays doubt."""
 
 from __future__ import annotations
 

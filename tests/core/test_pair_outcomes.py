@@ -1,4 +1,4 @@
-"""The tally of a run partitions the plan: every pair has one fate, from the beginning to the end."""
+"""The outcomes of a run partition the plan: every pair has one fate, from the beginning to the end."""
 
 from __future__ import annotations
 
@@ -42,73 +42,73 @@ def test_every_pair_has_one_fate(
     planned: list[tuple[tuple[ContactId, ...], tuple[Tag, ...]]],
     sent: list[tuple[tuple[ContactId, ...], tuple[Tag, ...], str]],
 ) -> None:
-    tally = PairOutcomes()
+    outcomes = PairOutcomes()
     deltas = [Delta(tuple(Change(Action.ADD, tag, Reason.DECLARED) for tag in found), who) for who, found in planned]
-    tally.add_planned(deltas)
+    outcomes.add_planned(deltas)
     pairs = {(contact, tag) for who, found in planned for contact in who for tag in found}
-    assert tally.pairs(ContactStates()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
+    assert outcomes.pairs(ContactStates()) == ({Outcome.NOT_SENT: len(pairs)} if pairs else {})
     for who, found, kind in sent:
-        tally.record_batch(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
+        outcomes.record_batch(Batch(Action.ADD, who, found), dict.fromkeys(who, verdict(frozenset(found), kind)))
         pairs |= {(contact, tag) for contact in who for tag in found}
-        assert sum(tally.pairs(ContactStates()).values()) == len(pairs)
-    listed = [(each.contact, tag) for each in tally.findings() for tag in each.tags]
+        assert sum(outcomes.pairs(ContactStates()).values()) == len(pairs)
+    listed = [(each.contact, tag) for each in outcomes.findings() for tag in each.tags]
     assert len(listed) == len(set(listed))
-    for each in tally.findings():
-        assert tally.tags_with(each.contact, each.outcome) >= set(each.tags)
+    for each in outcomes.findings():
+        assert outcomes.tags_with(each.contact, each.outcome) >= set(each.tags)
 
 
 def test_what_was_applied_stays_applied_when_it_is_sent_again() -> None:
-    anna, tally = PEOPLE[0], PairOutcomes()
+    anna, outcomes = PEOPLE[0], PairOutcomes()
     for kind in ("applied", "noop", "doubt", "rejected"):
-        tally.record_batch(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
-    assert tally.pairs(ContactStates()) == {Outcome.APPLIED: 1}
+        outcomes.record_batch(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), kind)})
+    assert outcomes.pairs(ContactStates()) == {Outcome.APPLIED: 1}
 
 
 def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading() -> None:
     """An older doubt about the pair is settled by a reading that a newer one, about another tag, needs."""
-    tally = PairOutcomes()
-    tally.record_batch(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
-    tally.set_outcome(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
+    outcomes = PairOutcomes()
+    outcomes.record_batch(Batch(Action.REMOVE, PEOPLE[:1], tags("x")), {PEOPLE[0]: verdict(frozenset(), "noop")})
+    outcomes.set_outcome(PEOPLE[0], frozenset(tags("x y")), Outcome.SEEN)
 
-    assert tally.pairs(ContactStates()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
+    assert outcomes.pairs(ContactStates()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
 
 
 def test_a_deferral_is_open_until_an_answer_tells() -> None:
     anna, bert, _ = PEOPLE
-    tally, observed = PairOutcomes(), ContactStates()
-    tally.add_deferred([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
-    assert tally.pairs(observed) == {Outcome.DEFERRED: 4}
+    outcomes, observed = PairOutcomes(), ContactStates()
+    outcomes.add_deferred([Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("x"), Tag("y")), (anna, bert))])
+    assert outcomes.pairs(observed) == {Outcome.DEFERRED: 4}
     observed.update({anna: contact_state(tags("x"), START, ObservationOrigin.WRITE)})
-    tally.add_planned([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
-    assert tally.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
+    outcomes.add_planned([Delta((Change(Action.REMOVE, Tag("x"), Reason.ABSENT),), (anna,))])
+    assert outcomes.pairs(observed) == {Outcome.DEFERRED: 2, Outcome.NOT_SENT: 1}
 
 
 def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
-    anna, tally = PEOPLE[0], PairOutcomes()
-    tally.record_batch(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
-    assert tally.failed == {anna: tags("a b")}
-    tally.set_outcome(anna, tags("a"), Outcome.SEEN)
-    assert (tally.failed, tally.spent) == ({anna: tags("b")}, {anna: tags("a b")})
-    assert [each.tags for each in tally.findings()] == [("b",)]
-    tally.set_outcome(anna, tags("b"), Outcome.NOT_SENT)
-    assert tally.spent == {anna: tags("a")}
-    tally.record_batch(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
-    assert (tally.failed, tally.findings()) == ({}, ())
+    anna, outcomes = PEOPLE[0], PairOutcomes()
+    outcomes.record_batch(Batch(Action.ADD, (anna,), (Tag("a"), Tag("b"))), {anna: verdict(tags("a b"), "doubt")})
+    assert outcomes.failed == {anna: tags("a b")}
+    outcomes.set_outcome(anna, tags("a"), Outcome.SEEN)
+    assert (outcomes.failed, outcomes.spent) == ({anna: tags("b")}, {anna: tags("a b")})
+    assert [each.tags for each in outcomes.findings()] == [("b",)]
+    outcomes.set_outcome(anna, tags("b"), Outcome.NOT_SENT)
+    assert outcomes.spent == {anna: tags("a")}
+    outcomes.record_batch(Batch(Action.ADD, (anna,), (Tag("b"),)), {anna: verdict(tags("b"), "applied")})
+    assert (outcomes.failed, outcomes.findings()) == ({}, ())
 
 
 def test_what_is_said_of_a_pair_last_is_listed() -> None:
-    anna, tally = PEOPLE[0], PairOutcomes()
-    tally.record_failure(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
-    tally.record_failure(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
-    assert [(each.tags, each.message) for each in tally.findings()] == [(("b",), "first"), (("a",), "then")]
+    anna, outcomes = PEOPLE[0], PairOutcomes()
+    outcomes.record_failure(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
+    outcomes.record_failure(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
+    assert [(each.tags, each.message) for each in outcomes.findings()] == [(("b",), "first"), (("a",), "then")]
 
 
 def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
-    anna, tally, observed = PEOPLE[0], PairOutcomes(), ContactStates()
+    anna, outcomes, observed = PEOPLE[0], PairOutcomes(), ContactStates()
     there = (Change(Action.ADD, Tag("a"), Reason.DECLARED), Change(Action.ADD, Tag("b"), Reason.DECLARED))
     gone = (Change(Action.REMOVE, Tag("x"), Reason.ABSENT), Change(Action.REMOVE, Tag("y"), Reason.ABSENT))
-    tally.add_planned([Delta(there + gone, (anna,))])
+    outcomes.add_planned([Delta(there + gone, (anna,))])
     observed.update({anna: contact_state(tags("a x"), START, ObservationOrigin.GET)})
-    tally.close_unsent(lambda _: tags("a b"), observed)
-    assert tally.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
-    assert tally.tags_with(anna, Outcome.NOT_SENT) == tags("b x")
+    outcomes.close_unsent(lambda _: tags("a b"), observed)
+    assert outcomes.pairs(observed) == {Outcome.NOOP: 2, Outcome.NOT_SENT: 2}
+    assert outcomes.tags_with(anna, Outcome.NOT_SENT) == tags("b x")

@@ -37,7 +37,7 @@ class Violated(AssertionError):
 def check(town: Town) -> None:
     """Raises Violated with every violation of a world that has come to its end."""
     found = [each for location in town.places for each in violations(town, location)]
-    found += [each for run in town.runs for each in (*secrecy(town, run), *tenure(run))]
+    found += [each for run in town.runs for each in (*secrecy(town, run), *kept_lease(run))]
     if found:
         raise Violated("\n".join(found))
 
@@ -242,7 +242,7 @@ def once(town: Town, location: LocationId) -> Iterator[str]:
         added.add(each.contact)
 
 
-def tenure(run: Run) -> Iterator[str]:
+def kept_lease(run: Run) -> Iterator[str]:
     """9: nobody loses the location who lives and never stood still, wherever his process is."""
     if not run.met_its_fate and any(
         "taken over" in told for told in (run.problem, *(each.error for each in run.reports))
