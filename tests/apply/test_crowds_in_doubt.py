@@ -17,7 +17,7 @@ from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
-from tests.apply.test_resolve_doubts import facts, known
+from tests.apply.test_resolve_doubts import facts
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.build import HERE, a_set, contact, fields_of, name
 from tests.fakes import a_holder
@@ -63,8 +63,8 @@ def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(
     scene.apply_and_die(before=0)
     scene.apply()
     # nothing was ever surely written here
-    assert (facts(scene), known(scene, "anna").doubtful) == (None, {"a"})
-    assert fields_of(known(scene, "anna"))["reading"] is not None
+    assert (facts(scene), scene.known("anna").doubtful) == (None, {"a"})
+    assert fields_of(scene.known("anna"))["reading"] is not None
 
     reads = len(scene.here.reads)
     scene.clock.ms += DAY_MS
@@ -75,7 +75,7 @@ def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(
     assert scene.tags("anna") == ({"a"} if moves else set())
     assert pairs(report) == ({"applied": 2} if moves else {"applied": 1})
     assert scene.adds()[name("anna"), Tag("a")] == int(moves)
-    assert known(scene, "anna").doubtful == (set() if moves else {"a"})
+    assert scene.known("anna").doubtful == (set() if moves else {"a"})
 
 
 def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_was_touched_since_keeps_no_reading(tmp_path: Path) -> None:
     scene.edit("anna", remove=["a"])
     report = scene.apply()
 
-    assert (pairs(report), fields_of(known(scene, "anna"))["reading"]) == ({"held": 1}, None)
+    assert (pairs(report), fields_of(scene.known("anna"))["reading"]) == ({"held": 1}, None)
 
 
 def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: Path) -> None:

@@ -46,12 +46,6 @@ def consume(scene: Scene, tag: str, *, of: list[str]) -> None:
     scene.here.after = after
 
 
-def known(scene: Scene, who: str) -> ContactState:
-    found = scene.known(who)
-    assert isinstance(found, ContactState)
-    return found
-
-
 def journal(scene: Scene) -> list[tuple[BatchStatus, set[Outcome | None]]]:
     with open_reader(scene.url) as state:
         reader = state.at(HERE)
@@ -97,7 +91,7 @@ def test_nobody_gets_twice_what_a_refused_request_gave(
     assert (report.requests, report.exit_code) == (1 + again, ExitCode.PARTIAL)
     assert any(f"answered {status}" in note for note in report.notes)
     assert journal(scene)[0] == (BatchStatus.ANSWERED, {Outcome.IN_DOUBT})
-    assert known(scene, TWENTY[0]).doubtful == {"welcome"}
+    assert scene.known(TWENTY[0]).doubtful == {"welcome"}
     scene.clock.ms += 86_400_000
     converged(scene)
     assert max(scene.adds().values()) == 1
@@ -219,7 +213,7 @@ def test_without_a_read_refused_additions_are_held(tmp_path: Path, may_read: boo
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 10}, ExitCode.PARTIAL)
     assert "not more than 6 elements" in report.findings[0].message
-    assert known(scene, "c0").doubtful == {"a"}
+    assert scene.known("c0").doubtful == {"a"}
     # the number stands in the message
     with open_reader(scene.url) as reader:
         assert reader.at(HERE).load_state().facts.max_contacts == 6
@@ -251,7 +245,7 @@ def test_a_removal_that_no_part_brought_to_an_end_stays_in_doubt(tmp_path: Path)
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"held": 10}, ExitCode.ERROR)
-    assert known(scene, "c7").doubtful == {"a"}
+    assert scene.known("c7").doubtful == {"a"}
     assert "Bad Request" in report.findings[0].message
 
 
@@ -285,7 +279,7 @@ def test_who_is_killed_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) -
         scene.apply()
     scene.die()
     scene.here.read = lambda nth: None
-    assert known(scene, "c0").doubtful == {"a"}
+    assert scene.known("c0").doubtful == {"a"}
     report = scene.apply()
 
     assert (report.requests, pairs(report)) == (0, {"seen": 10})
@@ -298,7 +292,7 @@ def test_who_is_stopped_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) 
     report = scene.apply()
 
     assert (report.requests, report.reads, pairs(report), report.exit_code) == (1, 0, {"in_doubt": 10}, 143)
-    assert known(scene, "c0").doubtful == {"a"}
+    assert scene.known("c0").doubtful == {"a"}
 
 
 def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None:
@@ -324,7 +318,7 @@ def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status
     # it does not wait until a look proves something: the next run does
     assert (report.requests, report.reads, pairs(report)) == (1, 2, {"in_doubt": 10})
     assert (report.exit_code, str(status) in report.error) == (ExitCode.ERROR, True)
-    assert known(scene, "c0").doubtful == {"a"}
+    assert scene.known("c0").doubtful == {"a"}
     scene.die()
     report = scene.apply()
     assert (report.requests, pairs(report), report.exit_code) == (1, {"applied": 10}, ExitCode.DONE)
@@ -446,7 +440,7 @@ def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
     assert scene.here.reads[-1][0] - scene.here.sent[0].began >= 90_000
-    assert known(scene, "anna") == ContactState()
+    assert scene.known("anna") == ContactState()
 
 
 def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_enough(tmp_path: Path) -> None:
@@ -461,7 +455,7 @@ def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_
     assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 1}, ExitCode.ERROR)
     scene.here.network.plan = FaultPlan()
     scene.die()
-    assert (scene.apply().requests, known(scene, "anna").doubtful) == (0, frozenset())
+    assert (scene.apply().requests, scene.known("anna").doubtful) == (0, frozenset())
 
 
 def test_a_size_costs_one_wait_and_others_go_on_meanwhile(tmp_path: Path) -> None:

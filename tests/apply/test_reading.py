@@ -26,13 +26,7 @@ def after_a_lost_write(
 
 
 def quarantined(scene: Scene, crowd: list[str]) -> list[str]:
-    return [each for each in crowd if fields_of(known(scene, each))["quarantine"]]
-
-
-def known(scene: Scene, who: str) -> ContactState:
-    found = scene.known(who)
-    assert isinstance(found, ContactState)
-    return found
+    return [each for each in crowd if fields_of(scene.known(each))["quarantine"]]
 
 
 @pytest.mark.slow
@@ -74,7 +68,7 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
     scene.want(a_set("s", "anna bert", "a"))
     report = scene.apply()
 
-    assert (pairs(report), known(scene, "anna").doubtful, known(scene, "bert").doubtful) == (
+    assert (pairs(report), scene.known("anna").doubtful, scene.known("bert").doubtful) == (
         {"seen": 1, "in_doubt": 1},
         {"a"},
         set(),
@@ -121,7 +115,7 @@ def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Pat
     # nobody is rejected whom the same report does not believe to be gone
     assert pairs(report) == {"seen": 75, "in_doubt": 25}
     assert {each.message for each in report.findings} == {"the contact is said not to be there, which is not believed"}
-    assert [each for each in crowd if known(scene, each).doubtful] == gone
+    assert [each for each in crowd if scene.known(each).doubtful] == gone
 
 
 @pytest.mark.slow
@@ -136,7 +130,7 @@ def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tri
 
     assert (pairs(report), report.requests, report.exit_code) == ({"held": 40}, 0, ExitCode.PARTIAL)
     assert "could not be read" in report.findings[0].message
-    assert all(known(scene, each).doubtful == {"a"} for each in CROWD)
+    assert all(scene.known(each).doubtful == {"a"} for each in CROWD)
     scene.here.network.plan = FaultPlan()
     assert pairs(scene.apply()) == {"seen" if when == "after" else "held": 40}
     # what was read and stays held is told once by the exit code, and by every plan
@@ -194,9 +188,9 @@ def test_a_contact_that_is_answered_as_another_one_is_unread(tmp_path: Path) -> 
     merged(scene, "anna", "bert")
     report = scene.apply()
 
-    assert (pairs(report), report.reads, known(scene, "anna").doubtful) == ({"in_doubt": 1}, 1, {"own"})
+    assert (pairs(report), report.reads, scene.known("anna").doubtful) == ({"in_doubt": 1}, 1, {"own"})
     assert f"answered as {name('bert')}: merged?" in " ".join(report.notes)
-    assert known(scene, "bert") == ContactState()
+    assert scene.known("bert") == ContactState()
 
 
 def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) -> None:
@@ -262,7 +256,7 @@ def test_a_row_counts_for_the_contact_that_it_names(tmp_path: Path, row: Merged)
     merged(scene, "anna", "bert")
     report = scene.apply()
 
-    assert known(scene, "bert") == ContactState()
+    assert scene.known("bert") == ContactState()
     assert pairs(report) == {"rejected" if row is Merged.DELETED else "in_doubt": 1}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.contact_state import DAY_MS, ContactState
+from reconciler.core.model.contact_state import DAY_MS
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.names import Instant, Tag
@@ -31,12 +31,6 @@ LANDED = (
 LOST = (FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE, FaultKind.ERROR_BEFORE)
 
 
-def known(scene: Scene, who: str) -> ContactState:
-    found = scene.known(who)
-    assert isinstance(found, ContactState)
-    return found
-
-
 def facts(scene: Scene) -> object:
     with open_reader(scene.url) as reader:
         return reader.at(HERE).load_state().facts.moves_updated
@@ -51,7 +45,7 @@ def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> Non
 
     assert (pairs(report), report.reads, report.exit_code) == ({"seen": 1}, 1, ExitCode.DONE)
     assert report.findings == ()
-    assert (len(scene.here.sent), known(scene, "anna").doubtful) == (1, set())
+    assert (len(scene.here.sent), scene.known("anna").doubtful) == (1, set())
     converged(scene)
 
 
@@ -80,7 +74,7 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
     assert (pairs(report), report.requests, report.exit_code) == ({"applied": 1, "held": 1}, 2, ExitCode.PARTIAL)
     assert facts(scene) is False
     assert "nothing proves" in report.findings[0].message
-    assert known(scene, "bert").doubtful == {"b"}
+    assert scene.known("bert").doubtful == {"b"}
     converged(scene)
 
 
@@ -114,7 +108,7 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
     # its answer ends the doubt, and does not show the tag
     assert pairs(scene.apply())["applied"] == 1
     (plan,) = scene.plan().locations
-    assert (known(scene, "anna").doubtful, [(each.why, each.tags) for each in plan.held]) == (
+    assert (scene.known("anna").doubtful, [(each.why, each.tags) for each in plan.held]) == (
         set(),
         [(UNCONFIRMED, ("hello",))],
     )
@@ -231,7 +225,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"rejected": 1, "held": 1}, ExitCode.PARTIAL)
-    assert fields_of(known(scene, "anna"))["quarantine"] == "deleted"
+    assert fields_of(scene.known("anna"))["quarantine"] == "deleted"
     converged(scene)
 
 
@@ -245,7 +239,7 @@ def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Pat
     assert "stays in doubt" in report.notes[0]
     scene.clock.ms += 90_000
     # the next run reads it
-    assert (pairs(scene.apply()), known(scene, "anna").doubtful) == ({"held": 1}, {"a"})
+    assert (pairs(scene.apply()), scene.known("anna").doubtful) == ({"held": 1}, {"a"})
 
 
 def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) -> None:
@@ -305,7 +299,7 @@ def test_a_contact_of_another_location_is_told_by_its_reading(tmp_path: Path) ->
     scene.want(a_set("s", "anna away", "a"))
     report = scene.apply()
 
-    assert (pairs(report), fields_of(known(scene, "away"))["quarantine"]) == (
+    assert (pairs(report), fields_of(scene.known("away"))["quarantine"]) == (
         {"seen": 1, "rejected": 1},
         "other location",
     )
@@ -410,7 +404,7 @@ def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_pat
     assert report.exit_code == ExitCode.QUOTA
     assert "let no request through for" in report.error
     assert pairs(report) == {"seen": 1, "in_doubt": 1}
-    assert sorted(map(len, (known(scene, "anna").doubtful, known(scene, "bert").doubtful))) == [0, 1]
+    assert sorted(map(len, (scene.known("anna").doubtful, scene.known("bert").doubtful))) == [0, 1]
     scene.here.network.plan = FaultPlan()
     assert scene.apply().exit_code == ExitCode.DONE
     converged(scene)

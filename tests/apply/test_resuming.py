@@ -23,7 +23,7 @@ from reconciler.core.planning.plan import combine_plans
 from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import parse_plan, plan_text
 from reconciler.store import open_store
-from tests.apply.test_resolve_doubts import facts, known
+from tests.apply.test_resolve_doubts import facts
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
@@ -113,7 +113,7 @@ def test_what_was_rejected_before_a_run_was_killed_is_planned_again(tmp_path: Pa
     scene.want(a_set("s", "anna", "hello"), a_set("t", "bert", "vip"), rule=[a_rule("hello", once=True)])
 
     scene.apply_and_die(before=1)
-    assert (known(scene, "anna").ledger.tags, known(scene, "anna").ledger.unconfirmed) == (set(), set())
+    assert (scene.known("anna").ledger.tags, scene.known("anna").ledger.unconfirmed) == (set(), set())
     (plan,) = scene.plan().locations
     assert {contact for delta in plan.deltas for contact in delta.contacts} == {name("anna")}
 
@@ -180,7 +180,7 @@ def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path
         scene.edit("anna", remove=["hello"])
     scene.want(a_set("s", "anna", "other"), rule=rules)
     scene.apply()
-    assert "hello" not in known(scene, "anna").ledger.tags
+    assert "hello" not in scene.known("anna").ledger.tags
     scene.wanted = wanted
     report = scene.apply(plan)
     assert (pairs(report), report.exit_code) == ({"held": 1}, ExitCode.PARTIAL)
@@ -309,7 +309,7 @@ def test_an_attempt_that_is_known_to_have_come_to_nothing_is_none(tmp_path: Path
     before = scene.plan(RETRY).change_digest
     scene.apply()
     assert scene.adds() == {}
-    assert known(scene, "anna").past_adds.attempted_at is None
+    assert scene.known("anna").past_adds.attempted_at is None
     assert scene.plan(RETRY).change_digest == before
 
 
@@ -317,7 +317,7 @@ def test_what_came_to_be_is_no_attempt_any_more(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", "anna", "hello"))
     scene.apply()
-    assert known(scene, "anna").past_adds.attempted_at is None
+    assert scene.known("anna").past_adds.attempted_at is None
     assert scene.plan(RETRY).locations[0].tried == ()
 
 

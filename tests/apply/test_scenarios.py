@@ -356,15 +356,9 @@ def test_of_what_a_refresh_observed_the_newest_wins(tmp_path: Path, newest_first
     plan = refreshed(scene, (*by_id, by_search) if newest_first else (by_search, *by_id))
     assert pairs(scene.apply(plan)) == {"applied": 1}
 
-    assert (known_of(scene, "anna").observed, known_of(scene, "anna").origin) == ({"vip"}, ObservationOrigin.GET)
+    assert (scene.known("anna").observed, scene.known("anna").origin) == ({"vip"}, ObservationOrigin.GET)
     assert scene.adds()[name("anna"), Tag("vip")] == 0
     converged(scene)
-
-
-def known_of(scene: Scene, who: str) -> ContactState:
-    found = scene.known(who)
-    assert isinstance(found, ContactState)
-    return found
 
 
 def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> None:
