@@ -58,6 +58,7 @@ STARTS = ((0.3, 0.8), (0.8, 0.8), (0.5, 0.5), (0.3, 0.5), (1.0, 0.6), (0.8, 1.0)
 _SET = 1_000
 """The work of a set of the dictionary, in options."""
 
+# a union may itself be used together with a third set: each pass joins what the last one made
 _UNIONS = 3
 _PASSES = 2
 
@@ -85,7 +86,6 @@ def make_dictionary(problem: CoverProblem, always: Bits, least: float) -> Bits:
 def _join_sets(problem: CoverProblem, sets: Bits, options: Pairs, least: float) -> tuple[Bits, Pairs, Pairs]:
     """The dictionary with unions of sets that are used together, and the choice from it."""
     taken = choose_sets(problem, sets, options)
-    # a union may itself be used together with a third set: each pass joins what the last one made
     for _ in range(_UNIONS):
         more = keep_new(problem, sets, find_unions(problem, sets, taken, least=least))
         if not len(more):

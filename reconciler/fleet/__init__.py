@@ -28,6 +28,7 @@ from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.refresh_rules import Method
 from reconciler.operations.plan_options import STORED_ONLY, PlanRequest, Reading, Scope
+from reconciler.store import POSTGRES
 
 if TYPE_CHECKING:
     from reconciler.fleet.queue import Fleet
@@ -160,7 +161,7 @@ def extra_needed() -> Iterator[None]:
 @asynccontextmanager
 async def open_fleet(url: str) -> AsyncIterator[Fleet]:
     """The fleet in a database; raises UsageError without the extra, StateError where the database cannot be used."""
-    if url.partition("://")[0] not in ("postgresql", "postgres"):
+    if url.partition("://")[0] not in POSTGRES:
         raise UsageError(
             "the fleet's database is a PostgreSQL" + (", and the URL names another one" if url else ": name its URL"),
             hint=f"--database postgresql://user@host/database, or the variable {VARIABLE}",

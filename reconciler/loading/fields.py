@@ -49,12 +49,13 @@ _DAYS = re.compile(f"{_DAY}(?:-{_DAY})?")
 _YEARS = range(1970, 9999)
 
 
-def _wrong_value(message: str) -> PydanticCustomError:
+def wrong_value(message: str) -> PydanticCustomError:
+    """The error of a field whose value is refused, with a message of ours."""
     return PydanticCustomError("ours", "{message}", {"message": message})
 
 
 def _unexpected_value(message: str, value: object) -> PydanticCustomError:
-    """As `_wrong_value`, with a value that is shown where it tells no person."""
+    """As `wrong_value`, with a value that is shown where it tells no person."""
     # the value itself may hold what pydantic cannot print: half a character from a variable
     found, withheld = describe_kind(value), describe_kind(value, is_shown=False)
     return PydanticCustomError("ours", "{message}", {"message": message, "found": found, "withheld": withheld})
@@ -147,13 +148,13 @@ def repetition_message(count: int, example: str) -> str:
 
 def _check_tag(value: str) -> str:
     if not value.strip():
-        raise _wrong_value("a blank tag")
+        raise wrong_value("a blank tag")
     return value
 
 
 def _check_name(value: str) -> str:
     if not value.strip() or value != value.strip() or not value.isprintable() or len(value) > 200:
-        raise _wrong_value("expected a name: 1 to 200 printable characters, no blank at either end")
+        raise wrong_value("expected a name: 1 to 200 printable characters, no blank at either end")
     return value
 
 
@@ -170,13 +171,13 @@ def _check_location(value: str) -> str:
 def _check_company(value: str) -> str:
     # not repeated in the message, unlike a location: it may be the agency's token, written in the wrong place
     if value and not _LOCATION.fullmatch(value):
-        raise _wrong_value("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
+        raise wrong_value("expected the id of an agency: 1 to 64 letters, digits, - and _; never the token")
     return value
 
 
 def _check_variable(value: str) -> str:
     if not _VARIABLE.fullmatch(value):
-        raise _wrong_value("expected the name of an environment variable; the token itself never stands in a file")
+        raise wrong_value("expected the name of an environment variable; the token itself never stands in a file")
     return value
 
 
@@ -195,18 +196,18 @@ def _check_lineage(value: str) -> str:
 def _check_base_url(value: str) -> str:
     url = _URL.fullmatch(value)
     if url is None or int(url["port"] or 0) > 65535:
-        raise _wrong_value(
+        raise wrong_value(
             "expected a URL such as https://services.leadconnectorhq.com, without user, query or fragment"
         )
     # the token would travel in the clear; the sandbox listens on loopback
     if url["scheme"] == "http" and not _is_loopback(url["host"].strip("[]")):
-        raise _wrong_value(f"plain http goes to loopback only, not to {url['host']}: use https")
+        raise wrong_value(f"plain http goes to loopback only, not to {url['host']}: use https")
     return value.rstrip("/")
 
 
 def _check_contact_url(value: str) -> str:
     if value and not is_contact_url(value):
-        raise _wrong_value(
+        raise wrong_value(
             "expected an https URL such as https://crm.example.com/{location_id}/{contact_id}: with {contact_id}, and "
             "no other placeholder but {location_id}, no user, no blank"
         )
@@ -225,12 +226,12 @@ def _check_timezone(value: str) -> str:
         return value if value == "UTC" else ZoneInfo(value).key
     # zoneinfo reads files: a name may be a directory there, or hold characters that no path can
     except (ValueError, OSError, LookupError):
-        raise _wrong_value(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
+        raise wrong_value(f"no such time zone: {value[:80]!r}; expected an IANA name such as Europe/Berlin") from None
 
 
 def _check_folder(value: str) -> str:
     if not value.isprintable():
-        raise _wrong_value("expected the path of a directory")
+        raise wrong_value("expected the path of a directory")
     return value
 
 
@@ -267,7 +268,7 @@ def _parse_days(value: object) -> tuple[int, ...]:
     """Days of the week from 0, Monday, sorted: `mon-fri`, or a list of days and such ranges."""
     parts = list(value) if isinstance(value, list) else [value]
     if not parts:
-        raise _wrong_value("a window without a day never opens")
+        raise wrong_value("a window without a day never opens")
     return tuple(sorted({day for part in parts for day in _read_days(part)}))
 
 
@@ -288,7 +289,7 @@ def _check_region(value: str) -> str:
 
 def _check_line(value: str) -> str:
     if not value.strip() or not value.isprintable():
-        raise _wrong_value("expected one line of text")
+        raise wrong_value("expected one line of text")
     return value
 
 

@@ -12,22 +12,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
 
 from reconciler.core.model.contact_filter import LONGEST_SOUGHT
-from reconciler.loading.fields import Age, Flag, Moment, Name, Text, parse_bound
+from reconciler.loading.fields import Age, Flag, Moment, Name, Text, parse_bound, wrong_value
 from reconciler.loading.row_models import Strict
-
-
-def _refuse(message: str) -> PydanticCustomError:
-    return PydanticCustomError("ours", "{message}", {"message": message})
 
 
 def _check_sought(value: str) -> str:
     if not value.strip():
-        raise _refuse("a blank value: to ask for contacts without one, write exists: false")
+        raise wrong_value("a blank value: to ask for contacts without one, write exists: false")
     if len(value) > LONGEST_SOUGHT:
-        raise _refuse(f"a value of {len(value):,} characters; the search takes at most {LONGEST_SOUGHT}")
+        raise wrong_value(f"a value of {len(value):,} characters; the search takes at most {LONGEST_SOUGHT}")
     return value
 
 
@@ -44,7 +39,7 @@ class _Test(Strict):
     @model_validator(mode="after")
     def _has_operator(self) -> _Test:
         if not self.model_fields_set:
-            raise _refuse(f"no operator: it takes {', '.join(type(self).model_fields)}")
+            raise wrong_value(f"no operator: it takes {', '.join(type(self).model_fields)}")
         return self
 
 

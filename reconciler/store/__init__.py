@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Port = TypeVar("Port", bound=LocationReader, covariant=True)
 
 POSTGRES = ("postgresql", "postgres")
+"""The schemes of a URL that libpq takes."""
 OBJECTS = ("s3", "az", "memory")
 LOCAL = ("sqlite", "memory")
 
