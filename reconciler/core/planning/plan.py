@@ -102,26 +102,46 @@ class LocationPlan:
 
     location: LocationId
     lineage: str | None
+    """That of the state that it was made from; None where there was none."""
     serial: int
+    """The number of the state's content then."""
     manifests_digest: str
+    """Identifies the desired tags and the rules."""
     valid_until: Instant | None
+    """When other tags are desired, or a pull is too old; None: never."""
     summary: Summary
     deltas: tuple[Delta, ...]
+    """The changes, by the contacts that share them."""
     batches: tuple[Batch, ...]
+    """The requests that make these changes, in the order to send them."""
     deferrals: tuple[Deferral, ...]
+    """Removals that wait for an observation or an answer."""
     ledger: tuple[LedgerChange, ...]
+    """Pairs that enter or leave management without a request."""
     held: tuple[HeldContacts, ...]
+    """Pairs that are needed and left out, by reason: in doubt, flapping; in a revert: changed since."""
     quarantined: tuple[HeldContacts, ...]
+    """Contacts with a need that the API refused for good."""
     guards: tuple[Measured, ...]
+    """What each limit measured, the refusing ones first."""
     spared: tuple[HeldContacts, ...] = ()
+    """Tags that would be removed, were they not protected, ignored, or kept on leaving."""
     given: tuple[HeldContacts, ...] = ()
+    """Tags that are `once` and were given before: they are not given again."""
     observations: tuple[ObservedContacts, ...] = ()
+    """What a refresh for this plan read, which the state is yet to be told."""
     triggers: tuple[Tag, ...] = ()
+    """The tags whose rules say that they start automations."""
     reasserted: tuple[Reasserted, ...] = ()
+    """Pairs in the batches that are as desired already: to send them again saves requests."""
     proofs: tuple[Proof, ...] = ()
+    """How few requests each action needs."""
     searched: Searched = NOT_SEARCHED
+    """The search for holders of exclusive tags that it stands on."""
     gone: tuple[HeldContacts, ...] = ()
+    """Contacts that are not there, as was read for this plan, and why."""
     tried: tuple[Tried, ...] = ()
+    """Pairs in the deltas that an earlier request tried, with its date: an approval is of one attempt."""
     oldest: Instant | None = None
     """The oldest observation of the contacts that it is about; None where none of them was ever observed."""
     pacing: tuple[TagRelease, ...] = ()
