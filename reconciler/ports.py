@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, TypeVarTupl
 
 if TYPE_CHECKING:
     from reconciler.core.formats.state_json import UnrecordedAnswers
-    from reconciler.core.model.api_limits import Facts
+    from reconciler.core.model.api_limits import LocationFacts
     from reconciler.core.model.batch import Batch
     from reconciler.core.model.contact_columns import ContactNumbers
     from reconciler.core.model.contact_filter import ContactFilter
@@ -200,7 +200,7 @@ class LocationStore(LocationReader, Protocol):
     def save_adoptions(self, lease: Lease, run: str, changed: Mapping[ContactId, ContactState], /) -> None:
         """As `save_states`; pairs that enter the ledger by it are journalled as adopted by the run."""
 
-    def save_facts(self, lease: Lease, facts: Facts, /) -> None:
+    def save_facts(self, lease: Lease, facts: LocationFacts, /) -> None:
         """Saves all that the location taught us: limits, spellings, habits. The serial grows where they are new."""
 
     def record_intent(

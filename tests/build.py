@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.manifest import (
     Authority,
@@ -249,7 +249,7 @@ def state_of(contacts: Mapping[ContactId, ContactState]) -> ContactStates:
 
 def loaded(observed: ContactStates, *, serial: int = 1, aliases: Iterable[tuple[str, str]] = ()) -> LocationState:
     """A state as its store gives it, where the location keeps tags otherwise than they were sent."""
-    facts = Facts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
+    facts = LocationFacts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
     spelt = make_spelling(facts.aliases)
     return LocationState(HERE, LINEAGE, serial, spelt.spell_states(observed), {}, facts, spelt)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.manifest import Manifest
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, parse_instant
@@ -75,7 +75,7 @@ class Case:
             return LocationState(location)
         observed = state_of({ContactId(who): _contact(item, self.now) for who, item in found["contacts"].items()})
         sizes = {SetName(name): size for name, size in found.get("set_sizes", {}).items()}
-        facts = Facts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
+        facts = LocationFacts().with_aliases((Tag(sent), Tag(kept)) for sent, kept in found.get("aliases", {}).items())
         spelt = make_spelling(facts.aliases)
         return LocationState(location, LINEAGE, found["serial"], spelt.spell_states(observed), sizes, facts, spelt)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reconciler.core.model.api_limits import Facts, TrialVerdict
+from reconciler.core.model.api_limits import LocationFacts, TrialVerdict
 from reconciler.core.model.errors import AuthRefused, InDoubt, Interrupted, LockHeld, StateError, Unfinished, UsageError
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.observing.trial import PREFIX
@@ -48,7 +48,7 @@ def run_trial(play: Play, contact: str = BERT, **more: object) -> TrialResult:
     return play.clock.run(try_contact(play.workspace, TrialRequest(HERE, contact, **more)))  # type: ignore[arg-type]
 
 
-def facts(play: Play) -> Facts:
+def facts(play: Play) -> LocationFacts:
     with open_reader(play.environment[STATE]) as reader:
         return reader.at(HERE).load_state().facts
 

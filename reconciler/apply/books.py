@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.api_limits import Alias, LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.journal import LocationReport
@@ -204,7 +204,7 @@ class LocationBook:
     write_was_read: bool = False
     """Whether one of them was read, to learn of its date."""
 
-    def set_facts(self, facts: Facts) -> None:
+    def set_facts(self, facts: LocationFacts) -> None:
         self.state = replace(self.state, facts=facts)
 
     def learn_alias(self, alias: Alias) -> None:

@@ -13,7 +13,7 @@ from reconciler.apply.books import DoubtBook, LocationBook, RunProgress
 from reconciler.beside import Places, ThreadWorker
 from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.api_limits import Alias, LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.errors import ApiError, Unfinished
@@ -193,7 +193,7 @@ class Run:
         return self.location_book.desired
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> LocationFacts:
         return self.location_book.state.facts
 
     @property
@@ -253,7 +253,7 @@ class Run:
             await self.call(self.store.save_states, self.lease, changed)
             self.observed.update(changed)
 
-    async def learn(self, teach: Callable[[Facts], Facts]) -> None:
+    async def learn(self, teach: Callable[[LocationFacts], LocationFacts]) -> None:
         """Facts that the location taught, durable, and heeded from here on; `teach` makes them from those of now."""
         async with self.learning:
             facts = teach(self.facts)

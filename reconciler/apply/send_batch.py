@@ -28,7 +28,7 @@ from reconciler.apply.books import UnseenRemoval
 from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
 from reconciler.apply.release import without_closed
 from reconciler.apply.run import Run, Verdicts
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import (
     ApiError,
@@ -190,6 +190,6 @@ async def learn_named_size(run: Run, batch: Batch, error: RequestRefused) -> boo
     return limits is not None
 
 
-async def learn_size(run: Run, teach: Callable[[Facts], Facts], error: RequestRefused) -> None:
+async def learn_size(run: Run, teach: Callable[[LocationFacts], LocationFacts], error: RequestRefused) -> None:
     await run.learn(teach)
     run.progress.add_note(f"a request was refused for its size, smaller ones from here on: {error.message}")

@@ -11,7 +11,7 @@ from reconciler.core.formats.json_forms import Count, Form, object_schema
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.formats.state_json import STATE_FORMS, read_contacts
 from reconciler.core.model import JsonObject
-from reconciler.core.model.api_limits import LIMITS_MS, Facts
+from reconciler.core.model.api_limits import LIMITS_MS, LocationFacts
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.planning.guards import count_holders
@@ -88,7 +88,7 @@ def _facts_section(state: LocationState) -> Section:
     return Section(f"Location {state.location}", verdict, (Lines("Learnt", facts_lines(state.facts)),))
 
 
-def facts_lines(facts: Facts) -> tuple[Cell, ...]:
+def facts_lines(facts: LocationFacts) -> tuple[Cell, ...]:
     lines = [Cell(_MOVES[facts.moves_updated])]
     # the settings' sizes hold where no refusal taught a smaller one
     for limit, what in ((facts.max_contacts, "contact"), (facts.max_tags, "tag")):
@@ -99,7 +99,7 @@ def facts_lines(facts: Facts) -> tuple[Cell, ...]:
     return tuple(lines)
 
 
-def _heeded_until(facts: Facts) -> str:
+def _heeded_until(facts: LocationFacts) -> str:
     # a limit without a date is of a state that an older version wrote
     if facts.limits_at is None:
         return "learnt nobody knows when: not heeded any more"
@@ -164,7 +164,7 @@ class FactsDocument(DerivedDocument, Document):
 
     report: ClassVar = "facts"
     forms: ClassVar = _state_forms(
-        contacts=(Count, lambda state: len(state.observed)), facts=(Facts, lambda state: state.facts)
+        contacts=(Count, lambda state: len(state.observed)), facts=(LocationFacts, lambda state: state.facts)
     )
 
     locations: Sequence[LocationState]

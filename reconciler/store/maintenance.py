@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 from reconciler.core.formats.state_json import Portable
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.journal import RunLog
 from reconciler.core.model.names import ContactId
 from reconciler.store import people_tables, sql_journal
@@ -87,7 +87,7 @@ _LOOSE = {
 }
 
 
-def put_facts(database: Database, number: int, facts: Facts) -> None:
+def put_facts(database: Database, number: int, facts: LocationFacts) -> None:
     moves = None if facts.moves_updated is None else int(facts.moves_updated)
     tried = json.dumps([(row.name, row.verdict, row.found, row.at) for row in facts.tried])
     row = (number, moves, facts.max_contacts, facts.max_tags, json.dumps(facts.aliases), facts.limits_at, tried)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from reconciler.core.model.api_limits import Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import StateCorrupted, StateTooNew
@@ -42,7 +42,7 @@ UNCONFIRMED = 3
 # names are part of the format: a class keeps the one that it was first written under
 CLASSES: dict[str, type[Any]] = {
     "Batch": Batch,
-    "Facts": Facts,
+    "Facts": LocationFacts,
     "Holder": Holder,
     "Known": ContactState,
     "Lease": Lease,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.contact_columns import ContactColumn, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
@@ -127,12 +127,12 @@ def read_spelling(database: Database, location: int) -> Spelling:
 
 
 @decoding()
-def read_facts(database: Database, location: int) -> Facts:
+def read_facts(database: Database, location: int) -> LocationFacts:
     row = first(database.execute(_FACTS, (location,)))
     if row is None:
         return NO_FACTS
     moves_updated, max_contacts, max_tags, aliases, limits_at, tried = row
-    return Facts(
+    return LocationFacts(
         moves_updated=None if moves_updated is None else bool(moves_updated),
         max_contacts=max_contacts,
         max_tags=max_tags,

@@ -11,7 +11,7 @@ from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.alike import distinct_objects, map_alike
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
@@ -225,7 +225,7 @@ class SqlLocation:
             sql_journal.learn(database, numbers, states)
             sql_journal.put_adopted(database, self._interning, run, number, dict(zip(contacts, entered, strict=True)))
 
-    def save_facts(self, lease: Lease, facts: Facts) -> None:
+    def save_facts(self, lease: Lease, facts: LocationFacts) -> None:
         with self._holding(lease) as (database, number):
             if sql_reader.read_facts(database, number) != facts:
                 maintenance.put_facts(database, number, facts)

@@ -20,7 +20,7 @@ from reconciler.apply.books import LocationBook, RunProgress
 from reconciler.apply.run import Run
 from reconciler.beside import Places, ThreadWorker, connect_location, to_the_end
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts, Rate
+from reconciler.core.model.api_limits import LocationFacts, Rate
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import ExitCode, LeaseLost, StateError
 from reconciler.core.model.events import Event, Queued
@@ -480,7 +480,7 @@ def test_connections_of_one_file_take_turns(tmp_path: Path) -> None:
         async with connect_location(store, location, ThreadWorker) as connection:
             lease = await connection.call(connection.store.acquire_lease, a_holder(location), START)
             for nth in range(20):
-                facts = Facts(aliases=((f"A{nth}", f"a{nth}"),))  # type: ignore[arg-type]
+                facts = LocationFacts(aliases=((f"A{nth}", f"a{nth}"),))  # type: ignore[arg-type]
                 await connection.call(connection.store.save_facts, lease, facts)
                 assert (await connection.call(connection.store.load_state)).facts == facts
 

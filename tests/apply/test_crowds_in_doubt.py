@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import DAY_MS, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import ExitCode
@@ -89,7 +89,7 @@ def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_p
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("another"), scene.clock.now())
-        store.save_facts(lease, Facts(moves_updated=True))
+        store.save_facts(lease, LocationFacts(moves_updated=True))
         store.release_lease(lease)
     report = scene.apply()
     assert (pairs(report), scene.tags("anna"), report.exit_code) == ({"applied": 1}, {"a"}, ExitCode.DONE)

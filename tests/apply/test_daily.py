@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_changes import record_observation
 from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin
 from reconciler.core.model.journal import LocationReport
@@ -157,7 +157,7 @@ def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(
     assert (report.exit_code, report.requests) == (0, 3)
     assert scene.tags("anna") == {"x", THERE}
     with open_reader(scene.url) as reader:
-        assert reader.at(HERE).load_state().facts == Facts(aliases=((Tag(APART), Tag(THERE)),))
+        assert reader.at(HERE).load_state().facts == LocationFacts(aliases=((Tag(APART), Tag(THERE)),))
     for _ in range(3):
         plan, report = today(scene, desired)
         assert plan.is_empty

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import BatchStatus
@@ -61,7 +61,7 @@ def learns(scene: Scene, *, moves: bool) -> None:
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("earlier"), scene.clock.now())
-        store.save_facts(lease, Facts(moves_updated=moves))
+        store.save_facts(lease, LocationFacts(moves_updated=moves))
         store.release_lease(lease)
 
 

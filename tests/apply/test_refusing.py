@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import DAY_MS, ContactState
 from reconciler.core.model.errors import ExitCode
@@ -27,7 +27,7 @@ WRITES = "/contacts/bulk"
 TEN = [f"c{nth}" for nth in range(10)]
 
 
-def facts(scene: Scene) -> Facts:
+def facts(scene: Scene) -> LocationFacts:
     with open_reader(scene.url) as reader:
         return reader.at(HERE).load_state().facts
 
@@ -113,7 +113,7 @@ def test_a_refusal_that_passes_teaches_no_size(tmp_path: Path, status: int) -> N
     report = scene.apply()
 
     assert sizes(scene) == [(10, 1, status), (10, 1, 201)]
-    assert (pairs(report), facts(scene)) == ({"applied": 10}, Facts(moves_updated=True))
+    assert (pairs(report), facts(scene)) == ({"applied": 10}, LocationFacts(moves_updated=True))
     assert "try again later" in report.notes[0]
 
 
@@ -197,7 +197,7 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     assert (pairs(report), report.exit_code) == ({"not_sent": 20}, ExitCode.ERROR)
     assert ("422" in report.error, "a single contact" in report.hint) == (True, True)
     assert scene.known("c0") == ContactState()
-    assert facts(scene) == Facts()
+    assert facts(scene) == LocationFacts()
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int
     with open_store(scene.url) as state:
         store = state.at(HERE)
         lease = store.acquire_lease(a_holder("earlier"), scene.clock.now())
-        store.save_facts(lease, Facts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
+        store.save_facts(lease, LocationFacts(moves_updated=True, max_contacts=contacts, max_tags=tags, limits_at=at))
         store.release_lease(lease)
 
 
@@ -281,7 +281,7 @@ def test_a_limit_that_allows_all_is_none(tmp_path: Path) -> None:
     teach(scene, 2, contacts=2)
     scene.want(a_set("s", TEN, "a"))
     scene.apply()
-    assert (facts(scene), max(sizes(scene))[0]) == (Facts(moves_updated=True), 4)
+    assert (facts(scene), max(sizes(scene))[0]) == (LocationFacts(moves_updated=True), 4)
 
 
 def test_what_starts_something_is_no_trial(tmp_path: Path) -> None:

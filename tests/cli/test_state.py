@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleLot
 from reconciler.sandbox.world import World
@@ -81,7 +81,7 @@ def test_show_tells_a_contacts_story(reconciler: Command) -> None:
 
 @pytest.mark.usefixtures("applied")
 def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Command) -> None:
-    facts = Facts(moves_updated=True, max_tags=20, aliases=((Tag("x  y"), Tag("x y")),))
+    facts = LocationFacts(moves_updated=True, max_tags=20, aliases=((Tag("x  y"), Tag("x y")),))
     with open_store(STATE) as state:
         store = state.at(LocationId(LOCATION))
         store.save_facts(store.acquire_lease(a_holder(), SystemClock().now()), facts)
@@ -195,7 +195,7 @@ def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content:
 
 @pytest.mark.usefixtures("applied")
 def test_forget_of_the_limits_leaves_the_contacts_alone(reconciler: Command) -> None:
-    facts = Facts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
+    facts = LocationFacts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
     with open_store(STATE) as state:
         store = state.at(LocationId(LOCATION))
         lease = store.acquire_lease(a_holder(), SystemClock().now())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactReading, ContactState
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
@@ -136,7 +136,7 @@ def test_a_plan_is_the_same_whatever_a_tag_is_called(
     # the one spelling that is told and sent is the location's
     assert SENT not in repr(expected.deltas) + repr(expected.batches) + repr(expected.deferrals)
     # a location without the alias, that was never sent the other spelling, has that very plan
-    bare = replace(plain, spelling=AS_SENT, facts=Facts())
+    bare = replace(plain, spelling=AS_SENT, facts=LocationFacts())
     assert content(plan_location(desired[0], bare, options)) == content(expected)
 
 
@@ -219,7 +219,7 @@ def test_every_tag_has_one_spelling(told: str, names: dict[str, str]) -> None:
 
 
 def test_what_came_back_last_is_how_the_location_keeps_a_tag() -> None:
-    facts = Facts().with_aliases([(Tag("a"), Tag("b"))]).with_aliases([(Tag("b"), Tag("a"))])
+    facts = LocationFacts().with_aliases([(Tag("a"), Tag("b"))]).with_aliases([(Tag("b"), Tag("a"))])
     assert facts.aliases == (("b", "a"),)
 
 

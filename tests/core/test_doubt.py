@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts
 from reconciler.core.model.contact_changes import record_observation
 from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
@@ -143,8 +143,8 @@ def test_every_pair_in_doubt_is_seen_or_sent_once_more_or_held(
     assert not is_open(found.known, 50)
     # the reading is kept for what it may decide one day
     assert fields_of(found.known)["reading"] == (reading if undecided & found.held else None)
-    assert is_decidable(found.known, Facts(moves_updated=True)) is bool(undecided & found.held)
-    assert not is_decidable(found.known, Facts(moves_updated=False))
+    assert is_decidable(found.known, LocationFacts(moves_updated=True)) is bool(undecided & found.held)
+    assert not is_decidable(found.known, LocationFacts(moves_updated=False))
     assert not is_decidable(found.known, NO_FACTS)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.core.formats.integrity import accept, verify
 from reconciler.core.formats.state_json import Portable, read_state, state_document
-from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
@@ -24,21 +24,27 @@ ALIAS = (Tag("x  y"), Tag("x y"))
 TRIED = TriedRow("case", TrialVerdict.OTHERWISE, "'A' is kept as 'A'", START)
 
 
-def portable(known: ContactState | None = None, facts: Facts = NO_FACTS, serial: int = 1) -> Portable:
+def portable(known: ContactState | None = None, facts: LocationFacts = NO_FACTS, serial: int = 1) -> Portable:
     observed = ContactStates()
     observed.update({ANNA: known or ContactState()})
     return Portable(LocationState(HERE, LINEAGE, serial, observed, facts=facts), ())
 
 
 def test_the_last_answer_about_a_spelling_rules() -> None:
-    facts = Facts(max_tags=3).with_aliases([ALIAS, (Tag("a"), Tag("b"))]).with_aliases([(Tag("a"), Tag("c"))])
-    assert facts == Facts(max_tags=3, aliases=((Tag("a"), Tag("c")), ALIAS))
+    facts = LocationFacts(max_tags=3).with_aliases([ALIAS, (Tag("a"), Tag("b"))]).with_aliases([(Tag("a"), Tag("c"))])
+    assert facts == LocationFacts(max_tags=3, aliases=((Tag("a"), Tag("c")), ALIAS))
 
 
 @pytest.mark.parametrize(
-    "facts", [NO_FACTS, Facts(True, 1, 2, (ALIAS,)), Facts(max_tags=2, limits_at=START), Facts(tried=(TRIED,))]
+    "facts",
+    [
+        NO_FACTS,
+        LocationFacts(True, 1, 2, (ALIAS,)),
+        LocationFacts(max_tags=2, limits_at=START),
+        LocationFacts(tried=(TRIED,)),
+    ],
 )
-def test_facts_survive_a_document(facts: Facts) -> None:
+def test_facts_survive_a_document(facts: LocationFacts) -> None:
     (found,) = read_state(json.loads(json.dumps(state_document([portable(facts=facts)]))), path="x")
     assert found.state.facts == facts
 
@@ -57,17 +63,17 @@ def test_what_was_given_read_and_tried_before_survives_a_document() -> None:
 
 
 def test_a_document_of_version_1_2_is_read() -> None:
-    document = json.loads(json.dumps(state_document([portable(facts=Facts(max_tags=3))])))
+    document = json.loads(json.dumps(state_document([portable(facts=LocationFacts(max_tags=3))])))
     document["format_version"] = "1.2"
     del document["locations"][0]["facts"]["limits_at"]
     for known in document["locations"][0]["known"]:
         del known["spent"], known["reading"], known["attempted_at"]
     (found,) = read_state(document, path="x")
-    assert (found.state.facts, found.state.observed[ANNA]) == (Facts(max_tags=3), ContactState())
+    assert (found.state.facts, found.state.observed[ANNA]) == (LocationFacts(max_tags=3), ContactState())
 
 
 def test_a_document_that_knows_no_facts_is_read() -> None:
-    document = json.loads(json.dumps(state_document([portable(facts=Facts(max_tags=3))])))
+    document = json.loads(json.dumps(state_document([portable(facts=LocationFacts(max_tags=3))])))
     document["format_version"] = "1.0"
     del document["locations"][0]["facts"]
     for known in document["locations"][0]["known"]:
@@ -88,7 +94,7 @@ def test_facts_of_another_type_are_refused(field: str, value: object) -> None:
 
 
 def test_a_push_of_other_facts_is_a_change() -> None:
-    present, new = portable(), portable(facts=Facts(max_tags=3))
+    present, new = portable(), portable(facts=LocationFacts(max_tags=3))
     assert accept(present, present) is None
     accepted = accept(present, new)
     assert accepted is not None
@@ -98,11 +104,15 @@ def test_a_push_of_other_facts_is_a_change() -> None:
 @pytest.mark.parametrize(
     ("known", "facts", "line"),
     [
-        (ContactState(), Facts(max_tags=0), "a request may hold 0 tags"),
-        (ContactState(), Facts(tried=(TRIED, TRIED)), "rows of a trial that are not sorted, or twice there"),
-        (ContactState(), Facts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
-        (ContactState(), Facts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
-        (ContactState(), Facts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))), "one tag has several aliases"),
+        (ContactState(), LocationFacts(max_tags=0), "a request may hold 0 tags"),
+        (ContactState(), LocationFacts(tried=(TRIED, TRIED)), "rows of a trial that are not sorted, or twice there"),
+        (ContactState(), LocationFacts(aliases=((Tag("a"), Tag("a")),)), "the alias 'a' of 'a' is none"),
+        (ContactState(), LocationFacts(aliases=((Tag("a"), Tag("B")),)), "the alias 'a' of 'B' is none"),
+        (
+            ContactState(),
+            LocationFacts(aliases=((Tag("a"), Tag("b")), (Tag("a"), Tag("c")))),
+            "one tag has several aliases",
+        ),
         (
             contact_state(quarantine=Rejection.INVALID, quarantined_at=START, quarantined_since=Instant(START + 1)),
             NO_FACTS,
@@ -113,7 +123,7 @@ def test_a_push_of_other_facts_is_a_change() -> None:
         (contact_state(spent=((Tag("a"), Instant(START + 600_000)),)), NO_FACTS, "given at a time that is yet to come"),
         (contact_state(spent=((Tag("A"), START),)), NO_FACTS, "not in their one spelling"),
         (contact_state(attempted_at=Instant(START + 600_000)), NO_FACTS, "tried at a time that is yet to come"),
-        (ContactState(), Facts(limits_at=START), "and no limit"),
+        (ContactState(), LocationFacts(limits_at=START), "and no limit"),
         (
             contact_state(ledger=frozenset({Tag("a")}), restored=((Tag("a"), START + 600_000),)),
             NO_FACTS,
@@ -121,7 +131,7 @@ def test_a_push_of_other_facts_is_a_change() -> None:
         ),
     ],
 )
-def test_what_does_not_hang_together_is_told(known: ContactState, facts: Facts, line: str) -> None:
+def test_what_does_not_hang_together_is_told(known: ContactState, facts: LocationFacts, line: str) -> None:
     (found,) = verify(portable(known, facts), now=START)
     assert line in found
 
@@ -170,4 +180,4 @@ def test_what_hangs_together_is_not() -> None:
         ledger=frozenset({Tag("a")}),
         restored=((Tag("a"), START),),
     )
-    assert verify(portable(quarantined, Facts(True, 1, 1, (ALIAS,))), now=START) == ()
+    assert verify(portable(quarantined, LocationFacts(True, 1, 1, (ALIAS,))), now=START) == ()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.api_limits import Alias, Facts
+from reconciler.core.model.api_limits import Alias, LocationFacts
 from reconciler.core.model.contact_changes import (
     record_answer,
     record_intent,
@@ -355,16 +355,16 @@ def test_an_observation_ends_a_quarantine_whole() -> None:
 @pytest.mark.parametrize(
     ("facts", "sizes"),
     [
-        (Facts(), [6]),
-        (Facts(max_contacts=4, limits_at=Instant(NOW)), [4, 2]),
-        (Facts(max_contacts=100, limits_at=Instant(NOW)), [6]),
-        (Facts(max_tags=1, limits_at=Instant(NOW - 6 * DAY)), [6, 6]),
+        (LocationFacts(), [6]),
+        (LocationFacts(max_contacts=4, limits_at=Instant(NOW)), [4, 2]),
+        (LocationFacts(max_contacts=100, limits_at=Instant(NOW)), [6]),
+        (LocationFacts(max_tags=1, limits_at=Instant(NOW - 6 * DAY)), [6, 6]),
         # what was learnt a week ago, or nobody knows when, is not believed any more
-        (Facts(max_tags=1, limits_at=Instant(NOW - 7 * DAY)), [6]),
-        (Facts(max_tags=1), [6]),
+        (LocationFacts(max_tags=1, limits_at=Instant(NOW - 7 * DAY)), [6]),
+        (LocationFacts(max_tags=1), [6]),
     ],
 )
-def test_what_a_request_was_found_to_hold_bounds_the_batches(facts: Facts, sizes: list[int]) -> None:
+def test_what_a_request_was_found_to_hold_bounds_the_batches(facts: LocationFacts, sizes: list[int]) -> None:
     desired = declare(a_set("s", many(6), "a b"))
     plan = plan_location(desired, LocationState(HERE, facts=facts), plan_options(now=Instant(NOW)))
     assert [len(batch.contacts) for batch in plan.batches] == sizes

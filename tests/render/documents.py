@@ -9,7 +9,7 @@ from typing import Any
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.manifests.compare_revisions import SettingMove, compare_revisions
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.journal import Answer as Answered
 from reconciler.core.model.journal import (
     BatchRecord,
@@ -128,7 +128,7 @@ def some_refreshes() -> list[Refreshed]:
 
 def some_facts() -> CommandOutput:
     tried = (TriedRow("case", TrialVerdict.OTHERWISE, "'A' is kept as 'A'", Instant(NOW - DAY)),)
-    learnt = replace(a_state(), facts=Facts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),), NOW, tried))
+    learnt = replace(a_state(), facts=LocationFacts(True, 400, None, ((Tag("vip"), Tag("v.i.p.")),), NOW, tried))
     return CommandOutput(FactsDocument([learnt]))
 
 

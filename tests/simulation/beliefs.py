@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reconciler.core.model.api_limits import Facts as Learnt
+from reconciler.core.model.api_limits import LocationFacts as Learnt
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.outcome import Action, Outcome

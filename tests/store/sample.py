@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.core.model.api_limits import Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ObservationOrigin
 from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus, Shortfall
@@ -125,7 +125,7 @@ def fill(state: StateStore) -> None:
         lease, run, Batch(Action.ADD, (DORA,), (Tag("vip"),)), {DORA: contact_state(ledger=tags("vip"))}, at(10)
     )
     tried = (TriedRow("case", TrialVerdict.OTHERWISE, "'A' is kept as 'A'", at(10)),)
-    store.save_facts(lease, Facts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10), tried))
+    store.save_facts(lease, LocationFacts(True, 250, None, ((Tag("gru\u0308n"), Tag("grün")),), at(10), tried))
     store = state.at(THERE)
     there = store.acquire_lease(a_holder("two"), START)
     store.save_states(there, {ANNA: contact_state(tags("z"), at(1), ObservationOrigin.IMPORT)})

@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
-from reconciler.core.model.api_limits import NO_FACTS, Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import (
     NEVER_OBSERVED,
@@ -559,7 +559,7 @@ def test_nothing_is_adopted_or_released_by_its_spelling_alone(home: Home) -> Non
     store = home.store()
     lease = taken(store)
     store.save_states(lease, {ANNA: contact_state(ledger=tags(("New  Lead", "x")))})
-    store.save_facts(lease, Facts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
+    store.save_facts(lease, LocationFacts(aliases=((Tag("New  Lead"), Tag("new lead")),)))
     run = store.begin_run(lease, header())
     ours = {ANNA: contact_state(ledger=tags(("new lead", "x", "y")))}
     store.save_adoptions(lease, run, ours)
@@ -879,7 +879,7 @@ WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
     "manage": lambda store, lease, run, number: store.save_adoptions(
         lease, run, {ANNA: contact_state(ledger=tags("stolen"))}
     ),
-    "note": lambda store, lease, run, number: store.save_facts(lease, Facts(moves_updated=True)),
+    "note": lambda store, lease, run, number: store.save_facts(lease, LocationFacts(moves_updated=True)),
     "learn": lambda store, lease, run, number: store.save_states(lease, {ANNA: seen("stolen")}),
     "intend": lambda store, lease, run, number: store.record_intent(
         lease, run, batch(ANNA), {ANNA: seen("stolen")}, LATER
@@ -920,17 +920,17 @@ def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str,
     "facts",
     [
         NO_FACTS,
-        Facts(moves_updated=True),
-        Facts(moves_updated=False, max_contacts=250, max_tags=1),
-        Facts(max_contacts=250, limits_at=LATER),
-        Facts(tried=(TriedRow("case", TrialVerdict.OPEN, "not asked", LATER),)),
-        Facts(aliases=((Tag("caf\u00e9"), Tag("cafe\u0301")), (Tag("x  y"), Tag("x y")))),
+        LocationFacts(moves_updated=True),
+        LocationFacts(moves_updated=False, max_contacts=250, max_tags=1),
+        LocationFacts(max_contacts=250, limits_at=LATER),
+        LocationFacts(tried=(TriedRow("case", TrialVerdict.OPEN, "not asked", LATER),)),
+        LocationFacts(aliases=((Tag("caf\u00e9"), Tag("cafe\u0301")), (Tag("x  y"), Tag("x y")))),
     ],
 )
-def test_what_a_location_taught_us_comes_back_whole(home: Home, facts: Facts) -> None:
+def test_what_a_location_taught_us_comes_back_whole(home: Home, facts: LocationFacts) -> None:
     store = home.store()
     lease = taken(store)
-    store.save_facts(lease, Facts(moves_updated=False, max_contacts=7))
+    store.save_facts(lease, LocationFacts(moves_updated=False, max_contacts=7))
     store.save_facts(lease, facts)
 
     for state in (store, home.reader(), home.store()):
@@ -941,7 +941,7 @@ def test_what_was_known_of_a_location_already_leaves_the_serial_alone(home: Home
     store = home.store()
     lease = taken(store)
     serials = [store.load_state().serial]
-    for facts in (NO_FACTS, Facts(max_tags=3), Facts(max_tags=3), Facts(max_tags=2)):
+    for facts in (NO_FACTS, LocationFacts(max_tags=3), LocationFacts(max_tags=3), LocationFacts(max_tags=2)):
         store.save_facts(lease, facts)
         serials.append(store.load_state().serial)
 

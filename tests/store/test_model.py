@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from reconciler.core.model.api_limits import NO_FACTS, Facts
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import LeaseLost, LockHeld
@@ -49,7 +49,7 @@ class Place:
 
     contacts: dict[ContactId, ContactState] = field(default_factory=dict)
     sizes: dict[SetName, int] = field(default_factory=dict)
-    facts: Facts = NO_FACTS
+    facts: LocationFacts = NO_FACTS
     snapshots: dict[SetName, Snapshot] = field(default_factory=dict)
     people: dict[ContactId, tuple[frozenset[Fingerprint], frozenset[Fingerprint]]] = field(default_factory=dict)
     """The fingerprints that a contact has, and those that it had."""
@@ -182,7 +182,7 @@ class Play:
 
     def note(self, store: LocationStore, location: LocationId, place: Place) -> None:
         if place.lease is not None:
-            place.facts = Facts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
+            place.facts = LocationFacts(self.chance.choice((None, True, False)), max_tags=self.chance.choice((None, 3)))
             store.save_facts(place.lease, place.facts)
 
     def pull(self, store: LocationStore, location: LocationId, place: Place) -> None:

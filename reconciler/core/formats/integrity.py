@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from reconciler.core.formats.state_json import Portable
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactReading, ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunLog, RunStatus
@@ -44,7 +44,7 @@ def verify(portable: Portable, *, now: Instant) -> tuple[str, ...]:
     return (*lines, *_of_runs(portable.runs, now))
 
 
-def _of_facts(facts: Facts) -> Iterator[str]:
+def _of_facts(facts: LocationFacts) -> Iterator[str]:
     for what, limit in (("contacts", facts.max_contacts), ("tags", facts.max_tags)):
         if limit is not None and limit < 1:
             yield f"a request may hold {limit} {what}"

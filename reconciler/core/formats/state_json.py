@@ -27,7 +27,7 @@ from reconciler.core.formats.journal_json import (
 )
 from reconciler.core.formats.json_forms import Count, Form, mapping_form, read_list, read_text
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactReading, ContactState, ContactStates, DatedTags
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunLog, RunRecord, RunStatus
@@ -184,7 +184,7 @@ STATE_FORMS = JOURNAL_FORMS.extended(
             # version 1.0 did not have them
             later="facts",
         ),
-        Facts: JsonSpelling(
+        LocationFacts: JsonSpelling(
             about="What the location's API taught us; null: not known so far.",
             types={
                 "max_contacts": Count | None,

@@ -157,7 +157,7 @@ class TriedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class LocationFacts:
     """A location's habits, as earlier runs learnt them; None: not known so far."""
 
     moves_updated: bool | None = None
@@ -180,23 +180,23 @@ class Facts:
         """Whether it is time to try out whether the limits still hold."""
         return self.limits_at is not None and now >= self.limits_at + TRIAL_MS
 
-    def limited(self, contacts: int | None, tags: int | None, now: Instant) -> Facts:
+    def limited(self, contacts: int | None, tags: int | None, now: Instant) -> LocationFacts:
         """These facts with the limits that a refusal told now; limits that are not heeded any more are given up."""
         kept = self if self.believes_limits(now) else self.without_limits()
         most = contacts or kept.max_contacts, tags or kept.max_tags
         return replace(kept, max_contacts=most[0], max_tags=most[1], limits_at=now if any(most) else None)
 
-    def without_limits(self) -> Facts:
+    def without_limits(self) -> LocationFacts:
         return replace(self, max_contacts=None, max_tags=None, limits_at=None)
 
-    def with_aliases(self, aliases: Iterable[Alias]) -> Facts:
+    def with_aliases(self, aliases: Iterable[Alias]) -> LocationFacts:
         """These facts with the spellings that just came back; the last answer about a spelling rules."""
         new = dict(aliases)
         # a spelling that came back is in use itself: it stands for no other any more
         kept = {sent: back for sent, back in self.aliases if sent not in new.values()}
         return replace(self, aliases=tuple(sorted((kept | new).items())))
 
-    def with_tried(self, rows: Iterable[TriedRow]) -> Facts:
+    def with_tried(self, rows: Iterable[TriedRow]) -> LocationFacts:
         """These facts with the rows of a trial; one that it did not settle leaves what an earlier one settled."""
         kept = {row.name: row for row in self.tried}
         for row in rows:
@@ -205,4 +205,4 @@ class Facts:
         return replace(self, tried=tuple(row for _, row in sorted(kept.items())))
 
 
-NO_FACTS = Facts()
+NO_FACTS = LocationFacts()

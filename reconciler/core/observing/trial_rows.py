@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.api_limits import Facts, TrialVerdict, TriedRow
+from reconciler.core.model.api_limits import LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import UNAUTHORIZED, is_version_refused
 from reconciler.core.model.safe_text import visible
@@ -337,7 +337,9 @@ def judge_answers(answers: TrialAnswers, now: Instant) -> tuple[TriedRow, ...]:
     return tuple(TriedRow(question.name, *question.judge(answers), now) for question in TRIAL_ROWS)
 
 
-def learn_from_trial(facts: Facts, rows: Sequence[TriedRow], answers: TrialAnswers, now: Instant) -> Facts:
+def learn_from_trial(
+    facts: LocationFacts, rows: Sequence[TriedRow], answers: TrialAnswers, now: Instant
+) -> LocationFacts:
     """The facts with the rows, and with those that planning goes by: whether dates move, and how many tags fit."""
     learnt = facts.with_tried(rows)
     moved = next(row.verdict for row in rows if row.name == "date-moved")
@@ -347,7 +349,7 @@ def learn_from_trial(facts: Facts, rows: Sequence[TriedRow], answers: TrialAnswe
     return learnt if limit is None else learnt.limited(None, limit, now)
 
 
-def list_deviations(facts: Facts) -> list[tuple[TriedRow, TrialQuestion]]:
+def list_deviations(facts: LocationFacts) -> list[tuple[TriedRow, TrialQuestion]]:
     """The rows that are other than assumed and that nothing in the product goes by: plan and apply warn of them."""
     questions = {question.name: question for question in TRIAL_ROWS}
     rows = [row for row in facts.tried if row.verdict is TrialVerdict.OTHERWISE and row.name in questions]

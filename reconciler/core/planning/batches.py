@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.model.api_limits import Facts, Rate, duration
+from reconciler.core.model.api_limits import LocationFacts, Rate, duration
 from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Schedule
 from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
@@ -29,7 +29,7 @@ class Caps:
     contacts: int = 500
     tags: int = 50
 
-    def within(self, facts: Facts, now: Instant) -> Caps:
+    def within(self, facts: LocationFacts, now: Instant) -> Caps:
         """No more than the location was found to take lately."""
         if not facts.believes_limits(now):
             return self

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.model.api_limits import NO_FACTS, Facts, Rate
+from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import LATEST_MS, SETTLE_MS, UNTIMED, ContactStates
@@ -50,7 +50,7 @@ class LocationState:
     observed: ContactStates = field(default_factory=ContactStates)
     """In the one spelling of each tag that `spelling` tells, and so is all that is held against it."""
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
-    facts: Facts = NO_FACTS
+    facts: LocationFacts = NO_FACTS
     spelling: Spelling = AS_SENT
 
 

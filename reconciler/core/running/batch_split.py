@@ -14,7 +14,7 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
-from reconciler.core.model.api_limits import Facts
+from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.planning.batches import Caps
@@ -106,14 +106,14 @@ def fits_caps(batch: Batch, caps: Caps) -> bool:
     return len(batch.contacts) <= caps.contacts and len(batch.tags) <= caps.tags
 
 
-def narrow_limits(facts: Facts, refused: Batch, part: Batch, now: Instant) -> Facts:
+def narrow_limits(facts: LocationFacts, refused: Batch, part: Batch, now: Instant) -> LocationFacts:
     """The limits once all parts of a refused batch were taken: its size was at fault. `part`: the largest one."""
     if len(part.tags) < len(refused.tags):
         return facts.limited(None, len(part.tags), now)
     return facts.limited(len(part.contacts), None, now)
 
 
-def widen_limits(facts: Facts, taken: Batch, caps: Caps) -> Facts:
+def widen_limits(facts: LocationFacts, taken: Batch, caps: Caps) -> LocationFacts:
     """The limits once a batch was taken that is larger than was learnt; one that allows all of `caps` is none."""
     contacts, tags = facts.max_contacts, facts.max_tags
     contacts = None if contacts is None else max(contacts, len(taken.contacts))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.api_limits import Facts, Rate, duration
+from reconciler.core.model.api_limits import LocationFacts, Rate, duration
 from reconciler.core.model.contact_changes import confirm_adds, disown_adds, not_among, record_observation
 from reconciler.core.model.contact_state import (
     NONE,
@@ -55,7 +55,7 @@ def is_open(known: ContactState, settle_ms: int) -> bool:
     return known.observation is None or known.observation.at < known.doubt.sent + settle_ms
 
 
-def is_decidable(known: ContactState, facts: Facts) -> bool:
+def is_decidable(known: ContactState, facts: LocationFacts) -> bool:
     """Whether the reading that did not decide the doubt does so by the location's habits, as they are known now."""
     return known.doubt is not None and known.doubt.reading is not None and facts.moves_updated is True
 
@@ -68,7 +68,7 @@ def open_doubts(
 
 
 def decidable_doubts(
-    observed: ContactStates, desired: Desired, facts: Facts, now: Instant
+    observed: ContactStates, desired: Desired, facts: LocationFacts, now: Instant
 ) -> dict[ContactId, ContactState]:
     """The contacts with doubts that the last reading decides by now, but for those that the API refused for good."""
     return _doubts(observed, desired, now, lambda known: is_decidable(known, facts))
