@@ -17,7 +17,7 @@ from functools import cache, partial
 from itertools import islice
 
 from reconciler.apply.books import KnownWrite
-from reconciler.apply.run import Run, Verdicts
+from reconciler.apply.run import ContactOutcomes, Run
 from reconciler.core.formats.state_json import UnrecordedAnswers
 from reconciler.core.manifests.wants import Want
 from reconciler.core.model.alike import count_alike, distinct_objects, map_alike
@@ -89,17 +89,17 @@ async def withdraw_but_for(run: Run, journalled: JournalledBatch, contacts: froz
     """Withdraws the additions to all of the contacts but these: on them the effect of the request is in doubt."""
     batch, tags, now = journalled.batch, frozenset(journalled.batch.tags), run.now()
     doubted = replace(batch, contacts=tuple(contact for contact in batch.contacts if contact in contacts))
-    verdicts = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
+    outcomes = dict.fromkeys(doubted.contacts, ContactOutcome(Outcome.IN_DOUBT, why))
     doubtful = {contact: journalled.intended[contact].with_doubt(tags, journalled.sent) for contact in doubted.contacts}
     durable = _withdrawn(journalled, journalled.before) | doubtful
-    await _save_answer(run, journalled, _nothing_sent(batch) | verdicts, durable, now)
+    await _save_answer(run, journalled, _nothing_sent(batch) | outcomes, durable, now)
     run.observed.update({contact: run.spelling.spell_state(state) for contact, state in doubtful.items()})
-    run.outcomes.record_batch(doubted, verdicts)
+    run.outcomes.record_batch(doubted, outcomes)
     for contact in doubted.contacts:
         run.doubts.add(contact, Action.ADD, tags)
 
 
-def _nothing_sent(batch: Batch) -> Verdicts:
+def _nothing_sent(batch: Batch) -> ContactOutcomes:
     return dict.fromkeys(batch.contacts, ContactOutcome(Outcome.NOT_SENT))
 
 
@@ -112,27 +112,27 @@ async def journal_unseen(run: Run, journalled: JournalledBatch, verdict: Contact
     await _save_answer(run, journalled, dict.fromkeys(journalled.batch.contacts, verdict), {}, run.now())
 
 
-async def journal_answer(run: Run, sent: JournalledBatch, answered: Verdicts) -> None:
+async def journal_answer(run: Run, sent: JournalledBatch, answered: ContactOutcomes) -> None:
     now = run.now()
     aliases = _new_aliases(sent.batch, answered, run.spelling)
     spelling = run.spelling.with_learnt(aliases)
     answer = _read_answer(run, sent, answered, spelling, now)
-    journalled, verdicts = answer.journalled, answer.verdicts
+    journalled, outcomes = answer.journalled, answer.outcomes
     try:
         # durable is that a refused contact is as before: only in memory, for this run, it is quarantined already
-        await _save_answer(run, journalled, verdicts, answer.states | answer.rejected, now, aliases)
+        await _save_answer(run, journalled, outcomes, answer.states | answer.rejected, now, aliases)
     except StateError as error:
         report_in_doubt(run, journalled, f"its answer could not be recorded: {error.message}")
         raise
     if run.spelling != spelling:
         # while it was recorded another answer taught a spelling
         answer = _read_answer(run, sent, answered, run.spelling, now)
-        journalled, verdicts = answer.journalled, answer.verdicts
+        journalled, outcomes = answer.journalled, answer.outcomes
     run.observed.update(answer.states)
     run.progress.add_rejected(answer.rejected)
-    run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, verdicts))
-    run.rates.count_rows(journalled.before, verdicts)
-    _note_answers(run, journalled, verdicts, now)
+    run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, outcomes))
+    run.rates.count_rows(journalled.before, outcomes)
+    _note_answers(run, journalled, outcomes, now)
     run.halt_if_wrong()
 
 
@@ -141,17 +141,19 @@ class _Answer:
     """An answer in one spelling of tags."""
 
     journalled: JournalledBatch
-    verdicts: Verdicts
+    outcomes: ContactOutcomes
     states: dict[ContactId, ContactState]
     """The states that follow from it."""
     rejected: dict[ContactId, ContactState]
     """The states before it of the contacts that the API refused."""
 
 
-def _read_answer(run: Run, sent: JournalledBatch, answered: Verdicts, spelling: Spelling, now: Instant) -> _Answer:
-    journalled, verdicts = _spell(sent, answered, spelling)
-    states = _absorb(run, journalled, verdicts, now)
-    return _Answer(journalled, verdicts, states, _withdrawn(journalled, _with_outcome(verdicts, Outcome.REJECTED)))
+def _read_answer(
+    run: Run, sent: JournalledBatch, answered: ContactOutcomes, spelling: Spelling, now: Instant
+) -> _Answer:
+    journalled, outcomes = _spell(sent, answered, spelling)
+    states = _absorb(run, journalled, outcomes, now)
+    return _Answer(journalled, outcomes, states, _withdrawn(journalled, _with_outcome(outcomes, Outcome.REJECTED)))
 
 
 def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
@@ -163,31 +165,33 @@ def report_in_doubt(run: Run, journalled: JournalledBatch, why: str) -> None:
 async def _save_answer(
     run: Run,
     journalled: JournalledBatch,
-    verdicts: Verdicts,
+    outcomes: ContactOutcomes,
     durable: States,
     now: Instant,
     aliases: Iterable[Alias] = (),
 ) -> None:
-    with _or_recovery_file(run, journalled, verdicts, durable, now):
+    with _or_recovery_file(run, journalled, outcomes, durable, now):
         # aliases first: after a kill in between the next run reads the doubtful tags in the right spelling
         await run.learn_aliases(aliases)
-        await run.call(run.store.record_answer, run.lease, journalled.number, verdicts, durable, now)
+        await run.call(run.store.record_answer, run.lease, journalled.number, outcomes, durable, now)
 
 
 @contextmanager
 def _or_recovery_file(
-    run: Run, journalled: JournalledBatch, verdicts: Mapping[ContactId, ContactOutcome], states: States, now: Instant
+    run: Run, journalled: JournalledBatch, outcomes: Mapping[ContactId, ContactOutcome], states: States, now: Instant
 ) -> Iterator[None]:
     try:
         yield
     except StateError:
         lineage, number = run.location_book.state.lineage, journalled.number
-        answers = UnrecordedAnswers(run.location, lineage, run.journal.id, number, now, verdicts, states)
+        answers = UnrecordedAnswers(run.location, lineage, run.journal.id, number, now, outcomes, states)
         run.progress.add_recovery_file(run.services.recovery_files(answers))
         raise
 
 
-def _absorb(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant) -> dict[ContactId, ContactState]:
+def _absorb(
+    run: Run, journalled: JournalledBatch, outcomes: ContactOutcomes, now: Instant
+) -> dict[ContactId, ContactState]:
     batch, desired = journalled.batch, run.desired
     record = partial(
         record_answer,
@@ -203,32 +207,32 @@ def _absorb(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Inst
     def absorb(state: ContactState, verdict: ContactOutcome, membership: frozenset[SetName]) -> ContactState:
         return record(state, verdict, membership=membership)
 
-    intended = list(map(journalled.intended.__getitem__, verdicts))
-    states = map_alike(absorb, intended, verdicts.values(), desired.memberships_of(verdicts))
-    return dict(zip(verdicts, states, strict=True))
+    intended = list(map(journalled.intended.__getitem__, outcomes))
+    states = map_alike(absorb, intended, outcomes.values(), desired.memberships_of(outcomes))
+    return dict(zip(outcomes, states, strict=True))
 
 
-def _note_answers(run: Run, journalled: JournalledBatch, verdicts: Verdicts, now: Instant) -> None:
+def _note_answers(run: Run, journalled: JournalledBatch, outcomes: ContactOutcomes, now: Instant) -> None:
     """Books the doubts, the surprises, the holders and the writes that the answers show."""
     batch, tags = journalled.batch, frozenset(journalled.batch.tags)
-    for contact in _with_outcome(verdicts, Outcome.IN_DOUBT):
+    for contact in _with_outcome(outcomes, Outcome.IN_DOUBT):
         run.doubts.add(contact, batch.action, tags)
-    states = list(map(journalled.before.__getitem__, verdicts))
-    for contact, surprising in zip(verdicts, map_alike(find_surprise, states, verdicts.values()), strict=True):
+    states = list(map(journalled.before.__getitem__, outcomes))
+    for contact, surprising in zip(outcomes, map_alike(find_surprise, states, outcomes.values()), strict=True):
         if surprising:
             run.outcomes.add_surprise(contact, surprising)
-    for before, verdict, number in count_alike(states, verdicts.values()):
+    for before, verdict, number in count_alike(states, outcomes.values()):
         if before.observed is None:
             run.progress.add_first_observations(verdict, number)
     # a write that changed no tag need not move the contact's date: it teaches nothing
-    applied = (contact for contact in reversed(verdicts) if verdicts[contact].outcome is Outcome.APPLIED)
+    applied = (contact for contact in reversed(outcomes) if outcomes[contact].outcome is Outcome.APPLIED)
     # the book keeps the last two
     for contact in reversed(list(islice(applied, 2))):
-        if (after := verdicts[contact].observed) is not None:
+        if (after := outcomes[contact].observed) is not None:
             run.location_book.add_write(KnownWrite(contact, journalled.sent, now, after))
 
 
-def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[Alias]:
+def _new_aliases(batch: Batch, answered: ContactOutcomes, spelling: Spelling) -> list[Alias]:
     """Tags that came back spelt otherwise, and were not known to."""
     if batch.action is Action.REMOVE:
         # only the answer to an add shows how the location keeps the tag that was sent
@@ -237,36 +241,38 @@ def _new_aliases(batch: Batch, answered: Verdicts, spelling: Spelling) -> list[A
     return list(aliases_in(frozenset(batch.tags), (tags and spelling.read(tags) for tags in carried)))
 
 
-def _with_outcome(verdicts: Verdicts, outcome: Outcome) -> Iterable[ContactId]:
+def _with_outcome(outcomes: ContactOutcomes, outcome: Outcome) -> Iterable[ContactId]:
     """The contacts that were answered so."""
-    if all(verdict.outcome is not outcome for verdict in distinct_objects(verdicts.values())):
+    if all(verdict.outcome is not outcome for verdict in distinct_objects(outcomes.values())):
         return ()
-    return [contact for contact, verdict in verdicts.items() if verdict.outcome is outcome]
+    return [contact for contact, verdict in outcomes.items() if verdict.outcome is outcome]
 
 
-def _spell(sent: JournalledBatch, answered: Verdicts, spelling: Spelling) -> tuple[JournalledBatch, Verdicts]:
+def _spell(
+    sent: JournalledBatch, answered: ContactOutcomes, spelling: Spelling
+) -> tuple[JournalledBatch, ContactOutcomes]:
     """The states, and the answer, in one spelling of each tag."""
     if not spelling.names:
         return sent, answered
-    read_state, read_verdict = cache(spelling.spell_state), cache(spelling.spell_outcome)
+    read_state, read_outcome = cache(spelling.spell_state), cache(spelling.spell_outcome)
     before = {contact: read_state(state) for contact, state in sent.before.items()}
     intended = {contact: read_state(state) for contact, state in sent.intended.items()}
-    verdicts = {contact: read_verdict(verdict) for contact, verdict in answered.items()}
-    return replace(sent, before=before, intended=intended), verdicts
+    outcomes = {contact: read_outcome(verdict) for contact, verdict in answered.items()}
+    return replace(sent, before=before, intended=intended), outcomes
 
 
-def _as_named(batch: Batch, verdicts: Verdicts) -> Verdicts:
-    """The verdicts under the batch's names too: an answer may spell a tag as was learnt only now, or after the plan."""
+def _as_named(batch: Batch, outcomes: ContactOutcomes) -> ContactOutcomes:
+    """The outcomes under the batch's names too: an answer may spell a tag as was learnt only now, or after the plan."""
     tags = frozenset(batch.tags)
 
     def add_names(moved: TagSet) -> TagSet:
         return moved if moved <= tags else moved | (tags - not_among(tags, moved))
 
-    # most answers name no other tag: their verdicts are handed on as they are
-    if all(verdict.added | verdict.removed <= tags for verdict in distinct_objects(verdicts.values())):
-        return verdicts
-    strange = {contact: verdict for contact, verdict in verdicts.items() if not verdict.added | verdict.removed <= tags}
-    return verdicts | {
+    # most answers name no other tag: their outcomes are handed on as they are
+    if all(verdict.added | verdict.removed <= tags for verdict in distinct_objects(outcomes.values())):
+        return outcomes
+    strange = {contact: verdict for contact, verdict in outcomes.items() if not verdict.added | verdict.removed <= tags}
+    return outcomes | {
         contact: replace(verdict, added=add_names(verdict.added), removed=add_names(verdict.removed))
         for contact, verdict in strange.items()
     }

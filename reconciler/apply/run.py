@@ -50,7 +50,7 @@ T = TypeVar("T")
 IN_FLIGHT = 50
 MOST_SILENT = 10
 """So many requests in a row may end in doubt: then the API is not well, and nothing more is sent."""
-Verdicts = dict[ContactId, ContactOutcome]
+ContactOutcomes = dict[ContactId, ContactOutcome]
 
 
 def _keep_nothing(answers: UnrecordedAnswers, /) -> str:  # noqa: ARG001 (nothing is kept)

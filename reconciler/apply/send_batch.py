@@ -27,7 +27,7 @@ from reconciler.apply.batch_journal import (
 from reconciler.apply.books import UnseenRemoval
 from reconciler.apply.examine_refused import Effect, Look, Suspect, look_at
 from reconciler.apply.release import without_closed
-from reconciler.apply.run import Run, Verdicts
+from reconciler.apply.run import ContactOutcomes, Run
 from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import (
@@ -57,8 +57,8 @@ class RefusedBatch:
     error: RequestRefused
 
 
-async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
-    """Sends one request's worth; a verdict a contact.
+async def send_batch(run: Run, batch: Batch) -> ContactOutcomes | RefusedBatch:
+    """Sends one request's worth; an outcome a contact.
 
     Raises Halted, StateError, and ApiError where it was never applied, or every request would be refused.
     """
@@ -70,7 +70,7 @@ async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
             return {}
         journalled, ticket = turn
         try:
-            verdicts = await _ask(run, journalled, ticket)
+            outcomes = await _ask(run, journalled, ticket)
         except RequestRefused as refused:
             return await _examine(run, journalled, refused)
         except (ApiError, LeaseLost) as error:
@@ -78,8 +78,8 @@ async def send_batch(run: Run, batch: Batch) -> Verdicts | RefusedBatch:
             if not await _may_go_again(run, tries, error):
                 raise _with_location(run, error) from None
         else:
-            await journal_answer(run, journalled, verdicts)
-            return verdicts
+            await journal_answer(run, journalled, outcomes)
+            return outcomes
 
 
 async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | None:
@@ -110,7 +110,7 @@ async def _take_turn(run: Run, batch: Batch) -> tuple[JournalledBatch, int] | No
     )
 
 
-async def _ask(run: Run, journalled: JournalledBatch, ticket: int) -> Verdicts:
+async def _ask(run: Run, journalled: JournalledBatch, ticket: int) -> ContactOutcomes:
     batch = journalled.asked
     update = BulkUpdate(batch.action, run.location, batch.contacts, batch.tags)
     try:
@@ -135,20 +135,20 @@ def _with_location(run: Run, error: ApiError | LeaseLost) -> ApiError | LeaseLos
     return AuthRefused(message, status=error.status, hint=error.hint, said=error.said, page=error.page)
 
 
-async def _examine(run: Run, journalled: JournalledBatch, error: RequestRefused) -> Verdicts | RefusedBatch:
+async def _examine(run: Run, journalled: JournalledBatch, error: RequestRefused) -> ContactOutcomes | RefusedBatch:
     """Decides about a request that was refused as a whole. Raises the refusal where every request would be refused."""
     splits = error.status in SPLIT
     # a refusal of every request stops the run at once, without the wait for an effect that may show later
     look = await _look(run, journalled, waits=splits) if error.status else Look(Effect.NONE)
     unseen = look.effect in (Effect.UNREAD, Effect.FORBIDDEN)
     if look.effect is Effect.POSSIBLE or (unseen and journalled.batch.action is Action.ADD):
-        verdicts = await _record_doubt(run, journalled, error, look)
+        outcomes = await _record_doubt(run, journalled, error, look)
         if unseen:
             # additions in doubt are not sent again in parts: only the message can still tell of a size
             await learn_named_size(run, journalled.batch, error)
         if unseen and not splits:
             raise error
-        return verdicts
+        return outcomes
     if unseen:
         # removals: to send them again harms nobody, so they go on in parts whatever came of them
         verdict = ContactOutcome(Outcome.IN_DOUBT, f"{error.message}; {look.why}")
@@ -172,14 +172,14 @@ async def _look(run: Run, journalled: JournalledBatch, *, waits: bool) -> Look:
         raise
 
 
-async def _record_doubt(run: Run, journalled: JournalledBatch, error: RequestRefused, look: Look) -> Verdicts:
+async def _record_doubt(run: Run, journalled: JournalledBatch, error: RequestRefused, look: Look) -> ContactOutcomes:
     outcome = Outcome.HELD if look.effect is Effect.FORBIDDEN else Outcome.IN_DOUBT
     message = f"{error.message}; {look.why}"
-    verdicts = dict.fromkeys(journalled.batch.contacts, ContactOutcome(outcome, message))
+    outcomes = dict.fromkeys(journalled.batch.contacts, ContactOutcome(outcome, message))
     run.progress.add_note(f"a refused request may have taken effect: {message}")
-    await journal_answer(run, journalled, verdicts)
+    await journal_answer(run, journalled, outcomes)
     run.halt_if_silent(error)
-    return verdicts
+    return outcomes
 
 
 async def learn_named_size(run: Run, batch: Batch, error: RequestRefused) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from operator import methodcaller
 
 from reconciler.apply.examine_refused import APART_MS, last_written
-from reconciler.apply.run import Run, Verdicts
+from reconciler.apply.run import ContactOutcomes, Run
 from reconciler.apply.send_batch import RefusedBatch, learn_named_size, learn_size, send_batch
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import ContactState
@@ -224,13 +224,13 @@ def _blame(run: Run, part: _Part) -> list[Batch]:
     return []
 
 
-def _is_taken(verdicts: Verdicts) -> bool:
+def _is_taken(outcomes: ContactOutcomes) -> bool:
     """Whether the API has carried out a request: one of unknown effect teaches no size."""
     ended = (Outcome.APPLIED, Outcome.NOOP, Outcome.REJECTED)
-    return any(verdict.outcome in ended for verdict in verdicts.values())
+    return any(verdict.outcome in ended for verdict in outcomes.values())
 
 
-async def _try(run: Run, batch: Batch, error: RequestRefused) -> Verdicts | RefusedBatch:
+async def _try(run: Run, batch: Batch, error: RequestRefused) -> ContactOutcomes | RefusedBatch:
     """Sends a part; `error` is the refusal of the whole."""
     _count_extra(run, error)
     batch = _without_unwanted(run, batch)
