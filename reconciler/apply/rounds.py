@@ -1,4 +1,4 @@
-"""From the plan to where nothing is left to do: waves, rounds, doubts; many requests at once.
+"""From the plan to where nothing is left to do: steps, rounds, doubts; many requests at once.
 
 Rules
 1. Nothing outside the approved plan and its ceilings is sent; a pair sent is not sent again, but once after a doubt.
@@ -40,12 +40,12 @@ from reconciler.core.planning.make_plan import before_run, plan_location, plan_r
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.situation import NO_REASSERTION
 from reconciler.core.running.batch_split import BatchQueue, add_trial
-from reconciler.core.running.stop_conditions import plan_waves, restrict_to_wave
+from reconciler.core.running.stop_conditions import plan_canary_steps, restrict_to_step
 from reconciler.request_gate import Halted
 
 MAX_ROUNDS = 10
 MAX_SETTLINGS = 3
-Wave = Collection[ContactId] | None
+CanaryStep = Collection[ContactId] | None
 
 
 async def carry_out(run: Run) -> None:
@@ -62,19 +62,19 @@ async def carry_out(run: Run) -> None:
         # what is given slowly is counted under the lease: the plan sends all at once
         await rounds.until_released(None if moved or slow_tags(run) else run.plan, None)
         return
-    for wave in plan_waves((*run.plan.deltas, *run.plan.deferrals), run.apply_options.canary):
-        await rounds.until_released(None, wave)
-        _check_wave(run, wave)
-        if wave is not None and run.progress.release.waiting:
+    for step in plan_canary_steps((*run.plan.deltas, *run.plan.deferrals), run.apply_options.canary):
+        await rounds.until_released(None, step)
+        _check_step(run, step)
+        if step is not None and run.progress.release.waiting:
             run.progress.add_note("the other contacts wait until all of the first ones were sent")
             return
 
 
-def _check_wave(run: Run, wave: Wave) -> None:
-    """Raises Unfinished where a wave shows a share over its limit, however few contacts it has."""
-    # after the last wave, None, nothing is left to stop
-    if wave is not None and (passed := run.rates.over(run.apply_options.stop_on, few=1)):
-        raise over_limit(f"after the first {len(wave):,} contact{'s' * (len(wave) > 1)}: {passed}")
+def _check_step(run: Run, step: CanaryStep) -> None:
+    """Raises Unfinished where a step shows a share over its limit, however few contacts it has."""
+    # after the last step, None, nothing is left to stop
+    if step is not None and (passed := run.rates.over(run.apply_options.stop_on, few=1)):
+        raise over_limit(f"after the first {len(step):,} contact{'s' * (len(step) > 1)}: {passed}")
 
 
 class _Rounds:
@@ -87,32 +87,32 @@ class _Rounds:
         deferred = {tag for deferral in run.plan.deferrals for tag in deferral.tags}
         self._owned = owned_in(run.desired, run.observed, run.options.selection) & deferred
 
-    async def until_released(self, current: LocationPlan | None, wave: Wave) -> None:
+    async def until_released(self, current: LocationPlan | None, step: CanaryStep) -> None:
         """Until nothing is left to send, or what is left waits for another run. `current`: None where to plan anew."""
-        await self.until_converged(await self.inside(wave) if current is None else current, wave)
+        await self.until_converged(await self.inside(step) if current is None else current, step)
         while await wait_for_release(self.run):
             # judged as a run of its own would be: the slices take more requests than the plan that was approved
             self.run.progress.begin_slice()
-            await self.until_converged(await self.inside(wave), wave)
+            await self.until_converged(await self.inside(step), step)
 
-    async def until_converged(self, current: LocationPlan, wave: Wave) -> None:
+    async def until_converged(self, current: LocationPlan, step: CanaryStep) -> None:
         for _ in range(MAX_SETTLINGS):
-            current = await self._until_sent(current, wave)
+            current = await self._until_sent(current, step)
             again = await self._settle_own_doubts()
             if again is None:
                 return
             if again := without_slow(self.run, again):
                 await self._send_once_more(again)
-            current = await self.inside(wave)
+            current = await self.inside(step)
 
-    async def _until_sent(self, current: LocationPlan, wave: Wave) -> LocationPlan:
+    async def _until_sent(self, current: LocationPlan, step: CanaryStep) -> LocationPlan:
         rounds = 0
         while current.batches or current.ledger:
             if rounds == MAX_ROUNDS:
                 raise Unfinished(f"not converged after {MAX_ROUNDS} rounds", hint="run plan to see what is left")
             rounds += 1
             await self._send_round(current)
-            current = await self.inside(wave)
+            current = await self.inside(step)
         return current
 
     async def _settle_own_doubts(self) -> Again | None:
@@ -159,14 +159,14 @@ class _Rounds:
         self.run.report(RoundStarted(self.run.location, self.run.progress.start_round(), len(batches)))
         await send_all(self.run, _with_trial(self.run, batches))
 
-    async def inside(self, wave: Wave = None) -> LocationPlan:
-        """The rest of the work, as far as it was approved, belongs to the wave, and the guards let it pass."""
+    async def inside(self, step: CanaryStep = None) -> LocationPlan:
+        """The rest of the work, as far as it was approved, belongs to the step, and the guards let it pass."""
         run = self.run
         fresh = await self.run.call(self._plan_anew)
         deltas, outside = keep_approved(fresh.deltas, run.limit, failed=run.outcomes.failed)
         run.progress.set_outside(outside)
-        if wave is not None:
-            deltas = restrict_to_wave(deltas, wave)
+        if step is not None:
+            deltas = restrict_to_step(deltas, step)
         deltas = await release(run, deltas)
         inside = fresh
         if deltas != fresh.deltas:

@@ -134,7 +134,7 @@ def test_a_canary_that_falls_silent_stops_the_run(tmp_path: Path) -> None:
     assert pairs(scene.apply()) == {"applied": 195}
 
 
-def test_waves_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> None:
+def test_steps_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *(contact(each, "old") for each in CROWD), options=FREE)
     scene.want(a_set("s", CROWD, "new", absent="old"))
     report = scene.apply(canary=Canary(1, percent=True))

@@ -8,7 +8,7 @@ from reconciler.core.model.batch import Reason
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.changes import Change, Delta
-from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, plan_waves, restrict_to_wave
+from reconciler.core.running.stop_conditions import Canary, Rates, StopOn, plan_canary_steps, restrict_to_step
 from tests.build import ids
 
 CHANGE = (Change(Action.ADD, Tag("x"), Reason.DECLARED),)
@@ -26,15 +26,15 @@ CROWD = tuple(sorted(ids(" ".join(f"p{nth:03}" for nth in range(120)))))
         (Canary(100, percent=True), [None]),
     ],
 )
-def test_waves_grow_until_they_are_everybody(canary: Canary, sizes: list[int | None]) -> None:
-    found = list(plan_waves([Delta(CHANGE, CROWD[60:]), Delta(CHANGE, CROWD[:60])], canary))
+def test_steps_grow_until_they_are_everybody(canary: Canary, sizes: list[int | None]) -> None:
+    found = list(plan_canary_steps([Delta(CHANGE, CROWD[60:]), Delta(CHANGE, CROWD[:60])], canary))
     assert [None if each is None else len(each) for each in found] == sizes
     assert all(each is None or each == frozenset(CROWD[: len(each)]) for each in found)
 
 
-def test_a_wave_has_its_contacts_only() -> None:
+def test_a_step_has_its_contacts_only() -> None:
     deltas = (Delta(CHANGE, CROWD[:3]), Delta(CHANGE, CROWD[3:5]))
-    assert restrict_to_wave(deltas, frozenset(CROWD[1:3])) == (Delta(CHANGE, CROWD[1:3]),)
+    assert restrict_to_step(deltas, frozenset(CROWD[1:3])) == (Delta(CHANGE, CROWD[1:3]),)
 
 
 @pytest.mark.parametrize(

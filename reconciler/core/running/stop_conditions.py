@@ -3,7 +3,7 @@
 Rules
 1. More than `WRONG_PCT` of the answers, and at least `FEW`, reject a contact for a reason other than deletion, or do
    not find it when it is read: the token or the location is probably wrong.
-2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a wave on the rows there are.
+2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a step on the rows there are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WRONG_PCT = 5.0
 FEW = 20
 _GOOD = (Outcome.APPLIED, Outcome.NOOP)
 GROWTH = 10
-"""How many times as many contacts each wave has as all before it."""
+"""How many times as many contacts each step has as all before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class Canary:
         return max(1, int(self.size * contacts / 100) if self.percent else int(self.size))
 
 
-def plan_waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
-    """The contacts of each wave, those of the waves before it included; None, for the last one: all contacts."""
+def plan_canary_steps(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[frozenset[ContactId] | None]:
+    """The contacts of each step, those of the steps before it included; None, for the last one: all contacts."""
     contacts = sorted({contact for each in changes for contact in each.contacts})
     size = canary.size_of(len(contacts))
     # sorted ids: a canary of the same plan has the same contacts each time
@@ -135,7 +135,7 @@ def plan_waves(changes: Iterable[Delta | Deferral], canary: Canary) -> Iterator[
     yield None
 
 
-def restrict_to_wave(deltas: Iterable[Delta], wave: Collection[ContactId]) -> tuple[Delta, ...]:
+def restrict_to_step(deltas: Iterable[Delta], step: Collection[ContactId]) -> tuple[Delta, ...]:
     """The part of the deltas that concerns these contacts."""
-    parts = (replace(each, contacts=tuple(who for who in each.contacts if who in wave)) for each in deltas)
+    parts = (replace(each, contacts=tuple(who for who in each.contacts if who in step)) for each in deltas)
     return tuple(each for each in parts if each.contacts)
