@@ -9,9 +9,9 @@ Rules of the order (`order_batches`)
 3. Batches that share a contact never run at the same time: the later one names the earlier one in `after`, directly
    or through a chain of batches that share that contact.
 4. All adds stand before all removes, so a contact's removes wait for its adds.
-5. Batches are dealt into waves, each batch into the first wave that none of its contacts is in yet; the largest
-   first. A wave can be in flight at once, and waves are sent in turn, so that few batches wait for one that has only
-   just started.
+5. Batches are dealt into layers, each batch into the first layer that none of its contacts is in yet; the largest
+   first. All of a layer can be under way at once, and layers are sent in turn, so that few batches wait for one that
+   has only just started.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def order_batches(
     batches = (*adds, *removes)
     rows = _number_alike(batches) if rows is None else rows
     contacts = max((int(numbers.max()) + 1 for numbers in rows), default=0)
-    first = _deal_waves(rows[: len(adds)], contacts)
-    second = _deal_waves(rows[len(adds) :], contacts)
+    first = _deal_layers(rows[: len(adds)], contacts)
+    second = _deal_layers(rows[len(adds) :], contacts)
     turn = [*first, *(len(adds) + place for place in second)]
     waits = _list_waits([rows[place] for place in turn], contacts)
     return tuple(replace(batches[place], after=after) for place, after in zip(turn, waits, strict=True))
@@ -173,19 +173,19 @@ def _number_alike(batches: Sequence[Batch]) -> list[Ints]:
     ]
 
 
-def _deal_waves(rows: Sequence[Ints], contacts: int) -> list[int]:
-    """The batches by wave, then by place."""
+def _deal_layers(rows: Sequence[Ints], contacts: int) -> list[int]:
+    """The batches by layer, then by place."""
     taken = np.zeros((1, contacts), np.uint64)
-    wave = [0] * len(rows)
-    # the largest batch first: it shares contacts with most others, and finds a free wave only while few are dealt
+    layer = [0] * len(rows)
+    # the largest batch first: it shares contacts with most others, and finds a free layer only while few are dealt
     for place in sorted(range(len(rows)), key=lambda place: (-len(rows[place]), place)):
         used = np.bitwise_or.reduce(taken[:, rows[place]], axis=1)
-        wave[place] = _first_free(used.tolist())
-        word, bit = divmod(wave[place], 64)
+        layer[place] = _first_free(used.tolist())
+        word, bit = divmod(layer[place], 64)
         if word == len(taken):
             taken = np.concatenate([taken, np.zeros((1, contacts), np.uint64)])
         taken[word, rows[place]] |= np.uint64(1 << bit)
-    return sorted(range(len(rows)), key=lambda place: (wave[place], place))
+    return sorted(range(len(rows)), key=lambda place: (layer[place], place))
 
 
 def _first_free(used: list[int]) -> int:
