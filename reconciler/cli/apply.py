@@ -140,7 +140,7 @@ _auto_approve = click.option("--auto-approve", is_flag=True, help="Do not ask.")
     "--canary",
     callback=_parse_canary,
     metavar="N|N%",
-    help="Begin with N contacts, then go on in waves, each ten times as large.",
+    help="Begin with N contacts, then go on in steps, each ten times as large.",
 )
 @click.option(
     "--stop-on",
