@@ -20,11 +20,10 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 
-from reconciler.core.model.errors import ExitCode, StateError
+from reconciler.core.model.errors import StateError
 from reconciler.core.model.names import Instant
 from reconciler.fleet import (
     FORMAT_VERSION,
-    MOST_TRIES,
     FleetError,
     JobChoice,
     JobSchedule,
@@ -35,7 +34,7 @@ from reconciler.fleet import (
     table,
 )
 from reconciler.fleet.migrations import find_lacking, migrate
-from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, make_job_notice
+from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, after_death, end_stopped
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, try_to_connect
 from reconciler.store.postgres_session import StateAddress, address, errors, in_quotes
@@ -239,8 +238,10 @@ class Fleet:
 
     async def _find_uncarried(self) -> list[OpenJob]:
         """Queued jobs whose carrier is gone: the engine throws it away where a bug ends it before the claim."""
+        # a job and its carrier are written in one transaction
+        gone: LiteralString = "NOT EXISTS (SELECT FROM procrastinate_jobs AS carrier WHERE carrier.id = engine_job)"
         async with self.transaction() as connection:
-            return await rows.find_open(connection, _WITHOUT_CARRIER)
+            return await rows.find_open(connection, f"status = 'queued' AND {gone}")
 
     async def work(self, queue: str, options: WorkerOptions, run: RunJob) -> None:
         """Runs the jobs of a queue, until it is cancelled or the database fails."""
@@ -288,11 +289,6 @@ class Fleet:
         return fired
 
 
-# a job and its carrier are written in one transaction
-_WITHOUT_CARRIER: LiteralString = """status = 'queued' AND engine_job IS NOT NULL
-    AND NOT EXISTS (SELECT FROM procrastinate_jobs AS carrier WHERE carrier.id = engine_job)"""
-
-
 def _carry(job: OpenJob, begin: datetime | None) -> Job:
     return Job(
         queue=queue_of(job.commit, job.format_version),
@@ -302,18 +298,3 @@ def _carry(job: OpenJob, begin: datetime | None) -> Job:
         task_kwargs={"job": job.id},
         scheduled_at=begin,
     )
-
-
-def end_stopped(job: OpenJob, note: str) -> JobEnd:
-    """A further try would send what a person did not want sent."""
-    return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
-
-
-def after_death(job: OpenJob) -> JobEnd:
-    """How a job goes on after the death of its worker."""
-    if job.stopping:
-        return end_stopped(job, "stopped by a person; its worker died, or lost it")
-    if job.status is JobStatus.RUNNING and job.tries >= MOST_TRIES:
-        note = f"held for a person: {job.tries} workers died or lost it while they ran it"
-        return JobEnd(JobStatus.HELD, ExitCode.ERROR, note, notice=make_job_notice(job, ExitCode.ERROR))
-    return JobEnd(JobStatus.QUEUED, note=f"taken over: its worker died, or lost it (try {job.tries} of {MOST_TRIES})")

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import LiteralString
 
 from reconciler.core.formats.json_forms import Count
+from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.notice import LocationNotice, Notice
-from reconciler.fleet import REQUEST, FleetError, FleetRequest, JobChoice, Operation
+from reconciler.fleet import MOST_TRIES, REQUEST, FleetError, FleetRequest, JobChoice, Operation
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, Record, select
 
@@ -72,6 +73,21 @@ def make_job_notice(job: OpenJob, exit_code: int) -> Notice | None:
     if job.operation == Operation.PULL:
         return None
     return Notice(job.operation, (LocationNotice(job.location, exit_code),))
+
+
+def end_stopped(job: OpenJob, note: str) -> JobEnd:
+    """A further try would send what a person did not want sent."""
+    return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
+
+
+def after_death(job: OpenJob) -> JobEnd:
+    """How a job goes on after the death of its worker."""
+    if job.stopping:
+        return end_stopped(job, "stopped by a person; its worker died, or lost it")
+    if job.status is JobStatus.RUNNING and job.tries >= MOST_TRIES:
+        note = f"held for a person: {job.tries} workers died or lost it while they ran it"
+        return JobEnd(JobStatus.HELD, ExitCode.ERROR, note, notice=make_job_notice(job, ExitCode.ERROR))
+    return JobEnd(JobStatus.QUEUED, note=f"taken over: its worker died, or lost it (try {job.tries} of {MOST_TRIES})")
 
 
 async def find_jobs(connection: Connection, choice: JobChoice, *, with_results: bool) -> list[FleetJob]:

@@ -30,8 +30,8 @@ from reconciler.fleet import FleetError, WorkerOptions
 from reconciler.fleet.new_jobs import describe_queued, find_known_commit, make_scheduled_jobs
 from reconciler.fleet.notices import Notices
 from reconciler.fleet.patience import Patience
-from reconciler.fleet.queue import Fleet, after_death, queue_of
-from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, make_job_notice
+from reconciler.fleet.queue import Fleet, queue_of
+from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, after_death, make_job_notice
 from reconciler.fleet.run_job import JobCancelled, JobScene, run_apart
 from reconciler.fleet.running_job import RunningJob, describe_end, describe_left_queued, ignore_late_ends
 from reconciler.operations.identity import find_commit

@@ -24,14 +24,13 @@ from reconciler.loading.files import Files, display_path
 from reconciler.loading.models import ManifestModel
 from reconciler.loading.nodes import Mapping as MappingNode
 from reconciler.loading.nodes import plain_mapping
+from reconciler.loading.placeholders import list_misplaced, list_unfilled
 from reconciler.loading.query_files import QueryFinder
 from reconciler.loading.snapshot_files import SnapshotFinder
 from reconciler.loading.templates import (
     ClientLocation,
     depends_on_location,
     fill_rows,
-    list_misplaced,
-    list_unfilled,
     name_client,
     plan_waves,
     read_clients,

@@ -1,25 +1,19 @@
 """Sources of the settings: what is wrong with how one is declared, which one a contact set means; SQL on files.
 
 Rules
-1. A table of SQL is a file of the manifests' directory, called as the file without its folders and ending. What a CSV
-   or TSV file has is text, and is read as a contact file is; DuckDB has a copy of its rows, and guesses nothing about
-   them. By itself it left out cells that are too many and empty, and made a row of an empty line.
+1. A table of SQL is a file of the manifests' directory, called as the file without its folders and ending.
 2. DuckDB reads these files and nothing else: no network, no extension, no other path. A time-out, or being stopped,
    interrupts it.
 """
 
 from __future__ import annotations
 
-import csv
 import posixpath
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from io import StringIO, TextIOWrapper
-from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Event, Thread
@@ -29,18 +23,25 @@ from reconciler.core.model.errors import InvalidInput, Problem, install_hint
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.people import RowQuery
 from reconciler.loading import mistakes
-from reconciler.loading.contact_files import read_rows, text_lines
-from reconciler.loading.contact_ids import FileFaults, FileRequest
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
 from reconciler.loading.files import Files, name_inside
 from reconciler.loading.nodes import Node, Scalar
 from reconciler.loading.parquet_files import find_duckdb
+from reconciler.loading.placeholders import find_misspelt, find_placeholder
+from reconciler.loading.query_tables import (
+    BATCH,
+    RowCopier,
+    SqlFailed,
+    delimited_bytes,
+    ended_early,
+    is_delimited,
+    reader_of,
+)
 from reconciler.loading.settings_models import SourceModel
-from reconciler.loading.templates import ClientLocation, fill_words, find_misspelt, find_placeholder
+from reconciler.loading.templates import ClientLocation, fill_words
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 MIB = 1024 * 1024
-_BATCH = 10_000
 _TICK_S = 0.1
 _OF_SQL = "such as sql: select contact_id from orders, with files: [exports/orders.csv]"
 
@@ -134,14 +135,6 @@ def _list_table_faults(files: Sequence[str]) -> Iterator[_Fault]:
             yield ("files", place), f"{first} and {name} would both be the table {name_table(name)!r}", ""
 
 
-class SqlFailed(Exception):
-    """SQL that gave no rows that can be used."""
-
-    def __init__(self, reason: str, *, hint: str = "") -> None:
-        super().__init__(reason)
-        self.hint = hint
-
-
 def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
     """What the SQL of a source selects, as CSV at its start; raises SqlFailed. Once `stop` is set, it is ended."""
     duckdb = find_duckdb()
@@ -152,9 +145,9 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
         # a large join spills to a directory: by default to one beside the manifests
         spilled = opened.enter_context(TemporaryDirectory())
         until = time.monotonic() + query.timeout_s
-        copier = _RowCopier(query, Path(spilled), until, stop)
+        copier = RowCopier(query, Path(spilled), until, stop)
         tables = {
-            file: opened.enter_context(copier.copy_rows(file, table)) if _is_delimited(file) else table
+            file: opened.enter_context(copier.copy_rows(file, table)) if is_delimited(file) else table
             for file, table in given.items()
         }
         config = {**_CONFIG, "temp_directory": spilled, "max_temp_directory_size": f"{query.max_mib}MiB"}
@@ -163,16 +156,10 @@ def run_sql(query: RowQuery, files: Files, stop: Event) -> BinaryIO:
         try:
             return _select_rows(database, _read_statement(duckdb, query.sql), tables, query.max_mib * MIB)
         except duckdb.InterruptException:
-            raise _ended_early(query, stop) from None
+            raise ended_early(query, stop) from None
         except (duckdb.Error, OSError) as error:
             is_of_sql = isinstance(error, (OSError, *(getattr(duckdb, name) for name in _OF_SQL_ALONE)))
             raise SqlFailed(_first_line(error) if is_of_sql else _without_values(error)) from None
-
-
-def _ended_early(query: RowQuery, stop: Event) -> SqlFailed:
-    if stop.is_set():
-        return SqlFailed("it was stopped")
-    return SqlFailed(f"it did not end within {query.timeout_s} s", hint="`timeout_s` bounds it")
 
 
 _OF_SQL_ALONE = (
@@ -239,108 +226,9 @@ def _read_statement(duckdb: Any, sql: str) -> str:
     return str(statements[0].query).rstrip().rstrip(";")
 
 
-_DELIMITED = (
-    "read_csv({path}, auto_detect = false, columns = {{{columns}}}, header = true, delim = ',', quote = '\"', "
-    "escape = '\"', comment = '', skip = 0, strict_mode = true, null_padding = false, ignore_errors = false)"
-)
-# no kind is guessed, and every line is looked at for its keys: a kind or a key by the first lines changes later values
-_JSON_LINES = (
-    "(SELECT COLUMNS(*) ->> '$' FROM read_json({path}, format = 'newline_delimited', records = true, "
-    "maximum_depth = 1, sample_size = -1))"
-)
-_CELLS = itemgetter(1)
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-
-
-def _is_delimited(file: str) -> bool:
-    return file.lower().endswith(tuple(_DELIMITERS))
-
-
-@dataclass(frozen=True, slots=True)
-class _RowCopier:
-    """Copies the rows of CSV and TSV files, read as contact files are."""
-
-    query: RowQuery
-    directory: Path
-    until: float
-    stop: Event
-
-    @contextmanager
-    def copy_rows(self, file: str, table: BinaryIO) -> Iterator[BinaryIO]:
-        """The rows as CSV; raises SqlFailed where one of them cannot be trusted."""
-        delimiter = _DELIMITERS[file[-4:].lower()]
-        names = _read_header(file, table, delimiter)
-        table.seek(0)
-        faults = FileFaults(FileRequest(file, self.query.place))
-        with (self.directory / f"{len(list(self.directory.iterdir()))}.csv").open("w+b") as copied:
-            try:
-                rows = read_rows(text_lines(table, faults), faults, delimiter)
-                next(rows)
-                copied.write(_delimited_bytes([names]))
-                for lot in iter(lambda: list(islice(rows, _BATCH)), []):
-                    _refuse_ragged(lot, len(names), faults)
-                    copied.write(_delimited_bytes(map(_CELLS, lot)))
-                    if self.stop.is_set() or time.monotonic() > self.until:
-                        raise _ended_early(self.query, self.stop)
-                faults.raise_errors()
-            except InvalidInput as error:
-                problem = error.problems[0]
-                raise SqlFailed(f"file {file!r}, line {problem.source.line}: {problem.message}") from None
-            copied.flush()
-            yield copied
-
-
-def _delimited_bytes(rows: Iterable[Sequence[object]]) -> bytes:
-    # a writer on a file encodes row by row, which takes twice as long
-    text = StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _refuse_ragged(lot: Sequence[tuple[int, list[str]]], width: int, faults: FileFaults) -> None:
-    if set(map(len, map(_CELLS, lot))) == {width}:
-        return
-    line, cells = next(row for row in lot if len(row[1]) != width)
-    raise faults.fatal_error("ragged", line, f"a row of {len(cells)} fields under a header of {width}")
-
-
-def _reader_of(file: str, table: BinaryIO) -> str:
-    """The expression by which DuckDB reads the file."""
-    path = _literal(table.name)
-    if file.lower().endswith(".parquet"):
-        return f"read_parquet({path})"
-    if file.lower().endswith(".jsonl"):
-        return _JSON_LINES.format(path=path)
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _read_header(file, table, ","))
-    return _DELIMITED.format(path=path, columns=columns)
-
-
-def _literal(text: str) -> str:
-    quoted = text.replace("'", "''")
-    return f"'{quoted}'"
-
-
-def _read_header(file: str, table: BinaryIO, delimiter: str) -> list[str]:
-    table.seek(0)
-    text = TextIOWrapper(table, encoding="utf-8-sig", newline="")
-    try:
-        header = next(csv.reader(text, delimiter=delimiter, strict=True), [])
-    except (UnicodeDecodeError, csv.Error):
-        raise SqlFailed(f"file {file!r}: line 1 cannot be read", hint="a table is UTF-8 text, columns first") from None
-    finally:
-        text.detach()
-    if not any(header):
-        raise SqlFailed(f"file {file!r}: line 1 is empty", hint="the first line names the columns")
-    # DuckDB compares names without regard to case
-    names = [name.lower() for name in header]
-    if "" in names or len(set(names)) < len(names):
-        raise SqlFailed(f"file {file!r}: line 1 has a column without a name, or two of one name")
-    return header
-
-
 def _select_rows(database: Any, statement: str, tables: Mapping[str, BinaryIO], most_bytes: int) -> BinaryIO:
     """`tables`: the files by their names."""
-    readers = {name_table(file): _reader_of(file, table) for file, table in tables.items()}
+    readers = {name_table(file): reader_of(file, table) for file, table in tables.items()}
     database.execute("SET enable_progress_bar = false")
     # the order matters: after the last one nothing can be opened up again
     database.execute("SET allowed_paths = ?", [[table.name for table in tables.values()]])
@@ -357,9 +245,9 @@ def _select_rows(database: Any, statement: str, tables: Mapping[str, BinaryIO], 
 def _write_rows(cursor: Any, most_bytes: int) -> BinaryIO:
     kept = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (it is the result)
     try:
-        kept.write(_delimited_bytes([[name for name, *_ in cursor.description]]))
-        while batch := cursor.fetchmany(_BATCH):
-            kept.write(_delimited_bytes(batch))
+        kept.write(delimited_bytes([[name for name, *_ in cursor.description]]))
+        while batch := cursor.fetchmany(BATCH):
+            kept.write(delimited_bytes(batch))
             if kept.tell() > most_bytes:
                 raise SqlFailed(f"it gives more than {most_bytes // MIB:,} MiB", hint="`max_mib` bounds it")
     except BaseException:

@@ -33,7 +33,8 @@ from reconciler.core.model.safe_text import redacted, withhold_people
 from reconciler.core.model.settings import DEFAULT_TOKEN_ENV
 from reconciler.highlevel.tokens import SHORTEST, cut
 from reconciler.loading.files import Directory
-from reconciler.loading.query_files import MIB, SqlFailed, run_sql
+from reconciler.loading.query_files import MIB, run_sql
+from reconciler.loading.query_tables import SqlFailed
 from reconciler.loading.settings import PREFIX, variable_name
 from reconciler.operations.people_index import KEY_VARIABLE
 from reconciler.operations.run_command import Command, CommandFailed, run_command

@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import Instant, LocationId, odd_contact_ids
+from reconciler.core.model.names import ContactId, Instant, LocationId, odd_contact_ids
 from reconciler.core.model.people import Match, MatchCounts, RowQuery, Snapshot
 from reconciler.core.observing.pull_report import ChangedRow, PulledSet, list_ambiguous, list_rows_aside
 from reconciler.core.planning.guard_measures import Pulled, measure_pull
@@ -154,11 +154,8 @@ class SetSources:
             hint = "if that is meant, say so: allow_empty: true"
             raise InvalidInput([Problem(contacts.source, f"{contacts.path} has no rows", "contact-file", hint=hint)])
         ids, repeated = tuple(sorted(table.ids)), table.repeated
-        # some may be test data; where all of them are, another column stands in the place of the ids
-        if self.session.settings.guards.odd_ids and ids and len(odd_contact_ids(ids)) == len(ids):
-            message = f"none of the {len(ids):,} ids in {contacts.path} can be a HighLevel contact id"
-            hint = "name the column of ids; people are named by `match`. Where they are meant: guards: {odd_ids: false}"
-            raise InvalidInput([Problem(contacts.source, message, "odd-id", hint=hint)])
+        if self.session.settings.guards.odd_ids:
+            _refuse_odd(contacts, ids)
         counts = MatchCounts(rows=len(ids) + repeated, matched=len(ids), duplicate=repeated)
         return MatchResult(ids, counts)
 
@@ -175,6 +172,14 @@ class SetSources:
             # the file is read in the order in which it was matched
             rows = (cells for row, (_, cells) in enumerate(full.rows) if result.class_of(row) in UNMATCHED)
             write_rows(target, full.columns, rows)
+
+
+def _refuse_odd(contacts: ListedContacts, ids: tuple[ContactId, ...]) -> None:
+    # some may be test data; where all of them are odd, another column stands in the place of the ids
+    if ids and len(odd_contact_ids(ids)) == len(ids):
+        message = f"none of the {len(ids):,} ids in {contacts.path} can be a HighLevel contact id"
+        hint = "name the column of ids; people are named by `match`. Where they are meant: guards: {odd_ids: false}"
+        raise InvalidInput([Problem(contacts.source, message, "odd-id", hint=hint)])
 
 
 def make_filtered(contact_set: ContactSet) -> FilteredSet:

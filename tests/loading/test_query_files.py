@@ -12,7 +12,8 @@ import pytest
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import RowQuery
 from reconciler.loading.files import Directory
-from reconciler.loading.query_files import SqlFailed, run_sql
+from reconciler.loading.query_files import run_sql
+from reconciler.loading.query_tables import SqlFailed
 from tests.extras import need
 
 pytestmark = pytest.mark.extras
