@@ -212,7 +212,7 @@ class LocationStore(LocationReader, Protocol):
         self,
         lease: Lease,
         number: int,
-        verdicts: Mapping[ContactId, ContactOutcome],
+        outcomes: Mapping[ContactId, ContactOutcome],
         changed: Mapping[ContactId, ContactState],
         now: Instant,
         /,

@@ -19,7 +19,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.notice import Notice, begin_notice
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
-from reconciler.operations.plan import PlanResult, describe_errors, find_filter_loops, make_plan
+from reconciler.operations.plan import LOOP_HINT, PlanResult, describe_errors, find_filter_loops, make_plan
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
@@ -57,6 +57,9 @@ def plan_command(
     loops = find_filter_loops(planned)
     notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(loops | find_waiting(planned))]
     preview(planned, invocation, notes, explain=explain_batches)
+    # of the forms for programs only the exit code would tell
+    if loops and invocation.form.kind != "text":
+        invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
         write_plan(planned.plan, out)
         # apply takes only the default directory unasked

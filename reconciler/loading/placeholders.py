@@ -14,10 +14,11 @@ from reconciler.loading.nodes import Sequence as SequenceNode
 PLACEHOLDER = "placeholder"
 """The check of texts that nothing can be put into."""
 PLACEHOLDER_FORM = re.compile(r"\{(location|client\.[^{}]*)\}")
-_NAMED_BRACES = re.compile(r"\{(\s*)(\w+)(\.[^{}]*)?\s*\}")
+# a variable of a shell, and what stands in doubled braces, is of another language
+_NAMED_BRACES = re.compile(r"(?<![{$])\{(\s*)([A-Za-z]+)\s*([._/-][^{}]*)?\s*\}(?!\})")
 _MEANT = {"location": "{location}", "client": "{client.COLUMN}"}
-_LIKENESS = 0.82
-"""As `clinet` is like `client`; `action` is less like `location`."""
+_LIKENESS, _LIKENESS_WITH_COLUMN = 0.82, 0.7
+"""As `clinet` is like `client`, and `clnt` is with a column after it; `action` is less like `location`."""
 
 
 def find_placeholder(text: str) -> str:
@@ -33,9 +34,10 @@ def find_misspelt(text: str) -> tuple[str, str] | None:
     for braces in _NAMED_BRACES.finditer(text):
         if PLACEHOLDER_FORM.fullmatch(braces.group()):
             continue
-        blank, name, _ = braces.groups()
+        blank, name, column = braces.groups()
         # `{ clinet }` is as far from a placeholder as anything else that programs have in braces
-        if meant := closest_name(name.lower(), _MEANT, likeness=1 if blank else _LIKENESS):
+        likeness = _LIKENESS_WITH_COLUMN if column else 1 if blank else _LIKENESS
+        if meant := closest_name(name.lower(), _MEANT, likeness=likeness):
             return braces.group(), _MEANT[meant]
     return None
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO, TextIOWrapper
 from itertools import islice
@@ -51,6 +50,8 @@ _JSON_LINES = (
     "maximum_depth = 1, sample_size = -1))"
 )
 _CELLS = itemgetter(1)
+_LINE_END = "\r\n"
+"""A cell with either sign is put into quotes: DuckDB takes a lone carriage return for the end of a row."""
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -69,19 +70,20 @@ class RowCopier:
     """The moment of the monotonic clock at which the source is ended."""
     stop: Event
 
-    @contextmanager
-    def copy_rows(self, file: str, table: BinaryIO) -> Iterator[BinaryIO]:
-        """The rows as CSV; raises SqlFailed where one of them cannot be trusted."""
+    def copy_rows(self, file: str, table: BinaryIO) -> BinaryIO:
+        """The rows as CSV, to be closed; raises SqlFailed where one of them cannot be trusted."""
         faults = FileFaults(FileRequest(file, self.query.place))
-        with (self.directory / f"{len(list(self.directory.iterdir()))}.csv").open("w+b") as copied:
-            try:
+        try:
+            place = self.directory / f"{len(list(self.directory.iterdir()))}.csv"
+            with place.open("wb") as copied:
                 self._write_rows(copied, table, faults)
-                faults.raise_errors()
-            except InvalidInput as error:
-                problem = error.problems[0]
-                raise SqlFailed(f"file {file!r}, line {problem.source.line}: {problem.message}") from None
-            copied.flush()
-            yield copied
+            faults.raise_errors()
+            return place.open("rb")
+        except InvalidInput as error:
+            problem = error.problems[0]
+            raise SqlFailed(f"file {file!r}, line {problem.source.line}: {problem.message}") from None
+        except OSError as error:
+            raise SqlFailed(f"file {file!r} cannot be copied for DuckDB: {error.strerror}") from None
 
     def _write_rows(self, copied: BinaryIO, table: BinaryIO, faults: FileFaults) -> None:
         file = faults.request.path
@@ -90,18 +92,18 @@ class RowCopier:
         table.seek(0)
         rows = read_rows(text_lines(table, faults), faults, delimiter)
         next(rows)
-        copied.write(delimited_bytes([names]))
+        copied.write(delimited_bytes([names], _LINE_END))
         for lot in iter(lambda: list(islice(rows, BATCH)), []):
             _refuse_ragged(lot, len(names), faults)
-            copied.write(delimited_bytes(map(_CELLS, lot)))
+            copied.write(delimited_bytes(map(_CELLS, lot), _LINE_END))
             if self.stop.is_set() or time.monotonic() > self.until:
                 raise ended_early(self.query, self.stop)
 
 
-def delimited_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+def delimited_bytes(rows: Iterable[Sequence[object]], line_end: str = "\n") -> bytes:
     # a writer on a file encodes row by row, which takes twice as long
     text = StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator=line_end).writerows(rows)
     return text.getvalue().encode()
 
 

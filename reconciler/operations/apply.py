@@ -68,7 +68,7 @@ class ApplyRequest:
     lock_timeout_ms: int = 0
     """How long to wait for a location that another run holds."""
     canary: Canary | None = None
-    """The size of the first wave; None: all at once."""
+    """The size of the first step; None: all at once."""
     max_error_pct: float | None = None
     """The share of errors that stops the run; None: that of the settings."""
     max_surprise_pct: float | None = None

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from reconciler.core.planning.approved_scope import Proposal
     from reconciler.core.planning.revert import Reversal
 
-LOOP_HINT = "apply the manifests without this set first: once the ledger owns the tag no more, none of them changes it"
+LOOP_HINT = (
+    "first apply with this set as it was before, or without it where it is new: once the ledger owns the tag no more, "
+    "nothing of the manifests changes it"
+)
 NAMED = 3
 """So many locations with the same error are named."""
 

@@ -275,12 +275,12 @@ def read_batch(database: Database, number: int) -> StoredBatch:
 
 def answered(
     batch: StoredBatch,
-    verdicts: Mapping[ContactId, ContactOutcome],
+    outcomes: Mapping[ContactId, ContactOutcome],
     changed: Mapping[ContactId, ContactState],
     spelling: Spelling,
 ) -> list[Answer | None]:
     """The answer to each row, with the tags that leave management once the contacts are `changed`."""
-    told, after = list(map(verdicts.get, batch.contacts)), list(map(changed.get, batch.contacts))
+    told, after = list(map(outcomes.get, batch.contacts)), list(map(changed.get, batch.contacts))
     return map_alike(partial(_make_answer, spelling), batch.ledgers, told, after)
 
 

@@ -276,14 +276,14 @@ class SqlLocation:
         self,
         lease: Lease,
         number: int,
-        verdicts: Mapping[ContactId, ContactOutcome],
+        outcomes: Mapping[ContactId, ContactOutcome],
         changed: Mapping[ContactId, ContactState],
         now: Instant,
     ) -> None:
         with self._under(lease) as (database, location):
             batch = self._remembered.take(number) or sql_journal.read_batch(database, number)
             self._remembered.forget(changed)
-            answers = sql_journal.answered(batch, verdicts, changed, self._spelling(location))
+            answers = sql_journal.answered(batch, outcomes, changed, self._spelling(location))
             tagsets = sql_journal.list_tagsets(answers)
             patterns = dict(zip(changed, self._interning.numbers_of(location, changed.values(), tagsets), strict=True))
             # answers first, as rows name them by number

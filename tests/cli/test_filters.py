@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.sandbox.world import World
-from tests.cli.conftest import LOCATION, Command
+from tests.cli.conftest import LOCATION, Command, contact_id
 
 UNREACHABLE = "http://127.0.0.1:9"
 
@@ -62,7 +62,7 @@ def test_a_filter_by_a_tag_that_only_the_ledger_owns_is_refused_until_the_ledger
 ) -> None:
     # no guard refuses what a filter makes a loop of
     (project / "manifests" / "reconciler.yaml").write_text("guards: {empties_tag: false}\n")
-    manifest(guests=([0], ["trial"], []))
+    manifest(guests=([0], ["trial"], []), vip=([0, 1], ["reminder"], []))
     assert reconciler("apply", "--auto-approve", "--create-state").code == 0
     declare(project, "{tags: {eq: trial}}", tag="reminder")
     assert reconciler("validate").code == 0
@@ -74,13 +74,20 @@ def test_a_filter_by_a_tag_that_only_the_ledger_owns_is_refused_until_the_ledger
     said = " ".join(planned.out.split())
     assert "contact set 'vip' is filtered by tag 'trial', and the plan changes it" in said
     assert "apply would send nothing" not in said
-    applied = reconciler("apply", "--auto-approve")
-    assert applied.code == 5
-    assert "apply the manifests without this set first" in applied.err
+    for form in ("json", "csv"):
+        told = reconciler("plan", "--format", form, "--out", "plan.json")
+        assert (told.code, "is filtered by tag 'trial', and the plan changes it" in told.err) == (5, True)
+    for target in ("manifests", "plan.json"):
+        applied = reconciler("apply", target, "--auto-approve")
+        assert applied.code == 5
+        assert "first apply with this set as it was before" in " ".join(applied.err.split())
     assert len(world.transitions) == sent
 
-    manifest()
+    # the way out takes nothing from the members of the set
+    manifest(vip=([0, 1], ["reminder"], []))
     assert reconciler("apply", "--auto-approve").code == 0
+    changed = [(each.contact, each.tag, each.action.value) for each in world.transitions[sent:]]
+    assert changed == [(contact_id(0), "trial", "remove")]
     declare(project, "{tags: {eq: trial}}", tag="reminder")
     ended = reconciler("plan")
     assert ended.code == 0, ended.err

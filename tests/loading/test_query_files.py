@@ -13,7 +13,7 @@ from reconciler.core.model.names import Source
 from reconciler.core.model.people import RowQuery
 from reconciler.loading.files import Directory
 from reconciler.loading.query_files import run_sql
-from reconciler.loading.query_tables import SqlFailed
+from reconciler.loading.query_tables import RowCopier, SqlFailed
 from tests.extras import need
 
 pytestmark = pytest.mark.extras
@@ -68,6 +68,17 @@ def test_a_table_of_which_a_row_would_be_lost_is_refused_by_its_line(tmp_path: P
         select(tmp_path, content)
     assert f"line {line}" in str(failed.value).lower().replace("line: ", "line ")
     assert "example.com" not in str(failed.value)
+
+
+def test_a_lone_carriage_return_is_a_part_of_its_cell(tmp_path: Path) -> None:
+    assert select(tmp_path, 'id,note\nA,"x\ry"\n', sql="select id, length(note) as n from rows") == "id,n\nA,3\n"
+
+
+def test_a_copy_that_the_disk_does_not_take_fails_the_source_alone(tmp_path: Path) -> None:
+    copier = RowCopier(RowQuery("vips", Source("reconciler.yaml", 1, 1)), tmp_path / "gone", 1e12, Event())
+    (tmp_path / "rows.csv").write_text("id\nA\n")
+    with (tmp_path / "rows.csv").open("rb") as table, pytest.raises(SqlFailed, match="cannot be copied"):
+        copier.copy_rows("rows.csv", table)
 
 
 def test_an_empty_line_is_no_row_of_a_table_of_one_column(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def _final_spelling(tag: Tag, kept: Mapping[Tag, Tag]) -> Tag:
 
 
 def _merge_rules(first: TagRule, second: TagRule) -> TagRule:
-    """One rule of two for one tag: it forbids all that either forbids."""
+    """One rule of two for one tag: the stricter of each; of two groups, old names or windows the first."""
     return replace(
         first,
         group=first.group or second.group,
