@@ -62,14 +62,17 @@ class ChosenJobs:
         settings = invocation.workspace.load_settings()
         return JobChoice(self.batch, tuple(map(settings.find_location, self.locations)), self.ids)
 
-    def refuse_missing(self, jobs: Sequence[FleetJob]) -> None:
-        """Raises UsageError where none was found: a word that is misspelt would look like jobs that ended well."""
-        if jobs or not (self.batch or self.locations or self.ids):
-            return
-        named = [f"batch {self.batch[:80]!r}"] if self.batch else []
-        named += [f"location {location[:80]!r}" for location in self.locations]
-        named += [f"id {number}" for number in self.ids]
-        raise UsageError(f"no job is of {', '.join(named)}", hint="`reconciler fleet status` lists the latest jobs")
+    def refuse_missing(self, jobs: Sequence[FleetJob], chosen: JobChoice) -> None:
+        """Raises UsageError for what has no job: a word that is misspelt would look like jobs that ended well.
+
+        `chosen`: what the command names, with the ids of locations.
+        """
+        missing = [f"batch {self.batch[:80]!r}"] if self.batch and not jobs else []
+        missing += [f"location {location[:80]!r}" for location in {*chosen.locations} - {job.location for job in jobs}]
+        missing += [f"id {number}" for number in {*chosen.ids} - {job.id for job in jobs}]
+        if missing:
+            named = ", ".join(sorted(missing))
+            raise UsageError(f"no job is of {named}", hint="`reconciler fleet status` lists the latest jobs")
 
 
 def find_database(database: str | None) -> str:
@@ -312,7 +315,6 @@ def status(
     """
     chosen = ChosenJobs(batch, locations, ids)
     jobs = asyncio.run(end_by_signals(_look(chosen, database, invocation)))
-    chosen.refuse_missing(jobs)
     invocation.print_document(FleetDocument(jobs))
     return ExitCode.DONE
 
@@ -320,7 +322,10 @@ def status(
 async def _look(chosen: ChosenJobs, database: str | None, invocation: Invocation) -> list[FleetJob]:
     async with open_fleet(find_database(database)) as fleet:
         await fleet.refuse_unready()
-        return await fleet.find(chosen.resolve(invocation), with_results=bool(chosen.ids))
+        choice = chosen.resolve(invocation)
+        jobs = await fleet.find(choice, with_results=bool(chosen.ids))
+        chosen.refuse_missing(jobs, choice)
+        return jobs
 
 
 @fleet_command.command(epilog="Example: reconciler fleet wait 3f0c9e1b2a4d --timeout 3600")
@@ -349,12 +354,14 @@ def wait(
             # it loads the engine, which commands that only queue do without
             from reconciler.fleet.patience import wait_for_jobs
 
-            return await wait_for_jobs(fleet, chosen.resolve(invocation), timeout)
+            choice = chosen.resolve(invocation)
+            jobs = await wait_for_jobs(fleet, choice, timeout)
+            chosen.refuse_missing(jobs, choice)
+            return jobs
 
     chosen = ChosenJobs(batch, locations)
     # a wait that is interrupted ends no job
     jobs = asyncio.run(end_by_signals(run(), "the jobs go on"))
-    chosen.refuse_missing(jobs)
     invocation.print_document(FleetDocument(jobs))
     if left := [job for job in jobs if job.is_open]:
         invocation.console.warn(f"{counted(len(left), 'job')} had not ended after {timeout:g} s")
@@ -380,8 +387,9 @@ def cancel(
         async with open_fleet(find_database(database)) as fleet:
             await fleet.refuse_unready()
             chosen = ChosenJobs(batch, locations, ids)
-            jobs = await fleet.find(chosen.resolve(invocation))
-            chosen.refuse_missing(jobs)
+            choice = chosen.resolve(invocation)
+            jobs = await fleet.find(choice)
+            chosen.refuse_missing(jobs, choice)
             return await fleet.cancel(jobs)
 
     cancelled, stopping = asyncio.run(run())

@@ -7,6 +7,7 @@ except StateError as error: await asyncio.sleep(await patience.bear(error))
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from reconciler.core.model.errors import ReconcilerError, StateError
 from reconciler.fleet import JobChoice
@@ -57,14 +58,15 @@ class Patience:
 
 async def wait_for_jobs(fleet: Fleet, choice: JobChoice, timeout_s: float | None) -> list[FleetJob]:
     """The chosen jobs once all have ended, or after so many seconds: they go on while the database is away."""
-    loop, patience = asyncio.get_running_loop(), Patience(fleet)
-    ends_at = None if timeout_s is None else loop.time() + timeout_s
-    jobs = await fleet.find(choice)
-    while any(job.is_open for job in jobs) and (ends_at is None or loop.time() < ends_at):
-        await asyncio.sleep(LOOK_S)
-        try:
-            jobs = await fleet.find(choice)
-            patience.begin_anew()
-        except StateError as error:
-            await asyncio.sleep(await patience.bear(error))
+    patience, jobs = Patience(fleet), await fleet.find(choice)
+    # a database that is away is waited for, and no longer than that
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while any(job.is_open for job in jobs):
+                await asyncio.sleep(LOOK_S)
+                try:
+                    jobs = await fleet.find(choice)
+                    patience.begin_anew()
+                except StateError as error:
+                    await asyncio.sleep(await patience.bear(error))
     return jobs

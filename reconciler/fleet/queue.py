@@ -20,7 +20,7 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import Job, Status
 
-from reconciler.core.model.errors import StateError
+from reconciler.core.model.errors import ReconcilerError, StateError
 from reconciler.core.model.names import Instant
 from reconciler.fleet import (
     FORMAT_VERSION,
@@ -34,7 +34,7 @@ from reconciler.fleet import (
     table,
 )
 from reconciler.fleet.migrations import find_lacking, migrate
-from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, after_death, end_stopped
+from reconciler.fleet.rows import Claim, JobEnd, OpenCount, OpenJob, after_death, end_stopped, end_uncarried
 from reconciler.output.fleet import FleetJob, JobStatus
 from reconciler.store.postgres_async import Connection, try_to_connect
 from reconciler.store.postgres_session import StateAddress, address, errors, in_quotes
@@ -199,17 +199,18 @@ class Fleet:
         with _told(self._place):
             stalled = await self._engine.get_stalled_jobs(task_name=TASK, seconds_since_heartbeat=stalled_s)
         carriers = [cast(int, carrier.id) for carrier in stalled]
-        lost = [*await self._find_lost(carriers), *await self._find_uncarried()]
+        lost = [(job, after_death(job)) for job in await self._find_lost(carriers)]
+        lost += [(job, end_uncarried(job)) for job in await self._find_uncarried()]
         # another sweep, or the worker itself, may have been quicker
-        taken = [(job, end) for job in lost if (end := await self.end(job, after_death(job)))]
+        taken = [(job, written) for job, end in lost if (written := await self.end(job, end))]
         # last: a sweep that dies before it leaves them to the next one, and no job without a carrier
         await self._drop(carriers)
         return taken
 
-    async def remove_ended(self, days: int) -> int:
-        """How many jobs are gone that ended more than so many days ago."""
+    async def remove_ended(self, days: int, most: int) -> int:
+        """How many jobs are gone, at most so many, that ended that many days ago."""
         async with self.transaction() as connection:
-            return await table.remove_ended(connection, days)
+            return await table.remove_ended(connection, days, most)
 
     async def beat(self) -> None:
         """A sign of life while the last runs end: the engine's worker gives none once it is asked to stop."""
@@ -278,15 +279,35 @@ class Fleet:
 
     async def fire_schedules(
         self, make_jobs: Callable[[JobSchedule], Sequence[NewJob]], now: Instant
-    ) -> list[tuple[JobSchedule, list[FleetJob]]]:
-        """Queues the jobs of the schedules that are due, each once, however many workers look."""
-        fired = []
-        # those that are due are locked until their next time is written
+    ) -> tuple[list[tuple[JobSchedule, list[FleetJob]]], ReconcilerError | None]:
+        """Queues the jobs of the schedules that are due, each once, however many workers look.
+
+        And the first error, of the settings or of a schedule, that left one unqueued.
+        """
+        fired: list[tuple[JobSchedule, list[FleetJob]]] = []
+        errors: list[ReconcilerError] = []
         async with self.transaction() as connection:
-            for schedule in await schedules.find_schedules(connection, due=True):
-                await schedules.move_schedule(connection, schedule.id, schedules.find_next(schedule.cron, now))
-                fired.append((schedule, await self._enqueue(connection, make_jobs(schedule))))
-        return fired
+            due = await schedules.find_due(connection)
+        # one by one, so that a broken one holds up no other
+        for number in due:
+            try:
+                fired += await self._fire_schedule(number, make_jobs, now)
+            except StateError:
+                raise
+            except ReconcilerError as error:
+                errors.append(error)
+        return fired, next(iter(errors), None)
+
+    async def _fire_schedule(
+        self, number: int, make_jobs: Callable[[JobSchedule], Sequence[NewJob]], now: Instant
+    ) -> list[tuple[JobSchedule, list[FleetJob]]]:
+        # locked until its next time is written
+        async with self.transaction() as connection:
+            schedule = await schedules.take_due(connection, number)
+            if schedule is None:
+                return []
+            await schedules.move_schedule(connection, schedule.id, schedules.find_next(schedule.cron, now))
+            return [(schedule, await self._enqueue(connection, make_jobs(schedule)))]
 
 
 def _carry(job: OpenJob, begin: datetime | None) -> Job:

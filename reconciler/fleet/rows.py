@@ -80,6 +80,13 @@ def end_stopped(job: OpenJob, note: str) -> JobEnd:
     return JobEnd(JobStatus.CANCELLED, ExitCode.PARTIAL, note, notice=make_job_notice(job, ExitCode.PARTIAL))
 
 
+def end_uncarried(job: OpenJob) -> JobEnd:
+    """How a queued job goes on that no job of the engine carries any more."""
+    if job.stopping:
+        return end_stopped(job, "stopped by a person")
+    return JobEnd(JobStatus.QUEUED, note="queued anew: the engine had lost it")
+
+
 def after_death(job: OpenJob) -> JobEnd:
     """How a job goes on after the death of its worker."""
     if job.stopping:

@@ -37,12 +37,12 @@ from reconciler.core.model.names import Instant
 from reconciler.core.model.notice import Notice
 from reconciler.core.model.safe_text import Provenance, json_line
 from reconciler.fleet import MOST_TRIES, Operation
+from reconciler.fleet.approved_plan import remake_approved
 from reconciler.fleet.rows import Claim, JobEnd, make_job_notice
 from reconciler.operations.apply import ApplyRequest, apply_plan, find_stale_approvals
 from reconciler.operations.drift import DriftRequest, find_drift
 from reconciler.operations.plan import PlanResult, find_filter_loops, make_plan
 from reconciler.operations.pull import PullRequest, pull_people
-from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import Workspace, open_session
 from reconciler.output.document import Document, FailureDocument, add_provenance
 from reconciler.output.drift import DriftDocument
@@ -51,9 +51,8 @@ from reconciler.output.notice import make_drift_notice, make_run_notice
 from reconciler.output.plan import PlanDocument
 from reconciler.output.pull import PullDocument
 from reconciler.output.run import RunDocument
-from reconciler.planfile import load_plan, plan_text
+from reconciler.planfile import plan_text
 from reconciler.request_gate import Stop
-from reconciler.system import replace_file
 
 PAUSES_S = (10, 60)
 """After the first try that ended with a passing error, and after the second."""
@@ -75,7 +74,7 @@ class JobScene:
     save_plan: SavePlan
     """Keeps the text of a plan whose digest was approved with the job."""
     directory: Path
-    """Where plan files stand while their job runs, and answers that the state does not take."""
+    """Where a plan file stands while it is read, and answers that the state does not take."""
 
     @property
     def location(self) -> str:
@@ -115,20 +114,12 @@ async def _try(scene: JobScene) -> JobEnd:
 
 
 async def _apply(scene: JobScene) -> _Done:
-    file = scene.directory / f"job-{scene.claim.job.id}.json"
-    try:
-        return await _apply_by(scene, file)
-    finally:
-        # it holds contacts; the answers that the state did not take stand beside it, and stay
-        file.unlink(missing_ok=True)
-
-
-async def _apply_by(scene: JobScene, file: Path) -> _Done:
-    """`file`: where a plan file stands while the job runs."""
+    # a try that was taken over may end while the next one begins
+    file = scene.directory / f"job-{scene.claim.job.id}-{scene.claim.open.engine_job}.json"
     request, approved = scene.claim.request, scene.claim.job.approved
     sending = ApplyRequest(recovery_beside=file, lock_timeout_ms=request.lock_timeout_ms, stop=scene.stop)
     if scene.claim.plan:
-        planned = await _remake(scene, file)
+        planned = await remake_approved(scene.claim, scene.workspace, file)
     else:
         session = open_session(scene.workspace, [scene.location])
         planned = await make_plan(session, request.make_plan_request())
@@ -148,18 +139,6 @@ async def _keep_approved(scene: JobScene, planned: PlanResult) -> None:
     if stale := find_stale_approvals([scene.claim.job.approved], planned):
         raise next(iter(stale.values()))
     await scene.save_plan(plan_text(planned.plan))
-
-
-async def _remake(scene: JobScene, file: Path) -> PlanResult:
-    """The plan that was approved, as far as it is still called for."""
-    replace_file(file, scene.claim.plan.encode("ascii"))
-    proposed, job = load_plan(file), scene.claim.job
-    if ([each.location for each in proposed.locations], proposed.change_digest) != ([job.location], job.approved):
-        raise UsageError(
-            f"the plan of job {job.id} has the change digest {proposed.change_digest}: that is not the one that was "
-            f"approved for location {job.location}, {job.approved}"
-        )
-    return await remake_plan(scene.workspace, file, scene.claim.request.make_remake_request())
 
 
 def _end_planned(planned: PlanResult) -> _Done:

@@ -10,7 +10,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant, LocationId
-from reconciler.fleet import REQUEST, JobSchedule, Operation
+from reconciler.fleet import REQUEST, FleetError, JobSchedule, Operation
 from reconciler.fleet.rows import as_instant, as_time, read_request
 from reconciler.store.postgres_async import Connection, Record, select
 
@@ -31,11 +31,24 @@ async def add_schedule(connection: Connection, schedule: JobSchedule) -> int:
     return int(rows[0]["id"])
 
 
-async def find_schedules(connection: Connection, *, due: bool = False) -> list[JobSchedule]:
-    """All of them; with `due` those that are, locked, but for those that another worker has locked."""
-    chosen: LiteralString = "WHERE next_at <= now() ORDER BY id FOR UPDATE SKIP LOCKED" if due else "ORDER BY id"
-    query: LiteralString = f"SELECT * FROM reconciler_fleet_schedules {chosen}"
-    return [_read_schedule(row) for row in await select(connection, query, {})]
+async def find_schedules(connection: Connection) -> list[JobSchedule]:
+    """All of them; raises FleetError for one that a later version has written."""
+    rows = await select(connection, "SELECT * FROM reconciler_fleet_schedules ORDER BY id", {})
+    return [_read_schedule(row) for row in rows]
+
+
+async def find_due(connection: Connection) -> list[int]:
+    """The numbers of those that are due."""
+    rows = await select(connection, "SELECT id FROM reconciler_fleet_schedules WHERE next_at <= now() ORDER BY id", {})
+    return [row["id"] for row in rows]
+
+
+async def take_due(connection: Connection, number: int) -> JobSchedule | None:
+    """A schedule that is due still, locked; None where another worker has it."""
+    query: LiteralString = """SELECT * FROM reconciler_fleet_schedules
+        WHERE id = %(id)s AND next_at <= now() FOR UPDATE SKIP LOCKED"""
+    rows = await select(connection, query, {"id": number})
+    return _read_schedule(rows[0]) if rows else None
 
 
 async def move_schedule(connection: Connection, schedule: int, next_at: Instant | None) -> bool:
@@ -51,7 +64,10 @@ async def move_schedule(connection: Connection, schedule: int, next_at: Instant 
 
 def _read_schedule(row: Record) -> JobSchedule:
     locations = tuple(map(LocationId, row["locations"].split()))
-    request = read_request(row["request"])
+    try:
+        request = read_request(row["request"])
+    except FleetError as error:
+        raise FleetError(f"schedule {row['id']}: {error.message}", hint=f"{error.hint}, or --remove it") from None
     return JobSchedule(
         row["id"], Operation(row["operation"]), row["cron"], locations, request, as_instant(row["next_at"])
     )

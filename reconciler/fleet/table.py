@@ -165,26 +165,31 @@ WHERE id = %(job)s AND engine_job IS NOT DISTINCT FROM %(engine_job)s AND {OPEN}
 
 async def cancel_jobs(connection: Connection, ids: Sequence[int]) -> tuple[list[int], int]:
     """The engine's jobs of those that were queued, which are cancelled; how many that run are asked to stop."""
+    # one that is queued again meanwhile would be neither queued for the first statement nor running for the second
+    await select(connection, _LOCK, {"ids": list(ids)})
     queued = await select(connection, _CANCEL, {"ids": list(ids)})
     # its worker looks at this every few seconds
     running = await select(connection, _STOP, {"ids": list(ids)})
     return [row["engine_job"] for row in queued if row["engine_job"] is not None], len(running)
 
 
-async def remove_ended(connection: Connection, days: int) -> int:
-    """How many jobs are gone that ended more than so many days ago; the latest of each location stays."""
-    return len(await select(connection, _REMOVE, {"days": days}))
+async def remove_ended(connection: Connection, days: int, most: int) -> int:
+    """How many jobs are gone, at most so many, that ended that many days ago; the latest of each location stays."""
+    return len(await select(connection, _REMOVE, {"days": days, "most": most}))
 
 
 # a dropped job tells nothing of its location: the one before it is the latest
 _REMOVE: LiteralString = f"""
-DELETE FROM reconciler_fleet_jobs AS job
-WHERE NOT ({OPEN}) AND ended < clock_timestamp() - make_interval(days => %(days)s)
-    AND EXISTS (SELECT FROM reconciler_fleet_jobs AS later
-        WHERE later.location = job.location AND later.id > job.id AND later.status <> 'dropped')
+DELETE FROM reconciler_fleet_jobs WHERE id IN (
+    SELECT id FROM reconciler_fleet_jobs AS job
+    WHERE NOT ({OPEN}) AND ended < clock_timestamp() - make_interval(days => %(days)s)
+        AND EXISTS (SELECT FROM reconciler_fleet_jobs AS later
+            WHERE later.location = job.location AND later.id > job.id AND later.status <> 'dropped')
+    ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING id"""
 
 
+_LOCK: LiteralString = "SELECT id FROM reconciler_fleet_jobs WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE"
 # the plan of a job that has ended is not kept; nothing of it was sent: a pipeline must not go on as if it were
 _CANCEL: LiteralString = """
 UPDATE reconciler_fleet_jobs SET status = 'cancelled', exit_code = 3, plan = '', note = 'cancelled before it began',

@@ -45,6 +45,7 @@ WELL_S = 60
 """An engine that worked so long has not failed again and again."""
 REMOVE_S = 3600
 """So often a worker removes jobs that ended long ago."""
+REMOVED_AT_ONCE = 1_000
 SOON_S = 300
 """A draining worker does not wait for jobs that wait longer."""
 
@@ -164,14 +165,22 @@ class FleetWorker:
     async def _run_one(self, job: int, carrier: int) -> None:
         self._running[carrier] = running = RunningJob()
         try:
-            if await self._has_moved():
-                await self._leave_queued(job, carrier)
-            elif claim := await self._until_reached(lambda: self._fleet.claim(job, carrier, self._name)):
-                await self._run_claimed(claim, running)
+            await self._take(job, carrier, running)
+        except StateError:
+            raise
         except FleetError as error:
-            await self._hold_unread(job, carrier, error)
+            await self._hold_unclaimed(job, carrier, error.message)
+        except Exception as error:  # noqa: BLE001  the engine would throw the carrier away, and say nothing
+            traceback.print_exception(error)
+            await self._hold_unclaimed(job, carrier, f"a bug ({type(error).__name__}); see worker {self._name}")
         finally:
             del self._running[carrier]
+
+    async def _take(self, job: int, carrier: int, running: RunningJob) -> None:
+        if await self._has_moved():
+            await self._leave_queued(job, carrier)
+        elif claim := await self._until_reached(lambda: self._fleet.claim(job, carrier, self._name)):
+            await self._run_claimed(claim, running)
 
     async def _has_moved(self) -> bool:
         """Whether the checkout is at another commit, which ends the worker."""
@@ -187,10 +196,9 @@ class FleetWorker:
         for opened in await self._find_carried(job, carrier):
             await self._write_end(opened, end)
 
-    async def _hold_unread(self, job: int, carrier: int, error: FleetError) -> None:
-        """Of a job that this version cannot read: the engine would throw its carrier away."""
+    async def _hold_unclaimed(self, job: int, carrier: int, why: str) -> None:
         for opened in await self._find_carried(job, carrier):
-            end = JobEnd(JobStatus.HELD, ExitCode.ERROR, f"held for a person: {error.message}")
+            end = JobEnd(JobStatus.HELD, ExitCode.ERROR, f"held for a person: {why}")
             end = replace(end, notice=make_job_notice(opened, ExitCode.ERROR))
             if await self._write_end(opened, end):
                 self._tell_of_dead(opened, end)
@@ -270,9 +278,8 @@ class FleetWorker:
                 elif loop.time() >= sweep_at:
                     sweep_at = loop.time() + self._options.heartbeat_s
                     await self._sweep()
-                    if loop.time() >= remove_at:
+                    if loop.time() >= remove_at and not await self._remove_ended():
                         remove_at = loop.time() + REMOVE_S
-                        await self._remove_ended()
                 patience.begin_anew()
             except ReconcilerError as error:
                 # the worker itself tells where the database is away
@@ -284,9 +291,11 @@ class FleetWorker:
             self._tell_of_dead(job, end)
         self._tell_left_queued(await self._fleet.count_open())
 
-    async def _remove_ended(self) -> None:
-        if removed := await self._fleet.remove_ended(self._options.keep_days):
+    async def _remove_ended(self) -> bool:
+        """Whether there are more: nothing else is looked at meanwhile."""
+        if removed := await self._fleet.remove_ended(self._options.keep_days, REMOVED_AT_ONCE):
             self._say(f"removed {removed:,} jobs that ended more than {self._options.keep_days} days ago")
+        return removed == REMOVED_AT_ONCE
 
     async def _see_to_jobs(self) -> None:
         before = set(self._running)
@@ -320,20 +329,14 @@ class FleetWorker:
             self._workspace.listener(JobEnded(job.location, ExitCode.ERROR if end.exit_code is None else end.exit_code))
 
     async def _fire_schedules(self) -> None:
-        now = self._workspace.clock.now()
-        try:
-            fired = await self._fleet.fire_schedules(
-                lambda schedule: make_scheduled_jobs(self._workspace, self._commit, schedule), now
-            )
-        except StateError:
-            raise
-        except ReconcilerError as error:
-            # tried again each time: told once, and again when it changes
-            if error.lines[0] != self._unqueued:
-                self._unqueued = error.lines[0]
-                self._say(f"a schedule cannot be queued: {self._unqueued}")
-            return
-        self._unqueued = ""
+        fired, error = await self._fleet.fire_schedules(
+            lambda schedule: make_scheduled_jobs(self._workspace, self._commit, schedule), self._workspace.clock.now()
+        )
+        # tried again each time: told once, and again when it changes
+        unqueued = error.lines[0] if error else ""
+        if unqueued not in ("", self._unqueued):
+            self._say(f"a schedule cannot be queued: {unqueued}")
+        self._unqueued = unqueued
         for schedule, jobs in fired:
             for line in describe_queued(jobs):
                 self._say(f"schedule {schedule.id}, {schedule.operation}: {line}")

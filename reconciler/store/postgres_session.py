@@ -92,10 +92,11 @@ def address(url: str, *, kind: str = "state", default_schema: str = SCHEMA) -> S
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
         raise UsageError(f"the {kind}'s URL cannot be read", hint="write postgresql://user@host/database") from error
-    # what is before it may be a password, and is shown as the port and the database
-    if "@" in parts.path:
-        hint = "in a password a `/` is written %2F, and in a database's name an `@` %40"
-        raise UsageError(f"the {kind}'s URL has an `@` after its first `/`", hint=hint)
+    # what is before it may be a password, and be shown as the port, the database or a parameter
+    has_user = "@" in parts.netloc
+    if "@" in parts.path + parts.fragment or ("@" in parts.query and not has_user):
+        hint = "in a password `/`, `?` and `#` are written %2F, %3F and %23, and elsewhere an `@` is %40"
+        raise UsageError(f"the {kind}'s URL has an `@` after its first `/`, `?` or `#`", hint=hint)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema = parameters.pop("schema", "") or default_schema
     parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "reconciler"} | parameters

@@ -49,7 +49,10 @@ def test_a_batch_that_was_cancelled_before_it_began_is_no_success(scene: FleetSc
     # a word that is misspelt looks like jobs that are stopped, or ended well
     for command in ("cancel", "status", "wait"):
         assert "no job is of batch 'typo'" in scene.fleet(command, "typo", expects=64)
-    assert "no job is of id 99" in scene.fleet("cancel", "--job", "99", expects=64)
+    known = str(scene.jobs()[0]["id"])
+    assert "no job is of id 99:" in scene.fleet("cancel", "--job", known, "--job", "99", expects=64).replace("\n", ":")
+    both = ["--location", location_id(0), "--location", "typo"]
+    assert "no job is of location 'typo'" in scene.fleet("wait", *both, expects=64)
 
 
 def test_a_job_that_a_person_stopped_is_not_queued_again_by_an_error_that_would_pass(scene: FleetScene) -> None:
@@ -102,6 +105,21 @@ def test_a_plan_file_with_contacts_does_not_outlast_its_job(scene: FleetScene) -
     assert scene.worker("--drain", environment={"TOKEN_0": ""}).end() == 0
     assert [job["exit_code"] for job in scene.jobs()] == [7]
     assert list(scene.directory.glob("work-*/*")) == []
+
+
+def test_a_broken_schedule_is_told_and_holds_up_no_other(scene: FleetScene) -> None:
+    for _ in range(2):
+        scene.fleet("schedule", "drift", "--cron", "0 6 * * *", "--location", location_id(0), "--create-state")
+    scene.execute("UPDATE reconciler_fleet_schedules SET next_at = now() - interval '1 second'")
+    scene.execute('UPDATE reconciler_fleet_schedules SET request = \'{"refresh": "by-crystal-ball"}\' WHERE id = 1')
+    worker = scene.worker("--heartbeat", "0.5")
+    worker.wait_for("schedule 2, drift: 1 job queued")
+    worker.wait_for("a schedule cannot be queued: schedule 1: this version cannot read its options")
+    worker.kill(signal.SIGTERM)
+    assert worker.end() == 0
+    assert "schedule 1: this version cannot read its options" in scene.fleet("schedule", expects=1)
+    scene.fleet("schedule", "--remove", "1")
+    assert "schedule 2" in scene.fleet("schedule")
 
 
 def test_a_worker_of_no_directory_takes_no_job(scene: FleetScene) -> None:

@@ -348,6 +348,8 @@ def test_a_server_that_is_not_there_is_told_without_the_password(place: str, ope
         "postgres://anna:hunter2@[db/state",
         # a password whose digits read as a port, and the rest as the path
         "postgresql://anna:12345/hunter2@db/state",
+        "postgresql://anna:12?hunter2@db/state",
+        "postgresql://anna:12#hunter2@db/state",
     ],
 )
 def test_a_url_that_cannot_be_read_is_not_repeated(text: str) -> None:
