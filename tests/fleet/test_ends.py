@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -15,16 +14,9 @@ from reconciler.core.model.names import Instant
 from reconciler.fleet import JobChoice, open_fleet
 from reconciler.output.fleet import JobStatus
 from tests.extras import need
-from tests.fleet.scene import FleetScene, a_fleet, location_id
+from tests.fleet.scene import FleetScene, location_id
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
-
-
-@pytest.fixture
-def scene() -> Iterator[FleetScene]:
-    need("procrastinate")
-    with a_fleet(3) as scene:
-        yield scene
 
 
 def test_jobs_that_ended_long_ago_are_removed_but_the_latest_of_each_location(scene: FleetScene) -> None:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from reconciler.sandbox.app import sandbox_token
 from tests.extras import need
-from tests.fleet.scene import TAGS, FleetScene, a_fleet, address_of, location_id
+from tests.fleet.scene import TAGS, FleetScene, address_of, location_id
 from tests.privacy import Scanner
 from tests.telemetry.listener import attributes, listening
 from tests.webhook import open_webhook
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
-
-
-@pytest.fixture
-def scene() -> Iterator[FleetScene]:
-    need("procrastinate")
-    with a_fleet(3) as scene:
-        yield scene
 
 
 def test_a_plan_file_is_queued_location_by_location_and_sent(scene: FleetScene) -> None:
