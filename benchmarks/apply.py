@@ -105,7 +105,7 @@ def apply(load: Load, url: str, *settings: str) -> list[dict[str, object]]:
         place = Path(directory)
         (place / "customers.csv").write_text("contact_id\n" + "\n".join(load.contacts) + "\n")
         (place / "acme.yaml").write_text(load.manifest)
-        flags = ("--auto-approve", "--format", "json", "--log-format", "json", "--log-level", "debug")
+        flags = ("--auto-approve", "--create-state", "--format", "json", "--log-format", "json", "--log-level", "debug")
         caps = ("--api-max-contacts", str(CONTACTS), "--api-max-tags", "1")
         more = (*caps, "--state", f"sqlite:///{place / 'state.db'}", *settings)
         environment = os.environ | {"HIGHLEVEL_TOKEN": DEMO_TOKEN, "RECONCILER_API_BASE_URL": url}
