@@ -2,7 +2,8 @@
 
 Rules
 1. A session is lent for one transaction. A process has no more sessions with a database than transactions at once, and
-   never more than `MOST_SESSIONS`: who comes then waits until one is free.
+   never more than `MOST_SESSIONS`: who comes then waits until one is free. Of all databases together no more than so
+   many are kept that are idle, but for those that hold a lock.
 2. A transaction is acknowledged by the server only once it is on disk, also where the server's default is another.
 3. A transaction goes through a pipeline: its statements leave at once, and are waited for where an answer is looked at.
 4. A session keeps the advisory locks that it took until it ends, or is lent again after they were let go; those of a
@@ -171,11 +172,33 @@ class PostgresSession:
             self.unlock(self.let_go.pop())
 
 
-class Sessions:
-    """The sessions of a process with one database."""
+class IdleSessions:
+    """The sessions of a process that nothing works with, over all databases: the first to rest is the first to end."""
 
-    def __init__(self, place: StateAddress, *, writes: bool) -> None:
-        self._place, self._writes = place, writes
+    def __init__(self) -> None:
+        self._guard = Lock()
+        self._resting: dict[PostgresSession, Sessions] = {}
+
+    def add(self, session: PostgresSession, owner: Sessions) -> None:
+        with self._guard:
+            self._resting[session] = owner
+            # to end one that keeps a lock would end a lease
+            free = [each for each in self._resting if each.locks <= set(each.let_go)]
+            surplus = max(0, len(self._resting) - MOST_SESSIONS)
+            ended = {each: self._resting.pop(each) for each in free[:surplus]}
+        for each, others in ended.items():
+            others.end(each)
+
+    def remove(self, session: PostgresSession) -> None:
+        with self._guard:
+            self._resting.pop(session, None)
+
+
+class Sessions:
+    """The sessions of a process with one database. `resting`: those with all of its databases that are idle."""
+
+    def __init__(self, place: StateAddress, resting: IdleSessions, *, writes: bool) -> None:
+        self._place, self._resting, self._writes = place, resting, writes
         self._free = BoundedSemaphore(MOST_SESSIONS)
         self._guard = Lock()
         self._open: list[PostgresSession] = []
@@ -198,6 +221,15 @@ class Sessions:
                 if key in session.locks:
                     session.let_go.append(key)
 
+    def end(self, session: PostgresSession) -> None:
+        """Closes the session, unless it was lent meanwhile."""
+        with self._guard:
+            if session not in self._idle:
+                return
+            self._idle.remove(session)
+            self._open.remove(session)
+        session.close()
+
     def close(self) -> None:
         for session in self._open:
             session.close()
@@ -205,8 +237,10 @@ class Sessions:
     def _take(self) -> PostgresSession:
         with self._guard:
             # the last one that was used: those before it are needed only where many are at work
-            if self._idle:
-                return self._idle.pop()
+            found = self._idle.pop() if self._idle else None
+        if found is not None:
+            self._resting.remove(found)
+            return found
         session = open_postgres_session(self._place, writes=self._writes)
         with self._guard:
             self._open.append(session)
@@ -216,8 +250,9 @@ class Sessions:
         with self._guard:
             if session.connection.closed:
                 self._open.remove(session)
-            else:
-                self._idle.append(session)
+                return
+            self._idle.append(session)
+        self._resting.add(session, self)
 
 
 def open_postgres_session(place: StateAddress, *, writes: bool) -> PostgresSession:

@@ -17,7 +17,7 @@ from reconciler.core.model.errors import StateError, UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.store.per_location import LOCATION, StatePerLocation, folder_of
 from reconciler.store.postgres import PostgresDatabase, exists, make_or_carry_forward, read_version
-from reconciler.store.postgres_session import Sessions, address
+from reconciler.store.postgres_session import IdleSessions, Sessions, address
 from reconciler.store.schema import VERSION
 from reconciler.store.sql_store import SharedByConnections, SqlLocation, SqlState, SqlStore
 from reconciler.store.sqlite import open_empty
@@ -26,9 +26,9 @@ from reconciler.store.sqlite import open_empty
 class PostgresServer:
     """One database of a server, opened to look or to write; its schemas are opened one by one."""
 
-    def __init__(self, url: str, *, writes: bool) -> None:
+    def __init__(self, url: str, resting: IdleSessions | None = None, *, writes: bool) -> None:
         self._place = address(url)
-        self._sessions = Sessions(self._place, writes=writes)
+        self._sessions = Sessions(self._place, resting or IdleSessions(), writes=writes)
         self._ready: set[str] = set()
 
     @property
@@ -77,11 +77,12 @@ class ServerPerLocation:
         self._url, self._writes = url, writes
         self._in_schemas = is_in_schemas(url)
         self._servers: dict[str, PostgresServer] = {}
+        self._resting = IdleSessions()
 
     def find(self, location: LocationId) -> tuple[PostgresServer, str]:
         """The database, which is not asked yet, and the schema in it."""
         url = self._url if self._in_schemas else self._url.replace(LOCATION, folder_of(location))
-        server = self._servers.setdefault(url, PostgresServer(url, writes=self._writes))
+        server = self._servers.setdefault(url, PostgresServer(url, self._resting, writes=self._writes))
         return server, server.schema.replace(LOCATION, location)
 
     def list_locations(self) -> Sequence[LocationId]:

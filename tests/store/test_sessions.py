@@ -161,6 +161,38 @@ def test_databases_of_locations_are_listed_where_they_have_a_state(url: str, nam
             sql(f'DROP DATABASE "{name}-{place}" WITH (FORCE)')
 
 
+def test_sessions_with_many_databases_are_bounded_but_for_those_that_hold_a_lease(
+    url: str, name: str, sql: Sql
+) -> None:
+    """Each database takes a session of its own, and a server has few for all of its clients."""
+    from reconciler.store.postgres_session import MOST_SESSIONS
+
+    each = urlsplit(url)._replace(path=f"/{name}-{{location}}").geturl()
+    places = PLACES[: MOST_SESSIONS + 4]
+    for place in places:
+        sql(f'CREATE DATABASE "{name}-{place}" TEMPLATE template0')
+    try:
+        with open_store(each) as state:
+            for place in places:
+                save(state, place)
+            assert sessions(sql, name) <= MOST_SESSIONS
+            for place in places:
+                assert state.at(place).load_state().observed[ANNA] == seen(place)
+            assert sessions(sql, name) <= MOST_SESSIONS
+            leases = {place: taken(state.at(place)) for place in places}
+            # to end the session of a lease would let others take it
+            assert (sessions(sql, name), locks(sql, name)) == (len(places), len(places))
+            for place, lease in leases.items():
+                state.at(place).release_lease(lease)
+            assert sessions(sql, name) <= MOST_SESSIONS
+        with open_reader(each) as reader:
+            assert [reader.at(place).load_state().observed[ANNA] for place in places] == list(map(seen, places))
+            assert sessions(sql, name) <= MOST_SESSIONS
+    finally:
+        for place in places:
+            sql(f'DROP DATABASE "{name}-{place}" WITH (FORCE)')
+
+
 @pytest.mark.parametrize("url", ["postgresql://tags_{location}@nowhere:1/crm", "postgresql://{location}.example/crm"])
 def test_locations_that_nobody_can_list_are_refused_before_a_server_is_asked(url: str) -> None:
     need("psycopg")
