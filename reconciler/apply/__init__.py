@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.apply.books import LocationBook, RunProgress, name_recovery_files
@@ -43,7 +43,7 @@ from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ce
 from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import HeldContacts, count_held
 from reconciler.core.planning.guard_sentences import ApprovedPlan
-from reconciler.core.planning.plan import LocationPlan, Plan
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan
 from reconciler.core.running.doubt import decidable_doubts, open_doubts
 from reconciler.core.running.pace import APPLY_LATER, Pace
 from reconciler.core.running.shortfalls import (
@@ -105,6 +105,27 @@ async def _apply_or_fail(
         return report_failed(plan, error)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownLocation:
+    """What the state has of a location once its lease is held."""
+
+    state: LocationState
+    runs: Sequence[RunRecord]
+
+    @property
+    def has_open_run(self) -> bool:
+        """Whether a run never ended."""
+        return any(run.status is RunStatus.RUNNING for run in self.runs)
+
+    def runs_of(self, plan: LocationPlan, whole: Plan) -> list[RunRecord]:
+        """The runs that began with this very plan."""
+        # a run began with the digest that was approved: that of its location, or that of all of them
+        digests = (plan.change_digest, whole.change_digest)
+        # an earlier plan of the same changes has the same digest: only later runs are of this one
+        later = (run for run in self.runs if run.header.started >= whole.as_of)
+        return [run for run in later if run.header.change_digest in digests]
+
+
 def report_failed(plan: LocationPlan, error: ReconcilerError) -> LocationReport:
     """The report of a location in which nothing was sent for this error."""
     return fail_report(report_nothing_sent(plan, RunStatus.STOPPED), error)
@@ -157,7 +178,9 @@ async def _run_under_lease(
     # by the digest of the plan file, where there is one, later runs of the file find this one
     plan_file = options.proposal.plan if options.proposal else approved.plan
     planned = options.proposed(plan.location) or plan
-    await _refuse_stale(planned, plan_file, held)
+    known = await held.call(lambda: KnownLocation(held.store.load_state(), held.store.read_runs()))
+    earlier = known.runs_of(planned, plan_file)
+    _refuse_stale(planned, known.state, earlier)
     await _refuse_newer_pull(options.snapshots.get(plan.location, {}), held, services)
     if plan.location not in options.reversals:
         _refuse_expired(plan, services.clock.now())
@@ -172,22 +195,24 @@ async def _run_under_lease(
         # also those that the plan did not need: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
-    earlier = tuple(record.id for record in await _runs_of(planned, plan_file, held))
     async with journalled_run(held, header, cancelled=None) as journal:
-        return await _finish_run(await _open_run(plan, options, services, journal, earlier, header.started))
+        # to begin a run writes down what one that never ended left in doubt
+        state = await held.call(held.store.load_state) if known.has_open_run else known.state
+        ids = tuple(record.id for record in earlier)
+        return await _finish_run(_open_run(plan, options, services, journal, state, ids, header.started))
 
 
-async def _open_run(
+def _open_run(
     plan: LocationPlan,
     options: ApplyOptions,
     services: Services,
     journal: JournalledRun,
+    stored: LocationState,
     earlier: tuple[str, ...],
     began: Instant,
 ) -> Run:
     proposed, plan_options = options.proposed(plan.location), options.options[plan.location]
-    held = journal.held
-    state = await held.call(lambda: respell_state(held.store.load_state(), proposed or plan))
+    state = respell_state(stored, proposed or plan)
     reversal = options.reversals.get(plan.location)
     return Run(
         plan=plan,
@@ -202,7 +227,7 @@ async def _open_run(
             services.pace(plan.location) if services.pace else Pace(plan_options.rate),
             services.clock,
             services.report,
-            held,
+            journal.held,
             chance=services.chance,
             spill=options.spill,
             later=APPLY_LATER,
@@ -311,9 +336,8 @@ def _still_held(run: Run) -> list[HeldContacts]:
     return [held for held in open_ones if held.contacts]
 
 
-async def _refuse_stale(plan: LocationPlan, whole: Plan, held: HeldLease) -> None:
-    """A plan is of one lineage, and used up by the run that completes it."""
-    state = await held.call(held.store.load_state)
+def _refuse_stale(plan: LocationPlan, state: LocationState, earlier: Iterable[RunRecord]) -> None:
+    """A plan is of one lineage, and used up by the run that completes it. `earlier`: the runs of this very plan."""
     if plan.lineage not in (None, state.lineage):
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
@@ -321,7 +345,7 @@ async def _refuse_stale(plan: LocationPlan, whole: Plan, held: HeldLease) -> Non
     # nothing was written since: no run can have used the plan up
     if plan.serial == state.serial:
         return
-    for run in await _runs_of(plan, whole, held):
+    for run in earlier:
         if run.status is RunStatus.COMPLETE:
             raise StalePlan(f"the plan is used up: run {run.id} carried it out", hint="run plan again")
         if run.is_pruned:
@@ -349,18 +373,6 @@ def _refuse_expired(plan: LocationPlan, now: Instant) -> None:
     """Waiting for an approval or the lease takes time, in which a set begins or ends, or its pull becomes too old."""
     if plan.valid_until is not None and now >= plan.valid_until:
         raise StalePlan("the plan is stale: a set has become active or expired since", hint="plan again")
-
-
-async def _runs_of(plan: LocationPlan, whole: Plan, held: HeldLease) -> list[RunRecord]:
-    """The runs that began with this very plan."""
-    # a run began with the digest that was approved: that of its location, or that of all of them
-    digests = (plan.change_digest, whole.change_digest)
-    return [
-        run
-        for run in await held.call(held.store.read_runs)
-        # an earlier plan of the same changes has the same digest: only later runs are of this one
-        if run.header.change_digest in digests and run.header.started >= whole.as_of
-    ]
 
 
 def fail_report(report: LocationReport, error: ReconcilerError) -> LocationReport:

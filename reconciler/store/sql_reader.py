@@ -96,9 +96,10 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 @decoding()
 def read_observed(database: Database, location: int, contacts: ContactNumbers | None = None) -> ContactStates:
     places = {NEVER_OBSERVED: 0}
+    # asked first: a server answers it together with what is read before it
+    stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
     numbered = read_patterns(database, location, read_tagsets(database))
     indices = {number: places.setdefault(known, len(places)) for number, known in numbered}
-    stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
     return ContactStates(ContactColumn.read(stored, indices, contacts), places)
 
 
