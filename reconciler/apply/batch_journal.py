@@ -131,7 +131,6 @@ async def journal_answer(run: Run, sent: JournalledBatch, answered: ContactOutco
     run.observed.update(answer.states)
     run.progress.add_rejected(answer.rejected)
     run.outcomes.record_batch(journalled.batch, _as_named(journalled.batch, outcomes))
-    run.rates.count_rows(journalled.before, outcomes)
     _note_answers(run, journalled, outcomes, now)
     run.halt_if_wrong()
 
@@ -218,12 +217,15 @@ def _note_answers(run: Run, journalled: JournalledBatch, outcomes: ContactOutcom
     for contact in _with_outcome(outcomes, Outcome.IN_DOUBT):
         run.doubts.add(contact, batch.action, tags)
     states = list(map(journalled.before.__getitem__, outcomes))
-    for contact, surprising in zip(outcomes, map_alike(find_surprise, states, outcomes.values()), strict=True):
-        if surprising:
-            run.outcomes.add_surprise(contact, surprising)
-    for before, verdict, number in count_alike(states, outcomes.values()):
+    alike = count_alike(states, outcomes.values())
+    run.rates.count_rows(alike)
+    for before, verdict, number in alike:
         if before.observed is None:
             run.progress.add_first_observations(verdict, number)
+    if any(find_surprise(before, verdict) for before, verdict, _ in alike):
+        for contact, surprising in zip(outcomes, map_alike(find_surprise, states, outcomes.values()), strict=True):
+            if surprising:
+                run.outcomes.add_surprise(contact, surprising)
     # a write that changed no tag need not move the contact's date: it teaches nothing
     applied = (contact for contact in reversed(outcomes) if outcomes[contact].outcome is Outcome.APPLIED)
     # the book keeps the last two

@@ -131,9 +131,15 @@ class Remembered:
 
     def find(self, contacts: Sequence[ContactId]) -> FoundContacts | None:
         """None where one of them is not remembered."""
-        numbers, patterns = list(map(self._numbers.get, contacts)), list(map(self._patterns.get, contacts))
-        if None in numbers or None in patterns:
+        try:
+            numbers = list(map(self._numbers.__getitem__, contacts))
+            patterns = list(map(self._patterns.__getitem__, contacts))
+        except KeyError:
             return None
+        if None in patterns:
+            return None
+        if numbers == sorted(numbers):
+            return contacts, numbers, patterns
         return _in_order(zip(contacts, numbers, patterns, strict=True))
 
     def learn(self, contacts: Iterable[ContactId], patterns: Iterable[int | None]) -> None:
@@ -240,13 +246,20 @@ def _in_order(rows: Iterable[Any]) -> FoundContacts:
     return contacts, numbers, known
 
 
-def entering(before: Collection[TagSet], after: Collection[ContactState | None], spelling: Spelling) -> list[TagSet]:
-    """The tags that enter the ledger of each contact by its change; none enters by its spelling alone."""
+def follow_ledgers(
+    before: Collection[TagSet], after: Collection[ContactState | None], spelling: Spelling
+) -> tuple[Sequence[TagSet], Sequence[TagSet]]:
+    """The tags under management of each contact after its change, and those that enter by it.
 
-    def enter(ledger: TagSet, known: ContactState | None) -> TagSet:
-        return NONE if known is None else spelling.missing_from(known.ledger.tags, ledger)
+    None enters by its spelling alone.
+    """
 
-    return map_alike(enter, before, after)
+    def follow(ledger: TagSet, known: ContactState | None) -> tuple[TagSet, TagSet]:
+        tags = ledger if known is None else known.ledger.tags
+        return tags, spelling.missing_from(tags, ledger)
+
+    ledgers, entered = zip(*map_alike(follow, before, after), strict=True) if before else ((), ())
+    return ledgers, entered
 
 
 def put_intended(database: Database, batch: int, stored: StoredBatch, known: Iterable[int | None]) -> None:

@@ -218,7 +218,8 @@ class SqlLocation:
             asked = sql_journal.ask_contacts(database, number, patterns, add=True)
             contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
             before = self._interning.ledgers_of(number, known)
-            entered = sql_journal.entering(before, list(map(changed.get, contacts)), self._spelling(number))
+            after = list(map(changed.get, contacts))
+            _, entered = sql_journal.follow_ledgers(before, after, self._spelling(number))
             states = list(map(patterns.__getitem__, contacts))
             if any(map(ne, states, known)):
                 _count(database, number)
@@ -250,26 +251,23 @@ class SqlLocation:
             key = int(first(sql_journal.put_batch(database, run, row))[0])
             contacts, numbers, known = sql_journal.read_contacts(database, number, asked)
             before, after = self._interning.ledgers_of(number, known), list(map(changed.get, contacts))
-            entered = sql_journal.entering(before, after, self._spelling(number))
+            ledgers, entered = sql_journal.follow_ledgers(before, after, self._spelling(number))
             # whatever the states say of the ledger, to remove a tag puts no pair under management
             if batch.action is Action.REMOVE:
                 entered = [sql_journal.NONE] * len(contacts)
             self._interning.prepare(entered)
-            intended = sql_journal.StoredBatch(
-                contacts,
-                numbers,
-                map_alike(lambda tags, state: tags if state is None else state.ledger.tags, before, after),
-                # the empty set as NULL, which takes no room: most intents put nothing under management
-                map_alike(lambda tags: self._interning.optional(tags or None), entered),
-            )
-            states = [patterns[contact] if contact in changed else None for contact in contacts]
-            if any(state is not None and state != then for state, then in zip(states, known, strict=True)):
+            # the empty set as NULL, which takes no room: most intents put nothing under management
+            numbered = map_alike(lambda tags: self._interning.optional(tags or None), entered)
+            intended = sql_journal.StoredBatch(contacts, numbers, ledgers, numbered)
+            # of a contact without a change the state that it has
+            states = [patterns[who] if who in changed else then for who, then in zip(contacts, known, strict=True)]
+            if any(map(ne, states, known)):
                 _count(database, number)
             sql_journal.put_intended(database, key, intended, states)
             self._write_known(database, number, {who: changed[who] for who in changed.keys() - given.keys()})
         # after the transaction: what was undone must not be remembered
         self._remembered.add(key, intended)
-        self._remembered.learn(contacts, [new or old for new, old in zip(states, known, strict=True)])
+        self._remembered.learn(contacts, states)
         return key
 
     def record_answer(

@@ -34,15 +34,14 @@ def map_alike(work: Callable[..., T], /, *columns: Collection[Any]) -> list[T]:
     """
     # collections, not iterators: the identity of an object that is gone may be another's
     identities: list[Any]
-    if len(columns) == 1:
+    varying = columns if len(columns) == 1 else [column for column in columns if len(set(map(id, column))) > 1]
+    if len(varying) < 2:
         # a tuple for each object would take as long as all the rest
-        identities = list(map(id, columns[0]))
-        distinct_items = dict(zip(identities, columns[0], strict=True))
-        done = {identity: work(item) for identity, item in distinct_items.items()}
+        identities = list(map(id, (varying or columns)[0]))
     else:
-        identities = list(zip(*(map(id, column) for column in columns), strict=True))
-        distinct = dict(zip(identities, zip(*columns, strict=True), strict=True))
-        done = {identity: work(*arguments) for identity, arguments in distinct.items()}
+        identities = list(zip(*(map(id, column) for column in varying), strict=True))
+    distinct = dict(zip(identities, zip(*columns, strict=True), strict=True))
+    done = {identity: work(*arguments) for identity, arguments in distinct.items()}
     return list(map(done.__getitem__, identities))
 
 

@@ -8,10 +8,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.core.model.alike import count_alike
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.names import ContactId, TagSet
 from reconciler.core.model.outcome import ContactOutcome, Outcome, Rejection
@@ -68,10 +67,9 @@ class Rates:
     """The rows of contacts with an earlier observation; `surprised`: those that differed from it."""
     surprised: int = 0
 
-    def count_rows(self, known: Mapping[ContactId, ContactState], verdicts: Mapping[ContactId, ContactOutcome]) -> None:
-        """`known`: before the request."""
-        states = list(map(known.__getitem__, verdicts))
-        for state, verdict, number in count_alike(states, verdicts.values()):
+    def count_rows(self, alike: Iterable[tuple[ContactState, ContactOutcome, int]]) -> None:
+        """`alike`: how many contacts had a state before the request and were answered so, once for each such pair."""
+        for state, verdict, number in alike:
             self.rows += number
             # held and in doubt count too: nothing tells that they ended well
             self.errors += number * (verdict.outcome not in _GOOD)
