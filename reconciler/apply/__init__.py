@@ -73,7 +73,10 @@ async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Service
     in_order = sorted(approved.plan.locations, key=lambda plan: order.get(plan.location, len(order)))
     tasks = [asyncio.ensure_future(apply_in_turn(location)) for location in in_order]
     try:
-        reports = {report.location: report for report in await asyncio.gather(*tasks)}
+        if tasks:
+            # whatever ends one of them, a fault of ours too, the others are in the midst of their requests
+            await asyncio.wait(tasks)
+        reports = {report.location: report for report in (task.result() for task in tasks)}
         return tuple(reports[plan.location] for plan in approved.plan.locations)
     finally:
         # a location that goes on after this function has ended would send for a caller that is gone
@@ -199,7 +202,10 @@ async def _run_under_lease(
         # to begin a run writes down what one that never ended left in doubt
         state = await held.call(held.store.load_state) if known.has_open_run else known.state
         ids = tuple(record.id for record in earlier)
-        return await _finish_run(_open_run(plan, options, services, journal, state, ids, header.started))
+        run = _open_run(plan, options, services, journal, state, ids, header.started)
+        # the run keeps what it needs of them: of a million contacts each is large
+        del known, state
+        return await _finish_run(run)
 
 
 def _open_run(

@@ -18,11 +18,13 @@ from pathlib import Path
 from reconciler.apply import ApplyOptions, Services, apply, fail_report, report_failed
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.errors import (
+    AuthRefused,
     ExitCode,
     GuardRefused,
     NotYet,
     ReconcilerError,
     StalePlan,
+    StateError,
     Unfinished,
     UsageError,
     worst_code,
@@ -260,13 +262,16 @@ def _report_nothing_sent(judgement: Judgement) -> tuple[LocationReport, ...]:
 
 
 async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationReport, ...]:
-    approved, planned = judgement.approved, judgement.planned
+    planned = judgement.planned
     session, workspace = planned.session, planned.session.workspace
     # where nothing but the sizes of sets is recorded, no token is needed
-    locations = [location.location for location in approved.plan.locations if location.may_have_work]
+    locations = [location.location for location in judgement.approved.plan.locations if location.may_have_work]
     async with AsyncExitStack() as stack:
-        apis = {location: await stack.enter_async_context(_open_api(session, location)) for location in locations}
-        store = stack.enter_context(open_store(session.settings.state))
+        apis, late = await _open_apis(session, locations, stack)
+        judgement = judgement.refuse(late)
+        if judgement.error is not None:
+            raise judgement.error
+        approved, store = judgement.approved, stack.enter_context(open_store(session.settings.state))
 
         def name_token(location: LocationId) -> str:
             return called(find_api(session, location).token_place)
@@ -288,9 +293,26 @@ async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationRe
             read_snapshots=read_snapshots if session.settings.snapshots else None,
             start_worker=workspace.start_worker,
         )
-        if locations:
+        if apis:
             workspace.listener.on_sending()
-        return await apply(approved, _make_options(approved.plan, planned, request), services)
+        reports = await apply(approved, _make_options(approved.plan, planned, request), services)
+    plans = {plan.location: plan for plan in planned.plan.locations}
+    return (*(report_failed(plans[location], error) for location, error in late.items()), *reports)
+
+
+async def _open_apis(
+    session: Session, locations: Iterable[LocationId], stack: AsyncExitStack
+) -> tuple[dict[LocationId, HighLevel], dict[LocationId, ReconcilerError]]:
+    """The APIs, open until the stack ends, and why a location has none."""
+    apis: dict[LocationId, HighLevel] = {}
+    late: dict[LocationId, ReconcilerError] = {}
+    for location in locations:
+        try:
+            apis[location] = await stack.enter_async_context(_open_api(session, location))
+        except AuthRefused as error:
+            # since it was judged its token became too old, and no other one came
+            late[location] = error
+    return apis, late
 
 
 def _open_api(session: Session, location: LocationId) -> HighLevel:
@@ -357,11 +379,17 @@ def find_stale_approvals(approved: Collection[str], planned: PlanResult) -> dict
     if not stale:
         return {}
     with open_reader(planned.session.settings.state) as reader:
-        return {
-            each.location: _explain_stale(each, approved, reader)
-            for each in stale
-            if not _is_next_slice(each, approved, reader.at(each.location))
-        }
+        found = {each.location: _find_stale(each, approved, reader) for each in stale}
+    return {location: error for location, error in found.items() if error is not None}
+
+
+def _find_stale(plan: LocationPlan, approved: Collection[str], reader: StateReader) -> ReconcilerError | None:
+    try:
+        if _is_next_slice(plan, approved, reader.at(plan.location)):
+            return None
+        return _explain_stale(plan, approved, reader)
+    except StateError as error:
+        return error
 
 
 def _is_next_slice(plan: LocationPlan, approved: Collection[str], reader: LocationReader) -> bool:

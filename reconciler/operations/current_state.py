@@ -5,7 +5,7 @@ Law: holds no writer, and stores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -126,21 +126,33 @@ async def find_current(
             location: make_refresh_request(session, state, scope, reading, contacts=contacts)
             for location, state in states.items()
         }
+        clock = session.workspace.clock
         # the quota counts today's runs before the first reading asks for room in it
-        for location in states:
-            assume_sent_today(session.pace(location), session.workspace.clock, reader.at(location))
+        _, unusable = work_each(
+            session, states, lambda location: assume_sent_today(session.pace(location), clock, reader.at(location))
+        )
+        readable = {location: state for location, state in states.items() if location not in unusable}
         current, failed = await run_each(
             session,
-            {location: _read_current(session, state, scope, wanted[location]) for location, state in states.items()},
+            {location: _read_current(session, state, scope, wanted[location]) for location, state in readable.items()},
         )
-        errors |= failed
+        errors |= {**unusable, **failed}
     _refuse_unknown_tags(session, states.values(), make_selection(session, scope).tags)
-    return count_sent(session, reader, current), errors
+    current, unusable = count_sent(session, reader, current)
+    return current, errors | unusable
 
 
-def count_sent(session: Session, reader: StateReader, current: Iterable[CurrentState]) -> list[CurrentState]:
-    """The states, with the additions of slowly given tags that the journal tells of."""
-    return [replace(each, sent=_find_sent(session, reader, each.state)) for each in current]
+def count_sent(
+    session: Session, reader: StateReader, current: Iterable[CurrentState]
+) -> tuple[list[CurrentState], Errors]:
+    """The states, with the additions of slowly given tags that the journal tells of; why that of a location cannot."""
+    known = {each.state.location: each for each in current}
+
+    def count(location: LocationId) -> CurrentState:
+        return replace(known[location], sent=_find_sent(session, reader, known[location].state))
+
+    counted, errors = work_each(session, known, count)
+    return list(counted.values()), errors
 
 
 def _find_sent(session: Session, reader: StateReader, state: LocationState) -> SentAdds:
@@ -157,19 +169,31 @@ def _find_sent(session: Session, reader: StateReader, state: LocationState) -> S
 
 def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, LocationState], Errors]:
     """The state of each location, and why that of a location cannot be used; raises the error of the only one."""
-    states: dict[LocationId, LocationState] = {}
-    errors: Errors = {}
     workspace = session.workspace
     measure = Measure(workspace.clock, workspace.listener)
-    for location, desired in session.desired.items():
+
+    def load(location: LocationId) -> LocationState:
+        state = measure.call(location, load_state, session.settings, reader, location, session.desired[location])
+        workspace.listener.on_state(state, reader.at(location))
+        return state
+
+    return work_each(session, session.desired, load)
+
+
+def work_each(
+    session: Session, locations: Iterable[LocationId], work: Callable[[LocationId], T]
+) -> tuple[dict[LocationId, T], Errors]:
+    """The result of each location, and why a location has none; raises the error of the only one."""
+    results: dict[LocationId, T] = {}
+    errors: Errors = {}
+    for location in locations:
         try:
-            states[location] = measure.call(location, load_state, session.settings, reader, location, desired)
-            workspace.listener.on_state(states[location], reader.at(location))
+            results[location] = work(location)
         except ReconcilerError as error:
             if len(session.desired) == 1:
                 raise
             errors[location] = error
-    return states, errors
+    return results, errors
 
 
 async def run_each(session: Session, works: Mapping[LocationId, Coroutine[Any, Any, T]]) -> tuple[list[T], Errors]:

@@ -13,7 +13,7 @@ from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
 from reconciler.core.observing.attribution import attribute_drift, mark_expected
 from reconciler.core.observing.drift import DriftReport, Evidence
-from reconciler.operations.current_state import CurrentState, find_current
+from reconciler.operations.current_state import CurrentState, find_current, work_each
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
 from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
 from reconciler.ports import LocationReader
@@ -59,13 +59,15 @@ async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
     refuse_missing_state(session, create_state=request.create_state)
     with open_reader(session.settings.state) as reader:
         current, unknown = await find_current(session, reader, request.scope, request.reading)
-        reports = tuple(
-            _report_drift(session, location, reader.at(location.state.location), request) for location in current
+        known = {each.state.location: each for each in current}
+        reports, unusable = work_each(
+            session, known, lambda location: _report_drift(session, known[location], reader.at(location), request)
         )
-        leases = list_leases(reader, session.desired, session.workspace.clock.now())
+        unknown |= unusable
+        leases = list_leases(reader, session.locations_but(unknown), session.workspace.clock.now())
         strays = session.list_strays(reader)
     unread = [note for location in current for note in location.list_unread()]
-    return DriftResult(reports, (*strays, *unread), leases, unknown)
+    return DriftResult(tuple(reports.values()), (*strays, *unread), leases, unknown)
 
 
 def _report_drift(

@@ -74,7 +74,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     with open_reader(session.settings.state) as reader:
         current, unknown = await find_current(session, reader, request.scope, request.reading)
         # after the reading, which may outlast a run
-        leases = list_leases(reader, session.desired, session.workspace.clock.now())
+        leases = list_leases(reader, session.locations_but(unknown), session.workspace.clock.now())
         strays = session.list_strays(reader)
     notes = [note for location in current for note in location.list_notes()]
     plan = replace(plan_current(session, current, request), unknown=UnknownLocation.list_from(unknown))

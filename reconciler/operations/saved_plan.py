@@ -50,6 +50,7 @@ from reconciler.operations.current_state import (
     read_location,
     run_each,
     take_in_reading,
+    work_each,
 )
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
@@ -183,23 +184,33 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
         loaded, unusable = load_each(session, reader)
         planned = {each.location: each for each in proposed.locations if each.location not in {*stale, *unusable}}
         states = {location: respell_state(loaded[location], part) for location, part in planned.items()}
-        removed = {location: _find_removed(proposed, states[location], reader.at(location)) for location in planned}
-        for location in planned:
+
+        def look(location: LocationId) -> dict[ContactId, TagSet]:
             assume_sent_today(session.pace(location), session.workspace.clock, reader.at(location))
-        leases = list_leases(reader, session.desired, session.workspace.clock.now())
+            return _find_removed(proposed, states[location], reader.at(location))
+
+        removed, untold = work_each(session, planned, look)
+        leases = list_leases(reader, session.locations_but(unusable), session.workspace.clock.now())
     current, unread = await run_each(
         session,
-        {location: _read_news(part, states[location], session, request) for location, part in planned.items()},
+        {
+            location: _read_news(part, states[location], session, request)
+            for location, part in planned.items()
+            if location in removed
+        },
     )
     with open_reader(session.settings.state) as reader:
-        current = count_sent(session, reader, current)
+        current, uncounted = count_sent(session, reader, current)
     fresh = plan_current(session, current, request)
     by_location = {location.state.location: location for location in current}
     parts = [
         _make_part(planned, proposed, by_location[planned.location], removed[planned.location], session, request)
         for planned in fresh.locations
     ]
-    plans, unknown = [part.plan for part in parts], {**_list_unplanned(proposed), **unread, **unusable, **stale}
+    plans, unknown = (
+        [part.plan for part in parts],
+        {**_list_unplanned(proposed), **unread, **uncounted, **untold, **unusable, **stale},
+    )
     plan = combine_plans(plans, as_of=fresh.as_of, manifests=fresh.manifests, selection=fresh.selection)
     return PlanResult(
         plan=replace(plan, unknown=UnknownLocation.list_from(unknown)),

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,6 +253,10 @@ class Session:
         """The locations in the order in which they come."""
         return self.settings.in_order(self.desired)
 
+    def locations_but(self, others: Collection[LocationId]) -> list[LocationId]:
+        """The locations that are not among others, such as those whose state cannot be read."""
+        return [location for location in self.desired if location not in others]
+
     def list_snapshots(self) -> dict[LocationId, dict[SetName, Snapshot]]:
         """The snapshots that the sets were resolved by."""
         return {
@@ -276,7 +280,13 @@ class Session:
     def list_strays(self, reader: StateReader) -> list[str]:
         """A line for each location that has state and no manifest any more; none where locations were chosen."""
         # where locations were chosen, the others are left out on purpose
-        strays = [] if self.is_part else sorted(set(reader.list_locations()) - self.desired.keys())
+        if self.is_part:
+            return []
+        try:
+            strays = sorted(set(reader.list_locations()) - self.desired.keys())
+        except StateError as error:
+            # the state of a location may be there, and no list of them
+            return [f"which locations have state and no manifest is not known: {error.message}"]
         return [
             f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
             for location in strays
@@ -448,11 +458,21 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
 
 
 def _has_state(reader: StateReader, locations: Iterable[LocationId]) -> bool:
+    """Whether a location has state, or it cannot be told: who reads the state of that location tells why."""
     try:
         return bool(reader.list_locations())
+    except StateError:
+        return True
     except UsageError:
         # a state of its own for each location has no list of them
-        return any(reader.at(location).load_state().lineage for location in locations)
+        return any(_may_have_state(reader, location) for location in locations)
+
+
+def _may_have_state(reader: StateReader, location: LocationId) -> bool:
+    try:
+        return bool(reader.at(location).load_state().lineage)
+    except StateError:
+        return True
 
 
 def choose_locations(reader: StateReader, names: Sequence[str], settings: Settings) -> list[LocationId]:

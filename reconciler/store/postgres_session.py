@@ -123,6 +123,11 @@ class PostgresSession:
         """Locks that its next transaction gives back."""
         self._schema = ""
 
+    @property
+    def keeps_locks(self) -> bool:
+        """Whether it has locks that it was not told to give back."""
+        return not self.locks <= set(self.let_go)
+
     @contextmanager
     def transaction(self, begin: LiteralString, schema: str) -> Iterator[None]:
         """One that looks into `schema`: all or nothing, durable at its end."""
@@ -182,10 +187,8 @@ class IdleSessions:
     def add(self, session: PostgresSession, owner: Sessions) -> None:
         with self._guard:
             self._resting[session] = owner
-            # to end one that keeps a lock would end a lease
-            free = [each for each in self._resting if each.locks <= set(each.let_go)]
-            surplus = max(0, len(self._resting) - MOST_SESSIONS)
-            ended = {each: self._resting.pop(each) for each in free[:surplus]}
+            free = [each for each in self._resting if not each.keeps_locks]
+            ended = {each: self._resting.pop(each) for each in free[: max(0, len(free) - MOST_SESSIONS)]}
         for each, others in ended.items():
             others.end(each)
 
@@ -222,9 +225,9 @@ class Sessions:
                     session.let_go.append(key)
 
     def end(self, session: PostgresSession) -> None:
-        """Closes the session, unless it was lent meanwhile."""
+        """Closes the session, unless it was lent meanwhile, or keeps a lock since: its lease would end with it."""
         with self._guard:
-            if session not in self._idle:
+            if session not in self._idle or session.keeps_locks:
                 return
             self._idle.remove(session)
             self._open.remove(session)
@@ -251,8 +254,10 @@ class Sessions:
             if session.connection.closed:
                 self._open.remove(session)
                 return
-            self._idle.append(session)
+        # before others can take it: who does so takes it from those that rest
         self._resting.add(session, self)
+        with self._guard:
+            self._idle.append(session)
 
 
 def open_postgres_session(place: StateAddress, *, writes: bool) -> PostgresSession:

@@ -22,6 +22,9 @@ from reconciler.store.schema import VERSION
 from reconciler.store.sql_store import SharedByConnections, SqlLocation, SqlState, SqlStore
 from reconciler.store.sqlite import open_empty
 
+_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege(datname, 'CONNECT')"
+"""Those that our user may look into."""
+
 
 class PostgresServer:
     """One database of a server, opened to look or to write; its schemas are opened one by one."""
@@ -62,6 +65,12 @@ class PostgresServer:
                 hint="the next apply carries it forward; until then, look with the version that wrote it",
             )
         return database
+
+    def has_state(self, schema: str) -> bool:
+        """Whether there is a state in the schema, of whichever version."""
+        database = PostgresDatabase(self._sessions, self._place)
+        with database.reading():
+            return exists(database, schema)
 
     def list_names(self, query: str) -> list[str]:
         """The first column of what a question about the whole database is answered."""
@@ -165,7 +174,7 @@ def _list_databases(url: str) -> Sequence[LocationId]:
     # the one database that every server has, and that everybody may ask by default
     asked = parts._replace(path="/postgres").geturl()
     with closing(PostgresServer(asked, writes=False)) as server:
-        names = server.list_names("SELECT datname FROM pg_database WHERE datallowconn")
+        names = server.list_names(_DATABASES)
     found = _match(unquote(parts.path.removeprefix("/")), names)
     # the name alone proves nothing: another program may have a database of that form (rule 2)
     return [location for location in found if _has_state(url.replace(LOCATION, folder_of(location)))]
@@ -173,7 +182,7 @@ def _list_databases(url: str) -> Sequence[LocationId]:
 
 def _has_state(url: str) -> bool:
     with closing(PostgresServer(url, writes=False)) as server:
-        return server.open_for_reading(server.schema) is not None
+        return server.has_state(server.schema)
 
 
 def _match(pattern: str, names: Sequence[str]) -> Sequence[LocationId]:

@@ -13,11 +13,18 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.errors import ExitCode, StateCorrupted
 from reconciler.core.model.names import LocationId, Tag
 from reconciler.operations.api import find_missing_tokens
+from reconciler.operations.apply import ApplyRequest, apply_plan, judge_approval
+from reconciler.operations.plan import make_plan
+from reconciler.operations.plan_options import PlanRequest
 from reconciler.operations.workspace import Workspace, open_session
+from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.world import World
-from tests.cli.conftest import LOCATION, Command, contact_id
+from reconciler.system import wall_clock
+from tests.cli.conftest import LOCATION, Command, Running, contact_id
+from tests.fakes import FakeClock
 
 Manifest = Callable[..., None]
 SECOND = LocationId("bsdrwHvLUxlfw5SqKVCN")
@@ -256,6 +263,75 @@ def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
     ended = reconciler("apply", "--auto-approve", "--format", "json")
     assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 1}
     assert len(world.holders(Tag("customer"))) == 3
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no database": lambda file: file.write_bytes(b"no state at all" * 100),
+    "a directory": lambda file: (file.unlink(), file.mkdir()),
+    "of others": lambda file: file.chmod(0o666),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_one_whose_state_is_damaged_is_told_as_not_known_and_the_other_goes_on(
+    two: Callable[[str], None], reconciler: Command, project: Path, world: World, damage: str
+) -> None:
+    """Each location has a file of its own, of which another program, or a bad disk, spoils one."""
+    two(f"state: sqlite:///{project}/{{location}}.db\n")
+    reconciler("apply", "--auto-approve")
+    DAMAGES[damage](project / f"{SECOND}.db")
+    (project / "manifests" / "first.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n  more: {{contacts: [{contact_id(0)}], tags: [more]}}\n"
+    )
+    for command in (["plan"], ["drift"], ["plan", "--create-state"]):
+        ended = reconciler(*command, "--format", "json")
+        document = json.loads(ended.out)
+        assert [each["location"] for each in document["locations"]] == [LOCATION]
+        assert [(each["location"], each["exit_code"]) for each in document["unknown"]] == [(SECOND, 1)]
+    ended = reconciler("apply", "--auto-approve", "--format", "json")
+    assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 1}
+    assert world.holders(Tag("more")) == {contact_id(0)}
+
+
+def test_one_whose_state_breaks_after_it_was_planned_is_refused_and_the_other_may_be_sent(
+    two: Callable[[str], None], reconciler: Command, project: Path
+) -> None:
+    two(f"state: sqlite:///{project}/{{location}}.db\n")
+    approved = digests(reconciler)[LOCATION]
+    session = open_session(Workspace(project / "manifests", {}, {}))
+    planned = asyncio.run(make_plan(session, PlanRequest()))
+    (project / f"{SECOND}.db").write_bytes(b"no state at all" * 100)
+    judged = judge_approval(planned, ApplyRequest(approved=(approved,)))
+    assert {location: type(error) for location, error in judged.refused.items()} == {SECOND: StateCorrupted}
+
+
+class Vault(dict[str, str]):
+    """An environment whose second token takes minutes to come, and is gone when it is asked for a third time."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(HIGHLEVEL_TOKEN=DEMO_TOKEN, SECOND_TOKEN=DEMO_TOKEN)
+        self.asked, self._clock = 0, clock
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name != "SECOND_TOKEN":
+            return super().get(name, default)
+        self.asked += 1
+        self._clock.ms += 360_000
+        return DEMO_TOKEN if self.asked < 3 else ""
+
+
+def test_a_token_that_is_too_old_once_all_were_judged_ends_its_own_location_alone(
+    two: Callable[[str], None], project: Path, sandbox: Running, world: World
+) -> None:
+    """Hundreds of commands that print tokens take minutes: the first token is fetched again, and may be gone."""
+    two(NO_TOKEN)
+    clock = FakeClock(wall_clock())
+    vault = Vault(clock)
+    workspace = Workspace(project / "manifests", {"api.base_url": sandbox.url}, vault, clock=clock)
+    planned = asyncio.run(make_plan(open_session(workspace), PlanRequest(create_state=True)))
+    result = asyncio.run(apply_plan(planned, ApplyRequest()))
+    assert {report.location: report.exit_code for report in result.reports} == {LOCATION: 0, SECOND: ExitCode.AUTH}
+    assert (vault.asked, len(world.holders(Tag("customer")))) == (3, 3)
 
 
 def test_a_saved_plan_tells_whom_it_does_not_know(

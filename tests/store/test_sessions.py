@@ -168,8 +168,8 @@ def test_sessions_with_many_databases_are_bounded_but_for_those_that_hold_a_leas
     from reconciler.store.postgres_session import MOST_SESSIONS
 
     each = urlsplit(url)._replace(path=f"/{name}-{{location}}").geturl()
-    places = PLACES[: MOST_SESSIONS + 4]
-    for place in places:
+    *places, other = PLACES[: MOST_SESSIONS + 5]
+    for place in (*places, other):
         sql(f'CREATE DATABASE "{name}-{place}" TEMPLATE template0')
     try:
         with open_store(each) as state:
@@ -182,6 +182,9 @@ def test_sessions_with_many_databases_are_bounded_but_for_those_that_hold_a_leas
             leases = {place: taken(state.at(place)) for place in places}
             # to end the session of a lease would let others take it
             assert (sessions(sql, name), locks(sql, name)) == (len(places), len(places))
+            # and however many of these there are, another session is kept for the next transaction
+            assert state.at(other).load_state().lineage is None
+            assert sessions(sql, name) == len(places) + 1
             for place, lease in leases.items():
                 state.at(place).release_lease(lease)
             assert sessions(sql, name) <= MOST_SESSIONS
@@ -189,8 +192,42 @@ def test_sessions_with_many_databases_are_bounded_but_for_those_that_hold_a_leas
             assert [reader.at(place).load_state().observed[ANNA] for place in places] == list(map(seen, places))
             assert sessions(sql, name) <= MOST_SESSIONS
     finally:
-        for place in places:
+        for place in (*places, other):
             sql(f'DROP DATABASE "{name}-{place}" WITH (FORCE)')
+
+
+def test_a_session_that_took_a_lease_since_it_was_chosen_is_not_ended(url: str) -> None:
+    from reconciler.store.postgres_session import IdleSessions, Sessions, address
+
+    place = address(url)
+    lent = Sessions(place, IdleSessions(), writes=True)
+    with lent.lend() as session, session.transaction("BEGIN", place.schema):
+        assert session.try_lock(7)
+    lent.end(session)
+    assert not session.connection.closed
+    lent.let_go(7)
+    lent.end(session)
+    assert session.connection.closed
+
+
+def test_a_database_that_our_user_may_not_look_into_is_no_location(url: str, name: str, sql: Sql) -> None:
+    """A server has databases of others, whose names may have the form of ours."""
+    parts = urlsplit(url)
+    user = f"{name}_ours"
+    each = parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}", path=f"/{name}-{{location}}").geturl()
+    sql(f'CREATE ROLE "{user}" LOGIN')
+    for place in PLACES[:2]:
+        sql(f'CREATE DATABASE "{name}-{place}" TEMPLATE template0')
+    try:
+        sql(f'ALTER DATABASE "{name}-{PLACES[0]}" OWNER TO "{user}"')
+        sql(f'REVOKE CONNECT ON DATABASE "{name}-{PLACES[1]}" FROM PUBLIC')
+        with open_store(each) as state:
+            save(state, PLACES[0])
+            assert state.list_locations() == PLACES[:1]
+    finally:
+        for place in PLACES[:2]:
+            sql(f'DROP DATABASE "{name}-{place}" WITH (FORCE)')
+        sql(f'DROP ROLE "{user}"')
 
 
 @pytest.mark.parametrize("url", ["postgresql://tags_{location}@nowhere:1/crm", "postgresql://{location}.example/crm"])
