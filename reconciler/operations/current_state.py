@@ -173,6 +173,9 @@ def load_each(session: Session, reader: StateReader) -> tuple[dict[LocationId, L
     measure = Measure(workspace.clock, workspace.listener)
 
     def load(location: LocationId) -> LocationState:
+        # without its snapshots the location would be planned as if it had left its sets
+        if location in session.unread:
+            raise session.unread[location]
         state = measure.call(location, load_state, session.settings, reader, location, session.desired[location])
         workspace.listener.on_state(state, reader.at(location))
         return state

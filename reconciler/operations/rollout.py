@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.manifests.resolve import Desired
-from reconciler.core.model.errors import GuardRefused, NotYet, ReconcilerError
+from reconciler.core.model.errors import GuardRefused, NotYet, ReconcilerError, StateError
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus
 from reconciler.core.model.manifest import Rollout
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source
@@ -86,7 +86,7 @@ class _Rollouts:
     _plans: dict[LocationId, LocationPlan] = field(default_factory=dict)
     """Those that tell of all that there is to do."""
     _waves: dict[tuple[Source, int], ReconcilerError | None] = field(default_factory=dict)
-    _found: dict[LocationId, _Progress] = field(default_factory=dict)
+    _found: dict[LocationId, _Progress | None] = field(default_factory=dict)
     _earlier: dict[LocationId, Desired] = field(default_factory=dict)
     """What is desired in locations of earlier waves that are not among the chosen ones."""
 
@@ -114,9 +114,9 @@ class _Rollouts:
             (before, number) for number, each in enumerate(rollout.waves[:wave], 1) for before in each
         ):
             whom = f"location {before} of wave {number}"
-            if before in self.unknown:
+            progress = None if before in self.unknown else self._progress_of(before)
+            if progress is None:
                 return NotYet(f"{called} waits: it is not known how far {whom} is", hint=_hint_at(before))
-            progress = self._progress_of(before)
             if not progress.is_done:
                 return progress.explain(called, whom, before)
             ends.append(progress.since or 0)
@@ -126,9 +126,13 @@ class _Rollouts:
         hint = "apply again from then on; `soak` of the rollout is how long a wave is watched"
         return NotYet(f"{called} waits until {moment(until)}: the wave before is watched until then", hint=hint)
 
-    def _progress_of(self, location: LocationId) -> _Progress:
+    def _progress_of(self, location: LocationId) -> _Progress | None:
+        """None where its state cannot be read."""
         if location not in self._found:
-            self._found[location] = self._find_progress(location)
+            try:
+                self._found[location] = self._find_progress(location)
+            except StateError:
+                self._found[location] = None
         return self._found[location]
 
     def _find_progress(self, location: LocationId) -> _Progress:

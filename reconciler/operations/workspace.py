@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -230,13 +231,21 @@ class Session:
     """The order in which locations are sent a change, of each that has one."""
     load_others: Callable[[Sequence[str]], Loaded] | None = None
     """Loads the manifests of locations that are not among the chosen ones."""
+    unread: Mapping[LocationId, StateError] = field(default_factory=dict)
+    """Locations whose snapshots could not be read from their state, and why: their sets lack contacts."""
 
     def resolve_others(self, locations: Iterable[LocationId]) -> dict[LocationId, Desired]:
-        """What is desired in locations that were left out, as of the same moment."""
+        """What is desired in locations that were left out, as of the same moment.
+
+        Raises StateError where the snapshots of one cannot be read.
+        """
         wanted = sorted(locations)
         if not wanted or self.load_others is None:
             return {}
         groups = group_manifests(self.load_others(wanted).manifests)
+        for location in wanted:
+            if location in self.unread:
+                raise self.unread[location]
         return resolve_all({location: groups[location] for location in wanted}, self.settings, self.now)
 
     def pace(self, location: LocationId) -> Pace:
@@ -293,6 +302,30 @@ class Session:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredSnapshots:
+    """Those of matched sets that are in the state. `must_list`: whether it has to tell which locations it has."""
+
+    workspace: Workspace
+    must_list: bool
+    unread: dict[LocationId, StateError] = field(default_factory=dict)
+    """Why those of a location could not be read."""
+
+    def find(self, settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
+        if self.must_list:
+            refuse_unlisted(settings.state)
+        try:
+            return self.workspace.find_snapshots(settings, location)
+        except StateError as error:
+            self.unread[location] = error
+            return {}
+
+
+def _refuse_unplannable(manifests: Iterable[Manifest], now: Instant) -> None:
+    if refused := list_unplannable(manifests, now):
+        raise NeedsPull(refused)
+
+
 def _describe_interval(start: Instant | None, until: Instant | None, now: Instant) -> str:
     if start is not None and now < start:
         return f"becomes active {moment(start)}"
@@ -318,14 +351,11 @@ def open_session(
     # one moment for all: sets begin and expire, and exceptions end, as of it
     now = workspace.clock.now()
     compares_all = not (locations or unpulled or pulls)
-
-    def find_snapshots(settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
-        if compares_all:
-            refuse_unlisted(settings.state)
-        return workspace.find_snapshots(settings, location)
+    snapshots = _StoredSnapshots(workspace, must_list=compares_all)
+    unread = snapshots.unread
 
     def load_those(wanted: Sequence[str]) -> Loaded:
-        return workspace.load_manifests(now=now, find_snapshots=find_snapshots, pulls=pulls, locations=wanted)
+        return workspace.load_manifests(now=now, find_snapshots=snapshots.find, pulls=pulls, locations=wanted)
 
     loaded = load_those(locations)
     settings = loaded.settings
@@ -333,10 +363,11 @@ def open_session(
         refuse_unlisted(settings.state)
     chosen = [settings.find_location(location) for location in locations]
     groups = _choose_manifests(loaded, chosen, some=some)
-    if not (unpulled or pulls) and (
-        refused := list_unplannable((each for group in groups.values() for each in group), now)
-    ):
-        raise NeedsPull(refused)
+    if unread and (unpulled or len(groups) == 1):
+        raise next(iter(unread.values()))
+    if not (unpulled or pulls):
+        read = (group for location, group in groups.items() if location not in unread)
+        _refuse_unplannable(chain.from_iterable(read), now)
     return Session(
         workspace,
         now,
@@ -347,6 +378,7 @@ def open_session(
         matched={location: sets for location, group in groups.items() if (sets := _find_matched(group))},
         rollouts=_find_rollouts(groups),
         load_others=load_those,
+        unread=unread,
     )
 
 

@@ -44,6 +44,7 @@ class Fleet:
     directory: Path
     clock: FakeClock = field(default_factory=FakeClock)
     codes: dict[LocationId, int] = field(default_factory=dict)
+    state: str = "state.db"
 
     def __post_init__(self) -> None:
         self.worlds = {
@@ -106,7 +107,7 @@ class Fleet:
     @property
     def workspace(self) -> Workspace:
         tokens = {f"T{location[-1]}": f"token-{location}" for location in PLACES}
-        flags = {"state": f"sqlite:///{self.directory}/state.db"}
+        flags = {"state": f"sqlite:///{self.directory}/{self.state}"}
         return Workspace(self.directory, flags, tokens, clock=self.clock, transport=self.transport)
 
     def plan(self, *locations: LocationId, scope: Scope = EVERYTHING, saved: Path | None = None) -> PlanResult:
@@ -165,6 +166,20 @@ def test_each_apply_reaches_one_wave_and_the_others_wait(fleet: Fleet) -> None:
     assert sizes == [1, 3, 4]
     assert fleet.apply() == {}
     assert set(fleet.codes.values()) == {0}
+
+
+@pytest.mark.parametrize("chosen", [(), OTHERS[:1], OTHERS[:2]], ids=["all", "one", "two"])
+def test_a_wave_waits_where_the_state_of_the_one_before_cannot_be_read(
+    fleet: Fleet, chosen: tuple[LocationId, ...]
+) -> None:
+    """Each location has a file of its own, of which a bad disk spoils that of the first one."""
+    fleet.state = "{location}.db"
+    fleet.write("spring")
+    fleet.apply()
+    (fleet.directory / f"{FIRST}.db").write_bytes(b"no state at all" * 100)
+    errors = fleet.apply(*chosen)
+    assert all("it is not known how far" in errors[other] and FIRST in errors[other] for other in chosen or OTHERS)
+    assert fleet.with_tag("spring") == {FIRST}
 
 
 @pytest.mark.slow

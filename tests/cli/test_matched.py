@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.names import Instant, SetName
+from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.loading.snapshot_files import write_snapshot
 from reconciler.sandbox.world import World
@@ -304,3 +304,26 @@ def test_forget_names_the_snapshot_files_that_still_have_the_contact(
     assert forgotten.code == 0
     assert f"{listed} still names a contact that was forgotten" in forgotten.err
     assert listed not in reconciler("state", "forget", contact_id(7), "--location", LOCATION).err
+
+
+def test_one_location_whose_snapshots_cannot_be_read_is_not_known_and_the_other_is_planned(
+    matched: None, project: Path, reconciler: Command
+) -> None:
+    """Each location has a file of its own, of which a bad disk spoils one."""
+    second = LocationId("bsdrwHvLUxlfw5SqKVCN")
+    text = (project / "manifests" / "acme.yaml").read_text()
+    (project / "manifests" / "second.yaml").write_text(text.replace(LOCATION, second))
+    (project / "manifests" / "reconciler.yaml").write_text(f"state: sqlite:///{project}/{{location}}.db\n")
+    for place in (LOCATION, second):
+        with open_store(f"sqlite:///{project}/{{location}}.db") as store:
+            lease = store.at(place).acquire_lease(a_holder(), wall_clock())
+            store.at(place).save_snapshots(lease, {VIP: snapshot(range(3))})
+            store.at(place).release_lease(lease)
+    (project / f"{second}.db").write_bytes(b"no state at all" * 100)
+    for command in ("plan", "drift"):
+        ended = reconciler(command, "--format", "json")
+        document = json.loads(ended.out)
+        assert [each["location"] for each in document["locations"]] == [LOCATION]
+        assert [(each["location"], each["exit_code"]) for each in document["unknown"]] == [(second, 1)]
+        alone = reconciler(command, "--location", second)
+        assert (alone.code, "is not a database" in alone.err or "damaged" in alone.err) == (1, True)
