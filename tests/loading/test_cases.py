@@ -29,7 +29,6 @@ def found() -> tuple[Problem, ...]:
         return error.problems
 
 
-@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_every_problem_is_told_with_its_place(name: str, bless: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HOME / name)

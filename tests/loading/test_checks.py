@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from reconciler.core.manifests import order_sets
 from reconciler.core.manifests.checks import CHECKS, Manifests, check_manifests
 from reconciler.core.manifests.checks.conflicts import DatedUse, find_clashes, find_rivals
+from reconciler.core.manifests.checks.loops import filters_that_flip
+from reconciler.core.model.contact_filter import Condition, FilterOperator
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, SetUse, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.people import Match
 from reconciler.loading import FileTree, load
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -182,6 +185,24 @@ def test_sets_of_sets_are_bounded_before_they_are_worked_out() -> None:
     assert scene.locations[0].members(SetName("s5")) == frozenset()
     found = [problem for problem in check_manifests(scene) if problem.check == "set-size"]
     assert "come to 29,990,000 contacts, the limit is 2,100,000" in found[0].message
+
+
+def test_sets_are_followed_to_filters_so_many_steps_and_no_further() -> None:
+    place = Source("m.yaml", 1, 1)
+    match = Match("", (), filter=Condition("tags", FilterOperator.NOT_EQ, "welcome", source=place))
+    filtered = ContactSet(SetName("filtered"), place, ListedContacts((), place, match=match))
+    listed = [ContactSet(SetName(f"listed {n}"), place, ListedContacts((), place)) for n in range(1_000)]
+    of_all = Combined(tuple(SetUse(each.name, place) for each in (filtered, *listed)), (), (), place)
+    given = (TagUse(Tag("other"), "other", place),)
+    several = [ContactSet(SetName(f"of all {n}"), place, of_all, given) for n in range(1_000)]
+
+    def found(sets: list[ContactSet]) -> list[str]:
+        scene = Manifests((Manifest("m.yaml", LOCATION, place, (filtered, *listed, *sets)),))
+        return [finding.message for finding in filters_that_flip(scene)]
+
+    assert found(several[:10]) == []
+    (told,) = found(several)
+    assert "in too many ways to tell which take back a tag by a filter" in told
 
 
 def test_checks_have_names_of_their_own() -> None:
