@@ -166,27 +166,21 @@ def _judge_headers(answers: TrialAnswers) -> _Judged:
 
 
 def _judge_version(answers: TrialAnswers) -> _Judged:
-    match answers.version:
-        case None:
-            return _open("not asked")
-        case "taken":
-            return _otherwise(f"Version {OLD_VERSION} is taken")
-        case RefusedCall(status, said) as refused:
-            holds = status == 400 and is_version_refused(status, said)
-            return _settle(holds=holds, found=refused.words, otherwise=refused.words)
+    refused = answers.version
+    if not isinstance(refused, RefusedCall):
+        return _open("not asked") if refused is None else _otherwise(f"Version {OLD_VERSION} is taken")
+    holds = refused.status == 400 and is_version_refused(refused.status, refused.said)
+    return _settle(holds=holds, found=refused.words, otherwise=refused.words)
 
 
 def _judge_absence(answers: TrialAnswers) -> _Judged:
-    match answers.missing:
-        case None:
-            return _open("not asked")
-        case "found":
-            return _otherwise("a made-up id was found")
-        case RefusedCall(status=status) as refused:
-            # a token that is refused tells nothing of the contact
-            if status == UNAUTHORIZED:
-                return _open(refused.words)
-            return _settle(holds=refused.known, found=refused.words, otherwise=refused.words)
+    refused = answers.missing
+    if not isinstance(refused, RefusedCall):
+        return _open("not asked") if refused is None else _otherwise("a made-up id was found")
+    # a token that is refused tells nothing of the contact
+    if refused.status == UNAUTHORIZED:
+        return _open(refused.words)
+    return _settle(holds=refused.known, found=refused.words, otherwise=refused.words)
 
 
 def _judge_size(answers: TrialAnswers) -> _Judged:
