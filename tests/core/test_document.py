@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from reconciler.core.formats.plan_json import FORMAT_VERSION, plan_document, rea
 from reconciler.core.model.errors import PlanFileError
 from reconciler.core.model.names import Instant, Source, iso, parse_instant
 from reconciler.core.model.safe_text import json_line
-from reconciler.core.model.settings import GuardLimits
+from reconciler.core.model.settings import GuardLimits, Reassert
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
+from reconciler.core.planning.situation import Reassertion
 from reconciler.planfile import load_plan, parse_plan, plan_text, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, plan_options, state, state_of
 from tests.core.scenes import a_busy_plan
@@ -154,6 +156,58 @@ def test_changes_that_do_not_fit_their_change_digest_are_refused() -> None:
     document["locations"][0]["deltas"][0]["contacts"].append("bert")
     with pytest.raises(PlanFileError, match="change_digest"):
         read_plan(sealed(document))
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), True, "0.5", None])
+def test_a_share_that_is_no_finite_number_is_refused(odd: object) -> None:
+    document = plan_document(small_plan())
+    document["locations"][0]["summary"]["daily_quota_share"] = odd
+    with pytest.raises(PlanFileError, match="is not a number"):
+        read_plan(sealed(document))
+
+
+@pytest.mark.parametrize(("times", "told"), [(0, "the plan has no location"), (2, "the plan has a location twice")])
+def test_a_plan_is_of_locations_and_of_each_once(times: int, told: str) -> None:
+    document = plan_document(small_plan())
+    document["locations"] *= times
+    with pytest.raises(PlanFileError, match=told):
+        read_plan(sealed(document))
+
+
+def of_another_contact(location: Any) -> None:
+    location["batches"][0]["contacts"] = ["bert"]
+
+
+def waiting_for_itself(location: Any) -> None:
+    location["batches"][0]["after"] = [0]
+
+
+def left_out(location: Any) -> None:
+    del location["batches"][0]
+
+
+def twice(location: Any) -> None:
+    location["batches"].append(location["batches"][0])
+
+
+@pytest.mark.parametrize("change", [of_another_contact, waiting_for_itself, left_out, twice])
+def test_requests_that_are_not_the_changes_are_refused(change: Callable[[Any], None]) -> None:
+    document = plan_document(small_plan())
+    change(document["locations"][0])
+    with pytest.raises(PlanFileError, match="batches do not send its changes and nothing else"):
+        read_plan(sealed(document))
+
+
+def test_pairs_that_are_sent_again_to_save_a_request_are_part_of_a_plan() -> None:
+    half = {name: carries("x", ledger="x") for name in ("cara", "dora")}
+    known = state(anna=carries(), bert=carries(), **half)
+    options = plan_options(reassertion=Reassertion(Reassert.ALWAYS), now=NOW)
+    desired = declare(a_set("s", "anna bert cara dora", "x y"))
+    plan = combine_plans(
+        [plan_location(desired, LocationState(HERE, "l", 1, known), options)], as_of=NOW, manifests="m"
+    )
+    assert plan.locations[0].reasserted
+    assert read_plan(plan_document(plan)) == plan
 
 
 def test_a_location_whose_digest_does_not_fit_is_refused_and_a_plan_of_an_older_version_has_none() -> None:

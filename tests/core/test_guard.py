@@ -12,14 +12,16 @@ from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import ContactSet
 from reconciler.core.model.names import SetName, Tag
+from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
-from reconciler.core.planning.guard_measures import measure_guards
+from reconciler.core.planning.batches import Reasserted
+from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guard_sentences import approve, explain_lifted, explain_warnings
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
 from reconciler.core.planning.situation import Reassertion
-from tests.build import HERE, NOW, a_rule, a_set, carries, declare, many, plan_options, state, state_of, unseen
+from tests.build import HERE, NOW, a_rule, a_set, carries, declare, ids, many, plan_options, state, state_of, unseen
 
 NO_LIMITS = GuardLimits(
     max_removes_pct=None,
@@ -388,6 +390,17 @@ def test_a_removal_on_a_contact_never_observed_counts_as_a_pair_and_as_no_holder
     known = state(**{f"c{number}": unseen(ledger="x") for number in range(6)})
     plan = plan_location(declare(), LocationState(HERE, observed=known), plan_options(limits=GuardLimits()))
     assert [each.flag for each in plan.refused] == ["max_removes_pct", "max_removes_pct:tag=x"]
+
+
+def test_only_so_many_tags_are_repeated_less_as_the_limit_asks_for() -> None:
+    again = [Reasserted(Action.ADD, (Tag(tag),), ids(contacts)) for tag, contacts in (("x", "a b c"), ("y", "a b"))]
+    over = Measured(Guard.MAX_ADDS, "", limit=10, measure=12, refused=True, numerator=12, denominator=0)
+    assert repeats_over_limit(again, [over]) == {(Action.ADD, Tag("x"))}
+    assert repeats_over_limit(again, [replace(over, measure=14, numerator=14)]) == {
+        (Action.ADD, Tag("x")),
+        (Action.ADD, Tag("y")),
+    }
+    assert repeats_over_limit(again, [replace(over, refused=False)]) == set()
 
 
 REPEATED = Reassertion(Reassert.ALWAYS)
