@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.running.batch_split import BatchQueue
+from reconciler.core.planning.batches import Caps
+from reconciler.core.running.batch_split import BatchQueue, add_trial, halve_batch
 from tests.build import ids
 
 PEOPLE = ids("anna bert cara dora emil")
@@ -60,3 +61,36 @@ def test_one_that_must_wait_holds_up_nobody_else() -> None:
     assert [schedule.start_next(), schedule.start_next()] == [1, None]
     schedule.end_batch(2)
     assert schedule.start_next() == 3
+
+
+rectangles = st.builds(
+    Batch,
+    st.just(Action.ADD),
+    st.sets(st.sampled_from(PEOPLE), min_size=1).map(lambda who: tuple(sorted(who))),
+    st.sets(st.sampled_from("abc").map(Tag), min_size=1).map(lambda found: tuple(sorted(found))),
+)
+
+
+def pairs(batch: Batch) -> list[tuple[str, str]]:
+    return [(contact, tag) for contact in batch.contacts for tag in batch.tags]
+
+
+@given(rectangles, st.booleans())
+def test_halves_are_the_whole_and_a_single_pair_has_none(batch: Batch, contacts_first: bool) -> None:
+    halves = halve_batch(batch, contacts_first=contacts_first)
+    assert (halves is None) == (len(pairs(batch)) == 1)
+    if halves is not None:
+        assert all(map(pairs, halves))
+        assert sorted(pairs(halves[0]) + pairs(halves[1])) == sorted(pairs(batch))
+
+
+def test_two_requests_become_one_only_where_the_second_waits_for_nothing_more() -> None:
+    anna, bert, cara, *_ = PEOPLE
+    first, between = Batch(Action.ADD, (anna,), (Tag("x"),)), Batch(Action.ADD, (bert,), (Tag("y"),))
+    second, waiting = Batch(Action.ADD, (cara,), (Tag("x"),)), Batch(Action.ADD, (cara,), (Tag("x"),), (1,))
+    _, trial = add_trial([first, between, second], Caps(10, 10), Caps(1, 1), spare=frozenset())
+    assert trial == Batch(Action.ADD, (anna, cara), (Tag("x"),))
+    assert add_trial([first, between, waiting], Caps(10, 10), Caps(1, 1), spare=frozenset()) == (
+        (first, between, waiting),
+        None,
+    )

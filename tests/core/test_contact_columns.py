@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ def test_a_column_is_a_mapping(
     column.put_all(put, put.values())
     plain = integers | put
     column.numbered.number(numbered_later)
-    assert dict(column.items()) == plain
+    assert dict(column.items()) == {contact: column[contact] for contact in column} == plain
     assert sorted(column) == sorted(plain)
     assert len(column) == len(plain)
     assert sorted(column.values()) == sorted(plain.values())
@@ -50,6 +51,17 @@ def test_a_column_is_a_mapping(
     assert column.find_all(everybody, 7) == [plain.get(contact, 7) for contact in everybody]
     assert [column.get(contact) for contact in everybody] == [plain.get(contact) for contact in everybody]
     assert [contact in column for contact in everybody] == [contact in plain for contact in everybody]
+
+
+@given(INTEGERS, LISTS)
+def test_a_column_has_nothing_for_contacts_that_others_numbered(
+    integers: dict[ContactId, int], more: list[ContactId]
+) -> None:
+    column = ContactColumn.of(integers)
+    column.numbered.number(more)
+    for contact in {NOBODY, *more} - integers.keys():
+        with pytest.raises(KeyError, match=contact):
+            column[contact]
 
 
 @given(INTEGERS, INTEGERS, st.booleans())
