@@ -11,7 +11,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import DriftClass, ExpectedDrift
 from reconciler.core.observing.attribution import attribute_drift, mark_expected
 from reconciler.core.observing.drift import DriftReport, Setter, find_drift
-from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state
+from tests.build import DAY, HERE, NOW, PLACE, a_set, carries, declare, ids, loaded, state, tags
 
 VIP = declare(a_set("s", "anna bert", "vip", absent="trial"), a_set("t", "bert", "x"))
 GONE = carries("x", ledger="vip x", at=NOW)
@@ -101,6 +101,29 @@ def test_an_unexpected_tag_names_the_last_run_that_took_it() -> None:
     (each,) = told(journal, earlier, anna=carries("vip trial", ledger="vip", at=NOW)).drifted[:1]
     assert (each.drift, each.set_by) == (DriftClass.UNEXPECTED, Setter("run0", "who0", _hour(0)))
     assert each.after == NOW - 5
+
+
+def arrived(*batches: BatchRecord) -> list[DriftClass]:
+    """The class of a tag on Anna that a set wants absent, after these requests of one run, the oldest first."""
+    journal = Journal((Action.ADD, "anna", "vip", Outcome.APPLIED))
+    journal.batches["run0"] = batches
+    before = {"anna": carries("vip trial", ledger="vip", at=NOW - 5)}
+    report = told(journal, before, anna=carries("vip trial", ledger="vip", at=NOW))
+    return [each.drift for each in report.drifted if each.tag == "trial"]
+
+
+def about_anna(action: Action, tag: str, verdict: ContactOutcome | None) -> BatchRecord:
+    status = BatchStatus.INTENDED if verdict is None else BatchStatus.ANSWERED
+    return BatchRecord(action, (Tag(tag),), _hour(0), _hour(0), status, {ContactId("anna"): Answer(verdict)})
+
+
+def test_a_tag_that_an_answer_showed_absent_was_brought_by_others_unless_a_request_of_ours_may_have() -> None:
+    absent = about_anna(Action.ADD, "vip", ContactOutcome(Outcome.APPLIED, old=frozenset(), added=tags("vip")))
+    assert arrived() == [DriftClass.PENDING]
+    assert arrived(absent) == [DriftClass.UNEXPECTED]
+    for unknown in (None, ContactOutcome(Outcome.IN_DOUBT)):
+        assert arrived(absent, about_anna(Action.ADD, "gold", unknown)) == [DriftClass.UNEXPECTED]
+        assert arrived(absent, about_anna(Action.ADD, "trial", unknown)) == [DriftClass.PENDING]
 
 
 EXPECTED = ExpectedDrift(Tag("v*"), PLACE, frozenset({DriftClass.MISSING}), "a workflow takes it")

@@ -96,11 +96,8 @@ def added_by_others(
 
 def _take_absent(batch: BatchRecord, wanted: dict[ContactId, set[Tag]], found: set[Pair]) -> None:
     for contact in batch.answers.keys() & wanted.keys():
-        verdict = batch.answers[contact].verdict
-        if verdict is None:
-            continue
-        tags = wanted[contact]
-        if verdict.observed is None or verdict.old is None:
+        verdict, tags = batch.answers[contact].verdict, wanted[contact]
+        if verdict is None or verdict.observed is None:
             # a tag that a request of ours may have added is not the doing of others
             decided = tags.intersection(batch.tags) if batch.action is Action.ADD else set()
         else:
