@@ -39,6 +39,8 @@ def facts(standing: LocationProgress, now: Instant) -> list[str]:
         parts.append(f"about {duration(remaining / 1000)} left")
     if standing.why and standing.resumes > now:
         parts.append(f"waiting {duration((standing.resumes - now) / 1000)}: {standing.why}")
+    elif standing.why and not standing.resumes:
+        parts.append(f"in the queue: {standing.why}")
     return parts
 
 

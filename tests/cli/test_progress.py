@@ -11,7 +11,16 @@ import pytest
 from rich.console import Console as Rich
 
 from reconciler.cli.progress_output import EVERY_MS, Progress, Verbosity
-from reconciler.core.model.events import BatchAnswered, Event, LocationProgress, Priced, Read, RoundStarted, Waiting
+from reconciler.core.model.events import (
+    BatchAnswered,
+    Event,
+    LocationProgress,
+    Priced,
+    Queued,
+    Read,
+    RoundStarted,
+    Waiting,
+)
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.output.progress import Board, facts
@@ -186,6 +195,19 @@ def test_the_rate_is_that_of_late() -> None:
     assert found.rate(now) == pytest.approx(5.0, abs=0.1)
     assert found.rate(Instant(now + 60_000)) == 0
     assert found.left_ms(Instant(now + 60_000)) is None
+
+
+def test_a_location_in_the_queue_says_so_until_it_begins() -> None:
+    found, now = standing((0, Queued(HERE, 8)))
+    assert facts(found, Instant(now + 60_000)) == ["0 of 0 requests", "in the queue: 8 locations work at once"]
+    for begins in (RoundStarted(HERE, 1, 2), Read(HERE, 0, 2), Priced(HERE, "search", 2, 1_000, 0.1)):
+        begun, now = standing((0, Queued(HERE, 8)), (0, begins))
+        assert not any("queue" in part for part in facts(begun, now))
+
+
+def test_a_wait_that_is_over_is_not_told() -> None:
+    found, now = standing((0, RoundStarted(HERE, 1, 2)), (0, Waiting(HERE, 4_000, "rate limit")))
+    assert facts(found, Instant(now + 4_000)) == ["0 of 2 requests"]
 
 
 def test_rounds_and_readings_begin_anew_and_what_went_wrong_adds_up() -> None:

@@ -117,8 +117,9 @@ class LocationProgress:
     quota_left: int | None = None
     """The requests that this run may still send today; None where no answer told."""
     why: str = ""
-    """The reason that nothing is sent until `resumes`."""
+    """The reason that nothing is sent until `resumes`; empty once something is."""
     resumes: Instant = Instant(0)
+    """0 where nothing tells when: in the queue."""
     _recent: deque[tuple[Instant, int]] = field(default_factory=deque)
 
     def apply_event(self, event: Event, now: Instant) -> None:
@@ -139,7 +140,7 @@ class LocationProgress:
             case Waiting():
                 self.why, self.resumes = event.why, Instant(now + event.milliseconds)
             case Queued():
-                self.why, self.resumes = f"{event.most:,} locations work at once", now
+                self.why, self.resumes = f"{event.most:,} locations work at once", Instant(0)
 
     @property
     def called(self) -> str:
@@ -167,6 +168,7 @@ class LocationProgress:
 
     def _begin(self, what: str, total: int, now: Instant) -> None:
         self.what, self.done, self.total, self.since = what, 0, total, now
+        self.why, self.resumes = "", Instant(0)
         self._recent.clear()
 
     def _go_on(self, what: str, done: int, total: int, now: Instant) -> None:
