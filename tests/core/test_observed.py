@@ -109,6 +109,10 @@ def test_a_later_doubt_makes_an_earlier_one_no_older() -> None:
     assert (known.doubtful, fields_of(known)["doubt_at"]) == (tags("x y"), NOW)
 
 
+def test_a_request_about_nothing_leaves_no_doubt() -> None:
+    assert NEVER_OBSERVED.with_doubt(tags(""), NOW) == NEVER_OBSERVED
+
+
 def test_a_doubt_ends_with_an_observation_after_its_request_could_land() -> None:
     doubtful = NEVER_OBSERVED.with_doubt(tags("x"), Instant(NOW))
     assert look(doubtful, "", at=NOW + SETTLE - 1).doubtful == tags("x")

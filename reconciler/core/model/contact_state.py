@@ -260,9 +260,6 @@ class ContactStates:
     def __len__(self) -> int:
         return len(self.contacts)
 
-    def __contains__(self, contact: object) -> bool:
-        return contact in self.contacts
-
     def __getitem__(self, contact: ContactId) -> ContactState:
         return self.patterns[self.contacts.get(contact, 0)]
 
