@@ -219,6 +219,15 @@ def test_a_search_that_never_ends_is_ended(rows: int, total: int, pages: int) ->
     assert f"it went on after {pages} pages" in scan.why_incomplete
 
 
+def test_a_search_is_complete_at_its_last_page_and_not_before() -> None:
+    scan = Scan(HERE)
+    assert scan.why_incomplete == "it did not come to its end"
+    a_page(scan, 1, total=2)
+    assert scan.why_incomplete == "it did not come to its end"
+    scan.add_page([], 2, None)
+    assert scan.why_incomplete == ""
+
+
 def test_a_plan_file_beyond_any_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     with path.open("wb") as file:

@@ -315,6 +315,20 @@ def test_lower_limits_than_the_settings_are_told() -> None:
     assert [each.verdict for each in limit_remarks(Quota(), own)] == [CheckStatus.WATCH]
 
 
+def test_a_limit_that_the_api_does_not_tell_is_not_judged() -> None:
+    assert [each.subject for each in limit_remarks(Quota(limit=100), ApiSettings())] == ["rate limit"]
+    assert [each.subject for each in limit_remarks(Quota(daily_limit=200_000), ApiSettings())] == ["daily quota"]
+
+
+def test_a_proxy_is_named_once_and_suspected_where_no_api_answers() -> None:
+    down, proxy = Answered(InDoubt("answered 503")), "http://proxy:3128"
+    remark = api_remark(down, "https://api.example", proxy)
+    assert remark.told == "answered 503, through http://proxy:3128"
+    assert remark.remedy.endswith("; and see whether http://proxy:3128 lets it pass")
+    named = api_remark(Answered(InDoubt("http://proxy:3128 answered 503")), "https://api.example", proxy)
+    assert (named.told, "lets it pass" in named.remedy) == ("http://proxy:3128 answered 503", False)
+
+
 def test_an_answer_that_says_nothing_of_the_scope() -> None:
     refused = Answered(RequestRefused("answered 404", status=404))
     assert read_remark("contacts.readonly", refused, "", needed=True).verdict is CheckStatus.BAD

@@ -19,8 +19,8 @@ from reconciler.core.manifests.match import (
     find_unknown,
     match_rows,
 )
-from reconciler.core.model.names import ContactId, Instant
-from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, Snapshot
+from reconciler.core.model.names import ContactId, Instant, Source
+from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowQuery, Snapshot, row_place
 
 Contacts = tuple[ContactId, ...]
 ANN, BEA, CLEO = map(ContactId, ("ann", "bea", "cleo"))
@@ -62,6 +62,12 @@ def test_every_class_has_its_row() -> None:
     assert result.counts == MatchCounts(rows=5, matched=1, not_found=1, ambiguous=1, duplicate=1, malformed=1)
     assert list(result.row_contacts) == [ANN, None, None, ANN, None]
     assert (list(result.lines), result.ambiguous) == ([2, 3, 4, 5, 6], {4: (BEA, CLEO)})
+
+
+def test_a_row_stands_on_a_line_of_its_file_or_is_counted_in_what_a_source_gave() -> None:
+    query = RowQuery("vips", Source("reconciler.yaml", 1, 1))
+    assert [row_place("vips.csv", 3), row_place(str(query), 3)] == ["vips.csv:3", "source vips, row 3"]
+    assert row_place("vips.csv", 0) == "vips.csv"
 
 
 def test_the_first_key_that_the_index_has_decides() -> None:
