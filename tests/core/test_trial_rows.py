@@ -36,6 +36,7 @@ def test_answers_that_are_missing_leave_their_rows_open() -> None:
     [
         ({"version": "taken"}, {"version": False}),
         ({"version": RefusedCall(400, ("version header was invalid",))}, {"version": True}),
+        ({"version": RefusedCall(401, ("version header was not found.",))}, {"version": False}),
         ({"version": RefusedCall(400, ("Bad request",))}, {"version": False}),
         ({"missing": "found"}, {"absence": False}),
         ({"missing": RefusedCall(400, ("Contact not found",), known=True)}, {"absence": True}),
