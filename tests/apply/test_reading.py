@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
+from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Merged
+from reconciler.sandbox.messages import Request, Response
+from reconciler.sandbox.world import World
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
 from tests.build import a_set, contact, fields_of, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.scene import Scene
+from tests.scene import THERE, Scene
 
 CROWD = [f"c{nth:02}" for nth in range(40)]
 
@@ -73,6 +82,21 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
         {"a"},
         set(),
     )
+
+
+def test_a_signal_ends_the_reading_and_keeps_what_was_read_until_then(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE, in_flight=5)
+    scene.want(a_set("s", CROWD, "a"))
+    scene.here.read = lambda nth: scene.stop.ask(signal.SIGTERM) if nth == 9 else None
+    report = scene.apply()
+
+    assert report.exit_code == 128 + signal.SIGTERM
+    assert 10 <= len(scene.here.reads) < 20
+    settled = [each for each in CROWD if not scene.known(each).doubtful]
+    assert 9 <= len(settled) < 20
+    scene.here.read = lambda nth: None
+    assert (pairs(scene.apply()), sum(scene.adds().values())) == ({"seen": 40 - len(settled)}, 40)
+    converged(scene)
 
 
 def gone_after_the_write(scene: Scene, who: list[str]) -> None:
@@ -200,6 +224,67 @@ def test_a_contact_that_is_shown_without_its_location_is_ours(tmp_path: Path) ->
     scene.want(a_set("s", "anna", "a"))
 
     assert pairs(scene.apply()) == {"seen": 1}
+
+
+class Odd(App):
+    """Shows each contact otherwise than it is."""
+
+    def __init__(self, world: World, change: Callable[[dict[str, Any]], object]) -> None:
+        super().__init__(world)
+        self.change = change
+
+    def perform(self, request: Request, now: Instant) -> Response:
+        response = super().perform(request, now)
+        if request.method != "GET":
+            return response
+        document = json.loads(response.body)
+        self.change(document["contact"])
+        return replace(response, body=json.dumps(document).encode())
+
+
+def after_a_write_that_never_arrived(
+    directory: Path, people: list[str], change: Callable[[dict[str, Any]], object]
+) -> Scene:
+    scene = Scene(directory, *map(contact, people), options=FREE, in_flight=1)
+    scene.here.network.app = Odd(scene.here.crm, change)
+    scene.here.network.plan = faults(FaultKind.RESET_BEFORE)
+    scene.want(a_set("s", people, "a"))
+    return scene
+
+
+def test_a_contact_that_is_shown_without_its_tags_stays_in_doubt(tmp_path: Path) -> None:
+    scene = after_a_write_that_never_arrived(tmp_path, ["anna"], lambda shown: shown.pop("tags"))
+    report = scene.apply()
+
+    assert (pairs(report), scene.known("anna").doubtful) == ({"in_doubt": 1}, {"a"})
+    assert "what was read without its tags stays in doubt" in report.notes
+
+
+def elsewhere(shown: dict[str, Any]) -> None:
+    shown["locationId"] = THERE
+
+
+def test_a_contact_that_is_shown_in_another_location_is_none_of_ours(tmp_path: Path) -> None:
+    scene = after_a_write_that_never_arrived(tmp_path, ["anna"], elsewhere)
+
+    assert pairs(scene.apply()) == {"rejected": 1}
+    assert fields_of(scene.known("anna"))["quarantine"] == "other location"
+
+
+def test_where_everybody_is_said_to_be_another_locations_the_token_is_doubted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_BEFORE), options=FREE, in_flight=1)
+    scene.want(a_set("s", CROWD, "a"))
+
+    def move(nth: int) -> None:
+        for each in CROWD:
+            scene.here.crm.put(contact(each, location=THERE), now=scene.clock.now())
+
+    scene.here.before = move
+    report = scene.apply()
+
+    assert (pairs(report), quarantined(scene, CROWD), len(scene.here.reads)) == ({"in_doubt": 40}, [], 10)
+    assert "may not read contacts of location" in " ".join(report.notes)
+    assert "every contact is said to be another location's" in " ".join(report.notes)
 
 
 def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> None:

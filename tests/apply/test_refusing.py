@@ -200,6 +200,81 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     assert facts(scene) == LocationFacts()
 
 
+@pytest.mark.parametrize(
+    ("contacts", "tags", "tried"),
+    [
+        (1, 1, [(1, 1)]),
+        (1, 2, [(1, 2), (1, 2), (1, 1), (1, 1)]),
+        (2, 1, [(2, 1), (2, 1), (1, 1), (1, 1)]),
+        (4, 1, [(4, 1), (4, 1), (2, 1), (2, 1), (1, 1)]),
+    ],
+)
+def test_a_single_pair_that_is_refused_ends_the_search_for_a_reason(
+    tmp_path: Path, contacts: int, tags: int, tried: list[tuple[int, int]]
+) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, longest_tag=1)
+    scene.want(a_set("s", TEN[:contacts], ["too long", "too long as well"][:tags]))
+    report = scene.apply()
+
+    assert [each[:2] for each in sizes(scene)] == tried
+    assert (pairs(report), report.exit_code) == ({"not_sent": contacts * tags}, ExitCode.ERROR)
+    assert "a single contact" in report.hint
+
+
+def test_a_tag_that_is_refused_is_left_out_of_every_request(tmp_path: Path) -> None:
+    options = replace(FREE, caps=Caps(contacts=2))
+    scene = Scene(tmp_path, *map(contact, TEN), options=options, longest_tag=5)
+    scene.want(a_set("s", TEN, ["a", "much too long"]))
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code) == ({"applied": 10, "not_sent": 10}, ExitCode.PARTIAL)
+    assert {(each.tags, each.outcome) for each in report.findings} == {(("much too long",), "not_sent")}
+    # of the contacts of the first request alone it is asked whether the tag is at fault
+    alone = [each.contacts for each in scene.here.sent if each.tags == ["much too long"]]
+    assert len({who for contacts in alone for who in contacts}) == 2
+
+
+LOST = Fault(FaultKind.RESET_AFTER)
+
+
+@pytest.mark.parametrize(
+    ("faults", "answered"),
+    [
+        # the whole is sent once more, or in halves, or one contact and the remainder
+        ({0: Fault(FaultKind.TRY_LATER, 400), 1: LOST}, [400, None]),
+        ({3: LOST}, [400, 400, 201, None]),
+        ({2: LOST, 3: LOST}, [400, 400, None, None]),
+    ],
+)
+def test_a_request_without_an_answer_teaches_no_size(
+    tmp_path: Path, faults: dict[int, Fault], answered: list[int | None]
+) -> None:
+    plan = FaultPlan(faults, path=WRITES)
+    most = 10 if 0 in faults else 6
+    scene = Scene(
+        tmp_path, *map(contact, TEN), options=FREE, faults=plan, max_contacts=most, oversize_names_limit=False
+    )
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert [each[2] for each in sizes(scene)] == answered
+    assert (sum(pairs(report).values()), report.exit_code, learnt(scene)) == (10, ExitCode.DONE, (None, None))
+    assert not any("refused for its size" in note for note in report.notes)
+    assert max(scene.adds().values()) == 1
+
+
+def test_a_larger_request_without_an_answer_widens_no_limit(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
+    teach(scene, 2, contacts=3)
+    before = facts(scene)
+    scene.here.network.plan = FaultPlan(dict.fromkeys(range(3), LOST), path=WRITES)
+    scene.want(a_set("s", TEN, "a"))
+    report = scene.apply()
+
+    assert (pairs(report), sorted(each[0] for each in sizes(scene))) == ({"seen": 10}, [3, 3, 4])
+    assert facts(scene) == before
+
+
 @pytest.mark.slow
 def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
     tags = [f"t{nth:02}" if nth % 2 else f"much too long {nth:02}" for nth in range(50)]

@@ -113,6 +113,22 @@ def test_a_run_that_waits_sends_all(scene: Scene) -> None:
     assert max(given_at(scene)) - min(given_at(scene)) < 2 * HOUR + 60_000
 
 
+def test_a_run_waits_for_no_slice_beyond_the_end_of_a_set(scene: Scene) -> None:
+    report = scene.run(wanted(until=START + HOUR // 2), wait=True)
+    assert (count(report, Outcome.APPLIED), count(report, Outcome.NOT_SENT)) == (5, 7)
+    assert any(note.startswith("not waited for: a set becomes active or expires before that") for note in report.notes)
+    assert scene.clock.now() < START + HOUR // 2
+
+
+def test_additions_that_were_lost_are_sent_once_more_at_the_pace(scene: Scene) -> None:
+    scene.here.network.plan = FaultPlan({1: Fault(FaultKind.RESET_BEFORE)}, path="/contacts/bulk")
+    scene.run(wanted(names="c11"))
+    later(scene)
+    report = scene.run(wanted(), wait=True)
+    assert (report.exit_code, len(given_at(scene)), most_in_a_period(scene)) == (ExitCode.DONE, 12, 5)
+    assert set(scene.adds().values()) == {1}
+
+
 def test_removals_are_not_paced(scene: Scene) -> None:
     scene.options = replace(scene.options, limits=NO_LIMITS)
     scene.run(wanted(rule(TagPace(20, HOUR))))
