@@ -21,6 +21,7 @@ from reconciler.core.model.events import (
     RoundStarted,
     Waiting,
 )
+from reconciler.core.model.measured import RequestEnded
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.output.progress import Board, facts
@@ -203,6 +204,12 @@ def test_a_location_in_the_queue_says_so_until_it_begins() -> None:
     for begins in (RoundStarted(HERE, 1, 2), Read(HERE, 0, 2), Priced(HERE, "search", 2, 1_000, 0.1)):
         begun, now = standing((0, Queued(HERE, 8)), (0, begins))
         assert not any("queue" in part for part in facts(begun, now))
+
+
+def test_numbers_for_machines_are_no_progress() -> None:
+    begun = (0, RoundStarted(HERE, 1, 2)), (0, Waiting(HERE, 4_000, "rate limit"))
+    asked = RequestEnded(HERE, "POST", "/contacts/bulk", "api.example", Instant(NOW), 200, 201)
+    assert standing(*begun, (0, asked)) == standing(*begun)
 
 
 def test_a_wait_that_is_over_is_not_told() -> None:
