@@ -212,7 +212,6 @@ def test_what_never_landed_is_read_and_sent_once_more(tmp_path: Path) -> None:
     converged(scene)
 
 
-@pytest.mark.slow
 def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_be_behind(tmp_path: Path) -> None:
     """Nobody ever observed the contacts: they had the tag, lost it minutes ago, and the request never left."""
     people = crowd(600)
@@ -278,7 +277,6 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
     assert (pairs(report), len(scene.here.searches)) == ({"seen": 500}, 1)
 
 
-@pytest.mark.slow
 def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     lost = FaultPlan({nth: Fault(FaultKind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
     scene = observed_crowd(tmp_path, 1_500, faults=lost)

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Read
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox.app import App
@@ -85,7 +86,9 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
 
 
 def test_a_signal_ends_the_reading_and_keeps_what_was_read_until_then(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE, in_flight=5)
+    # one of the reads is waiting to be sent again when the signal comes
+    plan = after_a_lost_write(FaultKind.GATEWAY, range(1, 2))
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=5)
     scene.want(a_set("s", CROWD, "a"))
     scene.here.read = lambda nth: scene.stop.ask(signal.SIGTERM) if nth == 9 else None
     report = scene.apply()
@@ -94,6 +97,7 @@ def test_a_signal_ends_the_reading_and_keeps_what_was_read_until_then(tmp_path: 
     assert 10 <= len(scene.here.reads) < 20
     settled = [each for each in CROWD if not scene.known(each).doubtful]
     assert 9 <= len(settled) < 20
+    assert max(event.done for event in scene.events if isinstance(event, Read)) == len(settled)
     scene.here.read = lambda nth: None
     assert (pairs(scene.apply()), sum(scene.adds().values())) == ({"seen": 40 - len(settled)}, 40)
     converged(scene)
