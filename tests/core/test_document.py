@@ -19,7 +19,7 @@ from reconciler.core.model.settings import GuardLimits, Reassert
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, combine_plans
 from reconciler.core.planning.situation import Reassertion
-from reconciler.planfile import load_plan, parse_plan, plan_text, write_plan
+from reconciler.planfile import load_plan, no_plan_file, parse_plan, plan_text, write_plan
 from tests.build import HERE, NOW, a_set, carries, declare, plan_options, state, state_of
 from tests.core.scenes import a_busy_plan
 from tests.core.test_diff_laws import World, worlds
@@ -88,6 +88,29 @@ def test_a_file_is_private_and_comes_back(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanFileError, match=r"nowhere/plan\.json cannot be written"):
         write_plan(a_busy_plan(), tmp_path / "nowhere" / "plan.json")
+
+
+def test_a_plan_is_written_through_no_link_and_over_nothing_but_a_file(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("of somebody else")
+    (tmp_path / "plan.json").symlink_to(kept)
+    with pytest.raises(PlanFileError, match=r"plan\.json is a link to .*kept\.txt"):
+        write_plan(a_busy_plan(), tmp_path / "plan.json")
+    assert kept.read_text() == "of somebody else"
+    with pytest.raises(PlanFileError, match="is there already, and is no file"):
+        write_plan(a_busy_plan(), tmp_path)
+
+
+def test_a_plan_that_was_spelt_anew_is_refused_though_its_values_are_the_same() -> None:
+    content = json.dumps(json.loads(plan_text(small_plan())), indent=1).encode()
+    with pytest.raises(PlanFileError, match="it was rewritten after it was saved"):
+        parse_plan(content)
+
+
+def test_a_plan_file_that_was_probably_meant_is_named(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").touch()
+    assert "plan.json" in no_plan_file(tmp_path / "plam.json", "there is none").hint
+    assert "plan --out" in no_plan_file(tmp_path / "nowhere" / "plan.json", "there is none").hint
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
