@@ -210,3 +210,10 @@ def test_whatever_the_order_the_newest_observation_wins(order: tuple[int, ...]) 
     assert changed == {contact: observed[contact]}
     assert (observed[contact].observed, observed[contact].observed_at) == ({"3"}, 3)
     assert record_observations(observed, seen) == {}
+
+
+def test_only_contacts_that_have_a_state_are_among_the_states() -> None:
+    observed = ContactStates()
+    observed.update({ContactId("c1"): ContactState()})
+    assert ContactId("c1") in observed
+    assert ContactId("c2") not in observed

@@ -260,6 +260,10 @@ class ContactStates:
     def __len__(self) -> int:
         return len(self.contacts)
 
+    def __contains__(self, contact: object) -> bool:
+        # without it Python would look for the contact by numbers, of which each finds a state
+        return contact in self.contacts
+
     def __getitem__(self, contact: ContactId) -> ContactState:
         return self.patterns[self.contacts.get(contact, 0)]
 
