@@ -228,6 +228,19 @@ def test_damage_is_told_plainly(url: str, sql: Callable[[str], list[Any]], damag
     assert caught.value.hint
 
 
+def test_rows_of_contacts_and_batches_that_are_missing_are_found(url: str, sql: Callable[[str], list[Any]]) -> None:
+    """What a hand deletes in the server's tables: no constraint holds it, since each row would cost two look-ups."""
+    with open_store(url) as state:
+        fill(state)
+        assert list(state.find_faults()) == []
+    sql("INSERT INTO rows (batch, contact) SELECT 4242, n FROM contacts LIMIT 2")
+    sql("INSERT INTO rows (batch, contact) SELECT n, 4242 FROM batches LIMIT 1")
+    with open_reader(url) as state:
+        faults = list(state.find_faults())
+    assert "2 rows of batches that are missing" in faults
+    assert "1 rows of contacts that are missing" in faults
+
+
 def test_another_program_with_tables_of_our_names_is_left_alone(url: str, sql: Callable[[str], list[Any]]) -> None:
     schema = sql("SELECT current_setting('search_path')")[0][0]
     sql(f"CREATE SCHEMA {schema}")
