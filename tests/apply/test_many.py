@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -135,6 +136,14 @@ def test_many_locations_on_a_real_clock_go_on_beside_one_that_is_slow_broken_or_
     assert codes == {nth_location(TOKENLESS): ExitCode.AUTH, nth_location(BROKEN): ExitCode.ERROR}
     ended_well = [report for report in result.reports if report.location not in codes]
     assert [dict(report.pairs) for report in ended_well] == [{"applied": 3}] * (number - 2)
+
+
+def test_four_locations_for_each_core_are_worked_on_at_once_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
+    write_fleet(tmp_path, 1)
+    state = {"state": f"sqlite:///{tmp_path}/state.db"}
+    assert open_session(Workspace(tmp_path, state, {})).make_places().most == 6
+    (tmp_path / "reconciler.yaml").write_text("guards: {odd_ids: false}\n")
+    assert open_session(Workspace(tmp_path, state, {})).make_places().most == 4 * (os.cpu_count() or 1)
 
 
 class Faulty(httpx.AsyncBaseTransport):
