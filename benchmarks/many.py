@@ -349,6 +349,7 @@ def main() -> None:
             if arguments.delay_ms and home.startswith("postgres"):
                 work, found, cpu_ms = measure(1, arguments.requests, home)
                 report(home, work, found, cpu_ms)
+                faults += find_faults(home, work, found, 0)
                 beside = share_of_allowed(work, found)
                 away = stack.enter_context(delayed(home, arguments.delay_ms))
                 work, found, cpu_ms = measure(1, arguments.requests, away)

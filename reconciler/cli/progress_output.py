@@ -28,7 +28,7 @@ from reconciler.core.model.events import (
     RoundStarted,
     Waiting,
 )
-from reconciler.core.model.measured import Measured
+from reconciler.core.model.measured import Measured, StateCalled
 from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.model.safe_text import json_line, visible
 from reconciler.output.blocks import counted, duration, percent
@@ -81,7 +81,12 @@ class Progress:
         self._board: LiveBoard | None = None
 
     def __call__(self, event: Event) -> None:
-        if self._silent or isinstance(event, Measured):
+        if self._silent:
+            return
+        if isinstance(event, Measured):
+            # a location whose state is asked has left the queue, and may end without a request
+            if isinstance(event, StateCalled) and event.location in self._progresses:
+                self._progresses[event.location].leave_queue()
             return
         now = self._now()
         progress = self._progresses.setdefault(

@@ -107,16 +107,19 @@ class SetBuilder:
         find_query: FindQuery,
         *,
         contacts: ContactNumbers,
+        is_unread: Callable[[], bool],
         pulls: bool = False,
         fill: Fill | None = None,
     ) -> None:
-        """`contacts`: those of all files so far, to be numbered together."""
+        """`contacts`: those of all files so far, to be numbered together. `is_unread`: whether the location has
+        snapshots that cannot be read now."""
         self._files = files
         self._name = name
         self._zone = zone
         self._report = report
         self._find_snapshot = find_snapshot
         self._find_query = find_query
+        self._is_unread = is_unread
         self._pulls = pulls
         self._fill = fill
         self._contacts = contacts
@@ -246,7 +249,8 @@ class SetBuilder:
                 match = check_source(stream, match, request)
         except (CannotRead, OSError, InvalidInput) as error:
             # planning reads only what was resolved: the people may be kept where the pull runs, and nowhere else
-            is_elsewhere = match.snapshot is not None and isinstance(error, CannotRead) and str(error) == NO_FILE
+            was_pulled = match.snapshot is not None or self._is_unread()
+            is_elsewhere = was_pulled and isinstance(error, CannotRead) and str(error) == NO_FILE
             if not self._pulls and not is_elsewhere:
                 raise
             if not self._pulls:

@@ -139,7 +139,10 @@ class ManifestBuilder:
         find, contacts = partial(self.snapshots.find, location), self.contacts[location]
         known = client or ClientLocation(location or LocationId(""), document.root.source)
         find_query = partial(self.queries.find, client=known)
-        build = partial(SetBuilder, self.files, document.name, self.zone, contacts=contacts, pulls=self.pulls)
+        is_unread = partial(self.snapshots.is_unread, location)
+        build = partial(
+            SetBuilder, self.files, document.name, self.zone, contacts=contacts, is_unread=is_unread, pulls=self.pulls
+        )
         if client is None:
             return build(self.report, find, find_query)
 

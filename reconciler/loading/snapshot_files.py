@@ -35,8 +35,8 @@ LONGEST_NAME = 200
 MOST_BYTES = 512 * 1024 * 1024
 
 
-FindSnapshots = Callable[[Settings, LocationId], Mapping[SetName, Snapshot]]
-"""The snapshots that a location's state has."""
+FindSnapshots = Callable[[Settings, LocationId], Mapping[SetName, Snapshot] | None]
+"""The snapshots that a location's state has; None where they cannot be read, which whoever asks tells himself."""
 
 
 class DamagedSnapshot(Exception):
@@ -225,7 +225,7 @@ class SnapshotFinder:
         self._settings = settings
         self._find = find
         self._report = report
-        self._found: dict[LocationId, Mapping[SetName, Snapshot]] = {}
+        self._found: dict[LocationId, Mapping[SetName, Snapshot] | None] = {}
         self._folder = self._locate_folder() if settings.snapshots else None
 
     def _locate_folder(self) -> str | None:
@@ -249,7 +249,12 @@ class SnapshotFinder:
             return None
         if location not in self._found:
             self._found[location] = self._find(self._settings, location)
-        return self._found[location].get(name)
+        found = self._found[location]
+        return None if found is None else found.get(name)
+
+    def is_unread(self, location: LocationId | None) -> bool:
+        """Whether the snapshots of the location are there, for all that is known, and could not be read."""
+        return location is not None and location in self._found and self._found[location] is None
 
     def _read(self, folder: str, location: LocationId, name: SetName) -> Snapshot | None:
         try:

@@ -268,9 +268,12 @@ async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationRe
     locations = [location.location for location in judgement.approved.plan.locations if location.may_have_work]
     async with AsyncExitStack() as stack:
         apis, late = await _open_apis(session, locations, stack)
+        before = judgement
         judgement = judgement.refuse(late)
         if judgement.error is not None:
             raise judgement.error
+        if late and request.fail_fast:
+            judgement = judgement.refuse_others()
         approved, store = judgement.approved, stack.enter_context(open_store(session.settings.state))
 
         def name_token(location: LocationId) -> str:
@@ -296,8 +299,9 @@ async def _send(judgement: Judgement, request: ApplyRequest) -> tuple[LocationRe
         if apis:
             workspace.listener.on_sending()
         reports = await apply(approved, _make_options(approved.plan, planned, request), services)
-    plans = {plan.location: plan for plan in planned.plan.locations}
-    return (*(report_failed(plans[location], error) for location, error in late.items()), *reports)
+    left = {plan.location: plan for plan in before.approved.plan.locations}
+    refused = {location: error for location, error in judgement.refused.items() if location in left}
+    return (*(report_failed(left[location], error) for location, error in refused.items()), *reports)
 
 
 async def _open_apis(

@@ -16,6 +16,7 @@ from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.journal import BatchRecord
+from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet, did_you_mean
 from reconciler.core.model.outcome import called
 from reconciler.core.observing.refresh_rules import (
@@ -197,6 +198,15 @@ def work_each(
                 raise
             errors[location] = error
     return results, errors
+
+
+def find_leases(
+    session: Session, reader: StateReader, locations: Iterable[LocationId]
+) -> tuple[tuple[Lease, ...], Errors]:
+    """The leases that are held in these locations now, and why that of a location cannot be told."""
+    now = session.workspace.clock.now()
+    found, errors = work_each(session, locations, lambda location: reader.at(location).read_lease(now))
+    return tuple(lease for lease in found.values() if lease is not None), errors
 
 
 async def run_each(session: Session, works: Mapping[LocationId, Coroutine[Any, Any, T]]) -> tuple[list[T], Errors]:

@@ -13,9 +13,9 @@ from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
 from reconciler.core.observing.attribution import attribute_drift, mark_expected
 from reconciler.core.observing.drift import DriftReport, Evidence
-from reconciler.operations.current_state import CurrentState, find_current, work_each
+from reconciler.operations.current_state import CurrentState, find_current, find_leases, work_each
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
-from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
+from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.ports import LocationReader
 from reconciler.store import open_reader
 
@@ -63,11 +63,13 @@ async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
         reports, unusable = work_each(
             session, known, lambda location: _report_drift(session, known[location], reader.at(location), request)
         )
-        unknown |= unusable
-        leases = list_leases(reader, session.locations_but(unknown), session.workspace.clock.now())
+        leases, unleased = find_leases(session, reader, reports)
         strays = session.list_strays(reader)
-    unread = [note for location in current for note in location.list_unread()]
-    return DriftResult(tuple(reports.values()), (*strays, *unread), leases, unknown)
+    told = [location for location in reports if location not in unleased]
+    unread = [note for location in told for note in known[location].list_unread()]
+    return DriftResult(
+        tuple(reports[location] for location in told), (*strays, *unread), leases, {**unknown, **unusable, **unleased}
+    )
 
 
 def _report_drift(

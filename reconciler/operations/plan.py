@@ -21,10 +21,10 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.planning.changes import count_held
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, combine_plans
-from reconciler.operations.current_state import CurrentState, find_current
+from reconciler.operations.current_state import CurrentState, find_current, find_leases
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
 from reconciler.operations.quota import list_quota_notes
-from reconciler.operations.workspace import Session, list_leases, refuse_missing_state
+from reconciler.operations.workspace import Session, refuse_missing_state
 from reconciler.store import open_reader
 from reconciler.system import without_cyclic_gc
 
@@ -74,8 +74,10 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     with open_reader(session.settings.state) as reader:
         current, unknown = await find_current(session, reader, request.scope, request.reading)
         # after the reading, which may outlast a run
-        leases = list_leases(reader, session.locations_but(unknown), session.workspace.clock.now())
+        leases, unusable = find_leases(session, reader, [each.state.location for each in current])
         strays = session.list_strays(reader)
+    unknown |= unusable
+    current = [each for each in current if each.state.location not in unusable]
     notes = [note for location in current for note in location.list_notes()]
     plan = replace(plan_current(session, current, request), unknown=UnknownLocation.list_from(unknown))
     return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases, unknown=unknown)

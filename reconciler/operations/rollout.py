@@ -152,7 +152,7 @@ class _Rollouts:
     def _find_desired(self, location: LocationId) -> Desired:
         if location in self.session.desired:
             return self.session.desired[location]
-        if location not in self._earlier:
+        if location not in self._earlier and location not in self.session.unread:
             before = {
                 other
                 for chosen, rollouts in self.session.rollouts.items()
@@ -160,6 +160,8 @@ class _Rollouts:
                 for other in rollout.locations_before(chosen)
             }
             self._earlier |= self.session.resolve_others(before - self.session.desired.keys())
+        if location in self.session.unread:
+            raise self.session.unread[location]
         return self._earlier[location]
 
 

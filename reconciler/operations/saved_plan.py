@@ -46,6 +46,7 @@ from reconciler.operations.current_state import (
     CurrentState,
     Errors,
     count_sent,
+    find_leases,
     load_each,
     read_location,
     run_each,
@@ -59,7 +60,6 @@ from reconciler.operations.workspace import (
     MANIFESTS,
     Session,
     Workspace,
-    list_leases,
     open_session,
     refuse_missing_state,
 )
@@ -150,6 +150,9 @@ def _find_stale(proposed: Plan, session: Session) -> Errors:
         ended = {each.location for each in proposed.locations}
     errors: Errors = {}
     for planned in proposed.locations:
+        # without its snapshots nothing is known of its manifests: its state tells why
+        if planned.location in session.unread:
+            continue
         if planned.location in ended:
             message = "the plan is stale: a set has become active or expired since"
             errors[planned.location] = StalePlan(message, hint="plan again")
@@ -189,8 +192,10 @@ async def _plan_again(proposed: Plan, session: Session, request: PlanRequest, st
             assume_sent_today(session.pace(location), session.workspace.clock, reader.at(location))
             return _find_removed(proposed, states[location], reader.at(location))
 
-        removed, untold = work_each(session, planned, look)
-        leases = list_leases(reader, session.locations_but(unusable), session.workspace.clock.now())
+        looked, untold = work_each(session, planned, look)
+        leases, unleased = find_leases(session, reader, looked)
+        untold |= unleased
+        removed = {location: looked[location] for location in looked if location not in unleased}
     current, unread = await run_each(
         session,
         {

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -237,16 +237,14 @@ class Session:
     def resolve_others(self, locations: Iterable[LocationId]) -> dict[LocationId, Desired]:
         """What is desired in locations that were left out, as of the same moment.
 
-        Raises StateError where the snapshots of one cannot be read.
+        Those whose snapshots cannot be read are among `unread`, and not in the answer.
         """
         wanted = sorted(locations)
         if not wanted or self.load_others is None:
             return {}
         groups = group_manifests(self.load_others(wanted).manifests)
-        for location in wanted:
-            if location in self.unread:
-                raise self.unread[location]
-        return resolve_all({location: groups[location] for location in wanted}, self.settings, self.now)
+        read = {location: groups[location] for location in wanted if location not in self.unread}
+        return resolve_all(read, self.settings, self.now)
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))
@@ -261,10 +259,6 @@ class Session:
     def in_order(self) -> list[LocationId]:
         """The locations in the order in which they come."""
         return self.settings.in_order(self.desired)
-
-    def locations_but(self, others: Collection[LocationId]) -> list[LocationId]:
-        """The locations that are not among others, such as those whose state cannot be read."""
-        return [location for location in self.desired if location not in others]
 
     def list_snapshots(self) -> dict[LocationId, dict[SetName, Snapshot]]:
         """The snapshots that the sets were resolved by."""
@@ -311,14 +305,14 @@ class _StoredSnapshots:
     unread: dict[LocationId, StateError] = field(default_factory=dict)
     """Why those of a location could not be read."""
 
-    def find(self, settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
+    def find(self, settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot] | None:
         if self.must_list:
             refuse_unlisted(settings.state)
         try:
             return self.workspace.find_snapshots(settings, location)
         except StateError as error:
             self.unread[location] = error
-            return {}
+            return None
 
 
 def _refuse_unplannable(manifests: Iterable[Manifest], now: Instant) -> None:
@@ -477,7 +471,7 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
         return
     settings = session.settings
     with open_reader(settings.state) as reader:
-        if _has_state(reader, session.desired):
+        if _has_state(reader, session.desired, session.workspace.clock.now()):
             return
     origin = settings.origin("state")
     named = "the default" if origin.kind is OriginKind.DEFAULT else f"named by {origin}"
@@ -489,22 +483,34 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
     )
 
 
-def _has_state(reader: StateReader, locations: Iterable[LocationId]) -> bool:
-    """Whether a location has state, or it cannot be told: who reads the state of that location tells why."""
+def _has_state(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> bool:
+    """Whether a location has state, or of none it can be told: who reads the state of that location tells why."""
     try:
-        return bool(reader.list_locations())
-    except StateError:
-        return True
-    except UsageError:
-        # a state of its own for each location has no list of them
-        return any(_may_have_state(reader, location) for location in locations)
+        listed: Sequence[LocationId] | None = reader.list_locations()
+    except (StateError, UsageError):
+        # a state of its own for each location may have no list of them
+        listed = None
+    found = set[bool | None]()
+    for location in dict.fromkeys((*(listed or ()), *locations)):
+        found.add(_find_state(reader, location, listed, now))
+        if True in found:
+            return True
+    return found == {None}
 
 
-def _may_have_state(reader: StateReader, location: LocationId) -> bool:
+def _find_state(
+    reader: StateReader, location: LocationId, listed: Sequence[LocationId] | None, now: Instant
+) -> bool | None:
+    """Whether the location has state; None where it cannot be told."""
     try:
-        return bool(reader.at(location).load_state().lineage)
+        if listed is None:
+            return bool(reader.at(location).load_state().lineage)
+        if location in listed:
+            # the list may be one of names alone: a look that takes little shows whether a state is behind it
+            reader.at(location).read_lease(now)
+        return location in listed
     except StateError:
-        return True
+        return None
 
 
 def choose_locations(reader: StateReader, names: Sequence[str], settings: Settings) -> list[LocationId]:

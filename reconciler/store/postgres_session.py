@@ -166,8 +166,9 @@ class PostgresSession:
 
     def close(self) -> None:
         # the server notices a little later that a session has ended
-        with suppress(psycopg.Error):
-            self.connection.execute("SELECT pg_advisory_unlock_all()")
+        if self.locks:
+            with suppress(psycopg.Error):
+                self.connection.execute("SELECT pg_advisory_unlock_all()")
         self.connection.close()
 
     def _prepare(self, schema: str) -> None:

@@ -22,7 +22,7 @@ from reconciler.store.schema import VERSION
 from reconciler.store.sql_store import SharedByConnections, SqlLocation, SqlState, SqlStore
 from reconciler.store.sqlite import open_empty
 
-_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege(datname, 'CONNECT')"
+_DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND has_database_privilege(oid, 'CONNECT')"
 """Those that our user may look into."""
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import ReconcilerError
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, iso
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag, iso
+from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.operations.apply import ApplyRequest, apply_judged, apply_plan, judge_plan
 from reconciler.operations.plan import PlanResult, describe_errors, make_plan
 from reconciler.operations.plan_options import PlanRequest, Scope
@@ -23,8 +24,8 @@ from reconciler.planfile import write_plan
 from reconciler.sandbox.app import SCOPES, Access, App
 from reconciler.sandbox.locations import Locations
 from reconciler.sandbox.world import Contact, World
-from reconciler.store import open_reader
-from tests.fakes import FakeClock
+from reconciler.store import open_reader, open_store
+from tests.fakes import FakeClock, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan, Network
 from tests.sandbox.transport import SandboxTransport
 
@@ -180,6 +181,26 @@ def test_a_wave_waits_where_the_state_of_the_one_before_cannot_be_read(
     errors = fleet.apply(*chosen)
     assert all("it is not known how far" in errors[other] and FIRST in errors[other] for other in chosen or OTHERS)
     assert fleet.with_tag("spring") == {FIRST}
+
+
+def test_a_wave_waits_for_the_one_before_whose_snapshots_cannot_be_read_and_blames_no_other(fleet: Fleet) -> None:
+    """The first wave is done and sound; the second one's state is spoilt, and a location of the third is chosen."""
+    fleet.state = "{location}.db"
+    fleet.write("spring", then="1", contacts="{file: people.csv, match: {email: mail}}")
+    (fleet.directory / "people.csv").write_text("mail\nann@example.com\n")
+    with open_store(f"sqlite:///{fleet.directory}/{{location}}.db") as store:
+        for place in PLACES:
+            contacts = tuple(contact_of(place, which) for which in range(2))
+            taken = Snapshot(contacts, fleet.clock.now(), "sha256:0", MatchCounts(2, 2))
+            lease = store.at(place).acquire_lease(a_holder(), fleet.clock.now())
+            store.at(place).save_snapshots(lease, {SetName("s"): taken})
+            store.at(place).release_lease(lease)
+    fleet.apply()
+    fleet.apply()
+    assert fleet.with_tag("spring") == {FIRST, OTHERS[0]}
+    (fleet.directory / f"{OTHERS[0]}.db").write_bytes(b"no state at all" * 100)
+    errors = fleet.apply(OTHERS[1])
+    assert f"it is not known how far location {OTHERS[0]} of wave 2 is" in errors[OTHERS[1]]
 
 
 @pytest.mark.slow

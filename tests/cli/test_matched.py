@@ -306,24 +306,46 @@ def test_forget_names_the_snapshot_files_that_still_have_the_contact(
     assert listed not in reconciler("state", "forget", contact_id(7), "--location", LOCATION).err
 
 
-def test_one_location_whose_snapshots_cannot_be_read_is_not_known_and_the_other_is_planned(
-    matched: None, project: Path, reconciler: Command
-) -> None:
-    """Each location has a file of its own, of which a bad disk spoils one."""
-    second = LocationId("bsdrwHvLUxlfw5SqKVCN")
+SECOND = LocationId("bsdrwHvLUxlfw5SqKVCN")
+
+
+@pytest.fixture
+def two(matched: None, project: Path) -> Path:
+    """Two locations with matched people, each with a file of its own, which a bad disk spoils later: the second's."""
     text = (project / "manifests" / "acme.yaml").read_text()
-    (project / "manifests" / "second.yaml").write_text(text.replace(LOCATION, second))
+    (project / "manifests" / "second.yaml").write_text(text.replace(LOCATION, SECOND))
     (project / "manifests" / "reconciler.yaml").write_text(f"state: sqlite:///{project}/{{location}}.db\n")
-    for place in (LOCATION, second):
-        with open_store(f"sqlite:///{project}/{{location}}.db") as store:
+    with open_store(f"sqlite:///{project}/{{location}}.db") as store:
+        for place in (LOCATION, SECOND):
             lease = store.at(place).acquire_lease(a_holder(), wall_clock())
             store.at(place).save_snapshots(lease, {VIP: snapshot(range(3))})
             store.at(place).release_lease(lease)
-    (project / f"{second}.db").write_bytes(b"no state at all" * 100)
+    return project / f"{SECOND}.db"
+
+
+@pytest.mark.parametrize("people", ["here", "elsewhere"])
+def test_one_location_whose_snapshots_cannot_be_read_is_not_known_and_the_other_is_planned(
+    two: Path, project: Path, reconciler: Command, people: str
+) -> None:
+    """The people may be kept where the pull runs, and nowhere else: then the snapshots alone tell of them."""
+    if people == "elsewhere":
+        (project / "manifests" / "people.csv").unlink()
+    two.write_bytes(b"no state at all" * 100)
     for command in ("plan", "drift"):
         ended = reconciler(command, "--format", "json")
         document = json.loads(ended.out)
         assert [each["location"] for each in document["locations"]] == [LOCATION]
-        assert [(each["location"], each["exit_code"]) for each in document["unknown"]] == [(second, 1)]
-        alone = reconciler(command, "--location", second)
-        assert (alone.code, "is not a database" in alone.err or "damaged" in alone.err) == (1, True)
+        assert [(each["location"], each["exit_code"]) for each in document["unknown"]] == [(SECOND, 1)]
+        alone = reconciler(command, "--location", SECOND)
+        assert (alone.code, "is damaged" in alone.err) == (1, True)
+
+
+def test_a_plan_file_tells_of_the_state_that_cannot_be_read_and_not_of_other_manifests(
+    two: Path, reconciler: Command
+) -> None:
+    assert reconciler("plan", "--out", "plan.json").code == 0
+    two.write_bytes(b"no state at all" * 100)
+    ended = reconciler("apply", "plan.json", "--auto-approve", "--format", "json")
+    reports = {each["location"]: each for each in json.loads(ended.out)["locations"]}
+    assert (reports[SECOND]["exit_code"], "is damaged" in reports[SECOND]["error"]) == (1, True)
+    assert reports[LOCATION]["exit_code"] == 0

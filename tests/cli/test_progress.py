@@ -21,7 +21,7 @@ from reconciler.core.model.events import (
     RoundStarted,
     Waiting,
 )
-from reconciler.core.model.measured import RequestEnded
+from reconciler.core.model.measured import RequestEnded, StateCalled
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.outcome import Action
 from reconciler.output.progress import Board, facts
@@ -204,6 +204,21 @@ def test_a_location_in_the_queue_says_so_until_it_begins() -> None:
     for begins in (RoundStarted(HERE, 1, 2), Read(HERE, 0, 2), Priced(HERE, "search", 2, 1_000, 0.1)):
         begun, now = standing((0, Queued(HERE, 8)), (0, begins))
         assert not any("queue" in part for part in facts(begun, now))
+
+
+def test_a_location_with_a_place_is_in_the_queue_no_more_though_it_has_nothing_to_send() -> None:
+    found, _ = standing((0, Queued(HERE, 8)))
+    found.leave_queue()
+    assert facts(found, NOW) == ["0 of 0 requests"]
+    waiting, now = standing((0, Waiting(HERE, 4_000, "rate limit")))
+    waiting.leave_queue()
+    assert "waiting 4 s: rate limit" in facts(waiting, now)
+
+
+def test_a_call_of_its_state_says_that_a_location_has_left_the_queue(capfd: pytest.CaptureFixture[str]) -> None:
+    asked = StateCalled(HERE, "load_state", 3)
+    lines = told(capfd, (0, Queued(HERE, 8)), (0, asked), (0, answered(1, 2)), level="debug")
+    assert [line for line in lines if "queue" in line] == [f"{HERE}: in the queue: 8 locations at once"]
 
 
 def test_numbers_for_machines_are_no_progress() -> None:

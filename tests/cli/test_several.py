@@ -6,8 +6,10 @@ import asyncio
 import csv
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +267,13 @@ def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
     assert len(world.holders(Tag("customer"))) == 3
 
 
+def drop_leases(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TABLE leases")
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
+    "without leases": drop_leases,
     "no database": lambda file: file.write_bytes(b"no state at all" * 100),
     "a directory": lambda file: (file.unlink(), file.mkdir()),
     "of others": lambda file: file.chmod(0o666),
@@ -291,6 +299,18 @@ def test_one_whose_state_is_damaged_is_told_as_not_known_and_the_other_goes_on(
     ended = reconciler("apply", "--auto-approve", "--format", "json")
     assert {where: each["exit_code"] for where, each in told(ended.out).items()} == {LOCATION: 0, SECOND: 1}
     assert world.holders(Tag("more")) == {contact_id(0)}
+
+
+def test_a_state_that_cannot_be_read_is_no_proof_in_ci_that_there_is_one(
+    two: Callable[[str], None], reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first run there is asked for, since a state that is missing may be lost: for each location by itself."""
+    two(f"state: sqlite:///{project}/{{location}}.db\n")
+    monkeypatch.setenv("CI", "true")
+    assert reconciler("plan").code == 64
+    (project / f"{SECOND}.db").write_bytes(b"no state at all" * 100)
+    refused = reconciler("plan")
+    assert (refused.code, "there is no state" in refused.err) == (64, True)
 
 
 def test_one_whose_state_breaks_after_it_was_planned_is_refused_and_the_other_may_be_sent(
@@ -320,18 +340,28 @@ class Vault(dict[str, str]):
         return DEMO_TOKEN if self.asked < 3 else ""
 
 
+@pytest.mark.parametrize(("fail_fast", "code", "holders"), [(False, ExitCode.DONE, 3), (True, 3, 0)])
 def test_a_token_that_is_too_old_once_all_were_judged_ends_its_own_location_alone(
-    two: Callable[[str], None], project: Path, sandbox: Running, world: World
+    two: Callable[[str], None],
+    project: Path,
+    sandbox: Running,
+    world: World,
+    fail_fast: bool,
+    code: int,
+    holders: int,
 ) -> None:
-    """Hundreds of commands that print tokens take minutes: the first token is fetched again, and may be gone."""
+    """Hundreds of commands that print tokens take minutes: the first token is fetched again, and may be gone.
+
+    With --fail-fast the other is not sent either.
+    """
     two(NO_TOKEN)
     clock = FakeClock(wall_clock())
     vault = Vault(clock)
     workspace = Workspace(project / "manifests", {"api.base_url": sandbox.url}, vault, clock=clock)
     planned = asyncio.run(make_plan(open_session(workspace), PlanRequest(create_state=True)))
-    result = asyncio.run(apply_plan(planned, ApplyRequest()))
-    assert {report.location: report.exit_code for report in result.reports} == {LOCATION: 0, SECOND: ExitCode.AUTH}
-    assert (vault.asked, len(world.holders(Tag("customer")))) == (3, 3)
+    result = asyncio.run(apply_plan(planned, ApplyRequest(fail_fast=fail_fast)))
+    assert {report.location: report.exit_code for report in result.reports} == {LOCATION: code, SECOND: ExitCode.AUTH}
+    assert (vault.asked, len(world.holders(Tag("customer")))) == (3, holders)
 
 
 def test_a_saved_plan_tells_whom_it_does_not_know(

@@ -13,7 +13,15 @@ from reconciler.core.model.batch import Reason
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
-from reconciler.core.model.release_rules import EVERY_DAY, ReleaseRule, Sent, TagPace, TagWindow, choose_first
+from reconciler.core.model.release_rules import (
+    EVERY_DAY,
+    ReleaseRule,
+    Sent,
+    TagPace,
+    TagWindow,
+    choose_first,
+    describe_period,
+)
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.slow_release import (
     count_kept_runs,
@@ -268,3 +276,12 @@ def test_runs_whose_additions_count_keep_their_rows() -> None:
     assert count_kept_runs([old, old, young], {WELCOME: PACE}, NOON, settle_ms=SETTLE) == 1
     assert count_kept_runs([old, killed, young], {WELCOME: PACE}, NOON, settle_ms=SETTLE) == 2
     assert count_kept_runs([old, old, young], {}, NOON, settle_ms=SETTLE) == 0
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(60_000, "1m"), (90_000, "90s"), (5_400_000, "90m"), (3_601_000, "3601s"), (86_400_000, "1d")],
+)
+def test_a_period_is_told_as_it_was_given(milliseconds: int, text: str) -> None:
+    """A manifest may give it in seconds, and a reviewer approves the pace that is shown."""
+    assert describe_period(milliseconds) == text

@@ -142,6 +142,11 @@ class LocationProgress:
             case Queued():
                 self.why, self.resumes = f"{event.most:,} locations work at once", Instant(0)
 
+    def leave_queue(self) -> None:
+        """It has a place; whether it sends anything is not known yet."""
+        if not self.resumes:
+            self.why = ""
+
     @property
     def called(self) -> str:
         return location_label(self.location, self.name)

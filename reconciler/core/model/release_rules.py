@@ -198,7 +198,9 @@ class _Forecaster:
 
 def describe_period(milliseconds: int) -> str:
     """`1h`, `90m`: in the largest unit that divides it."""
-    minutes = milliseconds // MINUTE_MS
+    minutes, rest = divmod(milliseconds, MINUTE_MS)
+    if rest:
+        return f"{milliseconds // 1000}s"
     return next(f"{minutes // size}{unit}" for unit, size in _UNITS if minutes % size == 0)
 
 
