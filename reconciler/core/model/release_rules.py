@@ -19,7 +19,6 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from heapq import nsmallest
-from itertools import count
 from zoneinfo import ZoneInfo
 
 from reconciler.core.model.names import ContactId, Instant, Tag
@@ -30,6 +29,8 @@ MINUTE_MS = 60_000
 SHORTEST_MS, LONGEST_MS = MINUTE_MS, 30 * 24 * 60 * MINUTE_MS
 """The periods that a pace may have."""
 _UNITS = (("d", 24 * 60), ("h", 60), ("m", 1))
+_NEXT = 17
+"""Days within which each window opens: of one day a week, on which the clocks may be put forward over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,14 @@ class TagWindow:
     def find_opening(self, at: Instant) -> tuple[Instant, Instant]:
         """When it is open next: the hours that hold `at`, or those that come first after it."""
         today = datetime.fromtimestamp(at / 1000, _zone(self.zone)).date()
-        days = (today + timedelta(days=offset) for offset in count(-1))
-        hours = (self._hours(day) for day in days if day.weekday() in self.days)
-        # where the clocks are put forward, hours may be left out altogether
-        return next((opens, closes) for opens, closes in hours if closes > at and closes > opens)
+        for offset in range(-1, _NEXT):
+            day = today + timedelta(days=offset)
+            if day.weekday() in self.days:
+                opens, closes = self._hours(day)
+                # where the clocks are put forward, hours may be left out altogether
+                if closes > at and closes > opens:
+                    return opens, closes
+        raise AssertionError(f"a window that does not open: {self}")
 
     def _hours(self, day: date) -> tuple[Instant, Instant]:
         # a day has 23 or 25 hours where the clocks are moved: its times are asked for, not reckoned
@@ -157,15 +162,14 @@ class _Forecaster:
         first: list[Slice] = []
         number, at, last = 0, now, now
         while wanted and number < MOST_SLICES and (at := self._open_from(at)) < _FARTHEST:
-            free = wanted if pace is None else pace.adds - self._used(pace, at)
-            if pace is not None and free <= 0:
+            room = wanted if pace is None else min(wanted, pace.adds - self._used(pace, at))
+            if room > 0:
+                number, wanted, last = number + 1, wanted - room, at
+                insort(self.counted, Sent(at, room))
+                if len(first) < SHOWN:
+                    first.append(Slice(at, room))
+            elif pace is not None:
                 at = self._next_free(pace)
-                continue
-            room = min(wanted, free)
-            number, wanted, last = number + 1, wanted - room, at
-            insort(self.counted, Sent(at, room))
-            if len(first) < SHOWN:
-                first.append(Slice(at, room))
         return Forecast(tuple(first), number, None if wanted else last)
 
     def _used(self, pace: TagPace, at: Instant) -> int:
