@@ -64,12 +64,16 @@ async def acquire_lease(
             now = clock.now()
             taken.append(HeldLease(connection, clock, connection.store.acquire_lease(holder, now), now))
 
+        ends = clock.now() + lock_timeout_ms
         for pause in retry_pauses(lock_timeout_ms):
             try:
                 await connection.call(take)
             except LockHeld as error:
-                report(Waiting(location, pause, error.message))
-                await clock.sleep(pause)
+                # each try takes its time, too
+                if (left := ends - clock.now()) <= 0:
+                    raise
+                report(Waiting(location, min(pause, left), error.message))
+                await clock.sleep(min(pause, left))
             else:
                 break
         else:
@@ -157,10 +161,12 @@ class HeldLease:
 
     async def sleep(self, milliseconds: int) -> None:
         """A wait, with heartbeats."""
+        until = self.clock.now() + milliseconds
         while milliseconds > 0:
             await self.clock.sleep(min(milliseconds, SLICE_MS))
-            milliseconds -= SLICE_MS
             await self.renew()
+            # heartbeats take their time, in a day an hour; a clock that was put back makes no wait longer
+            milliseconds = min(milliseconds - SLICE_MS, until - self.clock.now())
 
     async def _beat(self) -> None:
         # the request under way is not cut short: the look before the next one raises

@@ -165,9 +165,17 @@ def a_holder(name: str = "one", *, host: str = "elsewhere", pid: int = 4_242, op
     )
 
 
-async def hold(store: StateStore, clock: FakeClock, start_worker: StartWorker = InPlace) -> HeldLease:
+async def hold(
+    store: StateStore, clock: FakeClock, start_worker: StartWorker = InPlace, *, lock_timeout_ms: int = 0
+) -> HeldLease:
     return await acquire_lease(
-        HERE, a_holder(), store=store, start_worker=start_worker, clock=clock, report=lambda event: None
+        HERE,
+        a_holder(),
+        store=store,
+        start_worker=start_worker,
+        clock=clock,
+        report=lambda event: None,
+        lock_timeout_ms=lock_timeout_ms,
     )
 
 

@@ -20,11 +20,12 @@ from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock
 from tests.build import HERE, a_set, declare, who
-from tests.fakes import START, FakeClock, a_holder, hold
+from tests.fakes import START, FakeClock, SlowWorker, a_holder, hold
 from tests.scene import Scene, one_by_one
 
 ALL = declare(a_set("s", who("anna bert cara"), "vip"))
 NOBODY = {"anna": "", "bert": "", "cara": ""}
+DAY_MS = 24 * 3600 * 1000
 
 
 @pytest.fixture
@@ -95,6 +96,57 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
             assert held.lease.expires > clock.now() + TTL_MS - HEARTBEAT_MS - 5_000
 
     asyncio.run(wait())
+
+
+@pytest.mark.parametrize("takes_ms", [30, 500, 3_000])
+def test_a_wait_of_a_day_ends_in_time_however_long_each_heartbeat_takes(tmp_path: Path, takes_ms: int) -> None:
+    clock = FakeClock()
+
+    async def wait() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            held = await hold(store, clock, lambda: SlowWorker(clock, lambda: (takes_ms, 0)))
+            began = clock.now()
+            await held.sleep(DAY_MS)
+            assert DAY_MS <= clock.now() - began <= DAY_MS + takes_ms
+
+    clock.run(wait())
+
+
+def test_a_wait_is_no_longer_where_the_clock_is_put_back(tmp_path: Path) -> None:
+    class PutBack(FakeClock):
+        """A time server puts it back after the first sleep."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.slept: list[int] = []
+
+        async def sleep(self, milliseconds: int) -> None:
+            self.slept.append(milliseconds)
+            self.ms += milliseconds if len(self.slept) > 1 else -1_000
+
+    clock = PutBack()
+
+    async def wait() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            held = await hold(store, clock)
+            await held.sleep(30_000)
+
+    asyncio.run(wait())
+    assert sum(clock.slept) == 30_000
+
+
+def test_a_wait_for_the_lock_ends_with_its_time_however_long_each_try_takes(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def wait() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            store.at(HERE).acquire_lease(a_holder("two"), START)
+            with pytest.raises(LockHeld):
+                await hold(store, clock, lambda: SlowWorker(clock, lambda: (0, 2_000)), lock_timeout_ms=20_000)
+            # the last try begins as the time ends; after it the connection is given back, by two calls
+            assert clock.now() - START == 20_000 + 3 * 2_000
+
+    clock.run(wait())
 
 
 def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None:
