@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -76,6 +77,7 @@ async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Service
         if tasks:
             # whatever ends one of them, a fault of ours too, the others are in the midst of their requests
             await asyncio.wait(tasks)
+            _tell_of_each(fault for task in tasks if (fault := task.exception()))
         reports = {report.location: report for report in (task.result() for task in tasks)}
         return tuple(reports[plan.location] for plan in approved.plan.locations)
     finally:
@@ -90,10 +92,25 @@ async def apply_location(
     plan: LocationPlan, approved: ApprovedPlan, options: ApplyOptions, services: Services
 ) -> LocationReport:
     """Carries out the plan of one location; its errors are in the report."""
-    report = await _apply_or_fail(plan, approved, options, services)
-    if options.fail_fast and report.error_code:
-        services.stop.end(Unfinished(f"stopped, since location {plan.location} failed (--fail-fast)"))
-    return report
+    failed = True
+    try:
+        report = await _apply_or_fail(plan, approved, options, services)
+        failed = bool(report.error_code)
+        return report
+    finally:
+        # a fault of ours has no report
+        if options.fail_fast and failed:
+            services.stop.end(Unfinished(f"stopped, since location {plan.location} failed (--fail-fast)"))
+
+
+def _tell_of_each(faults: Iterable[BaseException]) -> None:
+    """Faults of ours in several locations: the first one is raised, and has the others in its notes."""
+    first: BaseException | None = None
+    for fault in faults:
+        if first is None:
+            first = fault
+        else:
+            first.add_note("another location failed, too:\n" + "".join(traceback.format_exception(fault)))
 
 
 async def _apply_or_fail(

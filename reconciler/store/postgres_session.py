@@ -34,6 +34,8 @@ SCHEMA = "reconciler"
 MOST_SESSIONS = 16
 """One process computes on one core: it does not keep more of them busy, however many locations it works with."""
 CONNECT_TIMEOUT_S = "10"
+SILENCE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
+"""A server whose network is gone is given up after a minute, within the time of a lease: systems wait for hours."""
 SETTINGS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s", "client_min_messages": "error"}
 MOST_TRANSACTION = "5min"
 """From PostgreSQL 17 on: longer than any transaction of ours. The other limit does not count while the server waits for
@@ -100,7 +102,8 @@ def address(url: str, *, kind: str = "state", default_schema: str = SCHEMA) -> S
         raise UsageError(f"the {kind}'s URL has an `@` after its first `/`, `?` or `#`", hint=hint)
     parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
     schema = parameters.pop("schema", "") or default_schema
-    parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "reconciler"} | parameters
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "reconciler"} | SILENCE
+    parameters = defaults | parameters
     query = urlencode(parameters, quote_via=quote)
     user = f"{parts.username}@" if parts.username else ""
     return StateAddress(

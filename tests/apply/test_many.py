@@ -147,15 +147,15 @@ def test_four_locations_for_each_core_are_worked_on_at_once_unless_the_settings_
 
 
 class Faulty(httpx.AsyncBaseTransport):
-    """A transport that fails in a way that nobody thought of, for one token; the others wait until that has ended."""
+    """A transport that fails in a way that nobody thought of, for some tokens; the others wait until that has ended."""
 
-    def __init__(self, transport: SandboxTransport, token: str) -> None:
-        self._transport, self._token = transport, token
+    def __init__(self, transport: SandboxTransport, *tokens: str) -> None:
+        self._transport, self._refused = transport, {f"Bearer {token}" for token in tokens}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_ended = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.headers["Authorization"] == f"Bearer {self._token}":
+        if request.headers["Authorization"] in self._refused:
             self._loop = asyncio.get_running_loop()
             raise RuntimeError("nobody thought of it")
         await self._has_ended.wait()
@@ -178,26 +178,61 @@ class Hearing(SilentListener):
             self.end()
 
 
+@dataclass
+class Fleet:
+    """Four locations with three contacts each, of which some fail in a way that nobody thought of."""
+
+    directory: Path
+    tokens: tuple[str, ...]
+    settings: dict[str, str] = field(default_factory=dict)
+    worlds: list[World] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        write_fleet(self.directory, 4)
+        for nth in range(4):
+            contacts = [Contact(contact_of(nth, which), nth_location(nth)) for which in range(3)]
+            self.worlds.append(World(nth_location(nth), contacts))
+        apps = [App(world, accesses=[Access(f"token-{nth}")]) for nth, world in enumerate(self.worlds)]
+        transport = Faulty(SandboxTransport(Locations(apps), now=wall_clock), *self.tokens)
+        self.settings["state"] = f"sqlite:///{self.directory}/state.db"
+        tokens = {f"TOKEN_{nth}": f"token-{nth}" for nth in range(4)}
+        self.workspace = Workspace(
+            self.directory, self.settings, tokens, transport=transport, listener=Hearing(transport.end)
+        )
+
+    def apply(self, request: ApplyRequest) -> RuntimeError:
+        """The fault that it ends with."""
+        planned = asyncio.run(make_plan(open_session(self.workspace), PlanRequest(create_state=True)))
+        with pytest.raises(RuntimeError, match="nobody thought of it") as raised:
+            asyncio.run(apply_plan(planned, request))
+        return raised.value
+
+    @property
+    def given(self) -> list[int]:
+        """How many contacts of each location have the tag."""
+        return [len(world.holders(Tag("vip"))) for world in self.worlds]
+
+
 def test_a_fault_of_ours_in_one_location_ends_no_other_in_the_midst_of_its_requests(tmp_path: Path) -> None:
-    manifests = tmp_path / "manifests"
-    manifests.mkdir()
-    write_fleet(manifests, 4)
-    worlds = [
-        World(nth_location(nth), [Contact(contact_of(nth, which), nth_location(nth)) for which in range(3)])
-        for nth in range(4)
-    ]
-    locations = Locations([App(world, accesses=[Access(f"token-{nth}")]) for nth, world in enumerate(worlds)])
-    transport = Faulty(SandboxTransport(locations, now=wall_clock), "token-0")
-    tokens = {f"TOKEN_{nth}": f"token-{nth}" for nth in range(4)}
-    state = {"state": f"sqlite:///{tmp_path}/state.db"}
-    workspace = Workspace(manifests, state, tokens, transport=transport, listener=Hearing(transport.end))
-    planned = asyncio.run(make_plan(open_session(workspace), PlanRequest(create_state=True)))
-    with pytest.raises(RuntimeError, match="nobody thought of it"):
-        asyncio.run(apply_plan(planned, ApplyRequest()))
-    assert [len(world.holders(Tag("vip"))) for world in worlds] == [0, 3, 3, 3]
-    with open_reader(workspace.load_settings().state) as reader:
+    fleet = Fleet(tmp_path, ("token-0",))
+    fleet.apply(ApplyRequest())
+    assert fleet.given == [0, 3, 3, 3]
+    with open_reader(fleet.workspace.load_settings().state) as reader:
         runs = [run.status for nth in range(1, 4) for run in reader.at(nth_location(nth)).read_runs()]
     assert runs == [RunStatus.COMPLETE] * 3
+
+
+def test_with_fail_fast_a_fault_of_ours_lets_the_others_end_the_requests_under_way_and_no_more(tmp_path: Path) -> None:
+    settings = {"api.max_contacts": "1", "apply.max_in_flight": "1"}
+    fleet = Fleet(tmp_path, ("token-0",), settings)
+    fleet.apply(ApplyRequest(fail_fast=True))
+    assert fleet.given == [0, 1, 1, 1]
+
+
+def test_a_fault_of_ours_in_each_of_several_locations_is_told(tmp_path: Path) -> None:
+    fault = Fleet(tmp_path, ("token-0", "token-2", "token-3")).apply(ApplyRequest())
+    notes = getattr(fault, "__notes__", [])
+    assert [note.count("RuntimeError: nobody thought of it") for note in notes] == [1, 1]
 
 
 @contextmanager

@@ -1,7 +1,10 @@
-"""How often a request waits for PostgreSQL: counted on the way to a real server, by a proxy that reads along."""
+"""How often a request waits for PostgreSQL, counted on the way to a real server by a proxy that reads along; and how
+long at most for one that says nothing any more.
+"""
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import threading
@@ -16,6 +19,7 @@ from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_changes import record_answer, record_intent
 from reconciler.core.model.contact_state import NEVER_OBSERVED
 from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.ports import LocationStore
@@ -149,3 +153,20 @@ def test_a_request_waits_at_most_three_times_for_a_server(tmp_path: Path) -> Non
         assert max(new + removed + again) <= MOST_NEW, (new, removed, again)
         # each tag is a new one in the first request that has it
         assert sorted(known)[:-1] == [MOST] * (len(known) - 1), known
+
+
+@pytest.mark.parametrize(("more", "idle_s"), [("", 30), ("&keepalives_idle=7", 7)])
+def test_a_server_that_falls_silent_is_given_up_within_the_time_of_a_lease(
+    tmp_path: Path, more: str, idle_s: int
+) -> None:
+    """What a system does by itself: it asks a peer that says nothing for the first time after two hours."""
+    from reconciler.store.postgres_session import address, open_postgres_session
+
+    asked = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    with proxied(HOMES["postgres"](tmp_path)) as (url, _):
+        connection = open_postgres_session(address(url + more), writes=True).connection
+        with connection, socket.socket(fileno=os.dup(connection.pgconn.socket)) as its:
+            said = [its.getsockopt(socket.IPPROTO_TCP, option) for option in asked]
+    assert said == [idle_s, 10, 3, 60_000]
+    _, between_s, tries, unsent_ms = said
+    assert max((30 + between_s * tries) * 1000, unsent_ms) <= TTL_MS
