@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from reconciler.core.formats.state_json import UnrecordedAnswers
     from reconciler.core.model.api_limits import LocationFacts
     from reconciler.core.model.batch import Batch
-    from reconciler.core.model.contact_columns import ContactNumbers
     from reconciler.core.model.contact_filter import ContactFilter
+    from reconciler.core.model.contact_numbers import ContactNumbers
     from reconciler.core.model.contact_state import ContactState
     from reconciler.core.model.events import Event
     from reconciler.core.model.journal import BatchRecord, RunEnding, RunHeader, RunLog, RunRecord, RunStatus

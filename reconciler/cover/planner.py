@@ -19,13 +19,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, count, repeat
+from itertools import chain, repeat
 from operator import attrgetter, lt
 
 import numpy as np
 import numpy.typing as npt
 
+from reconciler.columns import LargeNumbers
 from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Schedule
+from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.cover import capped, pack, partition, uncapped
@@ -226,12 +228,13 @@ def find_faults(
 
 def _number_contacts(demands: Sequence[Demand], batches: Sequence[Batch]) -> list[Ints] | None:
     """For each batch the places of its contacts among those of the demands; None where one is not among them."""
-    place = dict(zip(chain.from_iterable(demand.contacts for demand in demands), count(), strict=False))
+    numbered = LargeNumbers()
+    # no two demands have a contact: numbers are places
+    numbered.number_all(list(chain.from_iterable(demand.contacts for demand in demands)))
     sizes = [len(batch.contacts) for batch in batches]
     contacts = chain.from_iterable(batch.contacts for batch in batches)
-    try:
-        numbers = np.fromiter(map(place.__getitem__, contacts), np.int64, sum(sizes))
-    except KeyError:
+    numbers = np.fromiter(numbered.find_all(contacts), np.int64, sum(sizes))
+    if (numbers == ABSENT).any():
         return None
     return list(np.split(numbers, np.cumsum(sizes)[:-1])) if batches else []
 

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from reconciler.core.model.contact_columns import ContactNumbers
 from reconciler.core.model.contact_filter import digest_filter
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, SetUse, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag

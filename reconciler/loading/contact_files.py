@@ -23,7 +23,7 @@ from itertools import chain, count
 from operator import itemgetter
 from typing import BinaryIO, cast
 
-from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest, IdCollector, Row, find_columns
 from reconciler.loading.file_tree import ENDINGS
@@ -190,9 +190,8 @@ def _read_blocks(
     columns = _Columns(read_header(head, faults, delimiter), faults)
     first = next(passed)
     for block, rest in _cut_blocks(stream, block_bytes):
-        if not columns.filters and (ids := _cut_column(block, delimiter, columns)) is not None:
-            collector.add_ids(ids, first)
-            first += len(ids)
+        if not columns.filters and (added := _collect_cut(block, delimiter, columns, collector, first)):
+            first += added
             continue
         rows = _parse_block(block, delimiter)
         if rows is None:
@@ -225,20 +224,23 @@ def _cut_blocks(stream: BinaryIO, block_bytes: int) -> Iterator[tuple[bytes, byt
         yield rest, b""
 
 
-def _cut_column(block: bytes, delimiter: str, columns: _Columns) -> list[str] | None:
-    """The first column that is asked for; None where the block is not plainly rows that are cut by the delimiter."""
+def _collect_cut(block: bytes, delimiter: str, columns: _Columns, collector: IdCollector, first: int) -> int:
+    """Collects the ids of a block that is plainly rows which the delimiter cuts; how many rows, 0 where it is not."""
     if not block.endswith(b"\n"):
         block += b"\n"
     rows, ends = block.count(b"\n"), delimiter * (columns.width - 1) + "\n"
     # an empty line is no row, and would be one of a single column; the parser refuses a long cell
     is_doubtful = len(block) > _LONGEST_CELL or (columns.width == 1 and b"\n\n" in b"\n" + block)
     if is_doubtful or block.translate(None, _OF_CELLS[delimiter]) != ends.encode() * rows:
-        return None
+        return 0
+    if block.isascii() and collector.add_cells(block, delimiter, columns.width, columns.places[0], first):
+        return rows
     try:
         cells = block.decode().replace("\n", delimiter).split(delimiter)
     except UnicodeDecodeError:
-        return None
-    return cells[columns.places[0] : -1 : columns.width]
+        return 0
+    collector.add_ids(cells[columns.places[0] : -1 : columns.width], first)
+    return rows
 
 
 def _parse_block(block: bytes, delimiter: str) -> list[list[str]] | None:

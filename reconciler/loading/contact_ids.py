@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 
-from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
+from reconciler.core.model.contact_columns import NumberedContacts
+from reconciler.core.model.contact_numbers import ContactNumbers, Numbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
 from reconciler.core.model.names import ContactId, Source
 from reconciler.core.model.people import RowFilter, row_place
@@ -188,18 +189,34 @@ class IdCollector:
     def add_ids(self, texts: Sequence[str], first: int) -> None:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
         ids = texts if _are_plain(texts) else list(map(str.strip, texts))
-        if ids is texts or all(map(str.isalnum, ids)):
-            before = len(self._contacts)
-            numbers = array("i", self._contacts.number(cast(Sequence[ContactId], ids)))
-            if self._seen is not None or len(self._contacts) - before < len(numbers):
-                self._seen = self._list_seen()
-                self._seen.update(numbers)
-            if self._seen is None or len(self._seen) == len(self._numbers) + len(numbers):
-                self._numbers += numbers
-                self._lines.extend(range(first, first + len(numbers)))
-                return
-            # a contact is there twice: as if they had not been added
+        if ids is not texts and not all(map(str.isalnum, ids)):
+            self._add_each(texts, first)
+            return
+        before = len(self._contacts)
+        numbers = self._contacts.number_all(cast(Sequence[ContactId], ids))
+        if not self._add_numbers(numbers, len(self._contacts) - before, first):
+            self._add_each(texts, first)
+
+    def add_cells(self, block: bytes, delimiter: str, width: int, place: int, first: int) -> bool:
+        """Whether the ids of `ContactNumbers.number_cells` were added: none, where they are to be added as texts."""
+        before = len(self._contacts)
+        numbers = self._contacts.number_cells(block, delimiter, width, place)
+        return numbers is not None and self._add_numbers(numbers, len(self._contacts) - before, first)
+
+    def _add_numbers(self, numbers: Numbers, new: int, first: int) -> bool:
+        """Whether they were added: not where a contact is there twice. `new`: how many of them no file had before."""
+        if self._seen is not None or new < len(numbers):
+            self._seen = self._list_seen()
+            self._seen.update(numbers)
+        if self._seen is not None and len(self._seen) < len(self._numbers) + len(numbers):
+            # as if they had not been added
             self._seen = set(self._numbers)
+            return False
+        self._numbers += numbers
+        self._lines.extend(range(first, first + len(numbers)))
+        return True
+
+    def _add_each(self, texts: Sequence[str], first: int) -> None:
         for line, text in enumerate(texts, first):
             self.add_id(text, line)
 

@@ -14,7 +14,8 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.columns import LargeNumbers
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import ContactSet, Manifest, Rollout, TagRule
 from reconciler.core.model.names import LocationId, SetName, Tag, closest_name
@@ -87,9 +88,7 @@ class ManifestBuilder:
     pulls: bool = False
     chosen: frozenset[LocationId] = field(default_factory=frozenset)
     """The locations whose manifests are built; empty: all."""
-    contacts: defaultdict[LocationId | None, ContactNumbers] = field(
-        default_factory=lambda: defaultdict(ContactNumbers)
-    )
+    contacts: defaultdict[LocationId | None, ContactNumbers] = field(default_factory=lambda: defaultdict(LargeNumbers))
     """Those of each location so far, from all of its files; None: those of sets that locations share."""
 
     def build_file(self, name: str, root: MappingNode) -> BuiltFile:

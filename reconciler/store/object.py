@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Self, TypeVar, TypeVarTuple
 
 from reconciler.core.formats.state_json import Portable, facts_text, snapshots_document, state_document
-from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.errors import LeaseLost, StateCorrupted
 from reconciler.core.model.journal import RunEnding, RunHeader, RunLog, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, lock_held_error

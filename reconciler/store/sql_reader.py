@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
-from reconciler.core.model.contact_columns import ContactColumn, ContactNumbers
+from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet

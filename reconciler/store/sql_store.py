@@ -13,7 +13,7 @@ from reconciler.core.formats.state_json import Portable
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.contact_columns import ABSENT, ContactColumn, ContactNumbers, NumberedContacts
+from reconciler.core.model.contact_columns import ContactColumn, NumberedContacts
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.names import ContactId
 
 IDS = st.sampled_from([*map(ContactId, ("anna", "bert", "cara", "dora", "é6"))])
@@ -71,7 +72,8 @@ def test_two_columns_stand_beside_each_other(
     one = ContactColumn.of(first)
     same = {integer: integer for integer in range(4)}
     other = ContactColumn.read(list(second.items()), same, one.numbered if shared else None)
-    rows = [row for row in zip(*one.beside(other), strict=True) if row[1:] != (ABSENT, ABSENT)]
+    numbered, integers, others = one.beside(other)
+    rows = [row for row in zip(numbered.ids, integers, others, strict=True) if row[1:] != (ABSENT, ABSENT)]
     assert sorted(rows) == sorted(
         (contact, first.get(contact, ABSENT), second.get(contact, ABSENT)) for contact in first.keys() | second.keys()
     )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import string
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from itertools import chain
 
 from reconciler.core.manifests.wants import NOTHING, Want
-from reconciler.core.model.contact_columns import ABSENT, ContactColumn
+from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.manifest import Authority, ContactSet, TagRule
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import LocationId, Tag
 
 UNPLANNED = frozenset({"source", "description", "pace", "window"})
 """The fields of a tag's rule that planning does not read, or that stand in the digest where they are set only."""
@@ -27,18 +25,17 @@ def digest_desired(
     rules: Mapping[Tag, TagRule],
 ) -> str:
     """SHA-256 over the rules and, for each distinct wish, its contacts in order."""
-    members: defaultdict[str, list[list[ContactId]]] = defaultdict(list)
-    describe = _WantText()
-    for want, ids in zip(wants, _list_alike(contacts, len(wants)), strict=True):
-        if ids:
-            members[describe(want)].append(ids)
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    describe, groups = _WantText(), contacts.numbered.group_ids(contacts.column, len(wants))
+    for index, want in enumerate(wants):
+        if groups.has(index):
+            members[describe(want)].append(index)
     # a contact that leaves a set without tags changes no plan
     members.pop(describe(NOTHING), None)
     digest = hashlib.sha256(json.dumps([location, [_describe_rule(rules[tag]) for tag in sorted(rules)]]).encode())
     for text in sorted(members):
         digest.update(f"[{json.dumps(text)}, ".encode())
-        first, *others = members[text]
-        digest.update(_write_ids(sorted(chain(first, *others)) if others else first))
+        digest.update(groups.write(members[text]))
         digest.update(b"]")
     return "sha256:" + digest.hexdigest()
 
@@ -61,17 +58,6 @@ def _describe_set(entry: ContactSet, authority: Authority) -> list[object]:
     tags, absent = (sorted({use.tag for use in uses}) for uses in (entry.tags, entry.absent))
     limits = [entry.start, entry.until, sorted(entry.ignore), entry.on_leave]
     return [entry.definition, tags, absent, authority, limits]
-
-
-def _write_ids(ids: Sequence[ContactId]) -> bytes:
-    """The JSON of some ids; where all are letters and digits, it is that of their text."""
-    text = '", "'.join(ids).encode(errors="surrogatepass")
-    if text.translate(None, _LETTERS_AND_DIGITS) == b'", "' * (len(ids) - 1):
-        return b'["' + text + b'"]'
-    return json.dumps(ids).encode()
-
-
-_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 
 
 class _WantText:
@@ -108,16 +94,3 @@ def _describe_rule(rule: TagRule) -> list[object]:
     described = [getattr(rule, entry.name) for entry in fields(rule) if entry.name not in UNPLANNED]
     # a rule without them has the digest that it had before there were any
     return described + [str(slow) for slow in (rule.pace, rule.window) if slow is not None]
-
-
-def _list_alike(contacts: ContactColumn, combinations: int) -> list[list[ContactId]]:
-    """The contacts of each combination, sorted."""
-    alike: list[list[ContactId]] = [[] for _ in range(combinations + 1)]
-    for contact, index in zip(contacts.numbered.ids, contacts.column, strict=False):
-        alike[index].append(contact)
-    # of contacts without one the index is that of the last
-    assert ABSENT == -1
-    alike.pop()
-    for ids in alike:
-        ids.sort()
-    return alike

@@ -22,7 +22,8 @@ from reconciler.core.manifests.wants import (
     resolve_wants,
     tags_by_group,
 )
-from reconciler.core.model.contact_columns import ABSENT, ContactColumn
+from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.manifest import Authority, ContactSet, ListedContacts, Manifest, TagRule
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, TagSet
 from reconciler.core.model.people import Match

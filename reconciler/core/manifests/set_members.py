@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from reconciler.core.manifests import order_sets
-from reconciler.core.model.contact_columns import ABSENT, ContactColumn, ContactNumbers, NumberedContacts, Numbers
+from reconciler.core.model.contact_columns import ContactColumn, NumberedContacts
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, Numbers
 from reconciler.core.model.manifest import ContactSet, ListedContacts
 from reconciler.core.model.names import ContactId, SetName
 
@@ -36,7 +37,7 @@ def members_of(sets: Iterable[ContactSet], numbered: ContactNumbers | None = Non
 def _number_ids(ids: Sequence[ContactId], numbered: ContactNumbers) -> Numbers:
     if isinstance(ids, NumberedContacts) and ids.numbered is numbered:
         return ids.numbers
-    return array("i", numbered.number(ids))
+    return numbered.number_all(ids)
 
 
 class _Steps(dict[int, int]):
@@ -58,7 +59,5 @@ def combine_sets(numbered: ContactNumbers, members: Iterable[Numbers]) -> tuple[
     combinations: list[Combination] = []
     column = array("i", [ABSENT]) * len(numbered)
     for place, numbers in enumerate(members):
-        steps = _Steps(combinations, place)
-        for number in numbers:
-            column[number] = steps[column[number]]
+        numbered.advance(column, numbers, _Steps(combinations, place))
     return combinations, ContactColumn(numbered, column)

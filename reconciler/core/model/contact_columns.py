@@ -1,62 +1,22 @@
-"""Contacts by number: an id is a string once, and what is told of a million contacts are columns of small integers.
+"""Columns: lists of contacts by their numbers, and what is told of them as small integers.
 
 Rules
 1. To everybody else a list of contacts is the sequence of its ids, and a column the mapping from its ids to integers.
-2. Numbers are given from 0 on and never taken back: who shares them may number further contacts, and a column has
-   nothing for those that came after it.
+2. A column has nothing for contacts that were numbered after it was made.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import count, filterfalse, islice, repeat
-from typing import TypeAlias, TypeVar, overload
+from itertools import filterfalse, repeat
+from typing import TypeVar, overload
 
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, Numbers
 from reconciler.core.model.names import ContactId
 
 T = TypeVar("T")
-Numbers: TypeAlias = "array[int]"
-ABSENT = -1
-"""In a column, for a contact of which it has nothing."""
-
-
-class ContactNumbers:
-    """Contacts, each with its number."""
-
-    __slots__ = ("_ids", "_numbers")
-
-    def __init__(self, contacts: Iterable[ContactId] = ()) -> None:
-        self._numbers: defaultdict[ContactId, int] = defaultdict(count().__next__)
-        self._ids: list[ContactId] = []
-        self.number(contacts)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @property
-    def ids(self) -> list[ContactId]:
-        """The contacts by number."""
-        if len(self._ids) < len(self._numbers):
-            self._ids += islice(self._numbers, len(self._ids), None)
-        return self._ids
-
-    def number(self, contacts: Iterable[ContactId]) -> list[int]:
-        """The number of each of these contacts; a contact without one is given the next."""
-        return list(map(self._numbers.__getitem__, contacts))
-
-    def find_all(self, contacts: Iterable[ContactId]) -> Iterator[int]:
-        """The number of each of these contacts; `ABSENT` where it has none."""
-        return map(self._numbers.get, contacts, repeat(ABSENT))
-
-    def find(self, contact: object) -> int:
-        """The number of a contact; `ABSENT` where it has none."""
-        return self._numbers.get(contact, ABSENT)  # type: ignore[call-overload, no-any-return]
-
-
-_BLOCK = 1024
-"""So many rows are numbered together."""
 
 
 class NumberedContacts(Sequence[ContactId]):
@@ -155,24 +115,14 @@ class ContactColumn(Mapping[ContactId, int]):
         `numbered`: the contacts that they are numbered with, if there are such.
         """
         numbered = ContactNumbers() if numbered is None else numbered
-        column = array("i", [ABSENT]) * len(numbered)
-        rows = iter(rows)
-        while block := tuple(islice(rows, _BLOCK)):
-            contacts, found = zip(*block, strict=True)
-            numbers = numbered.number(contacts)
-            column.extend(repeat(ABSENT, len(numbered) - len(column)))
-            for number, integer in zip(numbers, map(integers.__getitem__, found), strict=True):
-                column[number] = integer
-        return cls(numbered, column)
+        return cls(numbered, numbered.read_column(rows, integers))
 
     def count_integers(self) -> Counter[int]:
         """How many contacts have each of the integers."""
-        counted = Counter(self.column)
-        del counted[ABSENT]
-        return counted
+        return self.numbered.count_integers(self.column)
 
     def distinct_integers(self) -> set[int]:
-        return set(self.column) - {ABSENT}
+        return set(self.count_integers())
 
     def find_all(self, contacts: Iterable[ContactId], absent: int) -> list[int]:
         """The integer of each of the contacts, `absent` for those that have none."""
@@ -188,6 +138,8 @@ class ContactColumn(Mapping[ContactId, int]):
 
     def put_all(self, contacts: Collection[ContactId], integers: Iterable[int]) -> None:
         """Gives the contacts these integers, in place of those that they have."""
+        if not contacts:
+            return
         numbers = self.numbered.number(contacts)
         self._extend()
         column = self.column
@@ -200,7 +152,7 @@ class ContactColumn(Mapping[ContactId, int]):
         if (missing := len(self.numbered) - len(self.column)) > 0:
             self.column.extend(repeat(ABSENT, missing))
 
-    def beside(self, other: ContactColumn) -> tuple[Sequence[ContactId], Sequence[int], Sequence[int]]:
+    def beside(self, other: ContactColumn) -> tuple[ContactNumbers, Sequence[int], Sequence[int]]:
         """The contacts of both columns, with the integer that each has in this and in the other one, or `ABSENT`.
 
         There may be contacts among them of which neither column has anything.
@@ -208,11 +160,14 @@ class ContactColumn(Mapping[ContactId, int]):
         if self.numbered is other.numbered:
             self._extend()
             other._extend()
-            return self.numbered.ids, self.column, other.column
+            return self.numbered, self.column, other.column
+        if not other:
+            self._extend()
+            return self.numbered, self.column, array("i", [ABSENT]) * len(self.column)
         contacts, integers = list(self), list(self.values())
         more = list(filterfalse(self.__contains__, other))
         contacts += more
-        return contacts, integers + [ABSENT] * len(more), other.find_all(contacts, ABSENT)
+        return ContactNumbers(contacts), integers + [ABSENT] * len(more), other.find_all(contacts, ABSENT)
 
 
 class _Items(ItemsView[ContactId, int]):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import TypeVar
 
-from reconciler.core.model.contact_columns import ContactNumbers
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.people import Match
 from reconciler.core.model.release_rules import ReleaseRule, TagPace, TagWindow

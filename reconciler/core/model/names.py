@@ -54,6 +54,9 @@ def alike_but_for_spelling(some: Iterable[str], others: Iterable[str]) -> bool:
     return {fold_spelling(tag) for tag in some} <= {fold_spelling(tag) for tag in others}
 
 
+ID_LENGTH = 20
+
+
 def looks_like_contact_id(text: str) -> bool:
     """Whether HighLevel could have issued this id: 20 letters and digits (a Firebase id)."""
     return _FIREBASE_ID.fullmatch(text) is not None
@@ -63,7 +66,7 @@ def odd_contact_ids(ids: Collection[ContactId]) -> list[ContactId]:
     """Those that HighLevel cannot have issued, in their order."""
     text = "".join(ids)
     # nearly always none: a million ids are told by their lengths and by one look at all their characters
-    if set(map(len, ids)) <= {20} and text.isascii() and (text.isalnum() or not text):
+    if set(map(len, ids)) <= {ID_LENGTH} and text.isascii() and (text.isalnum() or not text):
         return []
     return [contact for contact in ids if not looks_like_contact_id(contact)]
 

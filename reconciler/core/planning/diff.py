@@ -35,7 +35,7 @@ from typing import NamedTuple, TypeAlias
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import NOTHING
 from reconciler.core.model.batch import Demand
-from reconciler.core.model.contact_columns import ABSENT
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, IntegerPair
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag, TagSet
@@ -174,37 +174,33 @@ def _unsearched_tags(
             yield why, tuple(sorted(unsure))
 
 
-WantAndState = tuple[int, int]
+WantAndState: TypeAlias = IntegerPair
 """The index of a want, and that of a state, or `ABSENT`."""
 
 
 class Planned(NamedTuple):
     """The contacts that are planned, in columns: the index of the `Want` of each, that of its state, or `ABSENT`."""
 
-    contacts: Sequence[ContactId]
+    contacts: ContactNumbers
     wants: Sequence[int]
     states: Sequence[int]
 
     def count_pairs(self) -> Counter[WantAndState]:
         """How many contacts have the same want and the same state."""
-        return Counter(zip(self.wants, self.states, strict=True))
+        return self.contacts.count_pairs(self.wants, self.states)
 
     def contacts_of(self, pairs: Iterable[WantAndState]) -> dict[WantAndState, list[ContactId]]:
-        """The contacts of each of these pairs; without pairs no contact is looked at."""
-        alike: dict[WantAndState, list[ContactId]] = {pair: [] for pair in pairs}
-        if alike:
-            for contact, pair in zip(self.contacts, zip(self.wants, self.states, strict=True), strict=True):
-                if pair in alike:
-                    alike[pair].append(contact)
-        return alike
+        """The contacts of each of these pairs."""
+        return self.contacts.list_pairs(self.wants, self.states, pairs)
 
 
 def find_planned(desired: Desired, observed: ContactStates, selection: Selection) -> Planned:
     """A contact that no set has any more is planned too: it may still hold pairs of the ledger, which are pruned."""
     if not selection.sets:
         return Planned(*desired.contacts.beside(observed.contacts))
-    chosen = list(select_contacts(desired, selection))
-    return Planned(chosen, desired.contacts.find_all(chosen, ABSENT), observed.contacts.find_all(chosen, ABSENT))
+    chosen = ContactNumbers(select_contacts(desired, selection))
+    columns = (column.find_all(chosen.ids, ABSENT) for column in (desired.contacts, observed.contacts))
+    return Planned(chosen, *columns)
 
 
 class _Case(NamedTuple):

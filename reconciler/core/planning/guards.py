@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain, islice
 
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import ContactStates
@@ -154,8 +155,7 @@ def count_pairs(
     odd = frozenset(odd_ids([contact for delta in gaining for contact in delta.contacts], observed))
     for delta in gaining if odd else ():
         counts.odd.update(dict.fromkeys(delta.tags(Action.ADD), len(odd.intersection(delta.contacts))))
-    for delta in deltas:
-        _count_lost(counts, delta, observed)
+    _count_lost(counts, [delta for delta in deltas if delta.tags(Action.REMOVE)], observed)
     return counts
 
 
@@ -168,13 +168,14 @@ def _count_change(counts: Counts, change: Change, contacts: int) -> None:
         counts.restored[change.tag] += contacts
 
 
-def _count_lost(counts: Counts, delta: Delta, observed: ContactStates) -> None:
-    removed = delta.tags(Action.REMOVE)
-    if not removed:
-        return
-    for index, contacts in Counter(observed.contacts.find_all(delta.contacts, 0)).items():
-        for tag in removed & (observed.patterns[index].observed or frozenset()):
-            counts.lost[tag] += contacts
+def _count_lost(counts: Counts, losing: Sequence[Delta], observed: ContactStates) -> None:
+    # looked up at once: a plan has ten thousands of deltas of a few contacts
+    indexes = iter(observed.contacts.find_all(chain.from_iterable(delta.contacts for delta in losing), 0))
+    for delta in losing:
+        removed = delta.tags(Action.REMOVE)
+        for index, contacts in Counter(islice(indexes, len(delta.contacts))).items():
+            for tag in removed & (observed.patterns[index].observed or frozenset()):
+                counts.lost[tag] += contacts
 
 
 def odd_ids(contacts: Collection[ContactId], observed: ContactStates) -> list[ContactId]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_changes import ObservedContacts
-from reconciler.core.model.contact_columns import ABSENT
+from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.contact_state import ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action

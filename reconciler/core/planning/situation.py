@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.contact_changes import not_among
-from reconciler.core.model.contact_columns import ABSENT
+from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.contact_state import EMPTY_LEDGER, NONE, ContactState, ContactStates, Ledger, Managed
 from reconciler.core.model.manifest import TagRule
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, fold_spelling
@@ -250,11 +250,11 @@ def _find_losing(
 ) -> set[tuple[int | None, int]]:
     """Of the contacts in these states the index of the want, None where they are not among `contacts`, and that of the
     state."""
-    ids, wants, states = desired.contacts.beside(observed.contacts)
+    numbered, wants, states = desired.contacts.beside(observed.contacts)
     if contacts is None:
         return {pair for pair in set(zip(wants, states, strict=True)) if pair[1] in losing}
     return {
         (want if contact in contacts else None, index)
-        for contact, want, index in zip(ids, wants, states, strict=True)
+        for contact, want, index in zip(numbered.ids, wants, states, strict=True)
         if index in losing
     }

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from reconciler.core.manifests import CheckFinding, Manifests
-from reconciler.core.model.contact_columns import ContactNumbers, NumberedContacts
+from reconciler.core.model.contact_columns import NumberedContacts
+from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, odd_contact_ids
 from reconciler.core.model.safe_text import tells_person
@@ -20,7 +21,7 @@ def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
     @cache
     def odd_ones(contacts: ContactNumbers) -> frozenset[ContactId]:
         # contacts that many lists number together are looked at once
-        return frozenset(odd_contact_ids(contacts.ids))
+        return frozenset(contacts.list_odd())
 
     for location in manifests.locations:
         for _, listed in location.listed():

@@ -1,0 +1,166 @@
+"""Home of numpy beside the cover: what the core works out contact by contact, for locations of a hundred thousand
+contacts and more.
+
+Law: `LargeNumbers` gives what `ContactNumbers` gives, but for the order of the integers that `advance` asks for, and of
+the contacts of a pair. Importing this package does not import numpy: a location of few contacts needs none.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
+from typing import TYPE_CHECKING
+
+from reconciler.core.model.contact_numbers import ContactNumbers, GroupedIds, IntegerPair, Numbers
+from reconciler.core.model.names import ID_LENGTH, ContactId
+
+if TYPE_CHECKING:
+    from reconciler.columns.id_table import IdTable
+
+LARGE = 100_000
+"""From so many contacts on numpy saves more time than it takes to load."""
+_FEW = 256
+"""Contacts that a dictionary finds as soon."""
+QUESTIONS = 2_000
+"""About so few contacts, before the dictionary of all is made."""
+
+
+class LargeNumbers(ContactNumbers):
+    """Contacts by number, from so many on in a table of numpy's; an id of another length than the others ends that.
+
+    Either the table or the dictionary may lack the last contacts, until it is asked again.
+    """
+
+    __slots__ = ("_large", "_questions", "_table")
+
+    def __init__(self, contacts: Iterable[ContactId] = (), *, large: int = LARGE, questions: int = QUESTIONS) -> None:
+        """`large`: from how many contacts on there is a table; `questions`: that it answers about few contacts."""
+        self._large: int | None = large
+        self._table: IdTable | None = None
+        self._questions = questions
+        super().__init__(contacts)
+
+    def __len__(self) -> int:
+        return max(len(self._numbers), 0 if self._table is None else len(self._table))
+
+    def _list_ids(self, first: int) -> Iterable[ContactId]:
+        if self._table is not None and len(self._table) > len(self._numbers):
+            return map(ContactId, self._table.texts(first))
+        return super()._list_ids(first)
+
+    @property
+    def _number_of(self) -> Mapping[ContactId, int]:
+        if (known := len(self._numbers)) < len(self):
+            self._numbers.update(zip(islice(self.ids, known, None), count(known), strict=False))
+        return self._numbers
+
+    def _find_table(self, more: Sequence[ContactId] = ()) -> IdTable | None:
+        """The table with all contacts; None where there are few, with those that are to come, or ids of other kinds."""
+        if self._large is None or len(self) + len(more) < max(self._large, 1):
+            return None
+        from reconciler.columns.id_table import IdTable
+
+        if self._table is None:
+            self._table = IdTable(len((self.ids or more)[0]))
+        if (known := len(self._table)) < len(self):
+            joined = self._table.join(self.ids[known:])
+            if joined is None:
+                self._large = self._table = None
+            else:
+                self._table.number(joined)
+        return self._table
+
+    def list_odd(self) -> list[ContactId]:
+        table = self._find_table()
+        # the table has letters and digits alone
+        return [] if table is not None and table.length == ID_LENGTH else super().list_odd()
+
+    def _join(self, contacts: Sequence[ContactId]) -> tuple[IdTable, bytes] | None:
+        """The table and the contacts as it takes them; None where the dictionary is to be asked."""
+        if (table := self._find_table(contacts)) is None or (joined := table.join(contacts)) is None:
+            return None
+        are_few = len(contacts) < _FEW
+        self._questions -= are_few
+        return None if are_few and self._questions < 0 else (table, joined)
+
+    def number(self, contacts: Iterable[ContactId]) -> list[int]:
+        return list(self.number_all(list(contacts)))
+
+    def number_all(self, contacts: Sequence[ContactId]) -> Numbers:
+        if (asked := self._join(contacts)) is None:
+            return array("i", super().number(contacts))
+        from reconciler.columns.large_columns import as_numbers
+
+        table, joined = asked
+        return as_numbers(table.number(joined))
+
+    def find_all(self, contacts: Iterable[ContactId]) -> Iterator[int]:
+        sought = list(contacts)
+        # without a table the dictionary has all of them
+        if self._table is None or (asked := self._join(sought)) is None:
+            return super().find_all(sought)
+        table, joined = asked
+        return iter(table.find(joined).tolist())
+
+    def find(self, contact: object) -> int:
+        if self._table is None or not isinstance(contact, str) or (asked := self._join([ContactId(contact)])) is None:
+            return super().find(contact)
+        table, joined = asked
+        return int(table.find(joined)[0])
+
+    def number_cells(self, block: bytes, delimiter: str, width: int, place: int) -> Numbers | None:
+        if (table := self._find_table()) is not None:
+            from reconciler.columns.large_columns import as_numbers, cut_cells
+
+            cells = cut_cells(block, delimiter, width, place, table.length)
+            if cells is not None and cells.isalnum():
+                return as_numbers(table.number(cells))
+        return super().number_cells(block, delimiter, width, place)
+
+    def read_column(self, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int]) -> Numbers:
+        if self._find_table() is None:
+            return super().read_column(rows, integers)
+        from reconciler.columns.large_columns import read_column
+
+        return read_column(self, rows, integers)
+
+    def advance(self, column: Numbers, members: Numbers, steps: dict[int, int]) -> None:
+        if self._find_table() is None:
+            super().advance(column, members, steps)
+        else:
+            from reconciler.columns.large_columns import advance
+
+            advance(column, members, steps)
+
+    def count_integers(self, column: Numbers) -> Counter[int]:
+        if self._find_table() is None:
+            return super().count_integers(column)
+        from reconciler.columns.large_columns import count_integers
+
+        return count_integers(column)
+
+    def count_pairs(self, first: Sequence[int], second: Sequence[int]) -> Counter[IntegerPair]:
+        if self._find_table() is None:
+            return super().count_pairs(first, second)
+        from reconciler.columns.large_columns import count_pairs
+
+        return count_pairs(first, second)
+
+    def list_pairs(
+        self, first: Sequence[int], second: Sequence[int], pairs: Iterable[IntegerPair]
+    ) -> dict[IntegerPair, list[ContactId]]:
+        table = self._find_table()
+        if table is None or not (sought := list(pairs)):
+            return super().list_pairs(first, second, pairs)
+        from reconciler.columns.large_columns import list_pairs
+
+        return list_pairs(self.ids, table.in_order, first, second, sought)
+
+    def group_ids(self, column: Numbers, integers: int) -> GroupedIds:
+        if (table := self._find_table()) is None:
+            return super().group_ids(column, integers)
+        from reconciler.columns.large_columns import ManyGroupedIds
+
+        return ManyGroupedIds(table, column, integers)
