@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reconciler.core.model.contact_numbers import ABSENT
+from reconciler.core.model.names import are_plain
 
 Ints: TypeAlias = npt.NDArray[np.int32]
 _Words: TypeAlias = npt.NDArray[np.uint64]
@@ -46,7 +47,7 @@ class IdTable:
     def join(self, ids: Sequence[str]) -> bytes | None:
         """The ids as `number` takes them; None where one is not of this length, or not letters and digits of ASCII."""
         joined = "".join(ids)
-        is_plain = not ids or (joined.isascii() and joined.isalnum() and set(map(len, ids)) == {self.length})
+        is_plain = not ids or (are_plain(joined) and set(map(len, ids)) == {self.length})
         return joined.encode() if is_plain else None
 
     def number(self, joined: bytes) -> Ints:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import string
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import cast
 from reconciler.core.model.contact_columns import NumberedContacts
 from reconciler.core.model.contact_numbers import ContactNumbers, Numbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.names import ContactId, Source
+from reconciler.core.model.names import ContactId, Source, are_plain
 from reconciler.core.model.people import RowFilter, row_place
 from reconciler.core.model.safe_text import tells_person
 from reconciler.loading.fields import id_fault, repetition_message
@@ -163,14 +162,6 @@ class FileFaults:
             yield Problem(self.request.place(line), message, "list-column", Severity.WARNING, hint)
 
 
-_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
-
-
-def _are_plain(texts: Sequence[str]) -> bool:
-    """Whether all are letters and digits of ASCII, and none is empty; by one look at all of them."""
-    return all(texts) and not "".join(texts).encode().translate(None, _LETTERS_AND_DIGITS)
-
-
 class IdCollector:
     """The ids so far."""
 
@@ -188,7 +179,7 @@ class IdCollector:
 
     def add_ids(self, texts: Sequence[str], first: int) -> None:
         """Adds the ids of rows on consecutive lines, the first of which is given; the same as one by one."""
-        ids = texts if _are_plain(texts) else list(map(str.strip, texts))
+        ids = texts if all(texts) and are_plain("".join(texts)) else list(map(str.strip, texts))
         if ids is not texts and not all(map(str.isalnum, ids)):
             self._add_each(texts, first)
             return

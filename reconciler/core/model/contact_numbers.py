@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from typing import TypeAlias
 
-from reconciler.core.model.names import ContactId, odd_contact_ids
+from reconciler.core.model.names import ContactId, are_plain, odd_contact_ids
 
 Numbers: TypeAlias = "array[int]"
 ABSENT = -1
@@ -77,7 +77,7 @@ class ContactNumbers:
         `block`: whole lines of ASCII, in which nothing but delimiters and line feeds parts cells.
         """
         cells = block.decode("ascii").replace("\n", delimiter).split(delimiter)[place:-1:width]
-        is_plain = all(cells) and "".join(cells).isalnum()
+        is_plain = all(cells) and are_plain("".join(cells))
         return self.number_all(list(map(ContactId, cells))) if is_plain else None
 
     def find_all(self, contacts: Iterable[ContactId]) -> Iterator[int]:

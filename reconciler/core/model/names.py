@@ -62,11 +62,16 @@ def looks_like_contact_id(text: str) -> bool:
     return _FIREBASE_ID.fullmatch(text) is not None
 
 
+def are_plain(text: str) -> bool:
+    """Whether the text, of many ids, is letters and digits of ASCII alone, and not empty."""
+    # of bytes, which are told seven times sooner than of characters
+    return text.isascii() and text.encode().isalnum()
+
+
 def odd_contact_ids(ids: Collection[ContactId]) -> list[ContactId]:
     """Those that HighLevel cannot have issued, in their order."""
-    text = "".join(ids)
     # nearly always none: a million ids are told by their lengths and by one look at all their characters
-    if set(map(len, ids)) <= {ID_LENGTH} and text.isascii() and (text.isalnum() or not text):
+    if not ids or (set(map(len, ids)) == {ID_LENGTH} and are_plain("".join(ids))):
         return []
     return [contact for contact in ids if not looks_like_contact_id(contact)]
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.core.model.names import ContactId, Instant, LocationId
+from reconciler.core.model.names import ContactId, Instant, LocationId, are_plain
 
 _MARKS = re.compile(r"(:(?=:)|#(?=#))")
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -94,9 +94,8 @@ def json_line(document: object) -> str:
 
 def list_text(texts: Sequence[str], comma: str = ",") -> str:
     """The JSON of a list, as `json.dumps` has it with this between its items."""
-    together = "".join(texts)
     # nearly all lists are of ids: in letters and digits nothing needs an escape
-    if together.isascii() and together.isalnum():
+    if are_plain("".join(texts)):
         between = f'"{comma}"'
         return f'["{between.join(texts)}"]'
     return json.dumps(texts, separators=(comma, ":"))
