@@ -1,5 +1,5 @@
-"""Home of numpy beside the cover: what the core works out contact by contact, for locations of a hundred thousand
-contacts and more.
+"""Home of numpy beside the cover: what the core works out contact by contact, for locations of more than a hundred
+thousand contacts.
 
 Law: `LargeNumbers` gives what `ContactNumbers` gives, but for the order of the integers that `advance` asks for, and of
 the contacts of a pair. Importing this package does not import numpy: a location of few contacts needs none.
@@ -19,7 +19,7 @@ from reconciler.core.model.names import ID_LENGTH, ContactId
 if TYPE_CHECKING:
     from reconciler.columns.id_table import IdTable
 
-LARGE = 100_000
+LARGE = 1 << 17
 """From so many contacts on numpy saves more time than it takes to load."""
 _FEW = 256
 """Contacts that a dictionary finds as soon."""
@@ -47,7 +47,7 @@ class LargeNumbers(ContactNumbers):
 
     def _list_ids(self, first: int) -> Iterable[ContactId]:
         if self._table is not None and len(self._table) > len(self._numbers):
-            return map(ContactId, self._table.texts(first))
+            return map(ContactId, self._table.texts(slice(first, None)))
         return super()._list_ids(first)
 
     @property
@@ -156,7 +156,7 @@ class LargeNumbers(ContactNumbers):
             return super().list_pairs(first, second, pairs)
         from reconciler.columns.large_columns import list_pairs
 
-        return list_pairs(self.ids, table.in_order, first, second, sought)
+        return list_pairs(table, first, second, sought)
 
     def group_ids(self, column: Numbers, integers: int) -> GroupedIds:
         if (table := self._find_table()) is None:

@@ -81,9 +81,9 @@ class IdTable:
         """The number of each of these ids; `ABSENT` where it has none."""
         return self._in_parts(joined, lambda words: self._settle(words, None)[0])
 
-    def texts(self, first: int) -> list[str]:
-        """The ids from this number on."""
-        ids, length = self._bytes()[first:].tobytes().decode("ascii"), self.length
+    def texts(self, numbers: Ints | slice) -> list[str]:
+        """The ids of these numbers."""
+        ids, length = self.rows(numbers).tobytes().decode("ascii"), self.length
         return [ids[start : start + length] for start in range(0, len(ids), length)]
 
     @property
@@ -93,13 +93,12 @@ class IdTable:
             self._in_order = np.argsort(self._bytes()).astype(np.int32)
         return self._in_order
 
-    def rows(self, numbers: Ints) -> npt.NDArray[np.uint8]:
+    def rows(self, numbers: Ints | slice) -> npt.NDArray[np.uint8]:
         """The bytes of these ids, a row for each."""
         return self._words[: self._size].view(np.uint8)[numbers, : self.length]
 
     def _bytes(self) -> npt.NDArray[np.bytes_]:
-        rows = np.ascontiguousarray(self._words[: self._size].view(np.uint8)[:, : self.length])
-        return rows.view(f"S{self.length}").ravel()
+        return np.ascontiguousarray(self.rows(slice(None))).view(f"S{self.length}").ravel()
 
     def _read(self, joined: bytes) -> _Words:
         rows = np.frombuffer(joined, np.uint8).reshape(-1, self.length)

@@ -92,22 +92,19 @@ def _keys(first: Sequence[int], second: Sequence[int], width: int) -> _Keys:
 
 
 def list_pairs(
-    ids: Sequence[ContactId],
-    in_order: Ints,
-    first: Sequence[int],
-    second: Sequence[int],
-    pairs: Iterable[IntegerPair],
+    table: IdTable, first: Sequence[int], second: Sequence[int], pairs: Iterable[IntegerPair]
 ) -> dict[IntegerPair, list[ContactId]]:
-    """`in_order`: the numbers in the order of the ids, in which the contacts of a pair are."""
+    """The contacts of a pair are in the order of their ids."""
     width = _width(second)
-    key_of = {pair: pair[0] * width + pair[1] - ABSENT for pair in pairs}
-    sought = np.array(sorted(set(key_of.values())), np.int64)
-    keys = _keys(first, second, width)[in_order]
+    # an integer that is not in the column would have the key of another pair
+    key_of = {pair: pair[0] * width + pair[1] - ABSENT if pair[1] - ABSENT < width else ABSENT for pair in pairs}
+    sought = np.array(sorted({ABSENT, *key_of.values()}), np.int64)
+    keys = _keys(first, second, width)[table.in_order]
     places = np.minimum(np.searchsorted(sought, keys), len(sought) - 1)
     is_sought = sought[places] == keys
     groups = places[is_sought]
-    chosen = in_order[is_sought][np.argsort(groups, kind="stable")]
-    found = list(map(ids.__getitem__, chosen.tolist()))
+    chosen = table.in_order[is_sought][np.argsort(groups, kind="stable")]
+    found = list(map(ContactId, table.texts(chosen)))
     ends = np.cumsum(np.bincount(groups, minlength=len(sought))).tolist()
     parts = {key: found[start:end] for key, start, end in zip(sought.tolist(), [0, *ends], ends, strict=False)}
     return {pair: parts[key] for pair, key in key_of.items()}
