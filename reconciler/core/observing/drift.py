@@ -101,7 +101,7 @@ NO_REFRESH = Evidence()
 def observations_of(contacts: Iterable[ContactId], observed: ContactStates) -> tuple[Instant | None, Instant | None]:
     """The oldest and the newest observation of these contacts."""
     # a million contacts have a few thousand states, and each state one time
-    patterns = {observed.contacts.get(contact, 0) for contact in contacts}
+    patterns = set(observed.contacts.find_all(contacts, 0))
     ages = [at for index in patterns if (at := observed.patterns[index].observed_at) is not None]
     return min(ages, default=None), max(ages, default=None)
 
@@ -279,7 +279,7 @@ def _list_further(scene: _Scene, cases: Iterable[WantAndState]) -> Iterator[tupl
 
 def _has_ledger(observed: ContactStates) -> bool:
     # an apply of a part of the plan leaves pairs here, and no sizes of sets
-    return any(observed.patterns[index].ledger.tags for index in set(observed.contacts.values()))
+    return any(observed.patterns[index].ledger.tags for index in observed.contacts.distinct_integers())
 
 
 def _left(want: Want, known: ContactState, searched: Searched) -> TagSet:
