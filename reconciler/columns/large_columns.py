@@ -1,4 +1,4 @@
-"""Columns of integers by the numbers of contacts, worked on as wholes; each as its namesake in `contact_columns.py`."""
+"""Columns of integers by the numbers of contacts, worked on as wholes; each as its namesake in `contact_numbers.py`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from reconciler.core.model.names import ContactId
 _Keys: TypeAlias = npt.NDArray[np.int64]
 _BLOCK = 1 << 13
 """So many rows are numbered together."""
+_BETWEEN = b'", "'
 
 
 def as_numbers(integers: Ints) -> Numbers:
@@ -147,6 +148,3 @@ class ManyGroupedIds(GroupedIds):
         rows[:, : self._table.length] = self._table.rows(numbers)
         rows[:, self._table.length :] = np.frombuffer(_BETWEEN, np.uint8)
         return rows.tobytes()
-
-
-_BETWEEN = b'", "'

@@ -18,8 +18,11 @@ from reconciler.core.model.names import ContactId, are_plain, odd_contact_ids
 Numbers: TypeAlias = "array[int]"
 ABSENT = -1
 """In a column, for a contact of which it has nothing."""
+IntegerPair: TypeAlias = tuple[int, int]
+"""The integer of a contact in one column, and that in another."""
 _BLOCK = 1024
 """So many rows are numbered together."""
+_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 
 
 class _NumberOf(dict[ContactId, int]):
@@ -132,13 +135,6 @@ class ContactNumbers:
     def group_ids(self, column: Numbers, integers: int) -> GroupedIds:
         """The contacts by their integers, which are less than `integers`."""
         return GroupedIds(self.ids, column, integers)
-
-
-IntegerPair: TypeAlias = tuple[int, int]
-"""The integer of a contact in one column, and that in another."""
-
-
-_LETTERS_AND_DIGITS = (string.ascii_letters + string.digits).encode()
 
 
 class GroupedIds:
