@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import count
 from typing import TYPE_CHECKING
 
 from reconciler.core.model.contact_numbers import ContactNumbers, GroupedIds, IntegerPair, Numbers
@@ -23,7 +23,7 @@ LARGE = 1 << 17
 """From so many contacts on numpy saves more time than it takes to load."""
 _FEW = 256
 """Contacts that a dictionary finds as soon."""
-QUESTIONS = 2_000
+QUESTIONS = 500
 """About so few contacts, before the dictionary of all is made."""
 
 
@@ -53,7 +53,7 @@ class LargeNumbers(ContactNumbers):
     @property
     def _number_of(self) -> Mapping[ContactId, int]:
         if (known := len(self._numbers)) < len(self):
-            self._numbers.update(zip(islice(self.ids, known, None), count(known), strict=False))
+            self._numbers.update(zip(self.ids[known:], count(known), strict=False))
         return self._numbers
 
     def _find_table(self, more: Sequence[ContactId] = ()) -> IdTable | None:
@@ -77,16 +77,26 @@ class LargeNumbers(ContactNumbers):
         # the table has letters and digits alone
         return [] if table is not None and table.length == ID_LENGTH else super().list_odd()
 
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the dictionary lacks contacts of the table."""
+        return self._table is not None and len(self._numbers) < len(self._table)
+
     def _join(self, contacts: Sequence[ContactId]) -> tuple[IdTable, bytes] | None:
         """The table and the contacts as it takes them; None where the dictionary is to be asked."""
+        if len(contacts) < _FEW:
+            # a few answers of the table take less time than to make the dictionary of all contacts; once it is made,
+            # the table is brought up to it for many contacts alone
+            if not self._is_behind or self._questions == 0:
+                return None
+            self._questions -= 1
         if (table := self._find_table(contacts)) is None or (joined := table.join(contacts)) is None:
             return None
-        are_few = len(contacts) < _FEW
-        self._questions -= are_few
-        return None if are_few and self._questions < 0 else (table, joined)
+        return table, joined
 
     def number(self, contacts: Iterable[ContactId]) -> list[int]:
-        return list(self.number_all(list(contacts)))
+        asked = list(contacts)
+        return list(self.number_all(asked)) if self._is_behind or len(asked) >= _FEW else super().number(asked)
 
     def number_all(self, contacts: Sequence[ContactId]) -> Numbers:
         if (asked := self._join(contacts)) is None:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -163,6 +164,38 @@ def test_a_table_grows_and_keeps_its_numbers() -> None:
     assert table.texts(slice(None)) == list(known)
     assert table.texts(table.in_order[:1000]) == sorted(known)[:1000]
     assert table.find(b"y" * 20).tolist() == [ABSENT]
+
+
+def count_steps(work: Callable[[], object]) -> int:
+    """The functions of the product that are called meanwhile."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "/reconciler/" in frame.f_code.co_filename
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_contacts_that_come_one_by_one_cost_no_more_where_there_are_many() -> None:
+    """As those of a text file, or of rows that are not plain."""
+    ids = [ContactId(f"{number:020}") for number in range(12_000)]
+    plain, many = both([ids[:1_000]], 500)
+
+    def add_each(numbered: ContactNumbers) -> None:
+        for contact in ids:
+            numbered.find(contact)
+            numbered.number((contact,))
+
+    steps = count_steps(lambda: add_each(plain))
+    # the table takes tens of steps for each of a few questions, the dictionary then as many as ever
+    assert count_steps(lambda: add_each(many)) < 4 * steps + 100 * QUESTIONS
+    assert many.ids == plain.ids == ids
 
 
 def test_a_location_of_few_contacts_does_not_load_numpy() -> None:

@@ -55,7 +55,9 @@ class ContactNumbers:
 
     def _list_ids(self, first: int) -> Iterable[ContactId]:
         """The contacts from this number on."""
-        return islice(self._numbers, first, None)
+        # from the end: those before are not walked over
+        latest = list(islice(reversed(self._numbers), len(self._numbers) - first))
+        return reversed(latest)
 
     @property
     def _number_of(self) -> Mapping[ContactId, int]:
