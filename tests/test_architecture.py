@@ -119,7 +119,7 @@ DECLARED_AS = {"opentelemetry": "opentelemetry-sdk", "yaml": "pyyaml", "pydantic
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_third_party_library_has_one_home(path: Path) -> None:
+def test_each_third_party_library_is_imported_at_home(path: Path) -> None:
     foreign = _imported(path) - sys.stdlib_module_names - {"reconciler", ""}
     assert foreign <= HOMES.keys()
     for library in foreign:

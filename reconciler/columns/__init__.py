@@ -24,13 +24,14 @@ LARGE = 1 << 17
 _FEW = 256
 """Contacts that a dictionary finds as soon."""
 QUESTIONS = 500
-"""About so few contacts, before the dictionary of all is made."""
+"""So many times the table answers for fewer contacts than that; then the dictionary of all contacts is made."""
 
 
 class LargeNumbers(ContactNumbers):
-    """Contacts by number, from so many on in a table of numpy's; an id of another length than the others ends that.
+    """Contacts by number, from so many on in a table of numpy's.
 
-    Either the table or the dictionary may lack the last contacts, until it is asked again.
+    An id that is not letters and digits, or is of another length than the others, ends the table. Either the table or
+    the dictionary may lack the last contacts, until it is asked again; so who asks changes it, a thread at a time.
     """
 
     __slots__ = ("_large", "_questions", "_table")
@@ -83,7 +84,7 @@ class LargeNumbers(ContactNumbers):
         return self._table is not None and len(self._numbers) < len(self._table)
 
     def _join(self, contacts: Sequence[ContactId]) -> tuple[IdTable, bytes] | None:
-        """The table and the contacts as it takes them; None where the dictionary is to be asked."""
+        """The table and the contacts as it takes them; None where the dictionary is to be asked. Counts questions."""
         if len(contacts) < _FEW:
             # a few answers of the table take less time than to make the dictionary of all contacts; once it is made,
             # the table is brought up to it for many contacts alone
@@ -121,7 +122,8 @@ class LargeNumbers(ContactNumbers):
         return int(table.find(joined)[0])
 
     def number_cells(self, block: bytes, delimiter: str, width: int, place: int) -> Numbers | None:
-        if (table := self._find_table()) is not None:
+        is_small = block.count(b"\n") < _FEW
+        if not is_small and (table := self._find_table()) is not None:
             from reconciler.columns.large_columns import as_numbers, cut_cells
 
             cells = cut_cells(block, delimiter, width, place, table.length)

@@ -2,7 +2,8 @@
 
 Rules
 1. Numbers are given from 0 on, in the order in which the ids come; an id that comes again has its first number.
-2. The hash is seeded by Python's own, which differs from process to process: no file can aim at it.
+2. The hash is seeded by Python's own, which differs from process to process unless PYTHONHASHSEED says otherwise: no
+   file can aim at it.
 """
 
 from __future__ import annotations

@@ -87,7 +87,9 @@ def _width(second: Sequence[int]) -> int:
 
 
 def _keys(first: Sequence[int], second: Sequence[int], width: int) -> _Keys:
-    """A number for each pair of integers."""
+    """A number for each pair of integers; raises ValueError for columns of two lengths."""
+    if len(first) != len(second):
+        raise ValueError(f"a column of {len(first):,} contacts beside one of {len(second):,}")
     keys: _Keys = _as_ints(first).astype(np.int64) * width + (_as_ints(second) - ABSENT)
     return keys
 
@@ -96,10 +98,13 @@ def list_pairs(
     table: IdTable, first: Sequence[int], second: Sequence[int], pairs: Iterable[IntegerPair]
 ) -> dict[IntegerPair, list[ContactId]]:
     """The contacts of a pair are in the order of their ids."""
+    if len(first) != len(table):
+        raise ValueError(f"a column of {len(first):,} contacts, of which {len(table):,} have numbers")
     width = _width(second)
-    # an integer that is not in the column would have the key of another pair
-    key_of = {pair: pair[0] * width + pair[1] - ABSENT if pair[1] - ABSENT < width else ABSENT for pair in pairs}
-    sought = np.array(sorted({ABSENT, *key_of.values()}), np.int64)
+    # an integer that is not in the column would have the key of another pair: below all others
+    nobody = (ABSENT - 1) * width
+    key_of = {pair: pair[0] * width + pair[1] - ABSENT if pair[1] - ABSENT < width else nobody for pair in pairs}
+    sought = np.array(sorted({nobody, *key_of.values()}), np.int64)
     keys = _keys(first, second, width)[table.in_order]
     places = np.minimum(np.searchsorted(sought, keys), len(sought) - 1)
     is_sought = sought[places] == keys
@@ -134,7 +139,7 @@ class ManyGroupedIds(GroupedIds):
             ((start, end),) = bounds
             rows = self._text[start * self._size : end * self._size]
         else:
-            numbers = np.concatenate([self._order[start:end] for start, end in bounds])
+            numbers = np.concatenate([self._order[:0], *(self._order[start:end] for start, end in bounds)])
             rows = self._write(numbers[np.argsort(self._places[numbers])])
         return b'["' + rows[: -len(_BETWEEN)] + b'"]' if rows else b"[]"
 

@@ -189,10 +189,14 @@ class IdCollector:
             self._add_each(texts, first)
 
     def add_cells(self, block: bytes, delimiter: str, width: int, place: int, first: int) -> bool:
-        """Whether the ids of `ContactNumbers.number_cells` were added: none, where they are to be added as texts."""
+        """Adds the ids of `ContactNumbers.number_cells`; False where there are none, but texts to be added."""
         before = len(self._contacts)
         numbers = self._contacts.number_cells(block, delimiter, width, place)
-        return numbers is not None and self._add_numbers(numbers, len(self._contacts) - before, first)
+        if numbers is None:
+            return False
+        if not self._add_numbers(numbers, len(self._contacts) - before, first):
+            self._add_each(NumberedContacts(self._contacts, numbers), first)
+        return True
 
     def _add_numbers(self, numbers: Numbers, new: int, first: int) -> bool:
         """Whether they were added: not where a contact is there twice. `new`: how many of them no file had before."""

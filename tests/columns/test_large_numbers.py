@@ -109,6 +109,22 @@ def test_pairs_of_integers_are_counted_and_listed_alike(
     }
 
 
+def test_a_pair_that_no_contact_has_lists_none() -> None:
+    many = LargeNumbers(PLAIN[:3], large=0)
+    first, second = array("i", [-1, 0, 1]), array("i", [3, 0, 1])
+    assert many.list_pairs(first, second, [(9, 9), (0, 0)]) == {(9, 9): [], (0, 0): [PLAIN[1]]}
+
+
+def test_columns_of_two_lengths_are_a_fault_of_ours() -> None:
+    plain, many = ContactNumbers(PLAIN[:3]), LargeNumbers(PLAIN[:3], large=0)
+    for numbered in (plain, many):
+        for first, second in (([0], [1, 1, 1]), ([1, 1, 1], [0, 0]), ([0] * 4, [0] * 4)):
+            with pytest.raises(ValueError, match=r"shorter|longer|column"):
+                numbered.list_pairs(first, second, [(0, 1)])
+        with pytest.raises(ValueError, match=r"shorter|longer|column"):
+            numbered.count_pairs([0], [1, 1, 1])
+
+
 @given(LOTS, FEW, st.data())
 def test_the_ids_of_groups_are_written_alike(lots: list[list[ContactId]], large: int, data: st.DataObject) -> None:
     plain, many = both(lots, large)
@@ -118,7 +134,7 @@ def test_the_ids_of_groups_are_written_alike(lots: list[list[ContactId]], large:
     assert many.number_all(later) == plain.number_all(later)
     expected, found = plain.group_ids(column, 4), many.group_ids(column, 4)
     assert [found.has(integer) for integer in range(4)] == [expected.has(integer) for integer in range(4)]
-    integers = data.draw(st.lists(st.integers(0, 3), unique=True, min_size=1))
+    integers = data.draw(st.lists(st.integers(0, 3), unique=True))
     assert found.write(integers) == expected.write(integers)
 
 

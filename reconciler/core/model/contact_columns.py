@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import filterfalse, repeat
+from itertools import repeat
 from typing import TypeVar, overload
 
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, Numbers
@@ -165,7 +165,8 @@ class ContactColumn(Mapping[ContactId, int]):
             self._extend()
             return self.numbered, self.column, array("i", [ABSENT]) * len(self.column)
         contacts, integers = list(self), list(self.values())
-        more = list(filterfalse(self.__contains__, other))
+        others = list(other)
+        more = [who for who, integer in zip(others, self.find_all(others, ABSENT), strict=True) if integer == ABSENT]
         contacts += more
         return ContactNumbers(contacts), integers + [ABSENT] * len(more), other.find_all(contacts, ABSENT)
 

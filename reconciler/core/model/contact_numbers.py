@@ -49,8 +49,9 @@ class ContactNumbers:
     @property
     def ids(self) -> list[ContactId]:
         """The contacts by number."""
-        if len(self._ids) < len(self):
-            self._ids += self._list_ids(len(self._ids))
+        if (known := len(self._ids)) < len(self):
+            # put in its place: of two threads that list them at once neither lists them again
+            self._ids[known:] = self._list_ids(known)
         return self._ids
 
     def _list_ids(self, first: int) -> Iterable[ContactId]:
