@@ -187,6 +187,13 @@ def test_an_empty_state_takes_over_whatever_comes() -> None:
     assert accept(empty, new) is new
 
 
+def test_a_location_with_a_lineage_and_nothing_else_arrives_whole() -> None:
+    """As a run leaves it that was stopped once it had its lease: to take over itself changes nothing."""
+    founded = portable(serial=0, observed=state_of({}))
+    assert accept(portable(lineage="", serial=0, observed=state_of({})), founded) == founded
+    assert accept(founded, founded) is None
+
+
 def test_a_state_that_is_older_or_lacks_a_run_replaces_nothing() -> None:
     present = portable(run(), run(id="r2"))
     with pytest.raises(StateError, match=r"serial 2, there 3$"):
