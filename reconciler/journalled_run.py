@@ -165,7 +165,7 @@ class HeldLease:
         while milliseconds > 0:
             await self.clock.sleep(min(milliseconds, SLICE_MS))
             await self.renew()
-            # heartbeats take their time, in a day an hour; a clock that was put back makes no wait longer
+            # heartbeats take their time; a clock that was put back makes no wait longer
             milliseconds = min(milliseconds - SLICE_MS, until - self.clock.now())
 
     async def _beat(self) -> None:

@@ -77,7 +77,7 @@ async def apply(approved: ApprovedPlan, options: ApplyOptions, services: Service
         if tasks:
             # whatever ends one of them, a fault of ours too, the others are in the midst of their requests
             await asyncio.wait(tasks)
-            _tell_of_each(fault for task in tasks if (fault := task.exception()))
+            _tell_of_each([fault for task in tasks if (fault := task.exception())])
         reports = {report.location: report for report in (task.result() for task in tasks)}
         return tuple(reports[plan.location] for plan in approved.plan.locations)
     finally:
@@ -103,14 +103,10 @@ async def apply_location(
             services.stop.end(Unfinished(f"stopped, since location {plan.location} failed (--fail-fast)"))
 
 
-def _tell_of_each(faults: Iterable[BaseException]) -> None:
+def _tell_of_each(faults: Sequence[BaseException]) -> None:
     """Faults of ours in several locations: the first one is raised, and has the others in its notes."""
-    first: BaseException | None = None
-    for fault in faults:
-        if first is None:
-            first = fault
-        else:
-            first.add_note("another location failed, too:\n" + "".join(traceback.format_exception(fault)))
+    for other in faults[1:]:
+        faults[0].add_note("another location failed, too:\n" + "".join(traceback.format_exception(other)))
 
 
 async def _apply_or_fail(
