@@ -408,14 +408,14 @@ def test_a_day_that_is_used_up_is_told_apart() -> None:
     "said",
     [
         f"token {TOKEN} is bad",
-        "x" * 100_000,
-        "\x1b[2J\x1b]0;owned\x07 \u202e reversed \x00",
-        "::error::stop\n::add-mask::x",
+        pytest.param("x" * 100_000, id="long"),
+        pytest.param("\x1b[2J\x1b]0;owned\x07 \u202e reversed \x00", id="control characters"),
+        pytest.param("::error::stop\n::add-mask::x", id="workflow commands"),
         ["a", 7, None, {"b": TOKEN}],
         {"nested": TOKEN},
         7,
         None,
-        "\ud800",
+        pytest.param("\ud800", id="half a surrogate pair"),
     ],
     ids=repr,
 )
