@@ -6,6 +6,7 @@ Everything else is as on a runner: the composite actions of this checkout, their
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -118,9 +119,10 @@ class Bench:
             if not name.startswith(("RECONCILER_", "GITHUB_", "PYTHON"))
         }
         own |= {"XDG_CACHE_HOME": str(self.cache)}
-        done = subprocess.run(
-            line, cwd=self.repository, env=own, capture_output=True, text=True, timeout=500, check=False
-        )
+        with _alone_until_installed(self.cache):
+            done = subprocess.run(
+                line, cwd=self.repository, env=own, capture_output=True, text=True, timeout=500, check=False
+            )
         return Ran(done.returncode, done.stdout + done.stderr)
 
 
@@ -138,10 +140,23 @@ def _local() -> list[str]:
     return [word for name, place in found.items() for word in ("--local-repository", f"{name}={place}")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """reconciler is installed once for all tests, as on a runner with a warm cache."""
-    return tmp_path_factory.mktemp("act")
+    """reconciler is installed once for all tests, also those in other processes, as on a runner with a warm cache."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "act"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+@contextmanager
+def _alone_until_installed(cache: Path) -> Iterator[None]:
+    """Who comes first installs it, and the others wait for the end of that."""
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if any(cache.rglob("reconciler/*/complete")):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture

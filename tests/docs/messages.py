@@ -22,8 +22,13 @@ class Text:
     raised: str = ""
 
 
-def texts() -> Iterator[Text]:
+@cache
+def texts() -> list[Text]:
     """Those of all modules, and of a text that is put together its parts."""
+    return list(_texts())
+
+
+def _texts() -> Iterator[Text]:
     for path in sorted((ROOT / "reconciler").rglob("*.py")):
         module = str(path.relative_to(ROOT / "reconciler"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -16,8 +16,6 @@ from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^## Exit codes? ([\d, ]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
-TEXTS = list(texts())
-
 WRITTEN_ELSEWHERE = {
     "InvalidInput": "loading/mistakes.py",
     "NeedsPull": "core/manifests/checks/snapshots.py",
@@ -54,12 +52,12 @@ def test_every_exit_code_has_a_section() -> None:
 @pytest.mark.one_in(4)
 @pytest.mark.parametrize(("codes", "quoted"), QUOTED, ids=[quoted for _, quoted in QUOTED])
 def test_a_quoted_message_is_one_of_the_program_or_of_the_api(codes: str, quoted: str) -> None:
-    assert OF_THE_API.fullmatch(quoted) or any(says(each.text, quoted) for each in TEXTS)
+    assert OF_THE_API.fullmatch(quoted) or any(says(each.text, quoted) for each in texts())
 
 
 def test_the_refusals_of_the_api_are_those_of_the_sandbox() -> None:
     spoken = {
-        found[0] for each in TEXTS if each.module.startswith("sandbox/") for found in OF_THE_API.finditer(each.text)
+        found[0] for each in texts() if each.module.startswith("sandbox/") for found in OF_THE_API.finditer(each.text)
     }
     assert spoken == {quoted for _, quoted in QUOTED if OF_THE_API.fullmatch(quoted)}
 
@@ -69,7 +67,7 @@ def test_a_message_stands_below_the_exit_code_that_it_ends_with() -> None:
     kinds = {kind.__name__: kind for kind in _kinds(ReconcilerError)}
     wrong = []
     for codes, quoted in QUOTED:
-        raised = {each.raised for each in TEXTS if each.raised in kinds and each.text == quoted}
+        raised = {each.raised for each in texts() if each.raised in kinds and each.text == quoted}
         if raised and not any(str(int(kinds[name].exit_code)) in codes.split(", ") for name in raised):
             wrong.append((codes, quoted, raised))
     assert wrong == []
@@ -83,7 +81,7 @@ def test_every_kind_of_error_has_a_message_there() -> None:
 
 def _is_covered(kind: type[ReconcilerError]) -> bool:
     """Whether one of its own messages is quoted."""
-    return any(says(each.text, quoted) for each in TEXTS if _is_of(each, kind.__name__) for _, quoted in QUOTED)
+    return any(says(each.text, quoted) for each in texts() if _is_of(each, kind.__name__) for _, quoted in QUOTED)
 
 
 def _is_of(text: Text, name: str) -> bool:
