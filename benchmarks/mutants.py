@@ -2,12 +2,12 @@
 
     python benchmarks/mutants.py [GROUP …] [--keep DIR] [--only GLOB …] [--check]
 
-mutmut plants one fault at a time (another operator, another constant, an argument left out) and plays the tests that reach
-it. A group's modules are played with the tests that are about them, in a copy of the checkout. Printed are, by module,
-how many faults there were, and how many no test noticed, with their names; `mutmut show NAME`, in the directory
-of `--keep`, shows one. `--keep` goes on where it was left, so that after a new test `--only` plays again what survived.
-`--check` fails where a group's tests notice less than 90 %. Needs mutmut, which is no part of the development's
-libraries: it takes an hour for the larger groups.
+mutmut plants one fault at a time (another operator, another constant, an argument left out), mypy --strict looks at it,
+and then the tests play that reach it. A group's modules are played with the tests that are about them, in a copy of the
+checkout. Printed are, by module, how many faults there were, and how many nothing noticed, with their names;
+`mutmut show NAME`, in the directory of `--keep`, shows one. `--keep` goes on where it was left, so that after a new test
+`--only` plays again what survived. `--check` fails where less than 90 % of a group are noticed. Needs mutmut, which is
+no part of the development's libraries: the larger groups take an hour.
 """
 
 from __future__ import annotations
@@ -49,8 +49,17 @@ GROUPS = {
         tuple(
             f"core/planning/{name}.py"
             for name in (
-                "approved_scope", "batches", "changes", "diff", "make_plan", "pattern", "plan", "revert", "situation",
-                "slow_release", "tag_aliases",
+                "approved_scope",
+                "batches",
+                "changes",
+                "diff",
+                "make_plan",
+                "pattern",
+                "plan",
+                "revert",
+                "situation",
+                "slow_release",
+                "tag_aliases",
             )
         ),
         ("core", "apply", "test_cases.py", "test_reassert.py"),
@@ -100,7 +109,7 @@ def report(place: Path) -> float:
         unnoticed = [name for name, code in played.items() if code not in NOTICED]
         every += Counter({True: len(played) - len(unnoticed), False: len(unnoticed)})
         module = meta.relative_to(place / "mutants").with_suffix("")
-        print(f"{str(module):48} {len(played):5} of {len(codes):5} played, {len(unnoticed):4} not noticed")
+        print(f"{module!s:48} {len(played):5} of {len(codes):5} played, {len(unnoticed):4} not noticed")
         for name in unnoticed:
             print(f"    {name}{'' if played[name] == 0 else '   no test reaches it'}")
     share = every[True] / every.total() if every.total() else 1.0
@@ -125,9 +134,17 @@ def main() -> None:
             place = (arguments.keep or Path(scratch)) / name
             place.mkdir(parents=True, exist_ok=True)
             lay_out(GROUPS[name], place)
-            command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(arguments.processes), *arguments.only]
+            command = [
+                sys.executable,
+                "-m",
+                "mutmut",
+                "run",
+                "--max-children",
+                str(arguments.processes),
+                *arguments.only,
+            ]
             environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-            subprocess.run(command, cwd=place, check=False, stdout=sys.stderr, env=environment)
+            subprocess.run([*command, *arguments.only], cwd=place, check=False, stdout=sys.stderr, env=environment)
             below += [name] if report(place) < GOAL else []
     if arguments.check and below:
         sys.exit(f"less than {GOAL:.0%} noticed in {', '.join(below)}")

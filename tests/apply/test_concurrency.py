@@ -30,7 +30,8 @@ def most_at_once(scene: Scene) -> int:
     return max(len(each.alongside) + 1 for each in scene.here.sent)
 
 
-@pytest.mark.parametrize(("requests", "share"), [(400, 0.75), pytest.param(2_000, 0.95, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("requests", "share"), [(400, 0.75), (2_000, 0.95)])
 def test_the_rate_limit_is_kept_busy_at_two_seconds_a_request(tmp_path: Path, requests: int, share: float) -> None:
     """At 100 requests in 10 s, on 20 contacts each of which is in one request at a time."""
     people = [f"p{nth:02}" for nth in range(20)]

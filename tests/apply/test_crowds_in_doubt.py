@@ -40,7 +40,7 @@ def converged_crowd(directory: Path, number: int, *, may_read: bool = True, **as
 
 
 @pytest.mark.parametrize("number", [1_000, pytest.param(5_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("may_read", [True, False])
+@pytest.mark.parametrize("may_read", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_without_a_person(
     tmp_path: Path, may_read: bool, number: int
 ) -> None:
@@ -242,7 +242,7 @@ def test_removals_in_doubt_are_read_whatever_a_search_would_show(tmp_path: Path)
     assert scene.tags("c00000") == scene.tags("c00999") == {"three"}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.GATEWAY, FaultKind.TRUNCATED])
 def test_a_search_that_fails_hurts_nothing(tmp_path: Path, kind: FaultKind) -> None:
     broken = FaultPlan({nth: Fault(kind) for nth in range(10)}, path="/contacts/search")

@@ -98,7 +98,9 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
     asyncio.run(wait())
 
 
-@pytest.mark.parametrize("takes_ms", [30, 500, 3_000])
+@pytest.mark.parametrize(
+    "takes_ms", [pytest.param(30, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.slow), 3_000]
+)
 def test_a_wait_of_a_day_ends_in_time_however_long_each_heartbeat_takes(tmp_path: Path, takes_ms: int) -> None:
     clock = FakeClock()
 

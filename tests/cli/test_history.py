@@ -114,7 +114,7 @@ def test_nothing_is_undone_where_no_run_did_anything(reconciler: Command, manife
     assert (ended.code, "or put anything under management, yet" in ended.err) == (64, True)
 
 
-@pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER])
+@pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, pytest.param(FaultKind.ERROR_AFTER, marks=pytest.mark.slow)])
 def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
     kind: FaultKind,
     reconciler: Command,

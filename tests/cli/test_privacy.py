@@ -63,6 +63,7 @@ def answers() -> list[Ended]:
     return []
 
 
+@pytest.mark.slow
 def test_no_command_tells_or_keeps_an_address(reconciler: Command, project: Path, world: World) -> None:
     manifests = project / "manifests"
     rows = [f"{address(number)},{PHONES}{number:03d},{MARK}-{number}" for number in range(PEOPLE)]

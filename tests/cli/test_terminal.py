@@ -21,7 +21,7 @@ from tests.cli.terminal import on_terminal, read_until
 Manifest = Callable[..., None]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("answer", "code", "holders"),
     [("yes\n", 0, 3), (" Yes \n", 0, 3), ("y\n", 1, 0), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)],
@@ -104,6 +104,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_a_bar_stands_while_requests_are_sent_and_is_gone_afterwards(manifest: Manifest, project: Path) -> None:
     manifest(customers=(range(3), ["customer"], []))
     with on_terminal("apply", "--auto-approve", cwd=project, columns=100) as (process, terminal):

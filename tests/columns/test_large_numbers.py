@@ -224,7 +224,7 @@ def test_a_location_of_few_contacts_does_not_load_numpy() -> None:
     assert ended.stdout == "False\n"
 
 
-@pytest.mark.parametrize("more", [[], ["a-b"], ["1" * 19]])
+@pytest.mark.parametrize("more", [["a-b"], *(pytest.param(more, marks=pytest.mark.slow) for more in ([], ["1" * 19]))])
 def test_a_hundred_thousand_contacts_have_the_numbers_that_they_would_have_one_by_one(more: list[str]) -> None:
     ids = [ContactId(f"{number * 48271 % 2147483647:020}") for number in range(LARGE + 5_000)]
     lots = [ids[start : start + 2_500] for start in range(0, len(ids), 2_500)]

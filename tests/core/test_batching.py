@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.model.batch import Reason
@@ -41,6 +41,7 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
     )
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(needs, caps)
 def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps) -> None:
     wanted = Counter((action, contact, tag) for contact, tags in need.items() for tag, action in tags.items())

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -47,6 +46,8 @@ state: sqlite:///{STATE}
 api: {{max_contacts: 2, settle_s: 1}}
 guards: {{empties_tag: false, max_removes_pct: 100}}
 """
+PARTS = 4
+"""A test has one of so many, so that several processors share them."""
 MOST = how_many(36, 72)
 MOST_OF_A_FILE = how_many(8, 14)
 
@@ -129,12 +130,11 @@ def faults_of(nth: int) -> list[str]:
 
 
 @pytest.mark.slow
-def test_whenever_a_run_is_killed_the_next_one_goes_on() -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whenever_a_run_is_killed_the_next_one_goes_on(part: int) -> None:
     where = points()
     assert len(where) >= MOST * 5 // 6
-    with ThreadPoolExecutor(2) as pool:
-        faults = [each for found in pool.map(faults_of, where) for each in found]
-    assert faults == []
+    assert [fault for nth in where[part::PARTS] for fault in faults_of(nth)] == []
 
 
 def faults_of_a_file(nth: int) -> list[str]:
@@ -160,6 +160,4 @@ def faults_of_a_file(nth: int) -> list[str]:
 def test_whenever_a_run_of_a_plan_file_is_killed_the_file_goes_on() -> None:
     where = points(PLAN, MOST_OF_A_FILE)
     assert len(where) == MOST_OF_A_FILE
-    with ThreadPoolExecutor(2) as pool:
-        faults = [each for found in pool.map(faults_of_a_file, where) for each in found]
-    assert faults == []
+    assert [fault for nth in where for fault in faults_of_a_file(nth)] == []

@@ -1,6 +1,6 @@
 """Invariant 14: whatever is read is taken, or refused with an error of ours: no other exception, and no hang.
 
-Six readers of what others write. .ci/run gives each of them 10,000 damaged inputs, the default tests forty.
+Six readers of what others write. .ci/run gives each of them 50,000 damaged inputs, the default tests forty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz.run import Hangs, examine
 from tests.fuzz.targets import TARGETS, Target
 
-EXECUTIONS = 10_000
+EXECUTIONS = 50_000
 PART = 5_000
 """A test has so many, so that several processors share them."""
 

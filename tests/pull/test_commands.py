@@ -94,6 +94,7 @@ def test_too_much_is_cut_off() -> None:
     assert "max_mib" in failed.hint
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_ended_at_its_time_out() -> None:
     failed = failure("import sys, time; print('waits', file=sys.stderr, flush=True); time.sleep(1000)", timeout_s=2.0)
     assert str(failed) == "it did not end within 2 s"
@@ -133,6 +134,7 @@ print('id', flush=True)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it tells who is there")
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("deaf", ["", IGNORES], ids=["polite", "deaf"])
 @pytest.mark.parametrize(
     ("end", "reason"),

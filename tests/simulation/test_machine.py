@@ -1,4 +1,4 @@
-"""The state machine over the whole product: some steps by default, 200 times 50 in CI, planted bugs that it notices.
+"""The state machine over the whole product: some steps by default, 500 times 50 in CI, planted bugs that it notices.
 
 `python -m tests.simulation.machine 10000` plays 10,000 examples on two processors; another number behind it chooses
 others.
@@ -17,8 +17,8 @@ from tests.simulation.machine import play
 from tests.simulation.planted import ROOT, planted
 from tests.sizes import how_many
 
-SHARDS = 4
-EXAMPLES = how_many(200, 500)
+SHARDS = 10
+EXAMPLES = how_many(500, 2_000)
 NOTICED = {
     "name a contact twice": 125,
     "send again after a time-out": 125,
