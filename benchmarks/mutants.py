@@ -5,7 +5,7 @@
 mutmut plants one fault at a time (another operator, another constant, an argument left out), mypy --strict looks at it,
 and then the tests play that reach it. A group's modules are played with the tests that are about them, in a copy of the
 checkout. Printed are, by module, how many faults there were, and how many nothing noticed, with their names;
-`mutmut show NAME`, in the directory of `--keep`, shows one. `--keep` goes on where it was left, so that after a new test
+`mutmut show NAME`, in the directory of `--keep`, shows one. `--keep` goes on where it was left, so that after a test
 `--only` plays again what survived. `--check` fails where less than 90 % of a group are noticed. Needs mutmut, which is
 no part of the development's libraries: the larger groups take an hour.
 """
