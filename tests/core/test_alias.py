@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import Want
 from reconciler.core.model.api_limits import LocationFacts
-from reconciler.core.model.contact_state import ContactReading, ContactState
+from reconciler.core.model.batch import Batch, Cause, Reason
+from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
 from reconciler.core.model.names import ContactId, Instant, Source, Tag
@@ -25,6 +28,7 @@ from reconciler.core.planning.guards import Allowance
 from reconciler.core.planning.make_plan import plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.revert import NetChange, Reversal
+from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT, make_spelling
 from tests.build import (
     DAY,
@@ -36,6 +40,7 @@ from tests.build import (
     changed_state,
     declare,
     fields_of,
+    ids,
     loaded,
     only,
     plan_options,
@@ -194,6 +199,41 @@ def test_what_is_declared_in_both_spellings_is_declared_once_and_firm_where_one_
     assert read.digest == desired.digest
 
 
+def test_a_wish_of_several_spellings_is_one_wish() -> None:
+    """Its places are those of all of them; of two that tell against it, the first by name; what is ignored is added."""
+    places = [Source("acme.yaml", line) for line in range(6)]
+    first, second, third = (Cause(Reason.ABSENT, (place,)) for place in places[:3])
+    want = Want(
+        present={Tag("z"): (places[3], places[1]), Tag("m"): (), Tag("b"): (places[2], places[3]), Tag("a"): ()},
+        absent={Tag("x"): first, Tag("w"): second, Tag("c"): third, Tag("o"): third},
+        expired={Tag("y"): (places[5],), Tag("x"): (places[4],), Tag("c"): (places[3],)},
+        keep=tags("z m a"),
+        authority=Authority.EXACT,
+        ignore=("x*", "q"),
+    )
+    spelling = make_spelling(pairs_of("z:b c:b w:y x:y xx:[*?]"))
+    desired = replace(declare(a_set("s", "anna", "z")), wants=(want, Want()), owned=tags("z o"), rules={})
+    spelt = spelling.spell_desired(desired)
+    assert spelt == replace(
+        desired,
+        wants=(
+            Want(
+                present={Tag("a"): (), Tag("b"): (places[1], places[2], places[3]), Tag("m"): ()},
+                absent={Tag("o"): third, Tag("y"): second},
+                expired={Tag("y"): (places[4],)},
+                keep=tags("m a"),
+                authority=Authority.EXACT,
+                ignore=("x*", "q", "y", "[[][*][?]]"),
+            ),
+            Want(),
+        ),
+        owned=tags("b o"),
+    )
+    # requests, and with them the journal, list tags in this order
+    assert list(spelt.wants[0].present) == ["a", "b", "m"]
+    assert AS_SENT.spell_desired(desired) is desired
+
+
 def test_what_is_ignored_in_one_spelling_is_ignored_in_the_other() -> None:
     desired = declare(a_set("s", "anna", "a", authority=Authority.EXACT, ignore="x__*"))
     there = loaded(state(anna=carries(f"a {KEPT} wild")), aliases=ALIASES)
@@ -216,6 +256,69 @@ def test_what_is_ignored_in_one_spelling_is_ignored_in_the_other() -> None:
 def test_every_tag_has_one_spelling(told: str, names: dict[str, str]) -> None:
     pairs = [(Tag(sent), Tag(back)) for sent, back in (each.split(":") for each in told.split())]
     assert dict(make_spelling(pairs).names) == names
+
+
+def pairs_of(told: str) -> list[tuple[Tag, Tag]]:
+    return [(Tag(sent), Tag(back)) for sent, back in (each.split(":") for each in told.split())]
+
+
+@pytest.mark.parametrize(
+    ("learnt", "names", "kept"),
+    [
+        ("", {"a": "b", "c": "b", "x": "y"}, {}),
+        # what the plan calls `y` came back as `z`
+        ("y:z", {"a": "b", "c": "b", "x": "y", "z": "y"}, {"y": "z"}),
+        ("y:z n:m", {"a": "b", "c": "b", "x": "y", "z": "y", "m": "n"}, {"y": "z", "n": "m"}),
+        # the plan calls it `a`, as it was spelt when the plan was made
+        ("a:b", {"b": "a", "c": "a", "x": "y"}, {"a": "b"}),
+    ],
+)
+def test_a_run_calls_a_tag_as_before_and_knows_how_it_is_kept(
+    learnt: str, names: dict[str, str], kept: dict[str, str]
+) -> None:
+    spelling = make_spelling(pairs_of("a:b c:b x:y")).with_learnt(pairs_of(learnt))
+    assert (spelling.names, spelling.kept) == (names, kept)
+    assert {tag: spelling.kept_as(Tag(tag)) for tag in (*kept, "other")} == {**kept, "other": "other"}
+    again = spelling.with_learnt([(Tag("x"), Tag("y"))])
+    assert again.kept == {**kept, "x": "y"}
+
+
+def test_a_plan_that_calls_tags_otherwise_is_spoken_of_in_its_own_words() -> None:
+    spelling = make_spelling(pairs_of("a:b c:d e:f"))
+    called = spelling.as_called(map(Tag, ("e", "a", "d", "other")))
+    assert (called.names, called.kept) == ({"b": "a", "f": "e", "c": "d"}, {"a": "b", "e": "f"})
+    assert spelling.as_called(map(Tag, ("b", "other"))) is spelling
+
+
+def test_a_tag_is_known_by_each_of_its_spellings() -> None:
+    spelling = make_spelling(pairs_of("a:b c:b x:y"))
+    assert spelling.all_spellings(Tag("b")) == ("b", "a", "c")
+    assert spelling.all_spellings(Tag("other")) == ("other",)
+    assert spelling.read(tags("a c x other")) == tags("b y other")
+    assert spelling.missing_from(tags("a c x other"), tags("c other")) == tags("x")
+    assert spelling.missing_from(tags("a x y"), tags("y")) == tags("a")
+
+
+def test_all_that_meets_the_state_is_read_in_its_spelling() -> None:
+    spelling = make_spelling(pairs_of("a:b"))
+    since, older = Instant(NOW), OlderRows(3, 2, 1)
+    seen = ObservedContacts(tags("a x"), since, ObservationOrigin.GET, ids("anna bert"))
+    assert spelling.spell_observed(seen) == replace(seen, tags=tags("b x"))
+    searched = Searched(tags("a x"), tags("a"), since, older)
+    assert spelling.spell_searched(searched) == Searched(tags("b x"), tags("b"), since, older)
+    chosen = Selection(tags=tags("a x"), again=tags("a y"), retry_held=True)
+    assert spelling.spell_selection(chosen) == Selection(tags=tags("b x"), again=tags("b y"), retry_held=True)
+    known = state(anna=carries("a", ledger="a"), bert=carries("b", ledger="b"), cara=unseen(doubt="a x"))
+    expected = state(anna=carries("b", ledger="b"), bert=carries("b", ledger="b"), cara=unseen(doubt="b x"))
+    assert dict(spelling.spell_states(known).items()) == dict(expected.items())
+    assert AS_SENT.spell_states(known) is known
+
+
+def test_a_request_asks_for_what_the_location_keeps() -> None:
+    spelling = AS_SENT.with_learnt(pairs_of("a:z x:y"))
+    batch = Batch(Action.REMOVE, ids("anna bert"), tuple(map(Tag, "abx")), (1,))
+    assert spelling.spell_request(batch) == replace(batch, tags=tuple(map(Tag, "byz")))
+    assert AS_SENT.spell_request(batch) is batch
 
 
 def test_what_came_back_last_is_how_the_location_keeps_a_tag() -> None:
@@ -278,11 +381,22 @@ def test_a_tag_came_or_went_where_it_did_in_all_spellings(
         Action.ADD, (Tag(SENT),), Instant(0), Instant(1), BatchStatus.ANSWERED, {ContactId("anna"): Answer(verdict)}
     )
     found = read.spell_record(batch)
-    answer = found.answers[ContactId("anna")].verdict
-    assert found.tags == (KEPT,)
-    assert answer is not None
-    assert (answer.old, answer.added, answer.removed) == tuple(map(tags, told))
+    spelt = replace(verdict, **dict(zip(("old", "added", "removed"), map(tags, told), strict=True)))
+    assert found == replace(batch, tags=(Tag(KEPT),), answers={ContactId("anna"): Answer(spelt)})
     assert AS_SENT.spell_record(batch) is batch
+
+
+def test_a_record_is_read_whole_also_where_an_answer_does_not_tell_the_tags() -> None:
+    read = make_spelling(pairs_of("b:c"))
+    untold = ContactOutcome(Outcome.IN_DOUBT, "no row in the answer", added=tags("b"))
+    answers = {ContactId("anna"): Answer(None, tags("b x"), tags("b y")), ContactId("bert"): Answer(untold)}
+    batch = BatchRecord(Action.ADD, tuple(map(Tag, "bda")), Instant(0), None, BatchStatus.INTENDED, answers)
+    anna = Answer(None, tags("c x"), tags("c y"))
+    assert read.spell_record(batch) == replace(
+        batch, tags=tuple(map(Tag, "acd")), answers={**answers, ContactId("anna"): anna}
+    )
+    verdict = ContactOutcome(Outcome.APPLIED, old=tags(""), added=tags("b"))
+    assert AS_SENT.spell_outcome(verdict) is verdict
 
 
 OF_A_RULE = {
@@ -313,6 +427,30 @@ def test_no_property_of_a_rule_is_of_the_first_spelling_alone(name: str) -> None
     plain, given = a_rule(SENT), a_rule(KEPT, **{name: OF_A_RULE[name]})
     assert rule_of(plain, given) == rule_of(given, plain)
     assert getattr(rule_of(a_rule(SENT, **{name: OF_A_RULE[name]}), given), name) == OF_A_RULE[name]
+
+
+def test_of_two_rules_the_stricter_limit_counts_and_the_first_group_old_name_and_window() -> None:
+    windows = [TagWindow((day,), 0, 60, "UTC") for day in (0, 1)]
+    first = a_rule(
+        SENT, group="g", max_adds=5, max_removes=1, min_holders=7, inert=True, renamed_from=Tag("old"),
+        pace=TagPace(5, 1_000), window=windows[0],
+    )  # fmt: skip
+    second = a_rule(
+        KEPT, group="h", max_adds=3, max_removes=4, min_holders=2, inert=True, renamed_from=Tag("older"),
+        pace=TagPace(9, 5_000), window=windows[1],
+    )  # fmt: skip
+    both = replace(first, tag=Tag(KEPT), max_adds=3, pace=TagPace(5, 5_000))
+    assert rule_of(first, second) == both
+    assert rule_of(second, first) == replace(
+        both, group="h", renamed_from=Tag("older"), window=windows[1], source=second.source
+    )
+
+
+def test_a_rule_is_of_the_spelling_in_use_and_so_is_the_old_name() -> None:
+    plain, renamed = a_rule("plain"), a_rule("new", renamed_from=Tag(SENT), max_adds=2)
+    desired = declare(a_set("s", "anna", "new"), rule=[plain, renamed])
+    spelt = make_spelling([(Tag(SENT), Tag(KEPT))]).spell_desired(desired)
+    assert spelt.rules == {"plain": plain, "new": replace(renamed, renamed_from=Tag(KEPT))}
 
 
 def test_a_revert_of_what_was_sent_otherwise_removes_what_is_there() -> None:

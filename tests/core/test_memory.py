@@ -427,6 +427,9 @@ def test_answers_tell_aliases() -> None:
     told = [None, frozenset({COMPOSED, Tag("b")}), frozenset({APART, Tag("b")}), frozenset({Tag("z")})]
     assert list(aliases_in(sent, told)) == [(APART, COMPOSED)]
     assert list(aliases_in(sent, [frozenset({APART, COMPOSED, Tag("b")})])) == []
+    # what was sent in both spellings came back as one of them, and of several the first by name stands for it
+    assert list(aliases_in(frozenset({APART, COMPOSED}), [frozenset({COMPOSED})])) == []
+    assert list(aliases_in(tags("vip a"), [tags("viP Vip VIP A")])) == [("a", "A"), ("vip", "VIP")]
 
 
 def spelt(known: ContactState, *sets: object, **options: object) -> Diff:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from reconciler.core.model.release_rules import (
     EVERY_DAY,
     ReleaseRule,
     Sent,
+    Slice,
     TagPace,
     TagWindow,
     choose_first,
@@ -24,11 +26,18 @@ from reconciler.core.model.release_rules import (
 )
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.slow_release import (
+    Release,
+    TagRelease,
+    WaitingAdds,
     count_kept_runs,
     find_sent,
+    last_slice,
+    list_release_rules,
+    longest_period,
     plan_releases,
     release_changes,
 )
+from tests.build import a_rule, a_set, declare
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -187,15 +196,82 @@ def test_what_goes_and_what_waits_are_the_plan(adds: int, used: int, contacts: i
 
 def test_what_has_no_pace_is_released_as_it_is() -> None:
     deltas = (Delta(_CHANGES, (ContactId("contact"),)),)
-    assert release_changes(deltas, {}, {}, NOON).deltas is deltas
+    assert release_changes(deltas, {}, {}, NOON) == Release(deltas)
+    # neither a rule of another tag nor one of a tag that is removed holds anything back
+    closed = ReleaseRule(TagPace(1, HOUR))
+    sent = {Tag("trial"): (Sent(NOON, 1),), Tag("absent"): (Sent(NOON, 1),)}
+    assert release_changes(deltas, dict.fromkeys(sent, closed), sent, NOON) == Release(deltas)
+
+
+def test_what_waits_is_told_with_the_time_at_which_some_of_it_may_go() -> None:
+    people = tuple(ContactId(f"contact{each}") for each in range(4))
+    nobody_yet, all_of_it = ReleaseRule(TagPace(3, HOUR)), ReleaseRule(TagPace(2, 2 * HOUR))
+    sent = {Tag("other"): (Sent(Instant(NOON - MINUTE), 2),)}
+    release = release_changes((Delta(_CHANGES, people),), {WELCOME: nobody_yet, Tag("other"): all_of_it}, sent, NOON)
+    (last,) = set(people) - set(choose_first(people, WELCOME, 3))
+    # those that go now count: the fourth waits for a whole hour
+    assert release == Release(
+        deltas=(Delta(_CHANGES[1:2], tuple(sorted(set(people) - {last}))),),
+        waiting={
+            Tag("other"): WaitingAdds(Tag("other"), all_of_it, frozenset(people), Instant(NOON - MINUTE + 2 * HOUR)),
+            WELCOME: WaitingAdds(WELCOME, nobody_yet, frozenset({last}), Instant(NOON + HOUR)),
+        },
+    )
+    assert release.until == NOON + HOUR
+
+
+def test_an_addition_that_waits_says_for_how_long_and_why() -> None:
+    office = TagWindow((0, 1, 2, 3, 4), 9 * 60, 18 * 60, "Europe/Berlin")
+    paced = WaitingAdds(WELCOME, PACE, frozenset(map(ContactId, ("anna", "bert"))), _at("2026-12-01 14:00", "UTC"))
+    both = replace(paced, rule=replace(PACE, window=office), contacts=frozenset({ContactId("anna")}))
+    night = replace(both, rule=ReleaseRule(window=office))
+    crowd = replace(paced, contacts=frozenset(ContactId(str(number)) for number in range(1_200)))
+    assert paced.why == "waits until 2026-12-01 14:00Z (pace of welcome: 500 in 1h)"
+    assert paced.note == "2 wait until 2026-12-01 14:00Z (pace of welcome: 500 in 1h)"
+    assert crowd.note == "1,200 wait until 2026-12-01 14:00Z (pace of welcome: 500 in 1h)"
+    berlin = "2026-12-01 15:00 Europe/Berlin"
+    assert both.note == f"1 waits until {berlin} (pace of welcome: 500 in 1h, mon-fri 09:00-18:00 Europe/Berlin)"
+    assert night.why == f"waits until {berlin} (window of welcome: mon-fri 09:00-18:00 Europe/Berlin)"
 
 
 def test_a_plan_tells_its_slices_and_its_end() -> None:
     everyone = tuple(ContactId(f"contact{each}") for each in range(1_200))
-    (planned,) = plan_releases([Delta(_CHANGES, everyone)], {WELCOME: PACE}, {WELCOME: (Sent(NOON, 100),)}, NOON)
-    assert (planned.adds, planned.used, planned.rule) == (1_200, 100, "500 in 1h")
-    assert [(each.at - NOON, each.adds) for each in planned.slices] == [(0, 400), (HOUR, 500), (2 * HOUR, 300)]
-    assert (planned.slices_in_all, planned.ends) == (3, NOON + 2 * HOUR)
+    sent = {WELCOME: (Sent(NOON, 100), Sent(Instant(NOON - HOUR), 7))}
+    rules = {WELCOME: PACE, Tag("trial"): PACE, Tag("absent"): PACE}
+    hours = [Instant(NOON + number * HOUR) for number in range(3)]
+    planned = plan_releases([Delta(_CHANGES, everyone)], rules, sent, NOON)
+    assert planned == (
+        TagRelease(
+            tag=WELCOME,
+            rule="500 in 1h",
+            adds=1_200,
+            used=100,
+            slices=(Slice(hours[0], 400), Slice(hours[1], 500), Slice(hours[2], 300)),
+            slices_in_all=3,
+            ends=hours[2],
+        ),
+    )
+    assert last_slice(planned, NOON) == hours[2]
+
+
+def test_a_plan_tells_each_slowly_given_tag_by_itself() -> None:
+    everyone = tuple(ContactId(f"contact{each}") for each in range(3))
+    slow, slower = ReleaseRule(TagPace(2, HOUR)), ReleaseRule(TagPace(1, HOUR))
+    deltas = [Delta(_CHANGES, everyone[:2]), Delta(_CHANGES[1:], everyone[2:])]
+    planned = plan_releases(deltas, {WELCOME: slower, Tag("other"): slow}, {}, NOON)
+    assert [(each.tag, each.adds, each.used, each.slices_in_all) for each in planned] == [
+        ("other", 2, 0, 1),
+        ("welcome", 3, 0, 3),
+    ]
+    assert last_slice(planned, NOON) == NOON + 2 * HOUR
+    assert plan_releases(deltas, {}, {}, NOON) == ()
+
+
+def test_the_last_slice_is_now_where_nothing_waits_or_its_end_is_too_far_away() -> None:
+    endless = TagRelease(WELCOME, "1 in 30d", 1_000_000, 0, (Slice(NOON, 1),), 100_000, None)
+    soon = replace(endless, ends=Instant(NOON + 1))
+    assert (last_slice([], NOON), last_slice([endless], NOON)) == (NOON, NOON)
+    assert last_slice([endless, soon], NOON) == NOON + 1
 
 
 @pytest.mark.slow
@@ -268,6 +344,67 @@ def test_a_clock_that_was_put_back_lets_nothing_more_go() -> None:
     batch = _batch({ContactId("one"): ContactOutcome(Outcome.APPLIED, added=frozenset({WELCOME}))}, SENT, ENDED)
     earlier = Instant(NOON - 5 * HOUR)
     assert PACE.used(_count(batch, now=earlier)[WELCOME], earlier) == 1
+
+
+def test_additions_are_read_by_tag_from_runs_that_may_still_count() -> None:
+    """A run counts as long as what it left in doubt may have come to be within the longest of the periods."""
+    slow, other, windowed = ReleaseRule(TagPace(5, 2 * HOUR)), Tag("other"), Tag("windowed")
+    rules = {WELCOME: PACE, other: slow, windowed: ReleaseRule(window=TagWindow((0,), 0, 60, "UTC"))}
+    oldest = Instant(NOON - 2 * HOUR - SETTLE + 1)
+    runs = [
+        replace(_run(SENT, None if ended is None else Instant(ended)), id=name)
+        for name, ended in (("early", oldest - 1), ("oldest", oldest), ("runs", None))
+    ]
+    runs = [replace(run, header=replace(run.header, started=Instant(NOON - 9 * HOUR))) for run in runs]
+    added = ContactOutcome(Outcome.APPLIED, added=frozenset({WELCOME, other, windowed}))
+    both = replace(_batch({ContactId("anna"): added}, SENT, ENDED), tags=(other, WELCOME, windowed))
+    earlier = replace(both, ended=Instant(NOON - 2 * HOUR + 1), intended=Instant(NOON - 3 * HOUR))
+    batches = {"oldest": [both, earlier], "runs": [replace(both, ended=NOON)]}
+
+    def read(run: str) -> list[BatchRecord]:
+        return batches[run]
+
+    found = find_sent(runs, read, rules, NOON, settle_ms=SETTLE)
+    assert list(found.items()) == [
+        (other, (Sent(Instant(NOON - 2 * HOUR + 1), 1), Sent(ENDED, 1), Sent(NOON, 1))),
+        (WELCOME, (Sent(ENDED, 1), Sent(NOON, 1))),
+    ]
+    # the journal is not read for what has no pace
+    assert find_sent(runs[:1], read, {windowed: rules[windowed]}, NOON, settle_ms=SETTLE) == {}
+
+
+def test_an_answer_that_came_late_dates_what_it_left_open() -> None:
+    late = Instant(SENT + SETTLE + MINUTE)
+    answers: dict[ContactId, ContactOutcome | None] = {ContactId("in doubt"): ContactOutcome(Outcome.IN_DOUBT)}
+    assert _count(_batch(answers, SENT, late)) == {WELCOME: (Sent(late, 1),)}
+    assert _count(_batch({}, SENT, None)) == {WELCOME: (Sent(LANDED, 500),)}
+
+
+def test_the_rules_of_slowly_given_tags_are_those_with_a_pace_or_a_window() -> None:
+    window = TagWindow((0,), 0, 60, "UTC")
+    rule = [a_rule("plain"), a_rule("paced", pace=TagPace(1, HOUR)), a_rule("timed", window=window)]
+    found = list_release_rules(declare(a_set("s", "anna", "plain"), rule=rule))
+    assert found == {"paced": ReleaseRule(TagPace(1, HOUR)), "timed": ReleaseRule(window=window)}
+    assert longest_period(found) == HOUR
+    assert longest_period({**found, WELCOME: ReleaseRule(TagPace(1, 2 * HOUR))}) == 2 * HOUR
+    assert longest_period({Tag("timed"): found[Tag("timed")]}) == 0
+
+
+def test_rows_are_kept_from_the_first_run_that_may_still_count() -> None:
+    counts = Instant(NOON - HOUR - SETTLE + 1)
+    early = Instant(counts - 1)
+    begun = Instant(NOON - 9 * HOUR)
+    for first, kept in (
+        (_run(begun, early), 1),
+        (_run(begun, counts), 3),
+        # a clock that was put back
+        (_run(counts, begun), 3),
+        (_run(early, begun), 1),
+        (_run(begun), 3),
+    ):
+        runs = [_run(begun, early), first, _run(begun, early), _run(begun, NOON)]
+        assert count_kept_runs(runs, {WELCOME: PACE}, NOON, settle_ms=SETTLE) == kept
+    assert count_kept_runs([_run(begun, early)], {WELCOME: PACE}, NOON, settle_ms=SETTLE) == 0
 
 
 def test_runs_whose_additions_count_keep_their_rows() -> None:
