@@ -426,6 +426,8 @@ def rule_of(*rules: TagRule) -> TagRule:
 def test_no_property_of_a_rule_is_of_the_first_spelling_alone(name: str) -> None:
     plain, given = a_rule(SENT), a_rule(KEPT, **{name: OF_A_RULE[name]})
     assert rule_of(plain, given) == rule_of(given, plain)
+    # that sending it again does no harm is to be said of both
+    assert getattr(rule_of(plain, given), name) == (False if name == "inert" else OF_A_RULE[name])
     assert getattr(rule_of(a_rule(SENT, **{name: OF_A_RULE[name]}), given), name) == OF_A_RULE[name]
 
 

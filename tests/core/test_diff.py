@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reconciler.core.model.batch import Demand, Reason
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, OnLeave, TagRule
-from reconciler.core.model.names import ContactId, Instant, Source
-from reconciler.core.model.outcome import Rejection
+from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag
+from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.model.settings import Reassert
-from reconciler.core.planning.changes import Diff, HeldContacts
-from reconciler.core.planning.diff import diff
+from reconciler.core.planning.changes import (
+    Change,
+    Deferral,
+    DeferralReason,
+    Delta,
+    Demands,
+    Diff,
+    HeldContacts,
+    LedgerChange,
+)
+from reconciler.core.planning.diff import diff, owned_in
 from reconciler.core.planning.revert import NetChange, Reversal, undo_changes
 from reconciler.core.planning.situation import Reassertion
 from tests.build import (
+    DAY,
     NOW,
+    PLACE,
     a_rule,
     a_set,
     carries,
+    changed_state,
     changes,
     declare,
     held,
@@ -134,6 +149,17 @@ def test_what_is_declared_absent_goes_though_it_is_kept_on_leaving() -> None:
     desired = declare(a_set("a", "anna", "x", absent="old", authority=OWNED))
     found = diff(desired, state(anna=carries("x old", ledger="x old", kept="old")))
     assert changes(found) == {"anna": {"-old absent"}}
+
+
+def test_what_a_plan_of_one_tag_leaves_in_the_ledger_is_owned() -> None:
+    desired, observed = declare(), state(anna=carries("", ledger="old older"))
+    assert owned_in(desired, observed, only()) == tags("")
+    assert owned_in(desired, observed, only(tag="old")) == tags("older")
+
+
+def test_a_run_goes_on_with_the_tags_that_were_owned_when_it_began() -> None:
+    found = anna("x", carries("x old foreign", ledger="x"), authority=OWNED, owned=tags("old"))
+    assert changes(found) == {"anna": {"-old owned"}}
 
 
 def test_exact_removes_every_tag_that_is_not_declared() -> None:
@@ -392,6 +418,13 @@ def test_rejected_contacts_are_tried_once_more_when_asked_to() -> None:
     assert changes(anna("x", known, selection=only(retry_rejected=True))) == {"anna": {"+x declared"}}
 
 
+def test_a_rejected_contact_is_tried_once_it_has_left_the_set_of_then() -> None:
+    known = carries("x", ledger="x", quarantine=Rejection.DELETED)
+    of_then = changed_state(known, membership=frozenset({SetName("a")}))
+    assert quarantined(anna("y", of_then)) == {"anna": "deleted"}
+    assert changes(left(of_then)) == {"anna": {"-x pruned"}}
+
+
 def test_a_contact_rejected_in_this_run_is_not_tried_again_in_it() -> None:
     known = unseen(quarantine=Rejection.DELETED)
     spent = {ContactId("anna"): tags("x")}
@@ -524,3 +557,109 @@ def test_a_tag_spelt_otherwise_is_there_for_its_own_contact_alone(first: str) ->
     observed = state(**{name: known[name] for name in sorted(known, key=lambda name: name != first)})
     (released,) = diff(declare(), observed, now=NOW).ledger
     assert (released.released, released.contacts) == (("a",), tuple(ids("bert")))
+
+
+# all of it
+
+
+def test_a_diff_tells_all_that_is_to_be_done_and_all_that_is_not_in_one_order() -> None:
+    """Its parts are sorted, and contacts alike in what they need are together, however they came to it."""
+    rule = [a_rule("w", once=True), a_rule("u", once=True), a_rule("p", protected=True), a_rule("i", inert=True)]
+    desired = declare(
+        a_set("all", "zoe anna bert cara dora emil fred gina hugo ida", "x i", absent="a p"),
+        a_set("kept", "lisa lea kim uma", "k", on_leave=KEEP),
+        a_set("welcome", "nora mia will", "w u"),
+        a_set("bare", "quin rosa", "", absent="a b"),
+        a_set("ignoring", "tom", "", absent="z", ignore="z"),
+        a_set("owning", "sara vera", "x", authority=OWNED),
+        a_set("named", "", "z"),
+        a_set("late", "adam", "x", absent="b"),
+        rule=rule,
+    )
+    given = tuple((Tag(tag), Instant(NOW - day * DAY)) for tag, day in (("u", 1), ("w", 2)))
+    observed = state(
+        zoe=carries("i", ledger="i", at=NOW),
+        anna=carries("i", ledger="i", at=NOW),
+        bert=carries("a p"),
+        cara=carries("a p"),
+        dora=carries("i", ledger="x i", doubt="x"),
+        emil=carries("x i a", ledger="x i", doubt="x a"),
+        fred=carries("", quarantine=Rejection.INVALID),
+        gina=carries("", quarantine=Rejection.DELETED),
+        kim=carries("k y", ledger="y"),
+        lea=carries("", ledger="k y z"),
+        mia=changed_state(carries("p", ledger="p"), spent=given),
+        nora=changed_state(carries("u"), spent=given),
+        olga=carries("old", ledger="old"),
+        paul=carries("", ledger="old"),
+        quin=carries("a"),
+        rosa=carries("a b"),
+        sara=carries("x z", ledger="x z", kept="z"),
+        tom=carries("z"),
+        uma=carries("k", ledger="k"),
+        vera=carries("x", ledger="x", kept="x"),
+        will=changed_state(carries("u", ledger="u"), spent=((Tag("w"), Instant(NOW - 5 * DAY)),)),
+        lisa=changed_state(carries("", ledger="k", kept="k"), restored=((Tag("k"), Instant(NOW - DAY)),)),
+    )
+    found = diff(desired, observed, reassertion=Reassertion(Reassert.INERT), now=NOW)
+    add_x, add_i, add_k = (Change(Action.ADD, Tag(tag), Reason.DECLARED, (PLACE,)) for tag in "xik")
+    take_a, take_b = (Change(Action.REMOVE, Tag(tag), Reason.ABSENT, (PLACE,)) for tag in "ab")
+    take_old, take_y = (Change(Action.REMOVE, Tag(tag), Reason.PRUNED) for tag in ("old", "y"))
+    assert found == Diff(
+        deltas=(
+            Delta((add_x,), ids("adam anna zoe")),
+            Delta((add_i, add_x), ids("hugo ida")),
+            Delta((add_i, add_x, take_a), ids("bert cara")),
+            Delta((replace(add_k, reason=Reason.RESTORED),), ids("lea")),
+            Delta((take_a,), ids("quin")),
+            Delta((take_a, take_b), ids("rosa")),
+            Delta((take_old,), ids("olga")),
+            Delta((take_y,), ids("kim")),
+        ),
+        demands=Demands(
+            adds=(
+                Demand(tags("x"), tags("x"), ids("adam")),
+                Demand(tags("x"), tags("i x"), ids("anna zoe")),
+                Demand(tags("i x"), tags("i x"), ids("bert cara hugo ida")),
+                Demand(tags("k"), tags("k"), ids("lea")),
+            ),
+            removes=(
+                Demand(tags("a"), tags("a"), ids("bert cara")),
+                Demand(tags("y"), tags("y"), ids("kim")),
+                Demand(tags("old"), tags("old"), ids("olga")),
+                # the tag that is known to be gone may be removed with the other
+                Demand(tags("a"), tags("a b"), ids("quin")),
+                Demand(tags("a b"), tags("a b"), ids("rosa")),
+            ),
+        ),
+        deferrals=(
+            Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("a"),), ids("hugo ida")),
+            Deferral(DeferralReason.UNTIL_OBSERVED, (Tag("b"),), ids("adam")),
+            Deferral(DeferralReason.UNTIL_SETTLED, (Tag("a"),), ids("emil")),
+        ),
+        ledger=(
+            LedgerChange((), (), (), ids("vera")),
+            LedgerChange((), (), (Tag("k"),), ids("uma")),
+            LedgerChange((), (Tag("old"),), (), ids("paul")),
+            LedgerChange((), (Tag("y"), Tag("z")), (Tag("k"),), ids("lea")),
+            LedgerChange((Tag("k"),), (), (Tag("k"),), ids("kim")),
+            LedgerChange((Tag("u"),), (), (), ids("nora")),
+        ),
+        held=(
+            HeldContacts("flapping: put back less than 7 days ago", (Tag("k"),), ids("lisa")),
+            HeldContacts("in doubt", (Tag("a"), Tag("x")), ids("emil")),
+            HeldContacts("in doubt", (Tag("x"),), ids("dora")),
+        ),
+        quarantined=(HeldContacts("deleted", (), ids("gina")), HeldContacts("invalid", (), ids("fred"))),
+        spared=(
+            HeldContacts("protected or ignored", (Tag("p"),), ids("bert cara hugo ida mia")),
+            HeldContacts("kept on leaving", (Tag("z"),), ids("sara")),
+            HeldContacts("protected or ignored", (Tag("z"),), ids("tom")),
+        ),
+        unobserved=3,
+        given=(
+            HeldContacts("once: given before, on 2026-11-17", (Tag("u"),), ids("mia")),
+            HeldContacts("once: given before, on 2026-11-13", (Tag("w"),), ids("will")),
+            HeldContacts("once: given before, on 2026-11-16", (Tag("w"),), ids("mia nora")),
+        ),
+    )

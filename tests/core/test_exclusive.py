@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, Rejection
-from reconciler.core.planning.changes import DeferralReason
+from reconciler.core.planning.changes import Deferral, DeferralReason, Selection
 from reconciler.core.planning.diff import diff
 from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive_tags
 from tests.build import (
@@ -96,6 +97,27 @@ def test_a_selection_narrows_it() -> None:
         "bert": {"-board exclusive"}
     }
     assert changes(diff(board(), observed, searched=FOUND, selection=only(tag="news"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("selection", "is_open"),
+    [(only(), True), (only(tag="board"), True), (only(tag="news"), False), (only(sets="board"), False)],
+)
+def test_who_else_carries_it_is_open_where_the_plan_would_take_it(selection: Selection, is_open: bool) -> None:
+    """A plan of one tag touches no other, and one of a set no other contacts."""
+    found = diff(board(), state(anna=carries("board", ledger="board")), selection=selection)
+    waits = Deferral(DeferralReason.EXCLUSIVE, (Tag("board"),), ())
+    assert [each for each in found.deferrals if not each.contacts] == ([waits] if is_open else [])
+
+
+def test_what_was_not_searched_and_what_was_not_searched_through_is_open_by_its_own_reason() -> None:
+    named = a_set("s", "anna", "a b c d")
+    desired = declare(named, rule=[a_rule(tag, exclusive=True) for tag in ("a", "b", "c", "d")])
+    found = diff(desired, state(), searched=Searched(tags("c d"), tags("d"), SINCE))
+    assert [each for each in found.deferrals if not each.contacts] == [
+        Deferral(DeferralReason.EXCLUSIVE, (Tag("a"), Tag("b")), ()),
+        Deferral(DeferralReason.INCOMPLETE, (Tag("c"),), ()),
+    ]
 
 
 def test_a_shared_rule_alone_makes_nothing_exclusive() -> None:

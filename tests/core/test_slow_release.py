@@ -316,11 +316,12 @@ def test_an_addition_counts_by_what_is_known_of_it() -> None:
         ContactId("withdrawn"): ContactOutcome(Outcome.NOT_SENT),
         ContactId("other tag"): ContactOutcome(Outcome.APPLIED, added=frozenset()),
         ContactId("spelt otherwise"): ContactOutcome(Outcome.APPLIED, added=frozenset({Tag("wellcome")})),
+        ContactId("spelt so too"): ContactOutcome(Outcome.APPLIED, added=frozenset({Tag("wellcome")})),
         ContactId("in doubt"): ContactOutcome(Outcome.IN_DOUBT),
         ContactId("held"): ContactOutcome(Outcome.HELD),
         ContactId("no answer"): None,
     }
-    assert _count(_batch(answers, SENT, ENDED)) == {WELCOME: (Sent(ENDED, 2), Sent(LANDED, 3))}
+    assert _count(_batch(answers, SENT, ENDED)) == {WELCOME: (Sent(ENDED, 3), Sent(LANDED, 3))}
 
 
 def test_an_intent_without_an_answer_counts_until_it_can_no_longer_land() -> None:

@@ -377,7 +377,7 @@ def test_undoing_a_run_is_one_plan_of_all_its_contacts() -> None:
 
 
 def test_contacts_alike_in_all_but_what_is_known_or_desired_of_them_are_undone_each_by_itself() -> None:
-    run = Reversal("run", dict.fromkeys(ids("anna bert cara dora"), net("a", "b")), {ContactId("dora"): tags("b")})
+    run = Reversal("run", dict.fromkeys(ids("dora cara bert anna"), net("a", "b")), {ContactId("dora"): tags("b")})
     observed = state(anna=carries("a"), bert=carries("b"), cara=carries("a"), dora=carries("a"))
     found = undo_changes(run, declare(a_set("s", "cara", "a")), observed, spent={})
     assert changes(found) == {
