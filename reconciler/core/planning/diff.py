@@ -292,10 +292,10 @@ def _sort_diff(collected: _Collected, unobserved: int) -> Diff:
     return Diff(
         deltas=sorted_deltas(collected.changes),
         demands=Demands(_sort_demands(collected.adds), _sort_demands(collected.removes)),
-        deferrals=tuple(sorted(deferrals, key=attrgetter("reason", "tags", "contacts"))),
-        ledger=tuple(sorted(ledger, key=attrgetter("adopted", "released", "kept", "contacts"))),
+        deferrals=tuple(sorted(deferrals, key=attrgetter("reason", "tags"))),
+        ledger=tuple(sorted(ledger, key=attrgetter("adopted", "released", "kept"))),
         held=list_held(collected.held, "why", "tags"),
-        quarantined=list_held({(why, ()): contacts for why, contacts in collected.quarantined.items()}, "why", "tags"),
+        quarantined=list_held({(why, ()): contacts for why, contacts in collected.quarantined.items()}, "why"),
         spared=list_held(collected.spared, "tags", "why"),
         unobserved=unobserved,
         given=list_held(collected.given, "tags", "why"),

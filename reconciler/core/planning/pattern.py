@@ -168,11 +168,8 @@ class Decision:
             Change(Action.REMOVE, tag, Reason.EXPIRED, want.expired[tag]) if tag in want.expired else self.prune(tag)
             for tag in leaving
         ]
-        return PatternChanges(
-            changes=(*adds, *removes),
-            may_add=self._repeatable_adds() if adds else NONE,
-            may_remove=self._repeatable_removes(leaving) if removes else NONE,
-        )
+        # all that leaves is there: of no such tag the removal may be sent again
+        return PatternChanges(changes=(*adds, *removes), may_add=self._repeatable_adds() if adds else NONE)
 
     def derive_changes(self) -> PatternChanges:
         """The changes by the formulas, for any situation."""

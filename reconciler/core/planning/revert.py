@@ -172,7 +172,7 @@ def undo_changes(
     reversals: dict[tuple[object, ...], _ContactReversal] = {}
     for contact, net in reversal.changed.items():
         done, since = spent.get(contact, NONE), reversal.since.get(contact, NONE)
-        key = (desired.contacts.get(contact, -1), observed.contacts.get(contact, 0), net, done, since)
+        key = (desired.contacts.get(contact), observed.contacts.get(contact), net, done, since)
         undone = reversals.get(key)
         if undone is None:
             case = _Case(desired.want(contact), observed[contact], net, since, done, owned)
@@ -219,7 +219,7 @@ def _make_diff(
         demands=demands_from_deltas(ordered),
         ledger=tuple(sorted(ledger, key=lambda change: (change.released, change.kept))),
         held=list_held(omitted, "why", "tags"),
-        quarantined=list_held(refused, "why", "tags"),
+        quarantined=list_held(refused, "why"),
     )
 
 
