@@ -165,7 +165,23 @@ def test_what_is_known_of_a_contact_comes_back_whole(home: Home, known: ContactS
         "\ud800 alone",
         "x" * 10_000,
     ],
-    ids=ascii,
+    ids=[
+        "umlaut",
+        "accents",
+        "kanji",
+        "family",
+        "arabic",
+        "reversed",
+        "marks",
+        "lines",
+        "nul",
+        "brackets",
+        "null",
+        "empty",
+        "format",
+        "surrogate",
+        "long",
+    ],
 )
 def test_any_text_is_a_tag(home: Home, tag: str) -> None:
     store = home.store()
