@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model.contact_state import ContactState
+from reconciler.apply.read_contacts import Readings
+from reconciler.core.model.contact_state import ContactReading, ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Read
-from reconciler.core.model.names import Instant
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.names import ContactId, Instant
+from reconciler.core.model.outcome import Action, Rejection
 from reconciler.sandbox.app import App
 from reconciler.sandbox.assumptions import Merged
 from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.world import World
 from tests.apply.test_scenarios import FREE, converged, faults, pairs
-from tests.build import a_set, contact, fields_of, name
+from tests.build import NOW, a_set, contact, fields_of, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
 
@@ -376,3 +377,35 @@ def test_a_token_that_is_echoed_is_kept_nowhere(tmp_path: Path) -> None:
     (finding,) = scene.apply().findings
 
     assert "***" in finding.message
+
+
+def test_readings_tell_who_is_missing_as_far_as_that_is_proven() -> None:
+    people = [ContactId(each) for each in CROWD[:12]]
+    readings = Readings()
+    assert (readings.missing, readings.answered) == ({}, 0)
+    assert [readings.add_absent(each, Rejection.DELETED) for each in people[:9]] == [False] * 9
+    # a contact that is there begins the count anew
+    there = ContactReading(NOW, NOW, None, None, frozenset())
+    readings.add_found(people[9], there)
+    assert readings.found == {people[9]: there}
+    assert [readings.add_absent(each, Rejection.FOREIGN) for each in people[10:]] == [False, False]
+    deleted = dict.fromkeys(people[:9], Rejection.DELETED)
+    # it may be the token that is another location's
+    assert readings.missing == deleted
+    readings.see_any()
+    assert readings.missing == deleted | dict.fromkeys(people[10:], Rejection.FOREIGN)
+    # ten in a row say more of the API than of the contacts
+    assert [readings.add_absent(ContactId(f"x{nth}"), Rejection.DELETED) for nth in range(8)] == [False] * 7 + [True]
+    assert readings.missing == deleted
+
+
+def test_readings_that_fail_are_counted_in_a_row() -> None:
+    readings = Readings()
+    assert [readings.add_failure() for _ in range(9)] == [False] * 9
+    readings.add_answer()
+    readings.add_answer()
+    assert (readings.failed_in_a_row, readings.answered) == (0, 2)
+    assert [readings.add_failure() for _ in range(10)] == [False] * 9 + [True]
+    readings.end("no scope", forbidden=True)
+    readings.end("no time")
+    assert (readings.blind, readings.forbidden) == ("no time", True)

@@ -13,18 +13,24 @@ import pytest
 
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport
+from reconciler.core.model.names import LocationId
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_store
 from tests.apply.test_beside import HookedStore
 from tests.apply.test_examine_refused import WELCOME, consume, learns, refusing
+from tests.apply.test_pulled_between import VIP, keep, snapshot
+from tests.apply.test_reading import gone_after_the_write
 from tests.apply.test_refusing import TEN, WRITES, teach
 from tests.apply.test_resuming import looked_at
 from tests.apply.test_scenarios import FREE, faults
+from tests.apply.test_slow_release import make as make_slow
+from tests.apply.test_slow_release import wanted
 from tests.apply.test_stopping import CROWD, LONE, with_strangers
 from tests.build import HERE, a_set, contact, name
+from tests.fakes import START
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.scene import Scene
+from tests.scene import THERE, Scene
 
 SAYS = "https://api.example answered"
 SCOPE = f"{SAYS} 401: The token is not authorized for this scope.; the token lacks a scope"
@@ -229,6 +235,79 @@ def strangers(directory: Path) -> tuple[Scene, LocationReport]:
     return scene, scene.apply()
 
 
+def used_up(directory: Path) -> tuple[Scene, LocationReport]:
+    scene = two()(directory)
+    plan = scene.plan()
+    scene.apply(plan)
+    report = scene.apply(plan)
+    return scene, replace(report, error=report.error.replace(scene.runs()[0].id, "R"))
+
+
+def of_another_lineage(directory: Path) -> tuple[Scene, LocationReport]:
+    scene = two()(directory)
+    plan = scene.plan()
+    located = replace(plan.locations[0], lineage="another")
+    report = scene.apply(replace(plan, locations=(located,)))
+    with open_store(scene.url) as store:
+        lineage = store.at(HERE).load_state().lineage or ""
+    return scene, replace(report, error=report.error.replace(lineage, "L"))
+
+
+def of_a_run_without_rows(directory: Path) -> tuple[Scene, LocationReport]:
+    """The plan's run was killed, and gave up its rows since."""
+    scene = two()(directory)
+    plan = scene.plan()
+    scene.apply_and_die(plan, after=0)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"), a_set("u", "anna", "c"))
+    scene.apply(history_keep=1)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
+    report = scene.apply(plan)
+    return scene, replace(report, error=report.error.replace(scene.runs()[0].id, "R"))
+
+
+def pulled_since(directory: Path) -> tuple[Scene, LocationReport]:
+    scene, resolved = Scene(directory, contact("Anna"), contact("Bert")), snapshot("Anna", "Bert")
+    keep(scene, resolved)
+    scene.want(a_set("vip", "Anna Bert", "vip"))
+    plan = scene.plan()
+    keep(scene, snapshot("Anna"))
+    return scene, scene.apply(plan, snapshots={HERE: {VIP: resolved}})
+
+
+def expired(directory: Path) -> tuple[Scene, LocationReport]:
+    scene = Scene(directory, contact("anna"))
+    scene.want(a_set("s", "anna", "a", until=scene.clock.now() + 60_000))
+    plan = scene.plan()
+    scene.clock.ms += 60_000
+    return scene, scene.apply(plan)
+
+
+def unreadable(*, gone: bool = False, location: LocationId = HERE, faults: FaultPlan) -> Play:
+    """Fourteen contacts in doubt that are read one after the other."""
+    people = [f"c{nth:02}" for nth in range(14)]
+
+    def play(directory: Path) -> tuple[Scene, LocationReport]:
+        everybody = [contact(each, location=location) for each in people]
+        scene = Scene(directory, *everybody, faults=faults, options=FREE, in_flight=1)
+        scene.want(a_set("s", people, "a"))
+        if gone:
+            gone_after_the_write(scene, people)
+        return scene, scene.apply()
+
+    return play
+
+
+def slowly(*, until: int | None = None, **more: Any) -> Play:
+    """A tag that is given to five contacts an hour is wanted on twelve."""
+
+    def play(directory: Path) -> tuple[Scene, LocationReport]:
+        scene = make_slow(directory)
+        return scene, scene.run(wanted(until=until), **more)
+
+    return play
+
+
+NEXT = "until 2026-11-18 12:07Z (pace of welcome: 5 in 1h)"
 OF_ITS_OWN = f"location {HERE} needs a token of its own, with the scope contacts.write"
 REFUSED = FaultKind.REFUSED_AFTER
 RUNS: dict[str, tuple[Play, Told]] = {
@@ -470,6 +549,115 @@ RUNS: dict[str, tuple[Play, Told]] = {
     "a tag that is kept otherwise": (
         spelt_otherwise,
         Told({"applied": 1}, notes=("the location keeps the tag 'two  spaces' as 'two spaces': one tag from here on",)),
+    ),
+    "a plan that is used up": (
+        used_up,
+        Told({"not_sent": 2}, "the plan is used up: run R carried it out", "run plan again", whys=frozenset({STOPPED})),
+    ),
+    "a plan of another lineage": (
+        of_another_lineage,
+        Told(
+            {"not_sent": 2},
+            "the plan is of lineage another, the state of lineage L",
+            "run plan again",
+            whys=frozenset({STOPPED}),
+        ),
+    ),
+    "a plan whose run has no rows": (
+        of_a_run_without_rows,
+        Told(
+            {"not_sent": 2},
+            "what run R sent of the plan is no longer known: its rows were given up",
+            "run plan again; the setting history_keep says how many runs keep their rows",
+            whys=frozenset({STOPPED}),
+            waits=(settling(1),),
+        ),
+    ),
+    "a plan before a pull": (
+        pulled_since,
+        Told(
+            {"not_sent": 2},
+            f"the plan is stale: contact set 'vip' of location {HERE} was pulled since",
+            "plan again",
+            whys=frozenset({STOPPED}),
+        ),
+    ),
+    "a plan that expired": (
+        expired,
+        Told(
+            {"not_sent": 1},
+            "the plan is stale: a set has become active or expired since",
+            "plan again",
+            whys=frozenset({STOPPED}),
+        ),
+    ),
+    "readings that find nobody": (
+        unreadable(gone=True, faults=faults(FaultKind.RESET_BEFORE)),
+        Told(
+            {"in_doubt": 14},
+            notes=(
+                "what is in doubt stays held: 10 contacts in a row are said not to be there, which is not believed: "
+                "the token, the location or the API is probably wrong; `reconciler state forget` gives up contacts that "
+                "are really gone",
+            ),
+            whys=frozenset({RESET}),
+            waits=(settling(14),),
+        ),
+    ),
+    "readings that find others' contacts": (
+        unreadable(location=THERE, faults=faults(FaultKind.RESET_BEFORE)),
+        Told(
+            {"in_doubt": 14},
+            notes=(
+                f"what is in doubt stays held: the token may not read contacts of location {HERE} (every contact is "
+                "said to be another location's)",
+            ),
+            whys=frozenset({RESET}),
+            waits=(settling(14),),
+        ),
+    ),
+    "readings that fail": (
+        unreadable(
+            faults=FaultPlan(
+                {0: Fault(FaultKind.RESET_AFTER), **dict.fromkeys(range(1, 200), Fault(FaultKind.ERROR_BEFORE, 503))}
+            )
+        ),
+        Told(
+            {"in_doubt": 14},
+            notes=(
+                f"what could not be read stays in doubt: {SAYS} 503: {FAULT}",
+                f"what is in doubt stays held: contacts cannot be read ({SAYS} 503: {FAULT})",
+            ),
+            whys=frozenset({RESET}),
+            waits=(settling(14), f"{SAYS} 503: {FAULT}"),
+        ),
+    ),
+    "a pace": (
+        slowly(),
+        Told({"applied": 5, "not_sent": 7}, notes=(f"7 wait {NEXT}",), whys=frozenset({f"waits {NEXT}"})),
+    ),
+    "a pace beyond the end of a set": (
+        slowly(until=START + 1_800_000, wait=True),
+        Told(
+            {"applied": 5, "not_sent": 7},
+            notes=(
+                f"7 wait {NEXT}",
+                "not waited for: a set becomes active or expires before that, and the plan ends with it",
+            ),
+            whys=frozenset({f"waits {NEXT}"}),
+        ),
+    ),
+    "a pace that is waited for": (
+        slowly(wait=True),
+        Told({"applied": 12}, waits=(f"7 wait {NEXT}", f"2 wait {NEXT.replace('12:07', '13:07')}")),
+    ),
+    "a pace of a canary": (
+        slowly(canary=Canary(8)),
+        Told(
+            {"applied": 5, "not_sent": 7},
+            notes=(f"3 wait {NEXT}", "the other contacts wait until all of the first ones were sent"),
+            whys=frozenset({f"waits {NEXT}", "left to the next plan"}),
+        ),
     ),
     "a signal before a look": (
         applied(
