@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.core.model.api_limits import Rate
-from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld
+from reconciler.core.model.errors import ExitCode, LeaseLost, LockHeld, StateError
 from reconciler.core.model.events import Event, Waiting
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import RunEnding, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS, retry_pauses
-from reconciler.core.model.names import Instant
+from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.core.model.outcome import Outcome
+from reconciler.journalled_run import HeldLease, JournalledRun, journalled_run
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock
@@ -61,9 +65,11 @@ def test_a_wait_for_the_lock_ends_when_the_lease_does(scene: Scene) -> None:
         other.at(HERE).acquire_lease(a_holder("two"), START)
         report = scene.run(ALL, lock_timeout_ms=120_000)
 
-    waits = [each.milliseconds for each in scene.events if isinstance(each, Waiting)]
+    waits = [each for each in scene.events if isinstance(each, Waiting)]
     assert report.exit_code == ExitCode.DONE
-    assert waits == [1_000, 2_000, 4_000, 8_000, 16_000, 16_000, 16_000, 16_000, 16_000]
+    assert [each.milliseconds for each in waits] == [1_000, 2_000, 4_000, 8_000, *[16_000] * 5]
+    assert {each.location for each in waits} == {HERE}
+    assert all("two@elsewhere" in each.why for each in waits)
 
 
 def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
@@ -149,6 +155,201 @@ def test_a_wait_for_the_lock_ends_with_its_time_however_long_each_try_takes(tmp_
             assert clock.now() - START == 20_000 + 3 * 2_000
 
     clock.run(wait())
+
+
+def in_lease(directory: Path, work: Callable[[HeldLease], Awaitable[None]], clock: FakeClock, *takes_ms: int) -> None:
+    """Does the work under a lease; `takes_ms`: before and after each call of the state."""
+
+    async def hold_and_work() -> None:
+        with open_store(f"sqlite:///{directory / 'state.db'}") as store:
+            before, after = takes_ms or (0, 0)
+            async with (
+                await hold(store, clock)
+                if not takes_ms
+                else await hold(store, clock, lambda: SlowWorker(clock, lambda: (before, after))) as held
+            ):
+                await work(held)
+
+    clock.run(hold_and_work())
+
+
+def test_a_lease_is_renewed_once_a_heartbeat_is_due_and_no_sooner(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def work(held: HeldLease) -> None:
+        assert (held.renewed, held.lease.expires) == (START, START + TTL_MS)
+        await clock.sleep(HEARTBEAT_MS - 1)
+        await held.renew()
+        assert (held.renewed, held.lease.expires) == (START, START + TTL_MS)
+        await clock.sleep(1)
+        # whoever asks while it is renewed has no other renewal
+        await asyncio.gather(held.renew(), held.renew())
+        assert (held.renewed, held.lease.expires) == (clock.now(), clock.now() + TTL_MS)
+
+    in_lease(tmp_path, work, clock)
+
+
+def test_heartbeats_at_once_are_one(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def work(held: HeldLease) -> None:
+        await clock.sleep(HEARTBEAT_MS)
+        began = clock.now()
+        await asyncio.gather(held.renew(), held.renew(), held.renew())
+        assert clock.now() - began == 1_000
+
+    in_lease(tmp_path, work, clock, 400, 600)
+
+
+def test_a_state_that_takes_a_heartbeats_time_to_renew_is_asked_three_times_in_a_row(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def work(held: HeldLease) -> None:
+        began = clock.now()
+        await held.renew()
+        assert clock.now() - began == 3 * HEARTBEAT_MS
+        # the lease holds on from the last of them
+        assert held.lease.expires == clock.now() - HEARTBEAT_MS + TTL_MS
+
+    in_lease(tmp_path, work, clock, 0, HEARTBEAT_MS)
+
+
+@pytest.mark.parametrize(("milliseconds", "slept"), [(12_000, [5_000, 5_000, 2_000]), (5_000, [5_000]), (0, [])])
+def test_a_wait_looks_at_the_lease_every_five_seconds(tmp_path: Path, milliseconds: int, slept: list[int]) -> None:
+    class Recording(FakeClock):
+        slices: list[int]
+
+        async def sleep(self, milliseconds: int) -> None:
+            self.slices.append(milliseconds)
+            await super().sleep(milliseconds)
+
+    clock = Recording()
+    clock.slices = []
+
+    async def work(held: HeldLease) -> None:
+        await held.sleep(milliseconds)
+
+    in_lease(tmp_path, work, clock)
+    assert clock.slices == slept
+
+
+def test_a_lease_lets_nothing_more_leave_from_its_end_on(tmp_path: Path) -> None:
+    clock = FakeClock()
+
+    async def work(held: HeldLease) -> None:
+        clock.ms = held.lease.expires - 1
+        held.refuse_ended()
+        clock.ms += 1
+        with pytest.raises(LeaseLost):
+            held.refuse_ended()
+        # however late it is due, it is not renewed then
+        with pytest.raises(LeaseLost):
+            await held.renew()
+
+    in_lease(tmp_path, work, clock)
+
+
+def test_the_end_of_a_run_is_dated_and_has_its_sizes_and_its_report(tmp_path: Path) -> None:
+    clock, ending = FakeClock(), RunEnding(rounds=3)
+
+    async def work(held: HeldLease) -> None:
+        header = RunHeader(HERE, "apply", "anna", START)
+        async with journalled_run(held, header) as run:
+            clock.ms += 7_000
+            await run.end(RunStatus.COMPLETE, set_sizes={SetName("s"): 2}, ending=ending)
+        (record,) = held.store.read_runs()
+        assert (record.id, record.header, record.status, record.ended) == (
+            run.id,
+            header,
+            RunStatus.COMPLETE,
+            START + 7_000,
+        )
+        assert held.store.read_ending(run.id) == ending
+        assert dict(held.store.load_state().set_sizes) == {"s": 2}
+
+    in_lease(tmp_path, work, clock)
+
+
+class Failing:
+    """A state whose method of that name fails so many times."""
+
+    def __init__(self, store: Any, name: str, times: int) -> None:
+        self._store, self._name, self._left = store, name, [times]
+        self.calls: list[str] = []
+
+    @contextmanager
+    def connect(self, location: LocationId) -> Iterator[Any]:
+        with self._store.connect(location) as store:
+            failing = Failing(store, self._name, 0)
+            failing._left, failing.calls = self._left, self.calls
+            yield failing
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self.calls.append(name)
+            if name == self._name and self._left[0]:
+                self._left[0] -= 1
+                raise StateError("the disk is full")
+            return getattr(self._store, name)(*arguments, **more)
+
+        return call
+
+
+@pytest.mark.parametrize(("times", "tries", "released"), [(0, 1, True), (1, 2, True), (2, 2, False)])
+def test_a_lease_that_cannot_be_given_back_is_tried_once_more(
+    tmp_path: Path, times: int, tries: int, released: bool
+) -> None:
+    """One that stays ends by itself, and the run that is over says nothing of it."""
+
+    async def work() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            failing = Failing(store, "release_lease", times)
+            async with await hold(failing, FakeClock()):  # type: ignore[arg-type]
+                pass
+            assert failing.calls.count("release_lease") == tries
+            assert (store.at(HERE).read_lease(START) is None) is released
+
+    asyncio.run(work())
+
+
+async def fail_in_run(held: HeldLease, prepare: Callable[[JournalledRun], Awaitable[None]]) -> None:
+    async with journalled_run(held, RunHeader(HERE, "apply", "anna", START)) as run:
+        await prepare(run)
+        raise ValueError("the reason")
+
+
+async def do_nothing(run: JournalledRun) -> None:
+    return
+
+
+async def end_complete(run: JournalledRun) -> None:
+    await run.end(RunStatus.COMPLETE)
+
+
+async def leave_open(run: JournalledRun) -> None:
+    run.leave_open()
+
+
+def test_the_error_that_ended_a_run_says_more_than_a_failure_to_write_that_down(tmp_path: Path) -> None:
+    async def work() -> None:
+        with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
+            failing = Failing(store, "end_run", 1)
+            async with await hold(failing, FakeClock()) as held:  # type: ignore[arg-type]
+                with pytest.raises(ValueError, match="the reason"):
+                    await fail_in_run(held, do_nothing)
+            assert [each.status for each in store.at(HERE).read_runs()] == [RunStatus.RUNNING]
+
+    asyncio.run(work())
+
+
+def test_a_run_that_ended_before_its_error_keeps_its_end(tmp_path: Path) -> None:
+    async def work(held: HeldLease) -> None:
+        for prepare in (end_complete, leave_open):
+            with pytest.raises(ValueError, match="the reason"):
+                await fail_in_run(held, prepare)
+        assert [each.status for each in held.store.read_runs()] == [RunStatus.COMPLETE, RunStatus.RUNNING]
+
+    in_lease(tmp_path, work, FakeClock())
 
 
 def test_a_lost_lease_ends_the_run_before_the_next_request(scene: Scene) -> None:

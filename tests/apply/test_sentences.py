@@ -597,8 +597,8 @@ RUNS: dict[str, tuple[Play, Told]] = {
             {"in_doubt": 14},
             notes=(
                 "what is in doubt stays held: 10 contacts in a row are said not to be there, which is not believed: "
-                "the token, the location or the API is probably wrong; `reconciler state forget` gives up contacts that "
-                "are really gone",
+                "the token, the location or the API is probably wrong; `reconciler state forget` gives up contacts "
+                "that are really gone",
             ),
             whys=frozenset({RESET}),
             waits=(settling(14),),
