@@ -28,7 +28,7 @@ from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store
 from reconciler.store.bucket import Bucket, StoredObject, open_bucket, probe
 from reconciler.store.object import ObjectLocation
-from reconciler.store.object_journal import decode
+from reconciler.store.object_journal import Chain, Taken, decode
 from reconciler.store.object_replica import METHODS
 from reconciler.store.per_location import StatePerLocation
 from tests.build import HERE
@@ -349,21 +349,59 @@ def damage_journal(bucket: Bucket, content: bytes) -> None:
     bucket.create(key, content)
 
 
-DAMAGE: dict[str, tuple[Callable[[Bucket], object], type[StateError]]] = {
-    "no JSON": (lambda bucket: damage_journal(bucket, b"\x00"), StateCorrupted),
-    "another JSON": (lambda bucket: damage_journal(bucket, b"[]"), StateCorrupted),
-    "a newer format": (lambda bucket: damage_journal(bucket, b'{"format": 99}'), StateTooNew),
+RESTORE = "restore the snapshot and its journal together from a backup of the bucket"
+LAST = f"{HERE}/journal/000000000014.json"
+DAMAGE: dict[str, tuple[Callable[[Bucket], object], StateError]] = {
+    "no JSON": (
+        lambda bucket: damage_journal(bucket, b"\x00"),
+        StateCorrupted(
+            f"the state BUCKET/{LAST} is damaged: JSONDecodeError Expecting value: line 1 column 1 (char 0)",
+            hint=RESTORE,
+        ),
+    ),
+    "another JSON": (
+        lambda bucket: damage_journal(bucket, b"[]"),
+        StateCorrupted(
+            f"the state BUCKET/{LAST} is damaged: TypeError list indices must be integers or slices, not str",
+            hint=RESTORE,
+        ),
+    ),
+    "a newer format": (
+        lambda bucket: damage_journal(bucket, b'{"format": 99}'),
+        StateTooNew(
+            f"BUCKET/{LAST} holds format 99, which this reconciler does not know",
+            hint="upgrade reconciler to at least the version that wrote it",
+        ),
+    ),
     "an unknown call": (
         lambda bucket: damage_journal(
             bucket, b'{"format": 1, "id": "x", "method": "guess", "values": [], "arguments": []}'
         ),
-        StateTooNew,
+        StateTooNew(
+            f"BUCKET/{LAST} holds method 'guess', which this reconciler does not know",
+            hint="upgrade reconciler to at least the version that wrote it",
+        ),
     ),
-    "a hole": (lambda bucket: bucket.delete(bucket.keys(f"{HERE}/journal")[-2:-1]), StateCorrupted),
-    "no snapshot": (lambda bucket: bucket.delete([f"{HERE}/state.db"]), StateCorrupted),
+    "a hole": (
+        lambda bucket: bucket.delete(bucket.keys(f"{HERE}/journal")[-2:-1]),
+        StateCorrupted(
+            f"the state BUCKET/{HERE} is damaged: journal object {HERE}/journal/000000000013.json is missing",
+            hint=RESTORE,
+        ),
+    ),
+    "no snapshot": (
+        lambda bucket: bucket.delete([f"{HERE}/state.db"]),
+        StateCorrupted(
+            f"the state BUCKET/{HERE} is damaged: journal object {HERE}/journal/000000000002.json is missing",
+            hint=RESTORE,
+        ),
+    ),
     "another snapshot": (
         lambda bucket: (bucket.delete([f"{HERE}/state.db"]), bucket.create(f"{HERE}/state.db", b"x" * 4096)),
-        StateCorrupted,
+        StateCorrupted(
+            f"the state BUCKET/{HERE}/2.db is damaged: file is not a database",
+            hint="restore it from a backup, or move it away to start from what the API will tell",
+        ),
     ),
 }
 
@@ -379,9 +417,49 @@ def test_damage_is_told_plainly(bucket: Bucket, damage: str) -> None:
     make(bucket)
     with ObjectLocation(bucket, HERE) as reader, pytest.raises(StateError) as caught:
         reader.load_state()
-    assert type(caught.value) is expected
-    assert bucket.name in caught.value.message
-    assert caught.value.hint
+    assert type(caught.value) is type(expected)
+    told = caught.value.message.replace(bucket.name, "BUCKET")
+    assert (told, caught.value.hint) == (expected.message, expected.hint)
+
+
+def test_a_chain_is_numbered_objects_in_their_order_and_a_snapshot(bucket: Bucket) -> None:
+    chain, other = Chain(bucket, "one"), Chain(bucket, "other")
+    assert chain.name == f"{bucket.name}/one"
+    keys = [chain.key(position) for position in range(20)]
+    assert keys[12] == "one/journal/000000000012.json"
+    for position in range(20):
+        chain.put(position, f"content {position}".encode())
+    other.put(1, b"of another")
+    assert (list(chain.after(-1)), list(chain.after(16)), list(chain.after(19))) == (keys, keys[17:], [])
+    # one, and many at once; one that has gone is None
+    chain.delete([3, 4])
+    assert chain.contents([]) == []
+    assert chain.contents([keys[7]]) == [b"content 7"]
+    assert chain.contents([keys[3]]) == [None]
+    assert chain.contents(keys) == [None if nth in (3, 4) else f"content {nth}".encode() for nth in range(20)]
+    # to put the same again is to have put it; another one is refused, and changes nothing
+    chain.put(5, b"content 5")
+    with pytest.raises(Taken):
+        chain.put(5, b"of another holder")
+    assert chain.contents([keys[5]]) == [b"content 5"]
+
+
+def test_a_snapshot_is_put_in_place_of_the_version_that_was_seen(bucket: Bucket) -> None:
+    chain = Chain(bucket, "one")
+    assert chain.snapshot_version() is None
+    with pytest.raises(StateCorrupted) as caught:
+        chain.snapshot()
+    assert (caught.value.message, caught.value.hint) == (
+        f"the state {bucket.name}/one/state.db has gone",
+        "restore it from a backup",
+    )
+    first = chain.put_snapshot(b"first", None)
+    assert (chain.snapshot_version(), chain.snapshot()) == (first, StoredObject(b"first", first or ""))
+    assert chain.put_snapshot(b"by another", None) is None
+    second = chain.put_snapshot(b"second", first)
+    assert second is not None
+    assert chain.put_snapshot(b"late", first) is None
+    assert (chain.snapshot_version(), chain.snapshot().content) == (second, b"second")
 
 
 @dataclass
