@@ -11,12 +11,21 @@ from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ContactState, ObservationOrigin
 from reconciler.core.model.errors import ExitCode, LockHeld
-from reconciler.core.model.events import Waiting
-from reconciler.core.model.journal import LocationReport, RunStatus
+from reconciler.core.model.events import BatchAnswered, Read, RoundStarted, Waiting
+from reconciler.core.model.journal import (
+    FailedChange,
+    LocationReport,
+    RunEnding,
+    RunHeader,
+    RunRecord,
+    RunStatus,
+    Shortfall,
+)
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.manifest import Authority
+from reconciler.core.model.measured import HeldCounted, StateCalled, StateCounted
 from reconciler.core.model.names import Instant, LocationId, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.model.settings import GuardLimits
 from reconciler.core.planning.changes import DeferralReason, Selection
 from reconciler.core.planning.make_plan import plan_location
@@ -68,6 +77,71 @@ def test_a_first_run_adds_and_then_removes_what_it_found(tmp_path: Path) -> None
     ]
     assert (report.exit_code, status(scene)) == (ExitCode.DONE, [RunStatus.COMPLETE])
     converged(scene)
+
+
+def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -> None:
+    """Of five pairs one is there already, one is of a contact that is gone, and the answer to two is lost."""
+    scene = Scene(
+        tmp_path,
+        contact("anna"),
+        contact("bert", "a"),
+        contact("cara", deleted=True),
+        contact("dora"),
+        faults=faults(None, FaultKind.RESET_AFTER),
+        options=FREE,
+    )
+    scene.want(a_set("s", "anna bert cara", "a"), a_set("t", "dora", "b x"))
+    plan = scene.plan()
+    report = scene.apply(plan, commit="0123abc")
+
+    told = [event for event in scene.events if not isinstance(event, StateCalled)]
+    assert told == [
+        RoundStarted(HERE, 1, 2),
+        BatchAnswered(HERE, Action.ADD, 1, 1, 2, applied=1, noop=1, rejected=1, unclear=0, quota_left=199_997),
+        BatchAnswered(HERE, Action.ADD, 2, 2, 2, applied=0, noop=0, rejected=0, unclear=1, quota_left=199_996),
+        Waiting(HERE, 99_800, "what is in doubt settles: then 1 contacts are read"),
+        Read(HERE, 1, 1),
+        HeldCounted(HERE, 0),
+        StateCounted(HERE, 1, 100_400),
+    ]
+    calls = [event.operation for event in scene.events if isinstance(event, StateCalled)]
+    assert [each for each in calls if each != "renew_lease"] == [
+        *("acquire_lease", "load_state", "read_runs", "begin_run"),
+        # of the first answer it learns, by one read, that a write moves the date
+        *("record_intent", "record_answer", "save_facts"),
+        *("record_intent", "record_answer"),
+        # what was read, then who is gone
+        *("save_states", "save_states"),
+        *("end_run", "release_lease"),
+    ]
+    (run,) = scene.runs()
+    assert report == LocationReport(
+        HERE,
+        run.id,
+        RunStatus.COMPLETE,
+        rounds=1,
+        requests=2,
+        pairs={Outcome.APPLIED: 1, Outcome.NOOP: 1, Outcome.SEEN: 2, Outcome.REJECTED: 1},
+        findings=(FailedChange(name("cara"), Outcome.REJECTED, Action.ADD, (Tag("a"),), "contact is deleted"),),
+        reads=2,
+    )
+    ending = scene.log(run.id).ending
+    assert ending == RunEnding(
+        pairs=((Outcome.APPLIED, 1), (Outcome.NOOP, 1), (Outcome.SEEN, 2), (Outcome.REJECTED, 1)),
+        rounds=1,
+        reads=2,
+        shortfalls=(Shortfall(Outcome.REJECTED, Action.ADD, (Tag("a"),), "contact is deleted", (name("cara"),)),),
+    )
+    wanted = scene.wanted[HERE]
+    assert (ending.manifests_digest, ending.definitions_digest) == (wanted.digest, wanted.definitions_digest)
+    assert run == RunRecord(
+        run.id,
+        RunHeader(HERE, "apply", run.header.who, START, plan.change_digest, "0123abc"),
+        RunStatus.COMPLETE,
+        scene.clock.now(),
+        requests=2,
+        rows=4,
+    )
 
 
 def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) -> None:
