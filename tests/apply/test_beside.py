@@ -23,7 +23,7 @@ from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.api_limits import LocationFacts, Rate
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import ExitCode, LeaseLost, StateError
-from reconciler.core.model.events import Event, Queued
+from reconciler.core.model.events import BatchAnswered, Event, Queued
 from reconciler.core.model.journal import BatchStatus, RunHeader, RunStatus
 from reconciler.core.model.lease import HEARTBEAT_MS, TTL_MS
 from reconciler.core.model.names import ContactId, LocationId, Tag
@@ -121,18 +121,25 @@ def test_nothing_leaves_where_the_lease_ended_while_its_intent_was_written(tmp_p
     assert doubtful(scene) == []
 
 
-def test_an_intent_that_took_long_is_written_anew_before_its_request_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("took_ms", "anew"), [(10_000, False), (10_001, True)])
+def test_an_intent_that_took_long_is_written_anew_before_its_request_leaves(
+    tmp_path: Path, took_ms: int, anew: bool
+) -> None:
     """A doubt is settled by the date of its intent: a request that left much later could land after that."""
     scene = one_by_one(tmp_path, NOBODY)
 
     def wait() -> None:
-        scene.clock.ms += 11_000
+        scene.clock.ms += took_ms
 
     report = run_hooked(scene, once("record_intent", 2, wait))
 
     assert pairs(report) == {"applied": 3}
-    assert batches(scene) == [BatchStatus.ANSWERED, BatchStatus.WITHDRAWN, *[BatchStatus.ANSWERED] * 2]
+    withdrawn = [BatchStatus.WITHDRAWN] * anew
+    assert batches(scene) == [BatchStatus.ANSWERED, *withdrawn, *[BatchStatus.ANSWERED] * 2]
     assert len(scene.updates) == 3
+    # the one that did not leave gave its place of the day back
+    answered = [event for event in scene.events if isinstance(event, BatchAnswered)]
+    assert [event.quota_left for event in answered] == [199_998, 199_997, 199_996]
 
 
 def test_a_state_that_is_always_slow_ends_the_run_without_a_doubt(tmp_path: Path) -> None:
@@ -143,6 +150,7 @@ def test_a_state_that_is_always_slow_ends_the_run_without_a_doubt(tmp_path: Path
 
     report = run_hooked(scene, wait)
     assert (report.exit_code, scene.updates, doubtful(scene)) == (ExitCode.ERROR, [], [])
+    assert batches(scene) == [BatchStatus.WITHDRAWN] * 3
     assert "takes longer than 10 s to write down what is about to be sent" in report.error
 
 

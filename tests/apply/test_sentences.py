@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import LocationId
@@ -233,6 +234,42 @@ def spelt_otherwise(directory: Path) -> tuple[Scene, LocationReport]:
 def strangers(directory: Path) -> tuple[Scene, LocationReport]:
     scene = with_strangers(directory, 100, 20, options=FREE)
     return scene, scene.apply()
+
+
+def look_that_is_not_saved(directory: Path) -> tuple[Scene, LocationReport]:
+    """The first write's date could not be read; the second request is refused, and what tells of it cannot be saved."""
+    scene = Scene(directory, contact("anna"), contact("bert"), options=FREE, in_flight=1)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "welcome"), rule=[WELCOME])
+
+    def always(status: int, path: str) -> FaultPlan:
+        return FaultPlan(dict.fromkeys(range(100), Fault(FaultKind.ERROR_BEFORE, status)), path=path)
+
+    def write(nth: int) -> None:
+        scene.here.network.plan = always(400, WRITES) if nth else FaultPlan()
+
+    def read(nth: int) -> None:
+        scene.here.network.plan = FaultPlan() if nth else always(503, f"/contacts/{name('anna')}")
+
+    def fail(called: str) -> None:
+        if called == "save_facts":
+            raise StateError("the disk is full", hint="make room")
+
+    scene.here.before, scene.here.read = write, read
+    with open_store(scene.url) as store:
+        return scene, scene.apply(store=HookedStore(store, fail))
+
+
+def answers_that_are_not_taken(directory: Path) -> tuple[Scene, LocationReport]:
+    """The state takes no answer, and no place beside it either."""
+    scene = Scene(directory, contact("anna"), contact("bert"), options=LONE, in_flight=1)
+    scene.want(a_set("s", "anna bert", "a"))
+
+    def fail(called: str) -> None:
+        if called == "record_answer":
+            raise StateError("the disk is full", hint="make room")
+
+    with open_store(scene.url) as store:
+        return scene, scene.apply(store=HookedStore(store, fail))
 
 
 def used_up(directory: Path) -> tuple[Scene, LocationReport]:
@@ -549,6 +586,24 @@ RUNS: dict[str, tuple[Play, Told]] = {
     "a tag that is kept otherwise": (
         spelt_otherwise,
         Told({"applied": 1}, notes=("the location keeps the tag 'two  spaces' as 'two spaces': one tag from here on",)),
+    ),
+    "a look that is not saved": (
+        look_that_is_not_saved,
+        Told(
+            {"applied": 1, "in_doubt": 1},
+            "the disk is full",
+            "make room",
+            whys=frozenset({"it was refused, and nobody looked whether it took effect: the disk is full"}),
+        ),
+    ),
+    "answers that are not taken": (
+        answers_that_are_not_taken,
+        Told(
+            {"in_doubt": 1, "not_sent": 1},
+            "the disk is full; 1 answer could be written nowhere: its contacts are in doubt until they are read",
+            "make room",
+            whys=frozenset({"its answer could not be recorded: the disk is full", STOPPED}),
+        ),
     ),
     "a plan that is used up": (
         used_up,
