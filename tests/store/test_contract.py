@@ -40,7 +40,7 @@ from tests.store.conftest import Home
 from tests.store.sample import fill
 
 THERE = LocationId("zzzzzzzzzzzzzzzzzzzz")
-ANNA, BERT, CARA = map(name, ("Anna", "Bert", "Cara"))
+ANNA, BERT, CARA, DORA = map(name, ("Anna", "Bert", "Cara", "Dora"))
 LATER = Instant(START + 1_000)
 
 
@@ -434,6 +434,25 @@ def test_a_run_remembers_what_was_asked_and_answered(home: Home) -> None:
     }
     assert dict(withdrawn.answers) == {ANNA: Answer(ContactOutcome(Outcome.NOT_SENT))}
     assert (dict(open_one.answers), open_one.ended) == ({BERT: Answer(None)}, None)
+
+
+def test_an_answer_comes_back_with_all_that_it_told(home: Home) -> None:
+    """To undo a run is to know what each of its requests really took away, and what was there before."""
+    store = home.store()
+    lease = taken(store)
+    run = store.begin_run(lease, header())
+    number = store.record_intent(lease, run, batch(ANNA, BERT, CARA, DORA, action=Action.REMOVE), {}, START)
+    told = {
+        ANNA: ContactOutcome(Outcome.APPLIED, old=tags("x y"), removed=tags("x")),
+        BERT: ContactOutcome(Outcome.NOOP, old=tags("")),
+        CARA: ContactOutcome(Outcome.HELD, "what?", None, tags("x"), tags("a"), tags("r")),
+        DORA: ContactOutcome(Outcome.APPLIED, old=tags("x y"), removed=tags("x")),
+    }
+    store.record_answer(lease, number, told, {}, LATER)
+
+    for state in (store, home.reader()):
+        (found,) = state.read_batches(run)
+        assert {contact: answer.verdict for contact, answer in found.answers.items()} == told
 
 
 def test_a_run_that_never_was_has_no_batches(home: Home) -> None:
