@@ -506,6 +506,57 @@ def test_an_answer_tells_what_was_ours_when_it_came_whatever_the_intent_saw(home
     assert released == dict.fromkeys((ANNA, BERT, CARA), tags("x y"))
 
 
+def test_an_answer_tells_what_was_ours_once_a_reading_changed_it(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.save_states(lease, {ANNA: contact_state(ledger=tags("x"))})
+    number = store.record_intent(lease, store.begin_run(lease, header()), batch(ANNA, action=Action.REMOVE), {}, START)
+    store.save_states(lease, {ANNA: contact_state(ledger=tags("x y"))})
+    gone = ContactOutcome(Outcome.APPLIED, old=tags("x y"), removed=tags("x y"))
+    store.record_answer(lease, number, {ANNA: gone}, {ANNA: seen()}, LATER)
+
+    ((found,),) = [answers(home.reader(), each.id) for each in store.read_runs()]
+    assert found == {ANNA: Answer(gone, released=tags("x y"))}
+
+
+def test_contacts_that_became_known_in_another_order_are_each_written_as_their_own(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    for contact in (CARA, ANNA, BERT):
+        store.save_states(lease, {contact: contact_state(ledger=tags(contact[:4]))})
+    run = store.begin_run(lease, header())
+    for tag in ("x", "y"):
+        states = {each: contact_state(ledger=tags((each[:4], tag))) for each in (ANNA, BERT, CARA)}
+        number = store.record_intent(lease, run, batch(*states, names=[tag]), states, START)
+        told = {each: applied(tag, old=[each[:4]]) for each in states}
+        store.record_answer(lease, number, told, states, LATER)
+
+    assert answers(home.reader(), run) == [
+        {
+            each: Answer(replace(applied(tag, old=[each[:4]]), message=""), released, tags(tag))
+            for each in (ANNA, BERT, CARA)
+        }
+        for tag, released in (("x", tags("")), ("y", tags("")))
+    ]
+    assert dict(home.reader().load_state().observed.items()) == states
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_contact_that_was_observed_and_is_not_in_the_state_enters_it_by_its_intent(home: Home, known: bool) -> None:
+    store = home.store()
+    lease = taken(store)
+    if known:
+        store.save_states(lease, {BERT: seen("b")})
+    run = store.begin_run(lease, header())
+    ours = contact_state(tags("a"), START, ObservationOrigin.GET, ledger=tags("x"))
+    number = store.record_intent(lease, run, batch(ANNA, BERT), {ANNA: ours, BERT: ours}, START)
+    store.record_answer(lease, number, dict.fromkeys((ANNA, BERT), applied("x", old=["a"])), {}, LATER)
+
+    answer = Answer(replace(applied("x", old=["a"]), message=""), entered=tags("x"))
+    assert answers(home.reader(), run) == [{ANNA: answer, BERT: answer}]
+    assert dict(home.reader().load_state().observed.items()) == {ANNA: ours, BERT: ours}
+
+
 def test_a_run_remembers_which_guards_were_lifted(home: Home) -> None:
     store = home.store()
     lease = taken(store)
