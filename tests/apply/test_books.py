@@ -183,6 +183,9 @@ def test_the_last_write_is_taken_once() -> None:
     book.add_write(write("bert", 2))
     assert book.take_last_write() == (write("bert", 2),)
     assert book.take_last_write() == ()
+    alone = location_book()
+    alone.add_write(write("anna", 1))
+    assert alone.take_last_write() == (write("anna", 1),)
     # it stays for a doubt that needs it
     assert book.take_writes() == (write("anna", 1), write("bert", 2))
 
@@ -206,12 +209,17 @@ BROKEN = LocationReport(HERE, "r1", RunStatus.STOPPED, error="the disk is full",
             "once the state can be written, and before the next run: reconciler state recover 'a b' c",
         ),
         (
+            ["", ""],
+            "; 2 answers could be written nowhere: its contacts are in doubt until they are read",
+            "make room",
+        ),
+        (
             [""] * 1_000,
             "; 1,000 answers could be written nowhere: its contacts are in doubt until they are read",
             "make room",
         ),
     ],
-    ids=["none", "one", "two and one lost", "all lost"],
+    ids=["none", "one", "two and one lost", "two lost", "many lost"],
 )
 def test_every_file_with_an_answer_is_named_and_the_command_that_takes_it_in(
     files: list[str], error: str, hint: str
