@@ -117,6 +117,8 @@ def test_an_answer_is_written_down_and_booked_for_each_contact(tmp_path: Path) -
         assert states[DORA] == before[DORA]
         assert fields_of(run.state_of(DORA))["quarantine"] == Rejection.DELETED
         assert fields_of(run.state_of(DORA))["quarantined_at"] == ANSWERED
+        # she comes back once she belongs to other sets
+        assert fields_of(run.state_of(DORA))["membership"] == {"s"}
         in_run = {contact: run.state_of(contact) for contact in (ANNA, BERT, CARA, EMIL)}
         assert {contact: states[contact] for contact in in_run} == in_run
         assert states[ANNA].observed == tags("a b vip")
