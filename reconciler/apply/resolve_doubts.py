@@ -54,7 +54,8 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
         return again
     last = max(run.now() if state.doubt is None else state.doubt.sent for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
-        await run.gate.pause(wait, f"what is in doubt settles: then {len(unread):,} contacts are read")
+        read = "1 contact is" if len(unread) == 1 else f"{len(unread):,} contacts are"
+        await run.gate.pause(wait, f"what is in doubt settles: then {read} read")
     await settle_by_search(run, unread)
     readings = Readings()
     contacts = sorted(contact for contact in unread if run.state_of(contact).doubtful)

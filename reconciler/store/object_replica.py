@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -246,5 +247,6 @@ class ObjectReplica:
         except (LeaseLost, Taken):
             raise
         except StateError as error:
-            message = error.message.replace(self._directory.name, self._chain.name)
+            copy = rf"(?<={re.escape(self._directory.name)}/)\d+(?=\.db)"
+            message = re.sub(copy, "state", error.message).replace(self._directory.name, self._chain.name)
             raise type(error)(message, hint=error.hint) from error

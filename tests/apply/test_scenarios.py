@@ -99,7 +99,7 @@ def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -
         RoundStarted(HERE, 1, 2),
         BatchAnswered(HERE, Action.ADD, 1, 1, 2, applied=1, noop=1, rejected=1, unclear=0, quota_left=199_997),
         BatchAnswered(HERE, Action.ADD, 2, 2, 2, applied=0, noop=0, rejected=0, unclear=1, quota_left=199_996),
-        Waiting(HERE, 99_800, "what is in doubt settles: then 1 contacts are read"),
+        Waiting(HERE, 99_800, "what is in doubt settles: then 1 contact is read"),
         Read(HERE, 1, 1),
         HeldCounted(HERE, 0),
         StateCounted(HERE, 1, 100_400),

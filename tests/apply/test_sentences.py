@@ -57,7 +57,7 @@ CANNOT_READ = Access(scopes=frozenset({WRITE_CONTACTS}))
 
 
 def settling(contacts: int) -> str:
-    return f"what is in doubt settles: then {contacts:,} contacts are read"
+    return f"what is in doubt settles: then {'1 contact is' if contacts == 1 else f'{contacts:,} contacts are'} read"
 
 
 @dataclass(frozen=True)

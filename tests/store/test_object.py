@@ -399,7 +399,7 @@ DAMAGE: dict[str, tuple[Callable[[Bucket], object], StateError]] = {
     "another snapshot": (
         lambda bucket: (bucket.delete([f"{HERE}/state.db"]), bucket.create(f"{HERE}/state.db", b"x" * 4096)),
         StateCorrupted(
-            f"the state BUCKET/{HERE}/2.db is damaged: file is not a database",
+            f"the state BUCKET/{HERE}/state.db is damaged: file is not a database",
             hint="restore it from a backup, or move it away to start from what the API will tell",
         ),
     ),
