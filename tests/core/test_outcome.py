@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import permutations
 
 import pytest
@@ -9,8 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.names import ContactId
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection, ResponseRow, classify_rows
-from tests.build import ids, tags
+from reconciler.core.model.outcome import (
+    Action,
+    ContactOutcome,
+    Outcome,
+    Refusal,
+    RefusalKind,
+    Rejection,
+    ResponseRow,
+    called,
+    classify_rows,
+    is_version_refused,
+    read_refusal,
+)
+from tests.build import Words, ids, tags
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
 ANNA, BERT = ids("anna bert")
@@ -23,7 +36,9 @@ APPLIED, NOOP, REJECTED, HELD, IN_DOUBT = (
 )
 
 
-def success(old: str | None, added: str | None = "", removed: str | None = "", *, of: ContactId = ANNA) -> ResponseRow:
+def success(
+    old: Words | None, added: Words | None = "", removed: Words | None = "", *, of: ContactId = ANNA
+) -> ResponseRow:
     told = [None if text is None else tags(text) for text in (old, added, removed)]
     return ResponseRow(of, "success", "Tags updated", *told)
 
@@ -31,6 +46,9 @@ def success(old: str | None, added: str | None = "", removed: str | None = "", *
 def error(message: str, *, kind: str = "error", of: ContactId = ANNA) -> ResponseRow:
     return ResponseRow(of, kind, message)
 
+
+SENT, KEPT = "two  spaces", "two spaces"
+"""A tag, and the spelling of it that the location keeps."""
 
 INVALID, DELETED = "contact id is not a valid firebase id", "contact is deleted"
 FOREIGN = "contact does not belong to location"
@@ -66,6 +84,17 @@ CASES = [
     ("without the removed tags", ADD, "x", [success("", "x", None)], IN_DOUBT),
     ("without any tags", ADD, "x", [success(None, None, None)], IN_DOUBT),
     ("a tag that came back spelt otherwise", ADD, "x-y", [success("", "x_y")], IN_DOUBT),
+    ("an added tag that is kept in another spelling", ADD, [SENT], [success("", [KEPT])], APPLIED),
+    ("an added tag beside one that is kept in another spelling", ADD, ["x", SENT], [success("", ["x", KEPT])], APPLIED),
+    ("a tag that was there in another spelling", ADD, [SENT], [success([KEPT])], NOOP),
+    ("an addition of the spelling that was there", ADD, [SENT], [success([KEPT], [KEPT])], IN_DOUBT),
+    ("an addition of another tag than the one that was there", ADD, [SENT], [success([KEPT], "x")], IN_DOUBT),
+    ("an addition that is missing beside a spelling", ADD, ["x", SENT], [success("", [KEPT])], IN_DOUBT),
+    ("a removal of the spelling that is there", REMOVE, [SENT], [success([KEPT], "", [KEPT])], APPLIED),
+    ("a removal beside a spelling", REMOVE, ["x", SENT], [success(["x", KEPT], "", ["x", KEPT])], APPLIED),
+    ("a removal that is missing beside a spelling", REMOVE, ["x", SENT], [success(["x", KEPT], "", [KEPT])], IN_DOUBT),
+    ("a removal of more than a spelling", REMOVE, [SENT], [success(["x", KEPT], "", ["x", KEPT])], IN_DOUBT),
+    ("a removal of a spelling that was not there", REMOVE, [SENT], [success("x", "", [KEPT])], IN_DOUBT),
     ("an unknown message", ADD, "x", [error("rate limited")], HELD),
     ("an empty message", ADD, "x", [error("")], HELD),
     ("a documented message spelt otherwise", ADD, "x", [error("Contact is deleted.")], HELD),
@@ -78,6 +107,13 @@ CASES = [
         ADD,
         "x",
         [ResponseRow(ANNA, "error", DELETED, tags(""), tags("x"))],
+        IN_DOUBT,
+    ),
+    (
+        "an error that says it removed something",
+        REMOVE,
+        "x",
+        [ResponseRow(ANNA, "error", DELETED, tags("x"), tags(""), tags("x"))],
         IN_DOUBT,
     ),
     (
@@ -95,7 +131,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("action", "asked", "rows", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_a_row_means(action: Action, asked: str, rows: list[ResponseRow], expected: Outcome) -> None:
+def test_a_row_means(action: Action, asked: Words, rows: list[ResponseRow], expected: Outcome) -> None:
     for order in permutations(rows):
         assert classify_rows(action, [ANNA], tags(asked), order)[ANNA].outcome is expected
 
@@ -131,11 +167,39 @@ def test_an_answer_tells_what_the_contact_carries_now(row: ResponseRow, action: 
     assert classify_rows(action, [ANNA], tags("x"), [row])[ANNA].observed == tags(carried)
 
 
-def test_what_is_unclear_tells_nothing_and_says_why() -> None:
-    for rows in ([], [success("", "x"), success("", "x")], [success(None)], [error("who knows")]):
-        verdict = classify_rows(ADD, [ANNA], tags("x"), rows)[ANNA]
-        assert verdict.observed is None
-        assert verdict.message
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], ContactOutcome(IN_DOUBT, "no row in the answer")),
+        ([success("", "x")] * 2, ContactOutcome(IN_DOUBT, "2 rows in the answer")),
+        ([success("", "x"), error(DELETED), error("?")], ContactOutcome(IN_DOUBT, "3 rows in the answer")),
+        (
+            [ResponseRow(ANNA, "error", DELETED, None, tags("x"))],
+            ContactOutcome(IN_DOUBT, "an error row that tells of a change"),
+        ),
+        ([success(None)], ContactOutcome(IN_DOUBT, "a row without its tags")),
+        ([success("x", "x")], ContactOutcome(IN_DOUBT, "a row that contradicts the request")),
+        ([error("Rate limited")], ContactOutcome(HELD, "Rate limited")),
+        ([error("")], ContactOutcome(HELD, "an error without a message")),
+        ([error("Half done", kind="partial")], ContactOutcome(HELD, "Half done")),
+        ([error("", kind="partial")], ContactOutcome(HELD, "a row of unknown type")),
+        ([error("Contact is DELETED")], ContactOutcome(REJECTED, "Contact is DELETED", Rejection.DELETED)),
+        (
+            [success("x y", [], [])],
+            ContactOutcome(NOOP, "Tags updated", old=tags("x y"), added=tags(""), removed=tags("")),
+        ),
+        ([success("y", "x")], ContactOutcome(APPLIED, "Tags updated", old=tags("y"), added=tags("x"))),
+    ],
+)
+def test_a_verdict_says_why_and_tells_the_tags_of_a_success_alone(
+    rows: list[ResponseRow], expected: ContactOutcome
+) -> None:
+    assert classify_rows(ADD, [ANNA], tags("x"), rows) == {ANNA: expected}
+
+
+def test_a_removal_tells_the_tags_that_it_took() -> None:
+    expected = ContactOutcome(APPLIED, "Tags updated", old=tags("x y"), removed=tags("x"))
+    assert classify_rows(REMOVE, [ANNA], tags("x"), [success("x y", removed="x")]) == {ANNA: expected}
 
 
 some_tags = st.none() | st.frozensets(st.sampled_from(tuple(tags("x y z"))))
@@ -171,3 +235,73 @@ def _is_sound(action: Action, asked: frozenset[str], verdict: ContactOutcome) ->
     assert (verdict.added | verdict.removed) <= asked
     if verdict.observed is not None:
         assert asked & verdict.observed == (asked if action is ADD else set())
+
+
+HERE = called("environment variable TOKEN")
+LACKS_A_SCOPE = Refusal(
+    RefusalKind.SCOPE,
+    "the token from environment variable TOKEN lacks a scope",
+    "give it the scopes contacts.readonly and locations/tags.readonly, and contacts.write to apply",
+)
+UNKNOWN_VERSION = Refusal(RefusalKind.VERSION, "the request named no version that it knows", "see api.version")
+NO_TOKEN = Refusal(
+    RefusalKind.TOKEN,
+    "the token from environment variable TOKEN is expired, revoked or rotated, or is no token of this API",
+    "make a new token in HighLevel, and set it where the old one is held",
+)
+NOT_IN_THIS_PLACE = Refusal(
+    RefusalKind.PLACE,
+    "the token from environment variable TOKEN may not do this in the location",
+    "see that the token is of this location and has the scopes it needs",
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (401, ["The token is not authorized for this scope."], LACKS_A_SCOPE),
+        (403, ["SCOPE missing"], LACKS_A_SCOPE),
+        # the token is named beside the scope, and the scope beside the version
+        (401, ["Invalid token", "no scope for this version"], LACKS_A_SCOPE),
+        (401, ["version header was not found."], UNKNOWN_VERSION),
+        (400, ["Version header is invalid"], UNKNOWN_VERSION),
+        (401, ["Invalid JWT"], NO_TOKEN),
+        (401, ["ver", "sion"], NO_TOKEN),
+        (401, [], NO_TOKEN),
+        (403, ["The token does not have access to this location."], NOT_IN_THIS_PLACE),
+        (403, [], NOT_IN_THIS_PLACE),
+    ],
+)
+def test_a_refusal_is_told_with_its_remedy(status: int, said: Iterable[str], expected: Refusal) -> None:
+    assert read_refusal(status, said, HERE) == expected
+
+
+def test_a_web_page_that_refuses_is_no_answer_about_the_token() -> None:
+    assert read_refusal(401, ["scope"], HERE, page=True) == Refusal(
+        RefusalKind.PAGE,
+        "this is a web page and no answer of the API: a firewall, a proxy or a sign-in refuses",
+        "see api.base_url, and what network and proxy let through",
+    )
+
+
+def test_a_token_is_called_by_its_place_where_that_is_known() -> None:
+    assert (called("environment variable TOKEN"), called("")) == (
+        "the token from environment variable TOKEN",
+        "the token",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "is_so"),
+    [
+        (400, ["Version header is invalid"], True),
+        (401, ["version header was not found."], True),
+        (403, ["version header was not found."], False),
+        (422, ["version header was not found."], False),
+        (401, [], False),
+        (400, ["the tag version is invalid"], False),
+        (400, ["version header is invalid", "the tag is too long"], False),
+    ],
+)
+def test_a_version_is_refused_by_words_about_its_header_alone(status: int, said: list[str], is_so: bool) -> None:
+    assert is_version_refused(status, said) is is_so
