@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,10 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, iso, normalise_tag
 from reconciler.core.model.outcome import Action, Outcome, Rejection, ResponseRow, classify_rows
 from reconciler.wire import (
+    LONGEST_CURSOR,
+    LONGEST_ID,
+    LONGEST_TAG,
+    MESSAGE_LIMIT,
     SEARCH_PAGE_LIMIT,
     BulkUpdate,
     ContactRead,
@@ -23,12 +28,17 @@ from reconciler.wire import (
     bulk_path,
     classify_absence,
     contact_path,
+    location_path,
     one_line,
+    probe_body,
     read_bulk_answer,
     read_contact,
     read_error,
     read_page,
+    read_rows,
+    read_tag_list,
     search_body,
+    tags_path,
 )
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
@@ -122,22 +132,98 @@ def test_an_answer_comes_back_as_it_was(sent: list[ResponseRow], as_text: bool) 
     assert found == [replace(row, message=one_line(row.message)) for row in sent]
 
 
+NO_ROW = "a row is neither an object nor one in a string"
+
+
 @pytest.mark.parametrize(
-    "row",
+    ("row", "why"),
     [
-        {"contactId": TWICE},
-        {"contactId": TWICE, "message": "m"},
-        {"contactId": 7, "message": "m", "type": "success"},
-        "free text",
-        '"text in text"',
-        "[" * 100_000,
-        7,
-        None,
+        ({}, "`contactId` is not text"),
+        ({"contactId": TWICE, "message": "m"}, "`type` is not text"),
+        ({"contactId": TWICE, "type": "success"}, "`message` is not text"),
+        ({"contactId": 7, "message": "m", "type": "success"}, "`contactId` is not text"),
+        ({"contactId": TWICE, "message": "m", "type": ["success"]}, "`type` is not text"),
+        ("free text", NO_ROW),
+        ('"text in text"', "a row is not an object"),
+        ("[" * 100_000, NO_ROW),
+        (7, "a row is not an object"),
+        (None, "a row is not an object"),
     ],
 )
-def test_a_row_that_is_none_makes_the_answer_unreadable(row: object) -> None:
-    with pytest.raises(UnreadableAnswer):
-        read_bulk_answer(encoded({"responses": [row]}))
+def test_a_row_that_is_none_makes_the_answer_unreadable(row: object, why: str) -> None:
+    assert read_or_say(encoded({"responses": [row]})) == why
+
+
+NO_ID = "`id` has {} characters, and an id 1 to 200"
+NO_CURSOR = "`searchAfter` is no short list of numbers and texts"
+NO_JSON, NO_OBJECT = "the body is not JSON", "the body is not a JSON object"
+
+
+def a_page(**change: object) -> dict[str, object]:
+    return {"contacts": [{"id": TWICE}], "total": 1} | change
+
+
+@pytest.mark.parametrize(
+    ("read", "document", "why"),
+    [
+        (read_bulk_answer, {}, "the answer has no list `responses`"),
+        (read_bulk_answer, {"responses": {}}, "the answer has no list `responses`"),
+        (read_bulk_answer, [], NO_OBJECT),
+        (read_page, a_page(contacts=None), "the answer has no list `contacts`"),
+        (read_page, a_page(contacts=[{"id": TWICE}, 7]), "the answer has no list `contacts`"),
+        (read_page, a_page(total=None), "the answer has no number `total`"),
+        (read_page, a_page(total=True), "the answer has no number `total`"),
+        (read_page, a_page(total=-1), "the answer has no number `total`"),
+        (read_page, a_page(total=1.0), "the answer has no number `total`"),
+        (read_page, a_page(contacts=[{}]), "`id` is not text"),
+        (read_page, a_page(contacts=[{"id": ""}]), NO_ID.format("0")),
+        (read_page, a_page(contacts=[{"id": "x" * 1_234}]), NO_ID.format("1,234")),
+        (read_page, a_page(contacts=[{"id": TWICE, "locationId": 7}]), "`locationId` is not text"),
+        (read_page, a_page(contacts=[{"id": TWICE, "searchAfter": [0] * (LONGEST_CURSOR + 1)}]), NO_CURSOR),
+        (read_page, a_page(contacts=[{"id": TWICE, "searchAfter": [1, []]}]), NO_CURSOR),
+        (read_page, a_page(contacts=[{"id": TWICE, "searchAfter": ["x" * (LONGEST_TAG + 1)]}]), NO_CURSOR),
+        (read_tag_list, {"tags": {}}, "the answer has no list `tags`"),
+        (read_contact, {"contact": []}, "the answer has no object `contact`"),
+        (read_contact, {"contact": {"id": "x" * (LONGEST_ID + 1)}}, NO_ID.format("201")),
+        (read_contact, 7, NO_OBJECT),
+    ],
+)
+def test_an_answer_of_another_shape_is_unreadable_and_says_why(
+    read: Callable[[bytes], object], document: object, why: str
+) -> None:
+    with pytest.raises(UnreadableAnswer) as told:
+        read(encoded(document))
+    assert str(told.value) == why
+
+
+@pytest.mark.parametrize("items", [{}, None, "a", [{"id": TWICE}, 7]])
+def test_a_dump_is_a_list_of_contacts(items: object) -> None:
+    with pytest.raises(UnreadableAnswer) as told:
+        read_rows(items)
+    assert str(told.value) == "a dump is a list of contacts"
+
+
+def test_the_rows_of_a_dump_are_read_as_those_of_a_search() -> None:
+    items = [{"id": TWICE, "locationId": HERE, "tags": ["VIP "]}, {"id": INVALID, "tags": None}]
+    assert read_rows(items) == (
+        ContactRead(TWICE, HERE, frozenset({Tag("vip")}), None),
+        ContactRead(INVALID, LocationId(""), None, None),
+    )
+
+
+def test_what_is_as_long_as_it_may_be_is_read() -> None:
+    longest, cursor = "x" * LONGEST_TAG, [0, 1.5, None, True, "x" * LONGEST_TAG, *[0] * (LONGEST_CURSOR - 5)]
+    item = {"id": "x" * LONGEST_ID, "tags": [longest], "searchAfter": cursor}
+    expected = ContactRead(ContactId("x" * LONGEST_ID), LocationId(""), frozenset({Tag(longest)}), None)
+
+    assert read_page(encoded(a_page(contacts=[{"id": TWICE}, item]))) == Page(
+        (ContactRead(TWICE, LocationId(""), None, None), expected), 1, tuple(cursor)
+    )
+    assert read_page(encoded(a_page(contacts=[item | {"tags": [longest + "x"]}]))).contacts[0].tags is None
+
+
+def test_the_tags_of_a_location_are_counted() -> None:
+    assert read_tag_list(encoded({"tags": [{"name": "a"}, {}]})) == 2
 
 
 @pytest.mark.parametrize("value", [None, "tag-1", 7, ["tag-1", 7], {}])
@@ -240,10 +326,32 @@ def test_an_answer_is_read_by_its_text_as_a_parser_reads_it(
 
 
 def test_rows_with_the_same_words_are_parsed_once() -> None:
-    for text in (ANSWER, LAST_FIRST):
+    parsed = json.dumps({"responses": [row | {"tagsRemoved": []} for row in ALIKE]})
+    for text in (ANSWER, LAST_FIRST, parsed):
         rows = read_bulk_answer(text.encode())
         assert [row.contact for row in rows] == [TWICE, FOREIGN, INVALID, ""]
         assert len({id(said) for said in rows.said}) == 1
+
+
+def test_rows_that_tell_the_same_tags_in_another_order_share_their_words() -> None:
+    rows = [row | {"tagsAdded": order} for row in ALIKE for order in (["a", "b"], ["b", "a"])]
+    found = read_bulk_answer(json.dumps({"responses": rows}, separators=compact).encode())
+    assert len({id(said) for said in found.said}) == 1
+    assert found[-1] == ResponseRow(
+        ContactId(""), "success", "Tags updated", frozenset(), frozenset({Tag("a"), Tag("b")})
+    )
+
+
+def test_an_answer_is_one_document_beside_its_counts() -> None:
+    sent = [ResponseRow(TWICE, "success", "m", frozenset({Tag("b"), Tag("a")})), ResponseRow(INVALID, "error", "no")]
+    assert bulk_answer(sent) == {
+        "succeded": True,
+        "errorCount": 1,
+        "responses": [
+            {"contactId": TWICE, "message": "m", "type": "success", "oldTags": ["a", "b"]},
+            {"contactId": INVALID, "message": "no", "type": "error"},
+        ],
+    }
 
 
 @given(hostile)
@@ -258,8 +366,7 @@ def test_any_bytes_are_read_or_unreadable(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe\x00", b""])
 def test_bodies_that_are_hard_to_parse_are_unreadable(body: bytes) -> None:
-    with pytest.raises(UnreadableAnswer):
-        read_bulk_answer(body)
+    assert read_or_say(body) == "the body is not JSON"
     assert read_error(body) == ()
 
 
@@ -285,6 +392,10 @@ def test_a_search_asks_for_the_largest_page(cursor: tuple[Any, ...] | None, tag:
     found = json.loads(search_body(HERE, cursor, tag=tag))
 
     assert found == {"locationId": HERE, "pageLimit": SEARCH_PAGE_LIMIT} | expected
+
+
+def test_a_probe_asks_for_one_contact() -> None:
+    assert json.loads(probe_body(HERE)) == {"locationId": HERE, "pageLimit": 1}
 
 
 @given(
@@ -326,6 +437,7 @@ def test_a_date_of_another_shape_is_unknown(updated: object) -> None:
         ({"statusCode": 400, "message": "LocationId can't be undefined"}, ("LocationId can't be undefined",)),
         ({"message": ["tags must be an array", "no"]}, ("tags must be an array", "no")),
         ({"message": "two\nlines\r"}, ("two lines",)),
+        ({"message": ["", 7, "\n"]}, ("7",)),
         ({"statusCode": 500}, ()),
         ([], ()),
     ],
@@ -361,6 +473,24 @@ def test_a_contact_is_gone_by_the_vendors_words_about_it_and_no_others(
 
 def test_a_path_carries_no_id_that_would_change_it() -> None:
     assert contact_path(TWICE) == f"/contacts/{TWICE}"
-    for name in ("", "a/b", "..", "a?b", "a#b", "a b", "é", "%2e", "a\n"):
-        with pytest.raises(ValueError, match="a path cannot carry"):
+    assert contact_path(ContactId("a-b_c-d_e")) == "/contacts/a-b_c-d_e"
+    assert location_path(HERE) == f"/locations/{HERE}"
+    assert tags_path(HERE) == f"/locations/{HERE}/tags"
+    for name in ("", "-", "a/b", "..", "a?b", "a#b", "a b", "é", "%2e", "a\n"):
+        with pytest.raises(ValueError, match=r"^an id with characters that a path cannot carry$"):
             contact_path(ContactId(name))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("  Tags\tupdated\r\n", "Tags updated"),
+        ("a\x1b[31mb", "a [31mb"),
+        ("x" * MESSAGE_LIMIT, "x" * MESSAGE_LIMIT),
+        ("x" * MESSAGE_LIMIT + "y", "x" * MESSAGE_LIMIT),
+        ("é ü", "é ü"),
+        ("", ""),
+    ],
+)
+def test_a_message_is_one_short_printable_line(text: str, line: str) -> None:
+    assert one_line(text) == line
