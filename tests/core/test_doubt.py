@@ -10,22 +10,34 @@ from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import NO_FACTS, LocationFacts
 from reconciler.core.model.contact_changes import record_observation
-from reconciler.core.model.contact_state import ContactReading, ContactState, ObservationOrigin
+from reconciler.core.model.contact_state import (
+    NONE,
+    QUARANTINE_MS,
+    ContactReading,
+    ContactState,
+    Doubt,
+    ObservationOrigin,
+    Quarantine,
+)
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus
-from reconciler.core.model.names import Instant, Tag, TagSet
-from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.running.doubt import (
     SLACK_ELSEWHERE_MS,
     SLACK_MS,
+    Settled,
+    decidable_doubts,
     first_doubt,
     is_decidable,
     is_open,
     is_untouched,
     moved_by_journal,
     moves_updated,
+    open_doubts,
+    sent_to_add,
     settle_doubt,
 )
-from tests.build import contact_state, fields_of, ids, tags
+from tests.build import a_set, contact_state, declare, fields_of, ids, state, tags
 from tests.fakes import START
 
 (ANNA,) = ids("anna")
@@ -67,7 +79,18 @@ def test_nothing_proves_anything_about_a_request_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize(
     ("updated", "moves"),
-    [(100, True), (0, True), (-1_000, None), (-60_000, False), (90_000, None), (None, None)],
+    [
+        (100, True),
+        (0, True),
+        (300 + SLACK_MS, True),
+        (301 + SLACK_MS, None),
+        (-1, None),
+        (-SLACK_MS, None),
+        (-SLACK_MS - 1, False),
+        (-60_000, False),
+        (90_000, None),
+        (None, None),
+    ],
 )
 def test_a_known_write_tells_whether_the_date_moves(updated: int | None, moves: bool | None) -> None:
     assert moves_updated(a_reading(updated), at(0), at(300), tags("")) is moves
@@ -209,3 +232,84 @@ def test_a_contact_that_reads_otherwise_or_was_never_surely_changed_tells_nothin
 
 def test_without_the_servers_time_an_earlier_write_tells_nothing() -> None:
     assert moved_by_journal(ANNA, a_reading(100, carried="a", served=False), [a_write(0, "a")]) is None
+
+
+def test_what_a_reading_settles_is_told_with_what_is_known_then() -> None:
+    before = contact_state(
+        tags("v"),
+        at(-9),
+        ObservationOrigin.WRITE,
+        ledger=tags("kept lost new seen"),
+        unconfirmed=tags("kept lost new seen"),
+        doubt=tags("kept lost new seen gone there"),
+        doubt_at=at(0),
+    )
+    reading = ContactReading(at(100), at(101), at(AHEAD), at(-5), tags("seen there v"))
+    adds, may = tags("kept lost new seen"), {"proven": tags("new"), "undecided": tags("lost"), "tried": NONE}
+    found = settle_doubt(before, reading, adds, **may, settle_ms=50)
+    assert (found.seen, found.again, found.held) == (tags("seen gone"), tags("new there"), tags("kept lost"))
+    assert found.known == contact_state(
+        tags("seen there v"),
+        at(100),
+        ObservationOrigin.GET,
+        ledger=tags("kept lost seen"),
+        unconfirmed=tags("kept lost"),
+        doubt=tags("kept lost"),
+        doubt_at=at(0),
+        reading=reading,
+    )
+
+
+def test_a_reading_settles_nothing_where_nothing_is_in_doubt() -> None:
+    reading = ContactReading(at(100), at(101), tags=tags("a"))
+    how = {"proven": NONE, "undecided": NONE, "tried": NONE}
+    known = contact_state(tags("a"), at(100), ObservationOrigin.GET)
+    assert settle_doubt(ContactState(), reading, NONE, **how, settle_ms=50) == Settled(NONE, NONE, NONE, known)
+
+
+def test_the_doubts_that_reading_may_settle_are_those_of_contacts_that_are_not_refused() -> None:
+    reading = ContactReading(at(20), at(20))
+    doubt, read = Doubt(tags("vip"), at(0)), Doubt(tags("vip"), at(0), reading)
+    refused = Quarantine(Rejection.DELETED, at(0), at(0), frozenset({next(iter(WANTED.set_names))}))
+    observed = contact_state(NONE, at(20), ObservationOrigin.GET)
+    known = {
+        "anna": ContactState(doubt=doubt),
+        "bert": replace(observed, doubt=read),
+        "cara": ContactState(doubt=doubt, quarantine=refused),
+        "dora": replace(observed, doubt=read, quarantine=refused),
+        # it is of other sets than it was when it was refused, and is tried again
+        "emil": ContactState(doubt=doubt, quarantine=refused),
+        "fred": observed,
+    }
+    states, (anna, bert, cara, dora, emil, _) = state(**known), ids("anna bert cara dora emil fred")
+    moves = LocationFacts(moves_updated=True)
+
+    def still_open(now: int, settle_ms: int = 10) -> dict[ContactId, ContactState]:
+        return open_doubts(states, WANTED, settle_ms=settle_ms, now=at(now))
+
+    assert still_open(9) == {anna: known["anna"], emil: known["emil"]}
+    assert still_open(9, settle_ms=21).keys() == {anna, bert, emil}
+    # a quarantine ends after a month
+    assert still_open(QUARANTINE_MS).keys() == {anna, cara, emil}
+    assert decidable_doubts(states, WANTED, moves, at(9)) == {bert: known["bert"]}
+    assert decidable_doubts(states, WANTED, moves, at(QUARANTINE_MS)).keys() == {bert, dora}
+    assert decidable_doubts(states, WANTED, NO_FACTS, at(9)) == {}
+
+
+WANTED = declare(a_set("s", "anna bert cara dora", "vip"))
+
+
+def test_the_last_request_of_unknown_effect_tells_whether_it_was_to_add() -> None:
+    bert = ids("bert")[0]
+    trail = [
+        record(1, "x", None, Action.REMOVE),
+        record(2, "x", Outcome.HELD),
+        record(3, "y", Outcome.IN_DOUBT),
+        record(4, "y", None, Action.REMOVE),
+        record(5, "y", Outcome.APPLIED),
+        record(6, "z", Outcome.REJECTED),
+        replace(record(7, "x", None, Action.REMOVE), answers={bert: Answer(None)}),
+        record(8, "other", None),
+    ]
+    assert sent_to_add(ANNA, tags("x y z"), trail) == {"x": True, "y": False}
+    assert sent_to_add(bert, tags("x y z"), trail) == {"x": False}

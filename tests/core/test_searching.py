@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import Rate, duration
-from reconciler.core.model.contact_state import NONE, ContactState, ContactStates, ObservationOrigin
+from reconciler.core.model.contact_state import (
+    NONE,
+    ContactReading,
+    ContactState,
+    ContactStates,
+    ObservationOrigin,
+)
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
 from reconciler.core.running.doubt import (
@@ -20,7 +26,7 @@ from reconciler.core.running.doubt import (
     record_search_row,
     searching_ms,
 )
-from tests.build import contact_state, fields_of, tags
+from tests.build import changed_state, contact_state, fields_of, tags
 from tests.fakes import START
 
 RATE = Rate(100, 10_000)
@@ -85,6 +91,23 @@ def test_a_row_that_may_be_older_than_the_last_observation_adds_what_is_seen_to_
 
     assert (found.observed, found.observed_at, found.origin) == (tags("a x"), at(-1), ObservationOrigin.WRITE)
     assert (found.doubtful, fields_of(found)["doubt_at"], found.ledger.unconfirmed) == (NONE, None, NONE)
+
+
+def test_what_a_row_does_not_show_stays_in_doubt_with_its_reading() -> None:
+    reading = ContactReading(at(100), at(101))
+    known = changed_state(doubtful("a", "x y", observed_at=-1), reading=reading)
+    found = record_search_row(known, tags("x"), tags("x"), at(90_000), settle_ms=50)
+    assert found == changed_state(known, observed=tags("a x"), doubt=tags("y"), unconfirmed=tags("y"))
+    # a newer observation leaves the older reading nothing to decide
+    newer = record_search_row(known, tags("x"), tags("x"), at(INDEX_LAG_MS - 1), settle_ms=50)
+    assert newer == changed_state(
+        known,
+        observed=tags("x"),
+        origin=ObservationOrigin.SEARCH,
+        doubt=tags("y"),
+        unconfirmed=tags("y"),
+        reading=None,
+    )
 
 
 def located(*groups: tuple[str, int]) -> ContactStates:
