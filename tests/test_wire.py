@@ -325,6 +325,37 @@ def test_an_answer_is_read_by_its_text_as_a_parser_reads_it(
     assert read_or_say(body) == read_one_by_one(body)
 
 
+LISTED = ANSWER.partition('"responses":')[2].partition(',"trace"')[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ANSWER[:-1],
+        f'{{"responses":{LISTED},}}',
+        # the rows stand elsewhere, and the answer's own list is empty
+        f'{{"\\u0072esponses":[],"x":{{"responses":{LISTED}}}}}',
+        f'{{"responses" : [],"x":{{"responses":{LISTED}}}}}',
+        # an id with an escape, and one that JSON does not allow
+        ANSWER.replace(FOREIGN, "\\u0061bc"),
+        ANSWER.replace(FOREIGN, "a\nb"),
+        # an object is no list of tags, be it empty
+        ANSWER.replace('"oldTags":[]', '"oldTags":{}'),
+        ANSWER.replace('{"contactId"', '{"oldTags":{},"contactId"').replace(',"oldTags":[]', ""),
+    ],
+)
+def test_words_that_a_parser_reads_otherwise_than_they_look_are_parsed(text: str) -> None:
+    assert "contactId" in text
+    assert read_or_say(text.encode()) == read_one_by_one(text.encode())
+
+
+@pytest.mark.parametrize("odd", ["ab", {"a": 1, "b": 2}])
+def test_what_is_no_list_is_none_beside_a_list_of_the_same_letters(odd: object) -> None:
+    row = {"contactId": TWICE, "message": "m", "type": "success", "oldTags": ["a", "b"]}
+    rows = [row | {"tagsAdded": [], "tagsRemoved": []}, row | {"oldTags": odd, "tagsAdded": [], "tagsRemoved": []}]
+    assert [each.old for each in read_bulk_answer(encoded({"responses": rows}))] == [{"a", "b"}, None]
+
+
 def test_rows_with_the_same_words_are_parsed_once() -> None:
     parsed = json.dumps({"responses": [row | {"tagsRemoved": []} for row in ALIKE]})
     for text in (ANSWER, LAST_FIRST, parsed):
@@ -343,13 +374,15 @@ def test_rows_that_tell_the_same_tags_in_another_order_share_their_words() -> No
 
 
 def test_an_answer_is_one_document_beside_its_counts() -> None:
-    sent = [ResponseRow(TWICE, "success", "m", frozenset({Tag("b"), Tag("a")})), ResponseRow(INVALID, "error", "no")]
-    assert bulk_answer(sent) == {
+    refused = ResponseRow(INVALID, "error", "no")
+    document = {"contactId": INVALID, "message": "no", "type": "error"}
+    assert bulk_answer([ResponseRow(TWICE, "success", "m", frozenset({Tag("b"), Tag("a")})), refused, refused]) == {
         "succeded": True,
-        "errorCount": 1,
+        "errorCount": 2,
         "responses": [
             {"contactId": TWICE, "message": "m", "type": "success", "oldTags": ["a", "b"]},
-            {"contactId": INVALID, "message": "no", "type": "error"},
+            document,
+            document,
         ],
     }
 
@@ -389,7 +422,7 @@ def test_a_request_says_contacts_tags_and_location_and_nothing_else(
     ],
 )
 def test_a_search_asks_for_the_largest_page(cursor: tuple[Any, ...] | None, tag: str, expected: dict[str, Any]) -> None:
-    found = json.loads(search_body(HERE, cursor, tag=tag))
+    found = json.loads(search_body(HERE, cursor, tag=tag) if tag else search_body(HERE, cursor))
 
     assert found == {"locationId": HERE, "pageLimit": SEARCH_PAGE_LIMIT} | expected
 
@@ -476,7 +509,7 @@ def test_a_path_carries_no_id_that_would_change_it() -> None:
     assert contact_path(ContactId("a-b_c-d_e")) == "/contacts/a-b_c-d_e"
     assert location_path(HERE) == f"/locations/{HERE}"
     assert tags_path(HERE) == f"/locations/{HERE}/tags"
-    for name in ("", "-", "a/b", "..", "a?b", "a#b", "a b", "é", "%2e", "a\n"):
+    for name in ("", "-", "_", "a/b", "..", "a?b", "a#b", "a b", "é", "%2e", "a\n"):
         with pytest.raises(ValueError, match=r"^an id with characters that a path cannot carry$"):
             contact_path(ContactId(name))
 

@@ -134,8 +134,8 @@ def _judge_row(action: Action, wanted: TagSet, row: ResponseRow) -> ContactOutco
     return _judge_success(action, wanted, row)
 
 
-def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bool:
-    """Whether the tags that changed differ from those that were to change by spelling alone."""
+def _is_as_asked(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bool:
+    """Whether the tags that changed are those that were to change, be it in another spelling."""
     if action is Action.REMOVE:
         strange, missing = changed - wanted, (wanted & old) - changed
         return not missing and changed <= old and alike_but_for_spelling(strange, wanted)
@@ -147,11 +147,9 @@ def _respelt(action: Action, wanted: TagSet, old: TagSet, changed: TagSet) -> bo
 def _judge_success(action: Action, wanted: TagSet, row: ResponseRow) -> ContactOutcome:
     if row.old is None or row.added is None or row.removed is None:
         return ContactOutcome(Outcome.IN_DOUBT, "a row without its tags")
-    adding = action is Action.ADD
-    changed, opposite = (row.added, row.removed) if adding else (row.removed, row.added)
-    expected = wanted - row.old if adding else wanted & row.old
+    changed, opposite = (row.added, row.removed) if action is Action.ADD else (row.removed, row.added)
     # an add that removes, or a change other than old tags and request allow, tells of another request or of a bug there
-    if opposite or (changed != expected and not _respelt(action, wanted, row.old, changed)):
+    if opposite or not _is_as_asked(action, wanted, row.old, changed):
         return ContactOutcome(Outcome.IN_DOUBT, "a row that contradicts the request")
     return ContactOutcome(
         Outcome.APPLIED if changed else Outcome.NOOP, row.message, None, row.old, row.added, row.removed
