@@ -211,8 +211,6 @@ class PairOutcomes:
             self.set_outcome(contact, tags - known if known else tags, outcome)
 
     def _mend(self, contact: ContactId, tags: TagSet) -> None:
-        if contact not in self.failed:
-            return
         if remaining := self.failed.pop(contact, NONE) - tags:
             self.failed[contact] = remaining
 

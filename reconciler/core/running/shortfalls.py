@@ -222,9 +222,7 @@ def note_left_aside(plan: LocationPlan, held: Sequence[HeldContacts]) -> tuple[s
     return (*told, f"Not decided: {plan.waiting}.") if plan.is_empty and plan.waiting else told
 
 
-def list_remedies(
-    *, held: bool = False, flapping: bool = False, unreachable: bool = False, unobserved: bool = False
-) -> list[str]:
+def list_remedies(*, held: bool, unreachable: bool, flapping: bool = False, unobserved: bool = False) -> list[str]:
     """A line for each kind of contacts that is there."""
     told = ((held, HELD), (flapping, FLAPS), (unreachable, UNREACHABLE), (unobserved, UNOBSERVED))
     return [text for there, text in told if there]
