@@ -132,6 +132,8 @@ def located(*groups: tuple[str, int]) -> ContactStates:
         ({"two": 100}, [("two", 100)], Searches()),
         # others carry it by the thousand
         ({"two": 500}, [("two", 100_000)], Searches()),
+        # ten pages take as long as reading in two windows
+        ({"two": 150}, [("two", 4_500)], Searches()),
         # the row of a contact tells of all that is in doubt there
         ({"a b": 600, "b c": 600}, [("a b", 600), ("b c", 600), ("", 9_000)], Searches((Tag("b"),), 4)),
         ({}, [], Searches()),
