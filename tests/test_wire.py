@@ -272,11 +272,13 @@ def read_one_by_one(body: bytes) -> list[ResponseRow] | str:
     """What a parser reads, and each row by itself: a row alone shares its words with no other."""
     try:
         document = json.loads(body)
-    except ValueError:
-        return read_or_say(body)
-    items = document.get("responses") if isinstance(document, dict) else None
+    except (ValueError, RecursionError):
+        return NO_JSON
+    if not isinstance(document, dict):
+        return NO_OBJECT
+    items = document.get("responses")
     if not isinstance(items, list):
-        return read_or_say(body)
+        return "the answer has no list `responses`"
     alone = [read_or_say(json.dumps({"responses": [item]}).encode()) for item in items]
     unreadable = [said for said in alone if isinstance(said, str)]
     return unreadable[0] if unreadable else [row for rows in alone for row in rows if isinstance(row, ResponseRow)]
