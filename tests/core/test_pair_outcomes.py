@@ -102,9 +102,14 @@ def test_a_doubt_that_is_settled_lets_go_of_what_waited_for_it() -> None:
 
 def test_what_is_said_of_a_pair_last_is_listed() -> None:
     anna, outcomes = PEOPLE[0], PairOutcomes()
-    outcomes.record_failure(anna, Action.ADD, tags("a b"), Outcome.HELD, "first")
+    outcomes.record_failure(anna, Action.ADD, tags("a b c"), Outcome.HELD, "first")
+    outcomes.record_failure(anna, Action.ADD, tags("c"), Outcome.HELD, "second")
     outcomes.record_failure(anna, Action.ADD, tags("a"), Outcome.HELD, "then")
-    assert [(each.tags, each.message) for each in outcomes.findings()] == [(("b",), "first"), (("a",), "then")]
+    assert [(each.tags, each.message) for each in outcomes.findings()] == [
+        (("b",), "first"),
+        (("c",), "second"),
+        (("a",), "then"),
+    ]
 
 
 def test_what_was_not_sent_and_is_so_already_is_no_work_left() -> None:
