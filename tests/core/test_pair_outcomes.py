@@ -284,12 +284,13 @@ def test_of_a_tag_in_doubt_an_observation_does_not_tell_that_it_is_as_asked() ->
 
 
 def test_what_holds_removals_back_is_let_go_tag_by_tag() -> None:
-    anna, outcomes = PEOPLE[0], PairOutcomes()
+    (anna, bert, _), outcomes = PEOPLE, PairOutcomes()
+    outcomes.record_failure(bert, Action.ADD, tags("a"), Outcome.HELD, "m")
     outcomes.record_failure(anna, Action.ADD, tags("a b c"), Outcome.HELD, "m")
     outcomes.record_batch(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(tags("a"), "noop")})
-    assert outcomes.failed == {anna: tags("b c")}
+    assert outcomes.failed == {anna: tags("b c"), bert: tags("a")}
     # what is still not well lets go of nothing
     outcomes.set_outcome(anna, tags("b"), Outcome.IN_DOUBT)
-    assert outcomes.failed == {anna: tags("b c")}
+    assert outcomes.failed == {anna: tags("b c"), bert: tags("a")}
     outcomes.set_outcome(anna, tags("b c"), Outcome.APPLIED)
-    assert outcomes.failed == {}
+    assert outcomes.failed == {bert: tags("a")}
