@@ -16,7 +16,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
-from reconciler.core.planning.guard_sentences import approve, explain_lifted, explain_warnings
+from reconciler.core.planning.guard_sentences import approve, explain_warnings
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
@@ -315,6 +315,115 @@ def test_the_flag_that_lifts_it_can_be_typed(guard: Guard, scope: str, flag: str
     assert Measured(guard, scope, 0, 0, True).flag == flag
 
 
+def _told(measured: Measured) -> str:
+    """Such as `max_adds of x: 20, limit 10, 20 of 0, refused`."""
+    scope = f" of {measured.scope}" if measured.scope else ""
+    end = "refused" if measured.refused else measured.allowed or ("warned" if measured.warned else "passed")
+    share = f"{measured.numerator} of {measured.denominator}"
+    return f"{measured.guard}{scope}: {measured.measure}, limit {measured.limit}, {share}, {end}"
+
+
+EVERY_LIMIT = GuardLimits(
+    max_adds=30,
+    max_removes=10,
+    max_adds_pct=50.0,
+    max_removes_pct=20.0,
+    max_first_adds=5,
+    min_holders=2,
+    max_requests=3,
+)
+OF_A_LATER_RUN = [
+    "grow_pct of new: 233.3, limit 100.0, 70 of 30, refused",
+    "max_removes_pct of z: 120.0, limit 20.0, 6 of 5, refused",
+    "max_adds_pct of v: 100.0, limit 50.0, 6 of 0, refused",
+    "max_adds_pct of y: 100.0, limit 50.0, 12 of 0, refused",
+    "shrink_pct of old: 100.0, limit 50.0, 10 of 10, refused",
+    "max_adds_pct: 97.4, limit 50.0, 38 of 39, refused",
+    "shrink_pct of s: 75.0, limit 50.0, 15 of 20, refused",
+    "max_adds_pct of x: 66.7, limit 50.0, 20 of 30, refused",
+    "max_adds: 38, limit 30, 38 of 0, refused",
+    "max_restored_pct of x: 35.0, limit 30.0, 7 of 20, refused",
+    "max_removes_pct: 23.1, limit 20.0, 9 of 39, refused",
+    "max_adds of x: 20, limit 10, 20 of 0, refused",
+    "max_removes: 13, limit 10, 13 of 0, refused",
+    "protected of z: 6, limit 0, 6 of 0, refused",
+    "max_requests: 5, limit 3, 5 of 0, refused",
+    "max_removes of x: 3, limit 2, 3 of 0, refused",
+    "empties_tag of z: 0, limit 0, 6 of 6, refused",
+    "min_holders of z: 0, limit 2, 0 of 6, refused",
+    "empties_tag of x: 46, limit 0, 3 of 30, passed",
+    "min_holders of x: 46, limit 40, 46 of 30, passed",
+    "max_adds of y: 12, limit 12, 12 of 0, passed",
+    "max_removes_pct of x: 10.0, limit 20.0, 3 of 30, passed",
+    "odd_ids of x: 4, limit 0, 4 of 3, no reason given",
+    "empties_tag of w: 0, limit 0, 4 of 4, warned",
+]
+OF_A_FIRST_RUN = [
+    "max_adds_pct: 100.0, limit 50.0, 38 of 0, refused",
+    "max_adds_pct of v: 100.0, limit 50.0, 6 of 0, refused",
+    "max_adds_pct of x: 100.0, limit 50.0, 20 of 0, refused",
+    "max_adds_pct of y: 100.0, limit 50.0, 12 of 0, refused",
+    "max_removes_pct: 100.0, limit 20.0, 9 of 0, refused",
+    "max_removes_pct of z: 100.0, limit 20.0, 6 of 0, refused",
+    "max_restored_pct of x: 100.0, limit 30.0, 7 of 0, refused",
+    "max_adds: 38, limit 30, 38 of 0, refused",
+    "max_adds of x: 20, limit 10, 20 of 0, refused",
+    "min_holders of x: 19, limit 40, 19 of 3, refused",
+    "max_removes: 13, limit 10, 13 of 0, refused",
+    "max_first_adds of y: 12, limit 5, 12 of 0, refused",
+    "max_first_adds of v: 6, limit 5, 6 of 0, refused",
+    "protected of z: 6, limit 0, 6 of 0, refused",
+    "max_requests: 5, limit 3, 5 of 0, refused",
+    "max_removes of x: 3, limit 2, 3 of 0, refused",
+    "empties_tag of z: 0, limit 0, 6 of 6, refused",
+    "min_holders of z: 0, limit 2, 0 of 6, refused",
+    "max_removes_pct of x: 100.0, limit 20.0, 3 of 0, passed",
+    "empties_tag of x: 19, limit 0, 3 of 3, passed",
+    "max_adds of y: 12, limit 12, 12 of 0, passed",
+    "odd_ids of x: 4, limit 0, 4 of 3, no reason given",
+    "empties_tag of w: 0, limit 0, 4 of 4, warned",
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (
+            Before(_pairs({"x": 30, "w": 4, "z": 5}), {SetName("s"): 20, SetName("old"): 10}, _pairs({"x": 20})),
+            OF_A_LATER_RUN,
+        ),
+        (Before(Counter(), {}), OF_A_FIRST_RUN),
+    ],
+    ids=["later", "first"],
+)
+def test_each_guard_tells_its_measure_its_limit_and_the_share_the_worst_refusals_first(
+    before: Before, expected: list[str]
+) -> None:
+    desired = declare(
+        a_set("s", many(5), "x"),
+        a_set("new", many(70, "n"), "y"),
+        rule=[
+            a_rule("x", max_adds=10, max_removes=2, min_holders=40),
+            a_rule("y", triggers=True, max_adds=12),
+            a_rule("v", once=True),
+            a_rule("z", protected=True),
+        ],
+    )
+    counts = Counts(
+        adds=_pairs({"x": 20, "y": 12, "v": 6}),
+        removes=_pairs({"x": 3, "w": 4, "z": 6}),
+        unnamed=_pairs({"x": 3, "z": 6}),
+        again=_pairs({"x": 1}),
+        restored=_pairs({"x": 7}),
+        lost=_pairs({"x": 3, "w": 4, "z": 6}),
+        odd=_pairs({"x": 4, "y": 2}),
+        requests=5,
+    )
+    allowed = [Allowance(Guard.ODD_IDS, "x")]
+    found = measure_guards(counts, before, desired, limits=EVERY_LIMIT, allowances=allowed)
+    assert list(map(_told, found)) == expected
+
+
 # in a plan
 
 
@@ -392,15 +501,61 @@ def test_a_removal_on_a_contact_never_observed_counts_as_a_pair_and_as_no_holder
     assert [each.flag for each in plan.refused] == ["max_removes_pct", "max_removes_pct:tag=x"]
 
 
-def test_only_so_many_tags_are_repeated_less_as_the_limit_asks_for() -> None:
-    again = [Reasserted(Action.ADD, (Tag(tag),), ids(contacts)) for tag, contacts in (("x", "a b c"), ("y", "a b"))]
-    over = Measured(Guard.MAX_ADDS, "", limit=10, measure=12, refused=True, numerator=12, denominator=0)
-    assert repeats_over_limit(again, [over]) == {(Action.ADD, Tag("x"))}
-    assert repeats_over_limit(again, [replace(over, measure=14, numerator=14)]) == {
-        (Action.ADD, Tag("x")),
-        (Action.ADD, Tag("y")),
-    }
-    assert repeats_over_limit(again, [replace(over, refused=False)]) == set()
+OF_ADDS = Measured(Guard.MAX_ADDS, "", limit=10, measure=13, refused=True, numerator=13)
+OF_REMOVES = replace(OF_ADDS, guard=Guard.MAX_REMOVES)
+OF_SHARES = Measured(Guard.MAX_ADDS_PCT, "", limit=50, measure=60, refused=True, numerator=18, denominator=30)
+
+
+def counted(measured: Measured, number: int) -> Measured:
+    return replace(measured, measure=number, numerator=number)
+
+
+@pytest.mark.parametrize(
+    ("guards", "dropped"),
+    [
+        ([counted(OF_ADDS, 11)], "+x"),
+        ([counted(OF_ADDS, 13)], "+x"),
+        ([counted(OF_ADDS, 14)], "+x +y"),
+        ([counted(OF_ADDS, 16)], "+x +y"),
+        ([counted(OF_ADDS, 17)], "+a +x +y"),
+        ([counted(OF_ADDS, 18)], ""),
+        ([counted(replace(OF_ADDS, limit=3), 10)], "+a +x +y"),
+        ([counted(replace(OF_ADDS, limit=15), 22)], "+a +x +y"),
+        ([counted(replace(OF_ADDS, scope="y"), 13)], "+y"),
+        ([counted(replace(OF_ADDS, scope="y"), 14)], ""),
+        ([counted(OF_REMOVES, 12)], "-x"),
+        ([OF_SHARES], "+a +x +y"),
+        ([replace(OF_SHARES, scope="a")], ""),
+        ([replace(OF_SHARES, scope="a", limit=57)], "+a"),
+        ([replace(OF_SHARES, limit=36)], ""),
+        ([replace(OF_SHARES, limit=30, measure=30.0, numerator=30_040, denominator=100_000)], ""),
+        ([replace(OF_SHARES, measure=100.0, numerator=12, denominator=0)], "+a +x +y"),
+        ([replace(OF_SHARES, measure=100.0, numerator=13, denominator=0)], ""),
+        ([replace(OF_SHARES, guard=Guard.MAX_REMOVES_PCT)], ""),
+        ([replace(OF_ADDS, refused=False)], ""),
+        (
+            [
+                replace(OF_ADDS, guard=Guard.MAX_REQUESTS),
+                replace(OF_ADDS, refused=False),
+                counted(OF_ADDS, 18),
+                replace(OF_SHARES, scope="a", limit=57),
+                counted(OF_REMOVES, 12),
+            ],
+            "+a -x",
+        ),
+    ],
+)
+def test_only_so_many_tags_are_repeated_less_as_the_limit_asks_for(guards: list[Measured], dropped: str) -> None:
+    """Three adds each of y and of x are sent again, one of a, and two removals of x: the most go first."""
+    again = [
+        Reasserted(Action.ADD, (Y,), ids("a b c")),
+        Reasserted(Action.ADD, (Tag("a"), X), ids("a")),
+        Reasserted(Action.ADD, (X,), ids("b c")),
+        Reasserted(Action.REMOVE, (X,), ids("d e")),
+    ]
+    found = repeats_over_limit(again, guards)
+    signs = {Action.ADD: "+", Action.REMOVE: "-"}
+    assert " ".join(sorted(f"{signs[action]}{tag}" for action, tag in found)) == dropped
 
 
 REPEATED = Reassertion(Reassert.ALWAYS)
@@ -471,14 +626,6 @@ def test_one_tag_out_and_one_in_on_the_same_contacts_looks_like_a_new_name() -> 
     text = explained(plan)
     assert "it would leave nobody with 'top': 3 of 3 lose it (limit: at least 1)" in text
     assert "if 'gold' is the new name of 'top', say so in the manifest: tags: {gold: {renamed_from: top}}" in text
-
-
-def test_every_guard_has_its_sentence() -> None:
-    for guard in Guard:
-        for scope in ("", "x"):
-            measured = Measured(guard, scope, 10, 20, True, 2_394, 3_000, allowed="why")
-            assert explain_lifted(measured).startswith(f"guard {guard} is lifted (why): ")
-            assert "2,394" in explain_lifted(measured)
 
 
 def test_what_earlier_rounds_did_counts() -> None:

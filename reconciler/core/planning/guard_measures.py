@@ -78,7 +78,7 @@ def _measure_pulled(pulled: Pulled, before: Snapshot | None, limits: GuardLimits
         (Guard.MAX_REMATCHED_PCT, pulled.rematched, counts.matched, limits.max_rematched_pct),
     ):
         if limit is not None:
-            yield _measure_percent(guard, pulled.set, rows, total, limit, floor=PCT_FLOOR)
+            yield _measure_percent(guard, pulled.set, rows, total, limit)
     if before is not None:
         yield from _measure_size(pulled.set, size - len(before.contacts), len(before.contacts), limits)
 
@@ -138,10 +138,14 @@ def _measure_shares(case: _Case, guard: Guard, pairs: Counter[Tag], limit: float
 def _measure_percent(
     guard: Guard, scope: str, part: int, total: int, limit: float, *, floor: int = PCT_FLOOR
 ) -> Measured:
-    # a share of nothing is 100 %: of a tag that no contact was known to carry, all pairs are unforeseen
-    share = 100.0 * part / total if total else (100.0 if part else 0.0)
+    share = _percent_of(part, total)
     # judged exactly and shown rounded: 30.04 % exceeds a limit of 30
     return Measured(guard, scope, limit, round(share, 1), part > floor and share > limit, part, total)
+
+
+def _percent_of(part: int, total: int) -> float:
+    # a share of nothing is 100 %: of a tag that no contact was known to carry, all pairs are unforeseen
+    return 100.0 * part / total if total else (100.0 if part else 0.0)
 
 
 def _measure_first_adds(case: _Case) -> Iterator[Measured]:
@@ -231,11 +235,17 @@ def repeats_over_limit(reasserted: Collection[Reasserted], guards: Iterable[Meas
         if action is None or not measured.refused:
             continue
         pairs = {tag: number for tag, number in repeats[action].items() if measured.scope in ("", tag)}
-        # the measure without any re-assertion: where that exceeds the limit too, dropping them would not help
-        share = measured.measure * (1 - sum(pairs.values()) / measured.numerator)
-        if share <= measured.limit:
+        # where the limit is exceeded without any re-assertion, too, dropping them would not help
+        if not _is_exceeded(measured, measured.numerator - sum(pairs.values())):
             dropped |= {(action, tag) for tag in _fewest_tags(pairs, measured)}
     return frozenset(dropped)
+
+
+def _is_exceeded(measured: Measured, pairs: int) -> bool:
+    """Whether the guard would refuse so many pairs."""
+    if not measured.is_share:
+        return pairs > measured.limit
+    return pairs > PCT_FLOOR and _percent_of(pairs, measured.denominator) > measured.limit
 
 
 def _fewest_tags(pairs: Mapping[Tag, int], measured: Measured) -> Iterator[Tag]:
