@@ -110,6 +110,28 @@ def test_a_pull_is_measured_by_the_one_before() -> None:
     assert refusals(MatchCounts(rows=100, matched=100), 100, 200) == set()
 
 
+def test_a_pull_is_told_by_all_that_was_measured_the_refusals_first() -> None:
+    def told(rows: MatchCounts, contacts: int, rematched: int) -> list[tuple[str, str, float, float, bool, int, int]]:
+        before = Snapshot(ids(f"c{number}" for number in range(49)), NOW, "sha256:1")
+        found = measure_pull(Pulled(VIP, rows, contacts, rematched), before, limits=GuardLimits())
+        return [
+            (each.guard, each.scope, each.limit, each.measure, each.refused, each.numerator, each.denominator)
+            for each in found
+        ]
+
+    assert told(MatchCounts(rows=160, matched=140, not_found=20), 100, 1) == [
+        ("grow_pct", "vip", 100, 104.1, True, 51, 49),
+        ("max_unmatched_pct", "vip", 10, 12.5, True, 20, 160),
+        ("max_rematched_pct", "vip", 10, 0.7, False, 1, 140),
+    ]
+    assert told(MatchCounts(rows=80, matched=60, not_found=20), 25, 15) == [
+        ("max_rematched_pct", "vip", 10, 25, True, 15, 60),
+        ("max_unmatched_pct", "vip", 10, 25, True, 20, 80),
+        ("shrink_pct", "vip", 50, 49, False, 24, 49),
+    ]
+    assert told(MatchCounts(rows=80, matched=80), 49, 0) == []
+
+
 def test_a_refusal_is_a_sentence_with_its_way_out() -> None:
     found = measured(MatchCounts(rows=59, matched=53, not_found=6), 100, 49, rematched=12)
     sentences = explain_pull_refusals(LocationId("acme"), found.values())
