@@ -8,20 +8,36 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
 from reconciler.core.model.errors import ExitCode, GuardRefused
 from reconciler.core.model.manifest import ContactSet
-from reconciler.core.model.names import SetName, Tag
+from reconciler.core.model.names import SetName, Source, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
 from reconciler.core.planning.batches import Reasserted
+from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
 from reconciler.core.planning.guard_sentences import approve, explain_warnings
-from reconciler.core.planning.guards import Allowance, Before, Counts, Measured
+from reconciler.core.planning.guards import Allowance, Before, Counts, Measured, count_pairs
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
 from reconciler.core.planning.situation import Reassertion
-from tests.build import HERE, NOW, a_rule, a_set, carries, declare, ids, many, plan_options, state, state_of, unseen
+from tests.build import (
+    HERE,
+    NOW,
+    a_rule,
+    a_set,
+    carries,
+    declare,
+    ids,
+    many,
+    name,
+    plan_options,
+    state,
+    state_of,
+    unseen,
+)
 
 NO_LIMITS = GuardLimits(
     max_removes_pct=None,
@@ -422,6 +438,80 @@ def test_each_guard_tells_its_measure_its_limit_and_the_share_the_worst_refusals
     allowed = [Allowance(Guard.ODD_IDS, "x")]
     found = measure_guards(counts, before, desired, limits=EVERY_LIMIT, allowances=allowed)
     assert list(map(_told, found)) == expected
+
+
+def test_a_run_is_counted_by_pairs_of_each_tag() -> None:
+    """What is sent again counts, too; what a contact is not known to carry is no holder lost."""
+
+    def change(action: Action, tag: str, reason: Reason, line: int = 1) -> Change:
+        return Change(action, Tag(tag), reason, (Source("acme.yaml", line, 1),))
+
+    known = state(anna=carries("x w"), bert=carries("x"), emil=carries("w"), cara=unseen(ledger="x"))
+    add, put_back = change(Action.ADD, "new", Reason.DECLARED), change(Action.ADD, "y", Reason.RESTORED)
+    prune, expire = change(Action.REMOVE, "x", Reason.PRUNED), change(Action.REMOVE, "x", Reason.EXPIRED)
+    deltas = [
+        Delta((add, prune), ids("anna bert cara stranger")),
+        Delta((add, put_back), ids(["+49 170", name("a")])),
+        Delta((change(Action.ADD, "new", Reason.DECLARED, 2),), ids(["column", "dora", name("b")])),
+        Delta((change(Action.ADD, "y", Reason.RESTORED, 2),), ids("emil")),
+        Delta((expire, change(Action.REMOVE, "w", Reason.ABSENT)), ids("emil anna")),
+        Delta((change(Action.REMOVE, "w", Reason.RENAMED),), ids("bert")),
+    ]
+    again = [
+        Reasserted(Action.ADD, (Tag("new"), Y), ids("gina hans")),
+        Reasserted(Action.ADD, (Y,), ids("ines")),
+        Reasserted(Action.REMOVE, (X,), ids("gina hans")),
+        Reasserted(Action.REMOVE, (X,), ids("ines")),
+    ]
+    of_deltas = Counts(
+        adds=_pairs({"new": 9, "y": 3}),
+        removes=_pairs({"x": 6, "w": 3}),
+        unnamed=_pairs({"x": 6}),
+        restored=_pairs({"y": 3}),
+        lost=_pairs({"x": 3, "w": 2}),
+        odd=_pairs({"new": 5, "y": 1}),
+        requests=4,
+    )
+    of_repeats = Counts(
+        adds=_pairs({"new": 2, "y": 3}), removes=_pairs({"x": 3}), again=_pairs({"new": 2, "y": 3}), requests=3
+    )
+    assert count_pairs(deltas, requests=4, observed=known) == of_deltas
+    assert count_pairs((), again, requests=3, observed=known) == of_repeats
+    assert count_pairs(deltas, again, requests=7, observed=known) == of_deltas + of_repeats
+    assert of_deltas + of_repeats == Counts(
+        adds=_pairs({"new": 11, "y": 6}),
+        removes=_pairs({"x": 9, "w": 3}),
+        unnamed=_pairs({"x": 6}),
+        again=_pairs({"new": 2, "y": 3}),
+        restored=_pairs({"y": 3}),
+        lost=_pairs({"x": 3, "w": 2}),
+        odd=_pairs({"new": 5, "y": 1}),
+        requests=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("allowance", "words"),
+    [
+        (Allowance(Guard.MAX_ADDS, "", "the launch"), "max_adds: the launch"),
+        (Allowance(Guard.MAX_ADDS, "vip"), "max_adds:tag=vip: no reason given"),
+        (Allowance(Guard.SHRINK_PCT, "the people"), "'shrink_pct:set=the people': no reason given"),
+    ],
+)
+def test_an_exception_is_told_by_what_lifts_it_and_why(allowance: Allowance, words: str) -> None:
+    assert str(allowance) == words
+
+
+@pytest.mark.parametrize(
+    ("guard", "option", "lift"),
+    [
+        (Guard.MAX_ADDS, "--allow max_adds:tag=x", '--allow max_adds:tag=x --reason "…"'),
+        (Guard.MAX_FIRST_ADDS, "--create-state", "--create-state"),
+    ],
+)
+def test_the_option_that_lifts_a_guard_needs_a_reason_but_for_a_first_run(guard: Guard, option: str, lift: str) -> None:
+    refused = Measured(guard, "x", 1, 2, True)
+    assert (refused.option, refused.lift) == (option, lift)
 
 
 # in a plan
