@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.model.batch import Reason
-from reconciler.core.model.names import ContactId, Tag
+from reconciler.core.model.api_limits import LIMITS_MS, LocationFacts, Rate
+from reconciler.core.model.batch import EFFORT, Batch, Demand, Proof, Reason, Schedule
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.planning.batches import Batches, Caps, make_batches
-from reconciler.core.planning.changes import Change, Delta, Demands, demands_from_deltas
+from reconciler.core.planning.batches import (
+    Batches,
+    Caps,
+    Reasserted,
+    Summary,
+    explain_aside,
+    explain_waiting,
+    make_batches,
+    summarise_plan,
+)
+from reconciler.core.planning.changes import (
+    Change,
+    Deferral,
+    DeferralReason,
+    Delta,
+    Demands,
+    Diff,
+    HeldContacts,
+    LedgerChange,
+    demands_from_deltas,
+)
 from reconciler.cover import solve
+from tests.build import NOW, ids, many, tags
 
 ADD, REMOVE = Action.ADD, Action.REMOVE
 Need = dict[ContactId, dict[Tag, Action]]
@@ -98,3 +120,169 @@ def test_contacts_alike_share_requests_up_to_the_cap() -> None:
     found = make_batches(demands_from_deltas(alike), Caps(), solve=solve)
     assert sorted(len(each.contacts) for each in found.batches) == [1, 500, 500]
     assert found.lower_bound == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (LocationFacts(), Caps(500, 50)),
+        (LocationFacts(max_contacts=100, limits_at=NOW), Caps(100, 50)),
+        (LocationFacts(max_tags=10, limits_at=NOW), Caps(500, 10)),
+        (LocationFacts(max_contacts=501, max_tags=51, limits_at=NOW), Caps(500, 50)),
+        (LocationFacts(max_contacts=100, max_tags=10, limits_at=Instant(NOW - LIMITS_MS + 1)), Caps(100, 10)),
+        (LocationFacts(max_contacts=100, max_tags=10, limits_at=Instant(NOW - LIMITS_MS)), Caps(500, 50)),
+        (LocationFacts(max_contacts=100, max_tags=10), Caps(500, 50)),
+    ],
+)
+def test_a_request_holds_no_more_than_the_location_took_lately(facts: LocationFacts, expected: Caps) -> None:
+    assert Caps().within(facts, NOW) == expected
+
+
+def by_words(action: Action, contacts: str, text: str) -> Batch:
+    return Batch(action, ids(contacts), tuple(map(Tag, text.split())))
+
+
+def demand(must: str, contacts: str, may: str = "") -> Demand:
+    return Demand(tags(must), tags(f"{must} {may}"), ids(contacts))
+
+
+def test_the_solver_is_asked_with_all_that_bounds_a_request() -> None:
+    asked = []
+
+    def answer(
+        adds: Sequence[Demand],
+        removes: Sequence[Demand],
+        *,
+        repeatable_adds: TagSet,
+        repeatable_removes: TagSet,
+        max_contacts: int,
+        max_tags: int,
+        effort: int = EFFORT,
+    ) -> Schedule:
+        asked.append((adds, removes, repeatable_adds, repeatable_removes, max_contacts, max_tags, effort))
+        return Schedule((), ())
+
+    demands = Demands((demand("x", "a"),), ())
+    make_batches(demands, Caps(7, 3), solve=answer, repeatable_adds=tags("r"), repeatable_removes=tags("s"), effort=11)
+    make_batches(Demands((), (demand("x", "a"),)), Caps(), solve=answer)
+    make_batches(Demands(), Caps(), solve=answer)
+    assert asked == [
+        (demands.adds, (), tags("r"), tags("s"), 7, 3, 11),
+        ((), demands.adds, tags(""), tags(""), 500, 50, EFFORT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("batches", "again"),
+    [
+        (((ADD, "a b", "x"), (ADD, "c", "y"), (REMOVE, "a", "v")), ()),
+        # x of c is there already, and so is v of b absent: sending them saves a request
+        (
+            ((ADD, "a b c", "x y"), (REMOVE, "a b", "v w")),
+            (
+                Reasserted(ADD, (Tag("x"),), ids("c")),
+                Reasserted(ADD, (Tag("y"),), ids("a b")),
+                Reasserted(REMOVE, (Tag("v"), Tag("w")), ids("b")),
+                Reasserted(REMOVE, (Tag("w"),), ids("a")),
+            ),
+        ),
+        # of two requests with a pair the later one sends it again
+        (
+            ((ADD, "b a", "x"), (ADD, "b a", "x"), (ADD, "c", "y"), (REMOVE, "a", "v")),
+            (Reasserted(ADD, (Tag("x"),), ids("a b")),),
+        ),
+    ],
+)
+def test_a_pair_beyond_the_needed_ones_is_listed_as_sent_again(
+    batches: tuple[tuple[Action, str, str], ...], again: tuple[Reasserted, ...]
+) -> None:
+    demands = Demands((demand("x", "a b", "y"), demand("y", "c", "x")), (demand("v", "a", "w"), demand("", "b", "v w")))
+    proofs = (Proof(ADD, 2, 1, "greedy", False, ()), Proof(REMOVE, 1, 1, "greedy", True, ()))
+    schedule = Schedule(tuple(by_words(*each) for each in batches), proofs)
+    found = make_batches(demands, Caps(), solve=lambda *_, **__: schedule)
+    assert found == Batches(schedule.batches, again, proofs)
+    assert found.lower_bound == 2
+
+
+def test_a_plan_in_numbers_counts_pairs_contacts_and_the_time_and_quota_of_its_requests() -> None:
+    def change(text: str) -> Change:
+        return Change(ADD if text[0] == "+" else REMOVE, Tag(text[1:]), Reason.DECLARED)
+
+    one, two = (Tag("x"),), (Tag("x"), Tag("y"))
+    found = Diff(
+        deltas=(
+            Delta(tuple(map(change, ("+x", "+y", "-z"))), ids(many(7))),
+            Delta((change("-y"),), ids("c0 dora")),
+        ),
+        demands=Demands(),
+        deferrals=(
+            Deferral(DeferralReason.EXACT, two, ids("a b")),
+            Deferral(DeferralReason.OPEN, two, ids("b c")),
+        ),
+        ledger=(LedgerChange(two, one, (), ids("a b c")), LedgerChange(one, two, one, ids("d"))),
+        held=(HeldContacts("why", two, ids("a")), HeldContacts("other", one, ids("a b c d e"))),
+        quarantined=(HeldContacts("gone", two, ids("a b c")), HeldContacts("dnd", one, ids("d e f"))),
+        unobserved=9,
+    )
+    planned = Batches(
+        batches=(by_words(ADD, "c0", "x"),) * 7,
+        reasserted=(Reasserted(ADD, two, ids("a b c d")), Reasserted(REMOVE, one, ids("e f"))),
+        proofs=(Proof(ADD, 4, 3, "greedy", False, ()), Proof(REMOVE, 3, 1, "greedy", False, ())),
+    )
+    assert summarise_plan(found, planned, Rate(per_window=2, window_ms=1_500, per_day=900)) == Summary(
+        contacts=8,
+        unobserved=9,
+        adds=14,
+        removes=9,
+        adopted=7,
+        released=5,
+        reasserted=10,
+        deferred=3,
+        held=5,
+        quarantined=6,
+        requests=7,
+        lower_bound=4,
+        eta_seconds=4.5,
+        daily_quota_share=0.007778,
+    )
+    # a run that waits for its slices takes longer than its requests
+    assert summarise_plan(found, planned, Rate(2, 1_500), at_least_ms=4_501).eta_seconds == 4.501
+
+
+HELD = HeldContacts("why", (Tag("x"), Tag("y")), ids(many(600)))
+
+
+@pytest.mark.parametrize(
+    ("held", "quarantined", "words"),
+    [
+        ((), 0, ""),
+        ((HELD, HELD), 0, "2,400 tags held"),
+        ((HeldContacts("why", (Tag("x"),), ids("a")),), 2_000, "1 tag held, 2,000 contacts quarantined"),
+        ((), 1, "1 contact quarantined"),
+    ],
+)
+def test_what_a_plan_leaves_aside_is_told_in_words(
+    held: tuple[HeldContacts, ...], quarantined: int, words: str
+) -> None:
+    assert explain_aside(held, quarantined) == words
+
+
+def waits(text: str, contacts: str = "") -> Deferral:
+    return Deferral(DeferralReason.EXCLUSIVE, tuple(map(Tag, text.split())), ids(contacts))
+
+
+@pytest.mark.parametrize(
+    ("deferrals", "contacts", "words"),
+    [
+        ((), 0, ""),
+        ((waits("x", "a"),), 1, "1 contact deferred"),
+        (
+            (waits("x", "a b"), waits("z y"), waits("y")),
+            2_000,
+            "2,000 contacts deferred, who else carries 'y', who else carries 'z'",
+        ),
+        ((waits("x"),), 0, "who else carries 'x'"),
+    ],
+)
+def test_what_waits_is_told_in_words(deferrals: tuple[Deferral, ...], contacts: int, words: str) -> None:
+    assert explain_waiting(deferrals, contacts) == words
