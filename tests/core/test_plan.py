@@ -11,14 +11,33 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from reconciler.core.model.api_limits import LocationFacts
+from reconciler.core.model.batch import Batch, Reason
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
-from reconciler.core.model.names import ContactId, Instant, LocationId, Source
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard, GuardLimits
+from reconciler.core.planning.batches import Caps, Reasserted
+from reconciler.core.planning.changes import (
+    EVERYTHING,
+    FLAPPING,
+    IN_DOUBT,
+    Change,
+    Deferral,
+    DeferralReason,
+    Delta,
+    HeldContacts,
+    LedgerChange,
+    Selection,
+    Tried,
+)
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
+from reconciler.core.planning.make_plan import find_tried, plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, change_digest, combine_plans
+from reconciler.core.planning.situation import Searched
+from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.planfile import plan_text
 from tests.build import (
     DAY,
@@ -27,12 +46,15 @@ from tests.build import (
     a_rule,
     a_set,
     carries,
+    changed_state,
     declare,
+    ids,
     many,
     only,
     plan_options,
     state,
     state_of,
+    tags,
     unseen,
 )
 from tests.core.scenes import ELSEWHERE, a_busy_plan, a_location
@@ -69,6 +91,48 @@ def test_locations_are_sorted_and_the_nearest_boundary_holds() -> None:
     assert plan == combine_plans([here, there], as_of=NOW, manifests="")
     assert [each.location for each in plan.locations] == sorted((HERE, ELSEWHERE))
     assert plan.valid_until == NOW + DAY
+
+
+def test_one_plan_says_of_its_locations_all_that_was_planned() -> None:
+    here, there = a_location(valid_until=NOW + 2 * DAY), replace(a_location(valid_until=NOW + DAY), location=ELSEWHERE)
+    plan = combine_plans([there, here], as_of=NOW, manifests="manifests", selection=only(tag="x"))
+    sealed = replace(here, change_digest=digest(here)), replace(there, change_digest=digest(there))
+    assert plan == Plan(NOW, Instant(NOW + DAY), sealed, digest(here, there), "manifests", only(tag="x"))
+    assert [each.change_digest for each in plan.locations] == [digest(here), digest(there)]
+    assert change_digest((here, there)) == digest(here, there)
+    assert combine_plans([replace(here, valid_until=None)], as_of=NOW, manifests="").valid_until is None
+
+
+NOTHING = plan_location(declare(), LocationState(HERE), plan_options())
+X = (Tag("x"),)
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_empty", "is_settled", "may_have_work"),
+    [
+        (NOTHING, True, True, False),
+        (replace(NOTHING, batches=(Batch(Action.ADD, ids("anna"), X),)), False, False, True),
+        (replace(NOTHING, ledger=(LedgerChange(X, (), (), ids("anna")),)), False, False, True),
+        (replace(NOTHING, held=(HeldContacts(IN_DOUBT, X, ids("anna")),)), True, False, True),
+        (replace(NOTHING, held=(HeldContacts(FLAPPING, X, ids("anna")),)), True, False, False),
+        (replace(NOTHING, deferrals=(Deferral(DeferralReason.UNTIL_REPLACED, X, ids("anna")),)), True, False, False),
+        (replace(NOTHING, deferrals=(Deferral(DeferralReason.EXCLUSIVE, X, ()),)), True, True, False),
+        (replace(NOTHING, observations=a_location().observations), True, True, True),
+    ],
+    ids=["nothing", "request", "adoption", "doubt", "flapping", "replaced later", "search", "reading"],
+)
+def test_a_plan_tells_whether_there_is_work(
+    plan: LocationPlan, is_empty: bool, is_settled: bool, may_have_work: bool
+) -> None:
+    assert (plan.is_empty, plan.is_settled, plan.may_have_work) == (is_empty, is_settled, may_have_work)
+    # of several locations, each must be done
+    both = combine_plans([plan, replace(NOTHING, location=ELSEWHERE)], as_of=NOW, manifests="")
+    assert (both.is_empty, both.is_settled) == (is_empty, is_settled)
+
+
+def test_a_plan_tells_in_words_what_it_leaves_aside_and_what_waits() -> None:
+    plan = a_location()
+    assert (plan.aside, plan.waiting) == ("1 tag held, 1 contact quarantined", "1 contact deferred")
 
 
 def digest(*locations: LocationPlan, as_of: int = NOW) -> str:
@@ -116,6 +180,56 @@ def test_the_change_digest_moves_with_every_change() -> None:
     ]
     assert len({digest(each) for each in plans}) == len(plans)
     assert digest(planned(), replace(planned(), location=ELSEWHERE)) != digest(planned())
+
+
+BOB = ids("bob")
+REVIEWED = replace(
+    a_location(),
+    reasserted=(Reasserted(Action.ADD, X, BOB),),
+    tried=(Tried(Action.ADD, X, NOW, BOB),),
+    deferrals=(Deferral(DeferralReason.EXACT, X, BOB),),
+    held=(HeldContacts(IN_DOUBT, X, BOB), HeldContacts(FLAPPING, X, BOB)),
+    ledger=(LedgerChange(X, X, X, BOB),),
+)
+
+
+def test_an_approval_is_of_each_thing_that_a_plan_may_do_and_of_nothing_else() -> None:
+    """Of what is sent again, tried before, deferred, in doubt and recorded: action, tags, dates, reasons, contacts."""
+    (again,), (tried,), (deferral,), (ledger,) = (
+        REVIEWED.reasserted,
+        REVIEWED.tried,
+        REVIEWED.deferrals,
+        REVIEWED.ledger,
+    )
+    doubt, flapping = REVIEWED.held
+    other, anna = (Tag("other"),), ids("anna")
+    plans = [
+        REVIEWED,
+        *(replace(REVIEWED, **{name: ()}) for name in ("reasserted", "tried", "deferrals", "held", "ledger")),  # type: ignore[arg-type]
+        *(
+            replace(REVIEWED, reasserted=(replace(again, **changed),))  # type: ignore[arg-type]
+            for changed in ({"action": Action.REMOVE}, {"tags": other}, {"contacts": anna})
+        ),
+        *(
+            replace(REVIEWED, tried=(replace(tried, **changed),))  # type: ignore[arg-type]
+            for changed in ({"action": Action.REMOVE}, {"tags": other}, {"at": NOW - 1}, {"contacts": anna})
+        ),
+        *(
+            replace(REVIEWED, deferrals=(replace(deferral, **changed),))  # type: ignore[arg-type]
+            for changed in ({"reason": DeferralReason.OPEN}, {"tags": other}, {"contacts": anna})
+        ),
+        *(
+            replace(REVIEWED, held=(replace(doubt, **changed), flapping))  # type: ignore[arg-type]
+            for changed in ({"tags": other}, {"contacts": anna})
+        ),
+        *(
+            replace(REVIEWED, ledger=(replace(ledger, **changed),))  # type: ignore[arg-type]
+            for changed in ({"adopted": other}, {"released": other}, {"kept": other}, {"contacts": anna})
+        ),
+    ]
+    assert len({digest(each) for each in plans}) == len(plans)
+    assert digest(replace(REVIEWED, held=(doubt,))) == digest(REVIEWED), "no reading lets a flapping pair be sent"
+    assert digest(replace(REVIEWED, spared=REVIEWED.held, given=REVIEWED.held)) == digest(REVIEWED)
 
 
 @pytest.mark.slow
@@ -173,6 +287,105 @@ def test_a_selection_limits_a_plan() -> None:
     options = plan_options(selection=only(sets="a", tag="x"))
     (delta,) = plan_location(desired, LocationState(HERE), options).deltas
     assert ([change.tag for change in delta.changes], delta.contacts) == (["x"], ("anna",))
+
+
+def test_what_a_person_names_is_read_in_the_spelling_of_the_state() -> None:
+    spelling = make_spelling([(Tag("x__y"), Tag("x_y"))])
+    options = plan_options(
+        allowances=(Allowance(Guard.MAX_ADDS, "x__y", "why"), Allowance(Guard.SHRINK_PCT, "x__y", "why")),
+        selection=only(tag="x__y", sets="x__y"),
+        searched=Searched(tags("x__y"), tags("x__y"), NOW),
+        now=NOW,
+    )
+    assert options.in_spelling(spelling) == replace(
+        options,
+        allowances=(Allowance(Guard.MAX_ADDS, "x_y", "why"), Allowance(Guard.SHRINK_PCT, "x__y", "why")),
+        selection=only(tag="x_y", sets="x__y"),
+        searched=Searched(tags("x_y"), tags("x_y"), NOW),
+    )
+
+
+def test_pairs_that_were_tried_are_told_with_their_last_attempt() -> None:
+    """By a request in doubt, by one that put back what others removed, and by one of a contact never seen."""
+    latest, earlier, long_ago = Instant(NOW - DAY), Instant(NOW - 2 * DAY), Instant(NOW - 9 * DAY)
+    observed = state(
+        anna=carries("", doubt="x z"),
+        bert=changed_state(carries("", doubt="x"), restored=((Tag("y"), earlier),)),
+        cara=changed_state(carries(""), restored=((Tag("x"), long_ago), (Tag("y"), long_ago)), attempted_at=earlier),
+        dora=carries(""),
+        abel=carries("", doubt="x z"),
+        fred=changed_state(carries(""), restored=((Tag("y"), long_ago),)),
+        gina=changed_state(carries(""), attempted_at=long_ago),
+    )
+    changes = tuple(Change(action, Tag(tag), Reason.DECLARED) for action, tag in ASKED)
+    deltas = Delta(changes, ids("emil dora cara bert anna fred gina")), Delta(changes[:1], ids("zoe abel"))
+    assert find_tried(deltas, observed) == (
+        Tried(Action.ADD, (Tag("x"), Tag("y")), long_ago, ids("gina")),
+        Tried(Action.ADD, (Tag("y"),), long_ago, ids("fred")),
+        Tried(Action.ADD, (Tag("x"), Tag("y")), earlier, ids("cara")),
+        Tried(Action.ADD, (Tag("y"),), earlier, ids("bert")),
+        Tried(Action.ADD, X, latest, ids("abel anna bert")),
+        Tried(Action.REMOVE, (Tag("z"),), latest, ids("anna")),
+    )
+    assert find_tried(deltas, state(dora=carries(""))) == ()
+
+
+def test_a_plan_tells_the_pairs_that_were_tried() -> None:
+    here = LocationState(HERE, observed=state(anna=changed_state(unseen(), attempted_at=NOW)))
+    plan = plan_location(declare(a_set("s", "anna", "x")), here, plan_options())
+    assert plan.tried == (Tried(Action.ADD, X, NOW, ids("anna")),)
+
+
+ASKED = ((Action.ADD, "x"), (Action.ADD, "y"), (Action.REMOVE, "z"))
+
+
+@pytest.mark.parametrize(
+    ("sets", "oldest"),
+    [("", 5), ("a", 3), ("b", 5), ("c", None)],
+)
+def test_the_oldest_observation_is_of_the_contacts_that_the_plan_is_about(sets: str, oldest: int | None) -> None:
+    """Declared in the chosen sets, or to change: fred loses a tag, and nothing is desired of gina."""
+    desired = declare(a_set("a", "anna", "x"), a_set("b", "bert", "x"), a_set("c", "cara dora", "x"))
+    known = state(
+        anna=carries("x", ledger="x", at=NOW - 3 * DAY),
+        bert=carries("x", ledger="x", at=NOW - 5 * DAY),
+        cara=unseen(),
+        fred=carries("old", ledger="old", at=NOW - 4 * DAY),
+        gina=carries("x", at=NOW - 9 * DAY),
+    )
+    plan = plan_location(desired, LocationState(HERE, observed=known), plan_options(selection=only(sets=sets)))
+    assert plan.oldest == (None if oldest is None else NOW - oldest * DAY)
+    assert plan_location(desired, LocationState(HERE), plan_options()).oldest is None
+
+
+def test_a_contact_that_is_to_change_may_have_the_oldest_observation() -> None:
+    known = state(anna=carries("x", ledger="x", at=NOW - 3 * DAY), fred=carries("old", ledger="old", at=NOW - 4 * DAY))
+    plan = plan_location(declare(a_set("a", "anna", "x")), LocationState(HERE, observed=known), plan_options())
+    assert plan.oldest == NOW - 4 * DAY
+
+
+@pytest.mark.parametrize(
+    ("sizes", "selection", "moved"),
+    [
+        ({"a": 2}, EVERYTHING, False),
+        ({"a": 1}, EVERYTHING, True),
+        ({}, EVERYTHING, True),
+        ({"a": 1}, only(sets="a"), False),
+        ({"a": 1}, only(tag="x"), False),
+    ],
+)
+def test_a_plan_of_everything_notes_whether_a_set_has_another_size(
+    sizes: dict[str, int], selection: Selection, moved: bool
+) -> None:
+    here = LocationState(HERE, set_sizes={SetName(name): size for name, size in sizes.items()})
+    plan = plan_location(declare(a_set("a", "anna bert", "x")), here, plan_options(selection=selection))
+    assert plan.sizes_moved is moved
+
+
+def test_a_plan_heeds_what_the_location_took_lately() -> None:
+    known = LocationState(HERE, facts=LocationFacts(max_contacts=2, limits_at=NOW))
+    plan = plan_location(declare(a_set("s", many(5), "x")), known, plan_options(now=NOW, caps=Caps(4, 50)))
+    assert sorted(len(batch.contacts) for batch in plan.batches) == [1, 2, 2]
 
 
 # approval
