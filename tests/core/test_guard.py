@@ -618,6 +618,7 @@ def counted(measured: Measured, number: int) -> Measured:
         ([replace(OF_SHARES, scope="a")], ""),
         ([replace(OF_SHARES, scope="a", limit=57)], "+a"),
         ([replace(OF_SHARES, limit=36)], ""),
+        ([replace(OF_SHARES, limit=40, measure=63.3, numerator=19)], "+a +x +y"),
         ([replace(OF_SHARES, limit=30, measure=30.0, numerator=30_040, denominator=100_000)], ""),
         ([replace(OF_SHARES, measure=100.0, numerator=12, denominator=0)], "+a +x +y"),
         ([replace(OF_SHARES, measure=100.0, numerator=13, denominator=0)], ""),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,9 +36,10 @@ from reconciler.core.planning.changes import (
     Tried,
 )
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
-from reconciler.core.planning.guards import Allowance
-from reconciler.core.planning.make_plan import find_tried, plan_location
+from reconciler.core.planning.guards import Allowance, Before, Counts
+from reconciler.core.planning.make_plan import find_tried, plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, change_digest, combine_plans
+from reconciler.core.planning.revert import NetChange, Reversal
 from reconciler.core.planning.situation import Searched
 from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.planfile import plan_text
@@ -388,6 +392,38 @@ def test_a_plan_heeds_what_the_location_took_lately() -> None:
     assert sorted(len(batch.contacts) for batch in plan.batches) == [1, 2, 2]
 
 
+WITH_X = NetChange(added=tags("x"), entered=tags("x"))
+GIVEN = Reversal("run", dict.fromkeys(ids("anna bert cara dora"), WITH_X), {})
+
+
+@pytest.mark.parametrize("plan", [plan_location, partial(plan_revert, GIVEN)], ids=["plan", "revert"])
+def test_a_round_plans_what_is_left_within_limits_on_the_run_as_a_whole(plan: Callable[..., LocationPlan]) -> None:
+    """Four lose x: cara is not there, the removal on dora has its outcome, and earlier rounds removed it from two."""
+    known = state(**dict.fromkeys(("anna", "bert", "cara", "dora"), carries("x", ledger="x")))
+    seen = a_location().observations
+    found = plan(
+        declare(),
+        LocationState(HERE, "lineage", 7, known),
+        plan_options(gone=(HeldContacts("deleted", (), ids("cara")),), limits=GuardLimits(max_requests=1)),
+        spent={ContactId("dora"): tags("x")},
+        done=Counts(removes=Counter(x=2), unnamed=Counter(x=2), lost=Counter(x=2), requests=1),  # type: ignore[arg-type]
+        before=Before(Counter({Tag("x"): 40}), {SetName("s"): 20}),
+        observations=seen,
+    )
+    changes = [(change.action, change.tag) for delta in found.deltas for change in delta.changes]
+    assert (changes, [delta.contacts for delta in found.deltas]) == ([(Action.REMOVE, "x")], [ids("anna bert")])
+    assert found.quarantined == (HeldContacts("deleted", (), ids("cara")),)
+    assert [(each.flag, each.numerator, each.denominator) for each in found.guards] == [
+        ("shrink_pct:set=s", 20, 20),
+        ("max_requests", 2, 0),
+        ("empties_tag:tag=x", 4, 40),
+        ("max_removes_pct", 4, 40),
+        ("max_removes_pct:tag=x", 4, 40),
+    ]
+    assert found.observations == seen
+    assert [each.flag for each in found.refused] == ["shrink_pct:set=s", "max_requests"]
+
+
 # approval
 
 
@@ -422,7 +458,7 @@ def test_what_was_lifted_is_approved() -> None:
 def test_an_approved_plan_cannot_be_made_by_hand() -> None:
     with pytest.raises(TypeError):
         ApprovedPlan(refused_plan())  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="approve"):
+    with pytest.raises(TypeError, match=r"^an approved plan comes from approve\(plan\)$"):
         ApprovedPlan(refused_plan(), object())
 
 
