@@ -260,6 +260,12 @@ def test_the_size_of_a_set_against_the_last_apply(before: int, now: int, refused
     )
 
 
+@pytest.mark.parametrize(("now", "refused"), [(9, {"shrink_pct of s"}), (10, set()), (11, {"grow_pct of s"})])
+def test_a_single_contact_may_be_too_many(now: int, refused: set[str]) -> None:
+    limits = replace(NO_LIMITS, shrink_pct=9.0, grow_pct=9.5)
+    assert refusals(limits, sizes={"s": 10}, desired=declare(a_set("s", many(now), "x"))) == refused
+
+
 def test_a_set_that_is_gone_has_shrunk_by_everything() -> None:
     limits = replace(NO_LIMITS, shrink_pct=50.0)
     desired = declare(a_set("other", many(20), "x"))

@@ -18,6 +18,7 @@ from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch, Reason
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
+from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard, GuardLimits
@@ -53,6 +54,7 @@ from tests.build import (
     changed_state,
     declare,
     ids,
+    loaded,
     many,
     only,
     plan_options,
@@ -422,6 +424,55 @@ def test_a_round_plans_what_is_left_within_limits_on_the_run_as_a_whole(plan: Ca
     ]
     assert found.observations == seen
     assert [each.flag for each in found.refused] == ["shrink_pct:set=s", "max_requests"]
+
+
+def test_a_plan_goes_by_the_search_the_time_and_the_tags_that_were_owned_when_the_run_began() -> None:
+    """cara has an exclusive tag, bert one that was put back yesterday, anna one that was owned by another name."""
+    desired = declare(
+        a_set("s", "anna", "x", authority=Authority.OWNED),
+        a_set("t", "bert", "x"),
+        a_set("u", "dora", "board"),
+        rule=[a_rule("board", exclusive=True)],
+    )
+    known = state(
+        anna=carries("x a_b", ledger="x"),
+        bert=changed_state(carries("", ledger="x"), restored=((Tag("x"), Instant(NOW - DAY)),)),
+        cara=carries("board"),
+        dora=carries("board", ledger="board"),
+    )
+    here = loaded(known, aliases=[("a__b", "a_b")])
+    searched = Searched(tags("board"), tags("board"), Instant(NOW - DAY))
+
+    plan = plan_location(desired, here, plan_options(searched=searched, now=NOW), owned=tags("a__b"))
+    found = [(change.action, change.tag, each.contacts) for each in plan.deltas for change in each.changes]
+    assert found == [(Action.REMOVE, "a_b", ids("anna")), (Action.REMOVE, "board", ids("cara"))]
+    assert plan.held == (HeldContacts(FLAPPING, X, ids("bert")),)
+    assert plan.searched == searched
+
+    without = plan_location(desired, here, plan_options())
+    found = [(change.action, change.tag, each.contacts) for each in without.deltas for change in each.changes]
+    assert (found, without.held) == ([(Action.ADD, "x", ids("bert"))], ())
+
+
+def test_a_location_with_pairs_under_management_is_not_applied_for_the_first_time() -> None:
+    desired = declare(a_set("s", many(6), "x"), rule=[a_rule("x", triggers=True)])
+    new = plan_location(desired, LocationState(HERE), plan_options())
+    assert [each.flag for each in new.refused] == ["max_first_adds:tag=x"]
+    known = LocationState(HERE, observed=state(anna=carries("y", ledger="y", kept="y")))
+    assert plan_location(desired, known, plan_options()).refused == ()
+
+
+def test_an_approval_that_was_written_down_is_of_the_same_changes_in_each_release() -> None:
+    plan = replace(
+        NOTHING,
+        deltas=(Delta((Change(Action.ADD, Tag("x"), Reason.DECLARED),), BOB),),
+        reasserted=(Reasserted(Action.ADD, X, BOB),),
+        tried=(Tried(Action.ADD, X, NOW, BOB),),
+        deferrals=(Deferral(DeferralReason.EXACT, X, BOB),),
+        held=(HeldContacts(IN_DOUBT, X, BOB),),
+        ledger=(LedgerChange(X, X, X, BOB),),
+    )
+    assert digest(plan) == "sha256:68ca68bb62cede412868a739f2c30c3e8c2c38922c22ae8f150a4ed323992fac"
 
 
 # approval
