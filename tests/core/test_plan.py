@@ -211,25 +211,25 @@ def test_an_approval_is_of_each_thing_that_a_plan_may_do_and_of_nothing_else() -
     other, anna = (Tag("other"),), ids("anna")
     plans = [
         REVIEWED,
-        *(replace(REVIEWED, **{name: ()}) for name in ("reasserted", "tried", "deferrals", "held", "ledger")),  # type: ignore[arg-type]
+        *(replace(REVIEWED, **{name: ()}) for name in ("reasserted", "tried", "deferrals", "held", "ledger")),
         *(
-            replace(REVIEWED, reasserted=(replace(again, **changed),))  # type: ignore[arg-type]
+            replace(REVIEWED, reasserted=(replace(again, **changed),))
             for changed in ({"action": Action.REMOVE}, {"tags": other}, {"contacts": anna})
         ),
         *(
-            replace(REVIEWED, tried=(replace(tried, **changed),))  # type: ignore[arg-type]
+            replace(REVIEWED, tried=(replace(tried, **changed),))
             for changed in ({"action": Action.REMOVE}, {"tags": other}, {"at": NOW - 1}, {"contacts": anna})
         ),
         *(
-            replace(REVIEWED, deferrals=(replace(deferral, **changed),))  # type: ignore[arg-type]
+            replace(REVIEWED, deferrals=(replace(deferral, **changed),))
             for changed in ({"reason": DeferralReason.OPEN}, {"tags": other}, {"contacts": anna})
         ),
         *(
-            replace(REVIEWED, held=(replace(doubt, **changed), flapping))  # type: ignore[arg-type]
+            replace(REVIEWED, held=(replace(doubt, **changed), flapping))
             for changed in ({"tags": other}, {"contacts": anna})
         ),
         *(
-            replace(REVIEWED, ledger=(replace(ledger, **changed),))  # type: ignore[arg-type]
+            replace(REVIEWED, ledger=(replace(ledger, **changed),))
             for changed in ({"adopted": other}, {"released": other}, {"kept": other}, {"contacts": anna})
         ),
     ]
