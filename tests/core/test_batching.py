@@ -245,6 +245,7 @@ def test_a_plan_in_numbers_counts_pairs_contacts_and_the_time_and_quota_of_its_r
         eta_seconds=4.5,
         daily_quota_share=0.007778,
     )
+    assert summarise_plan(Diff((), Demands()), Batches(), Rate()) == Summary(*[0] * 12, 0.0, 0.0)
     # a run that waits for its slices takes longer than its requests
     assert summarise_plan(found, planned, Rate(2, 1_500), at_least_ms=4_501).eta_seconds == 4.501
 
