@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given
 
 from reconciler.core.model.api_limits import LocationFacts
-from reconciler.core.model.batch import Batch, Reason
+from reconciler.core.model.batch import Batch, Reason, Schedule
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.settings import Guard, GuardLimits
+from reconciler.core.model.release_rules import Sent, TagPace
+from reconciler.core.model.settings import Guard, GuardLimits, Reassert
 from reconciler.core.planning.batches import Caps, Reasserted
 from reconciler.core.planning.changes import (
     EVERYTHING,
@@ -41,8 +42,9 @@ from reconciler.core.planning.guards import Allowance, Before, Counts
 from reconciler.core.planning.make_plan import find_tried, plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, change_digest, combine_plans
 from reconciler.core.planning.revert import NetChange, Reversal
-from reconciler.core.planning.situation import Searched
+from reconciler.core.planning.situation import Reassertion, Searched
 from reconciler.core.planning.tag_aliases import make_spelling
+from reconciler.cover import solve
 from reconciler.planfile import plan_text
 from tests.build import (
     DAY,
@@ -452,6 +454,53 @@ def test_a_plan_goes_by_the_search_the_time_and_the_tags_that_were_owned_when_th
     without = plan_location(desired, here, plan_options())
     found = [(change.action, change.tag, each.contacts) for each in without.deltas for change in each.changes]
     assert (found, without.held) == ([(Action.ADD, "x", ids("bert"))], ())
+
+
+def test_a_plan_tells_what_was_given_what_starts_automations_who_is_gone_and_how_tags_are_given() -> None:
+    """Five get x, two an hour; one was given it half an hour ago, and hans was given y once before."""
+    hour = 3_600_000
+    rule = [a_rule("x", pace=TagPace(2, hour)), a_rule("y", once=True, triggers=True)]
+    desired = declare(a_set("s", many(5), "x"), a_set("t", "hans ines", "y"), rule=[*rule, a_rule("a", triggers=True)])
+    known = state(hans=changed_state(carries(""), spent=((Tag("y"), Instant(NOW - DAY)),)))
+    gone = (HeldContacts("deleted", (), ids("ines")),)
+    options = plan_options(
+        now=NOW, gone=gone, sent={Tag("x"): (Sent(Instant(NOW - hour // 2), 1),)}, limits=GuardLimits(max_requests=9)
+    )
+    plan = plan_location(desired, LocationState(HERE, observed=known), options)
+    assert (plan.triggers, plan.gone, plan.quarantined) == (tags_in_order("a y"), gone, gone)
+    assert [(each.tags, each.contacts) for each in plan.given] == [(tags_in_order("y"), ids("hans"))]
+    (release,) = plan.pacing
+    assert (release.tag, release.adds, release.used, release.slices_in_all) == ("x", 5, 1, 5)
+    assert release.ends == NOW + 2 * hour
+    assert plan.summary.eta_seconds == 2 * 3_600
+
+
+def tags_in_order(text: str) -> tuple[Tag, ...]:
+    return tuple(map(Tag, text.split()))
+
+
+def test_the_solver_is_asked_for_the_effort_that_was_chosen_and_for_what_may_be_sent_again() -> None:
+    asked = []
+
+    def solver(*demands: object, **bounds: object) -> Schedule:
+        asked.append(bounds)
+        return solve(*demands, **bounds)  # type: ignore[arg-type]
+
+    known = state(anna=carries("x", ledger="x"), bert=carries("w"))
+    desired = declare(a_set("s", "anna bert", "x y", absent="w v"))
+    options = plan_options(
+        solve=solver, effort=7, caps=Caps(9, 8), reassertion=Reassertion(Reassert.ALWAYS, Instant(0)), now=NOW
+    )
+    plan_location(desired, LocationState(HERE, observed=known), options)
+    assert asked == [
+        {
+            "repeatable_adds": tags("x y"),
+            "repeatable_removes": tags("w v"),
+            "max_contacts": 9,
+            "max_tags": 8,
+            "effort": 7,
+        }
+    ]
 
 
 def test_a_location_with_pairs_under_management_is_not_applied_for_the_first_time() -> None:
