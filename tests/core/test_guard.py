@@ -446,6 +446,16 @@ def test_each_guard_tells_its_measure_its_limit_and_the_share_the_worst_refusals
     assert list(map(_told, found)) == expected
 
 
+def test_a_guard_that_measured_nothing_is_no_news() -> None:
+    def found(**counts: Counter[Tag]) -> list[str]:
+        before = Before(Counter(), {})
+        measured = measure_guards(Counts(**counts), before, declare(), limits=EVERY_LIMIT, allowances=())  # type: ignore[arg-type]
+        return [_told(each) for each in measured if not each.is_share]
+
+    assert found() == []
+    assert found(adds=_pairs({"x": 1})) == ["max_adds: 1, limit 30, 1 of 0, passed"]
+
+
 def test_a_run_is_counted_by_pairs_of_each_tag() -> None:
     """What is sent again counts, too; what a contact is not known to carry is no holder lost."""
 

@@ -115,7 +115,7 @@ def _measure_pairs(case: _Case) -> Iterator[Measured]:
 
 def _measure_number(guard: Guard, scope: str, number: int, limit: int | None) -> Iterator[Measured]:
     if limit is not None:
-        yield Measured(guard, scope, limit, number, number > limit, number, 0)
+        yield Measured(guard, scope, limit, number, number > limit, number)
 
 
 def _measure_percentages(case: _Case) -> Iterator[Measured]:
@@ -199,7 +199,7 @@ def _measure_protected(case: _Case) -> Iterator[Measured]:
     protected = {tag for tag, rule in case.desired.rules.items() if rule.protected}
     for tag in sorted(case.counts.removes.keys() & protected):
         number = case.counts.removes[tag]
-        yield Measured(Guard.PROTECTED, tag, 0, number, True, number, 0)
+        yield Measured(Guard.PROTECTED, tag, 0, number, True, number)
 
 
 _CHECKS: tuple[Callable[[_Case], Iterator[Measured]], ...] = (
