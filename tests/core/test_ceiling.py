@@ -190,7 +190,10 @@ def test_two_ceilings_allow_what_both_do() -> None:
 def test_of_each_contact_goes_what_was_approved_and_removals_after_all_of_its_adds() -> None:
     exact = change("-z", Reason.EXACT)
     needed = [
-        Delta((change("+x"), change("+y"), change("-w"), exact), ids("all adds_differ half open failed none poor")),
+        Delta(
+            (change("+x"), change("+y"), change("-v"), change("-w"), exact),
+            ids("all adds_differ half open failed none poor"),
+        ),
         delta("-w", "gone"),
     ]
     limit = Ceiling(
@@ -206,7 +209,7 @@ def test_of_each_contact_goes_what_was_approved_and_removals_after_all_of_its_ad
         *(("remove", who, "z") for who in ("all", "open")),
     }
     # of a contact that did not end well, only its adds are asked for: "poor" lacks one of them
-    assert outside == 3 + 1 + 1 + 4 + 1
+    assert outside == 1 + 4 + 2 + 2 + 0 + 5 + 1
 
 
 SENT = replace(
@@ -341,14 +344,17 @@ def test_of_a_plan_goes_what_the_file_has_too_and_all_else_is_that_of_now() -> N
 
 
 def test_what_is_sent_again_is_sent_with_all_changes_of_the_file_only() -> None:
-    desired = declare(a_set("s", "anna bert", "x y"))
-    here = LocationState(HERE, observed=state(anna=carries("x", ledger="x"), bert=carries()))
+    """Two requests do where bert is sent y twice, and three where each pair is sent once."""
+    desired = declare(a_set("s", "anna bert", "x"), a_set("t", "anna bert cara", "y"), a_set("u", "bert cara", "z"))
+    here = LocationState(HERE, observed=state(anna=carries(), bert=carries(), cara=carries()))
     options = plan_options(reassertion=Reassertion(Reassert.ALWAYS, Instant(0)), now=NOW)
     fresh = plan_location(desired, here, options)
-    assert fresh.reasserted
+    assert (len(fresh.batches), fresh.reasserted) == (2, (Reasserted(Action.ADD, (Tag("y"),), ids("bert")),))
     assert narrow_plan(fresh, replace(fresh, serial=99), desired, here, options) is fresh
-    more = narrow_plan(fresh, replace(fresh, deltas=(*fresh.deltas, delta("+q", "bert"))), desired, here, options)
-    assert (more.deltas, more.reasserted, sends_what_it_says(more)) == (fresh.deltas, (), True)
+    more = replace(fresh, deltas=(*fresh.deltas, delta("+q", "bert")))
+    both = narrow_plan(fresh, more, desired, here, options)
+    assert (both.deltas, len(both.batches), both.reasserted) == (fresh.deltas, 3, ())
+    assert sends_what_it_says(both)
 
 
 def test_a_file_may_ask_for_what_a_plan_by_the_manifests_may_have_had() -> None:

@@ -102,6 +102,9 @@ def test_two_lists_differ_in_the_contacts_to_which_they_do_not_do_the_same() -> 
     first = delta("+x", "a"), delta("+x -y", "b"), delta("+z", "c"), delta("+x", "e"), delta("-y", "e")
     second = delta("+x", "a", Reason.AGAIN, 9), delta("+x", "b d"), delta("+x -y", "e")
     assert contacts_that_differ(first, second) == set(ids("b c d"))
+    # a file may list a contact without any change
+    idle = Delta((), ids("f"))
+    assert contacts_that_differ([idle], []) == contacts_that_differ([], [idle]) == set()
 
 
 def test_what_a_file_proposes_beyond_a_plan_whatever_the_reasons() -> None:

@@ -260,10 +260,19 @@ def test_the_size_of_a_set_against_the_last_apply(before: int, now: int, refused
     )
 
 
-@pytest.mark.parametrize(("now", "refused"), [(9, {"shrink_pct of s"}), (10, set()), (11, {"grow_pct of s"})])
-def test_a_single_contact_may_be_too_many(now: int, refused: set[str]) -> None:
-    limits = replace(NO_LIMITS, shrink_pct=9.0, grow_pct=9.5)
-    assert refusals(limits, sizes={"s": 10}, desired=declare(a_set("s", many(now), "x"))) == refused
+@pytest.mark.parametrize(
+    ("limits", "now", "refused"),
+    [
+        ({"shrink_pct": 9.0}, 9, {"shrink_pct of s"}),
+        ({"shrink_pct": 9.0}, 11, set()),
+        ({"grow_pct": 9.0}, 11, {"grow_pct of s"}),
+        ({"grow_pct": 9.0}, 9, set()),
+        ({"shrink_pct": 9.0, "grow_pct": 9.0}, 10, set()),
+    ],
+)
+def test_a_single_contact_may_be_too_many(limits: dict[str, float], now: int, refused: set[str]) -> None:
+    desired = declare(a_set("s", many(now), "x"))
+    assert refusals(replace(NO_LIMITS, **limits), sizes={"s": 10}, desired=desired) == refused  # type: ignore[arg-type]
 
 
 def test_a_set_that_is_gone_has_shrunk_by_everything() -> None:
