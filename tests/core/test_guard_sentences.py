@@ -239,6 +239,9 @@ def test_a_refusal_of_odd_ids_shows_three_of_them_and_nobodys_address() -> None:
     told = a_refusal(Delta((Change(Action.ADD, X, Reason.DECLARED),), odd), guard=Guard.ODD_IDS, scope="x")
     such = f", such as '2', '3', {'a' * 80!r}; is the column of the ids the right one?"
     assert told.endswith("(an id has 20 letters and digits)" + such)
+    # earlier rounds may have sent them all
+    none = a_refusal(guard=Guard.ODD_IDS, scope="x")
+    assert none.endswith("(an id has 20 letters and digits); is the column of the ids the right one?")
 
 
 def test_the_ways_out_of_a_refusal_are_told_each_once() -> None:
