@@ -39,7 +39,12 @@ GROUPS = {
     "wire": Group(
         ("wire.py", "wire_people.py", "wire_trial.py", "core/model/outcome.py"),
         (
-            "core", "test_wire.py", "test_wire_people.py", "test_wire_trial.py", "test_scan.py", "test_refresh.py",
+            "core",
+            "test_wire.py",
+            "test_wire_people.py",
+            "test_wire_trial.py",
+            "test_scan.py",
+            "test_refresh.py",
             "test_trial.py",
         ),
     ),
