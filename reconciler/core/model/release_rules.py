@@ -162,14 +162,15 @@ class _Forecaster:
         first: list[Slice] = []
         number, at, last = 0, now, now
         while wanted and number < MOST_SLICES and (at := self._open_from(at)) < _FARTHEST:
-            room = wanted if pace is None else min(wanted, pace.adds - self._used(pace, at))
-            if room > 0:
-                number, wanted, last = number + 1, wanted - room, at
-                insort(self.counted, Sent(at, room))
-                if len(first) < SHOWN:
-                    first.append(Slice(at, room))
-            elif pace is not None:
+            free = wanted if pace is None else pace.adds - self._used(pace, at)
+            if pace is not None and free <= 0:
                 at = self._next_free(pace)
+                continue
+            room = min(wanted, free)
+            number, wanted, last = number + 1, wanted - room, at
+            insort(self.counted, Sent(at, room))
+            if len(first) < SHOWN:
+                first.append(Slice(at, room))
         return Forecast(tuple(first), number, None if wanted else last)
 
     def _used(self, pace: TagPace, at: Instant) -> int:
