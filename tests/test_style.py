@@ -12,6 +12,7 @@ def product() -> list[Module]:
     return modules()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", FIGURES, ids=[figure.name for figure in FIGURES])
 def test_the_style_gets_no_worse(figure: Figure, product: list[Module]) -> None:
     value = figure.count(product)

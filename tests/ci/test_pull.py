@@ -109,7 +109,7 @@ def job(request: pytest.FixtureRequest, project: Path, tmp_path: Path, monkeypat
     return found
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 def test_who_joined_is_proposed_and_a_night_without_news_proposes_nothing(job: Job, world: World) -> None:
     job.run()
     assert job.pushed() == "".join(f"{contact_id(number)}\n" for number in range(6))
