@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from reconciler.apply.batch_journal import (
 )
 from reconciler.apply.books import KnownWrite, SentInDoubt
 from reconciler.apply.run import Run
+from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, FailedChange, Surprises
-from reconciler.core.model.names import Instant, Tag
+from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
+from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.running.stop_conditions import Rates
-from tests.apply.test_beside import Work, a_run
-from tests.build import a_set, carries, declare, fields_of, name, tags
+from tests.apply.test_beside import LONE, Work, a_run
+from tests.build import a_rule, a_set, carries, declare, fields_of, name, tags
 from tests.fakes import START
 
 ANNA, BERT, CARA, DORA, EMIL = map(name, ("anna", "bert", "cara", "dora", "emil"))
@@ -41,14 +44,20 @@ def applied(old: str, *, added: str = "", removed: str = "") -> ContactOutcome:
     return ContactOutcome(Outcome.APPLIED, "", old=tags(old), added=tags(added), removed=tags(removed))
 
 
-def play(directory: Path, work: Work) -> Run:
+def play(
+    directory: Path,
+    work: Work,
+    desired: Desired = DESIRED,
+    options: PlanOptions = LONE,
+    known: Mapping[ContactId, ContactState] = KNOWN,
+) -> Run:
     """Does the work in a run that knows all but anna."""
 
     async def know_and_work(run: Run) -> None:
-        await run.save_states(KNOWN)
+        await run.save_states(known)
         await work(run)
 
-    with a_run(directory, DESIRED, dict.fromkeys(("anna", "bert", "cara", "dora", "emil"), "")) as work_in_run:
+    with a_run(directory, desired, dict.fromkeys(("anna", "bert", "cara", "dora", "emil"), ""), options) as work_in_run:
         return work_in_run(know_and_work)
 
 
@@ -233,3 +242,60 @@ def test_an_answer_that_is_not_written_down_is_in_doubt_in_the_report(tmp_path: 
         }
 
     play(tmp_path, work)
+
+
+def test_a_removal_asks_for_the_spelling_that_is_kept_and_an_addition_for_the_one_that_was_approved(
+    tmp_path: Path,
+) -> None:
+    approved, kept = Tag("two  spaces"), Tag("two spaces")
+
+    async def work(run: Run) -> None:
+        await run.learn_aliases([(approved, kept)])
+        adding = Batch(Action.ADD, (ANNA,), (approved,))
+        removing = Batch(Action.REMOVE, (BERT,), (approved,))
+        for batch, asked in ((adding, adding), (removing, replace(removing, tags=(kept,)))):
+            journalled = await journal_intent(run, batch)
+            assert (journalled.batch, journalled.asked) == (batch, asked)
+        recorded, _ = await stored(run)
+        assert [batch.tags for batch in recorded] == [(approved,), (kept,)]
+
+    play(tmp_path, work)
+
+
+def test_a_tag_that_is_given_once_was_given_unless_its_contact_was_refused(tmp_path: Path) -> None:
+    desired = declare(a_set("s", EVERYBODY, "mail"), rule=[a_rule("mail", once=True)])
+    mail = Tag("mail")
+
+    async def work(run: Run) -> None:
+        added = replace(await journal_intent(run, Batch(Action.ADD, (ANNA, DORA), (mail,))), sent=LEFT)
+        removed = await journal_intent(run, Batch(Action.REMOVE, (CARA,), (mail,)))
+        pass_to(run, ANSWERED)
+        refused = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+        await journal_answer(run, added, {ANNA: applied("", added="mail"), DORA: refused})
+        pass_to(run, ANSWERED)
+        await journal_answer(run, removed, {CARA: applied("mail", removed="mail")})
+        # by the date of the intent, before which nothing of it left
+        assert {contact: run.state_of(contact).past_adds.spent for contact in (ANNA, DORA, CARA)} == {
+            ANNA: ((mail, added.dated),),
+            DORA: (),
+            CARA: ((mail, ANSWERED),),
+        }
+
+    play(tmp_path, work, desired, known={**KNOWN, CARA: carries("mail", ledger="mail")})
+
+
+@pytest.mark.parametrize(("longer_ms", "still"), [(0, ""), (1, "lost")])
+def test_an_answer_settles_a_doubt_of_before_once_its_request_can_no_longer_land(
+    tmp_path: Path, longer_ms: int, still: str
+) -> None:
+    """So long as the settings say, which may be longer than by default."""
+    settle_ms = 200_000
+    known = {ANNA: carries("", ledger="lost", doubt="lost", at=START - settle_ms)}
+
+    async def work(run: Run) -> None:
+        journalled = await journal_intent(run, replace(ADDING, contacts=(ANNA,)))
+        pass_to(run, Instant(START + 5_000 - longer_ms))
+        await journal_answer(run, journalled, {ANNA: applied("", added="vip")})
+        assert run.state_of(ANNA).doubtful == tags(still)
+
+    play(tmp_path, work, options=replace(LONE, settle_ms=settle_ms + 5_000), known=known)

@@ -38,9 +38,10 @@ from reconciler.ports import StateStore
 from reconciler.request_gate import RequestGate
 from reconciler.store import open_reader, open_store
 from reconciler.store.sqlite_file import Turn
-from tests.apply.test_scenarios import FREE, converged, pairs
+from tests.apply.test_scenarios import FREE, converged, faults, pairs
 from tests.build import HERE, a_set, contact, declare, who
 from tests.fakes import START, FakeClock, SlowWorker, a_holder, hold
+from tests.sandbox.faults import FaultKind
 from tests.scene import Scene, one_by_one
 
 ALL = declare(a_set("s", who("anna bert cara"), "vip"))
@@ -119,6 +120,23 @@ def test_nothing_leaves_where_the_lease_ended_while_its_intent_was_written(tmp_p
     assert "this process was paused" in report.error
     assert batches(scene) == [BatchStatus.ANSWERED, BatchStatus.WITHDRAWN]
     assert doubtful(scene) == []
+
+
+def test_a_doubt_is_dated_by_when_the_request_left(tmp_path: Path) -> None:
+    """What it may have done is looked for from then on, and not from the date of its intent."""
+    scene = one_by_one(tmp_path, NOBODY, faults=faults(None, FaultKind.RESET_AFTER))
+
+    def wait(name: str) -> None:
+        scene.clock.ms += 5_000 if name == "record_intent" else 0
+
+    run_hooked(scene, wait)
+    _, lost, _ = scene.here.sent
+    log = scene.log(scene.runs()[-1].id).batches
+    assert [lost.began - batch.intended for batch in log if batch.answers.keys() == set(lost.contacts)] == [5_000]
+    with open_reader(scene.url) as reader:
+        states = dict(reader.at(HERE).load_state().observed.items())
+    (doubt,) = filter(None, (state.doubt for state in states.values()))
+    assert doubt.sent == lost.began
 
 
 @pytest.mark.parametrize(("took_ms", "anew"), [(10_000, False), (10_001, True)])
@@ -217,22 +235,24 @@ def test_two_answers_that_teach_at_once_teach_both(tmp_path: Path) -> None:
 
 
 @contextmanager
-def a_run(directory: Path, desired: Desired, tags: dict[str, str]) -> Iterator[Callable[[Work], Run]]:
+def a_run(
+    directory: Path, desired: Desired, tags: dict[str, str], options: PlanOptions = LONE
+) -> Iterator[Callable[[Work], Run]]:
     """Does work in a run whose state takes its time; the contacts were seen with these tags. Returns the run."""
-    scene = Scene(directory, *(contact(person, carried) for person, carried in tags.items()), options=LONE)
+    scene = Scene(directory, *(contact(person, carried) for person, carried in tags.items()), options=options)
     slow = partial(SlowWorker, scene.clock, lambda: (5, 5))
 
     async def begin(work: Work, store: StateStore) -> Run:
         async with await hold(store, scene.clock, slow) as held:
             header = RunHeader(HERE, "apply", "anna", scene.clock.now())
             async with journalled_run(held, header) as journal:
-                options = ApplyOptions({HERE: desired}, {HERE: LONE}, a_holder())
+                request = ApplyOptions({HERE: desired}, {HERE: options}, a_holder())
                 (plan,) = scene.plan_for(desired).locations
                 gate = RequestGate(HERE, Pace(Rate()), scene.clock, scene.listen, held)
                 services = Services(scene.api, store, scene.clock, scene.listen, start_worker=slow)
                 book = LocationBook(await held.call(held.store.load_state), desired)
                 run = Run(
-                    plan, derive_ceiling(plan), LONE, None, options, services, journal, gate, (), START, book,
+                    plan, derive_ceiling(plan), options, None, request, services, journal, gate, (), START, book,
                     RunProgress(0),
                 )  # fmt: skip
                 await work(run)
