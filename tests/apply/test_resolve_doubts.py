@@ -78,6 +78,29 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
     converged(scene)
 
 
+@pytest.mark.parametrize(
+    ("killed", "seconds", "ended"),
+    [(False, 1, "held"), (False, 10, "applied"), (True, 30, "held"), (True, 90, "applied")],
+)
+def test_a_change_by_others_is_told_from_a_request_that_left_well_after_it(
+    tmp_path: Path, killed: bool, seconds: int, ended: str
+) -> None:
+    """A request of this run is dated by this clock, one of an earlier run maybe by that of another machine."""
+    lost = faults(None, FaultKind.RESET_BEFORE, None, None if killed else FaultKind.RESET_BEFORE)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=lost, options=FREE)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
+    scene.apply()
+    assert facts(scene) is True
+    scene.clock.ms += DAY_MS
+    scene.want(a_set("s", "anna", "a hello"), a_set("t", "bert", "b"))
+    scene.edit("anna", add=["note"])
+    scene.clock.ms += seconds * 1000
+    plan = scene.plan()
+    if killed:
+        scene.apply_and_die(plan, before=0)
+    assert pairs(scene.apply(plan)) == {ended: 1}
+
+
 def test_an_addition_that_a_workflow_may_have_consumed_is_held(tmp_path: Path) -> None:
     scene = Scene(
         tmp_path, contact("anna"), contact("bert"), faults=faults(None, FaultKind.TIMEOUT_AFTER), options=FREE
