@@ -28,7 +28,7 @@ from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejec
 from reconciler.core.planning.plan import PlanOptions
 from reconciler.core.running.stop_conditions import Rates
 from tests.apply.test_beside import LONE, Work, a_run
-from tests.build import a_rule, a_set, carries, declare, fields_of, name, tags
+from tests.build import a_rule, a_set, carries, changed_state, declare, fields_of, name, tags
 from tests.fakes import START
 
 ANNA, BERT, CARA, DORA, EMIL = map(name, ("anna", "bert", "cara", "dora", "emil"))
@@ -260,6 +260,20 @@ def test_a_removal_asks_for_the_spelling_that_is_kept_and_an_addition_for_the_on
         assert [batch.tags for batch in recorded] == [(approved,), (kept,)]
 
     play(tmp_path, work)
+
+
+def test_a_spelling_that_is_learnt_before_the_answer_is_no_surprise(tmp_path: Path) -> None:
+    approved, kept = Tag("two  spaces"), Tag("two spaces")
+
+    async def work(run: Run) -> None:
+        journalled = await journal_intent(run, replace(ADDING, contacts=(ANNA,)))
+        await run.learn_aliases([(approved, kept)])
+        answer = ContactOutcome(Outcome.APPLIED, old=frozenset({kept}), added=tags("vip"))
+        await journal_answer(run, journalled, {ANNA: answer})
+        assert (run.outcomes.surprises(), run.rates) == ((), Rates(rows=1, compared=1))
+        assert run.state_of(ANNA).observed == {approved, Tag("vip")}
+
+    play(tmp_path, work, known={ANNA: changed_state(carries(), observed=frozenset({kept}))})
 
 
 def test_a_tag_that_is_given_once_was_given_unless_its_contact_was_refused(tmp_path: Path) -> None:
