@@ -10,8 +10,9 @@ import pytest
 from reconciler.core.model.contact_state import DAY_MS
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
+from reconciler.core.model.journal import FailedChange
 from reconciler.core.model.names import Instant, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_reader
@@ -431,3 +432,27 @@ def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_pat
     scene.here.network.plan = FaultPlan()
     assert scene.apply().exit_code == ExitCode.DONE
     converged(scene)
+
+
+UNPROVEN = "not there when it was read; it may have been, and nothing proves that it was not"
+UNREAD = "an earlier run sent it, and it could not be read"
+
+
+@pytest.mark.parametrize(("unread", "why"), [(False, UNPROVEN), (True, UNREAD)])
+def test_a_doubt_of_an_earlier_run_is_told_once_and_as_the_addition_that_it_was(
+    tmp_path: Path, unread: bool, why: str
+) -> None:
+    """Also where the rows of that run were given up: then it was sent as it is desired."""
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, tag_write_moves_date=False)
+    scene.want(a_set("s", "anna", "a"))
+    scene.apply_and_die(before=0)
+    scene.may_read = False
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
+    scene.apply(history_keep=1)
+    scene.may_read = True
+    if unread:
+        failing = {"rate": 1.0, "kinds": (FaultKind.ERROR_BEFORE,), "path": f"/contacts/{name('anna')}"}
+        scene.here.network.plan = FaultPlan(**failing)  # type: ignore[arg-type]
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b more"))
+    report = scene.apply()
+    assert report.findings == (FailedChange(name("anna"), Outcome.HELD, Action.ADD, (Tag("a"),), why),)

@@ -353,3 +353,13 @@ def test_a_plan_file_keeps_when_it_was_tried_before(tmp_path: Path) -> None:
     plan = scene.plan(RETRY)
     assert [each.tags for each in plan.locations[0].tried] == [("hello",)]
     assert parse_plan(plan_text(plan).encode()) == plan
+
+
+def test_what_a_refresh_saw_since_the_plan_was_made_is_not_sent(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", "anna bert", "vip"))
+    plan = scene.plan()
+    scene.edit("bert", add=["vip"])
+    looked_at(scene, "bert")
+    scene.apply(plan)
+    assert [each.contacts for each in scene.here.sent] == [[name("anna")]]
