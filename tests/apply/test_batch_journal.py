@@ -271,9 +271,10 @@ def test_a_spelling_that_is_learnt_before_the_answer_is_no_surprise(tmp_path: Pa
         answer = ContactOutcome(Outcome.APPLIED, old=frozenset({kept}), added=tags("vip"))
         await journal_answer(run, journalled, {ANNA: answer})
         assert (run.outcomes.surprises(), run.rates) == ((), Rates(rows=1, compared=1))
-        assert run.state_of(ANNA).observed == {approved, Tag("vip")}
+        known = run.state_of(ANNA)
+        assert known.observed == known.ledger.tags == {approved, Tag("vip")}
 
-    play(tmp_path, work, known={ANNA: changed_state(carries(), observed=frozenset({kept}))})
+    play(tmp_path, work, known={ANNA: changed_state(carries(), observed=frozenset({kept}), ledger=frozenset({kept}))})
 
 
 def test_a_tag_that_is_given_once_was_given_unless_its_contact_was_refused(tmp_path: Path) -> None:
