@@ -195,6 +195,18 @@ def test_what_is_in_doubt_now_is_left_out(scene: Scene) -> None:
     assert scene.plan_revert(run, NOTHING).is_empty
 
 
+def test_the_doubts_of_other_runs_are_left_to_the_next_apply(scene: Scene) -> None:
+    run = scene.run(of("anna", "new")).run
+    scene.want(a_set("s", "anna", "new"), a_set("t", "cara", "late"))
+    scene.apply_and_die(before=0)
+    scene.clock.ms += 600_000
+    scene.may_read = True
+    before = scene.known("cara")
+    assert scene.revert(run, NOTHING).exit_code == ExitCode.DONE
+    assert scene.known("cara") == before
+    assert who("cara") not in {contact for _, contact in scene.here.reads}
+
+
 def test_a_revert_that_was_killed_is_taken_up_again(scene: Scene) -> None:
     run = scene.run(of("anna bert cara", "new")).run
 
