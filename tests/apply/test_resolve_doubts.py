@@ -185,6 +185,16 @@ def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
     converged(scene)
 
 
+def test_what_goes_stays_while_what_comes_is_held(tmp_path: Path) -> None:
+    lost = faults(FaultKind.RESET_BEFORE)
+    scene = Scene(tmp_path, contact("anna", "old"), faults=lost, options=FREE, tag_write_moves_date=False)
+    scene.want(a_set("s", "anna", "new", absent="old"))
+    report = scene.apply()
+
+    assert (pairs(report), scene.tags("anna")) == ({"held": 1, "deferred": 1}, {"old"})
+    assert [each.action for each in scene.here.sent] == [Action.ADD]
+
+
 def test_the_rest_is_sent_before_a_doubt_is_waited_for(tmp_path: Path) -> None:
     crowd = [f"c{nth}" for nth in range(6)]
     scene = Scene(tmp_path, *map(contact, crowd), faults=faults(None, FaultKind.RESET_AFTER), options=FREE)
