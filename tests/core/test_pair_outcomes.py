@@ -77,6 +77,13 @@ def test_what_an_answer_told_to_be_as_it_should_is_not_seen_by_a_later_reading()
     assert outcomes.pairs(ContactStates()) == {Outcome.NOOP: 1, Outcome.SEEN: 1}
 
 
+def test_what_was_as_it_should_be_is_in_doubt_once_a_later_request_about_it_is() -> None:
+    outcomes, anna = PairOutcomes(), PEOPLE[0]
+    for kind in ("noop", "doubt"):
+        outcomes.record_batch(Batch(Action.ADD, (anna,), (Tag("a"),)), {anna: verdict(frozenset(), kind)})
+    assert outcomes.pairs(ContactStates()) == {Outcome.IN_DOUBT: 1}
+
+
 def test_a_deferral_is_open_until_an_answer_tells() -> None:
     anna, bert, _ = PEOPLE
     outcomes, observed = PairOutcomes(), ContactStates()
