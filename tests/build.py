@@ -5,11 +5,14 @@ What has blanks in it stands by itself, in a list. `name` makes an id that HighL
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.core.manifests.resolve import Desired, resolve
 from reconciler.core.model.api_limits import LocationFacts
+from reconciler.core.model.contact_columns import ContactColumn
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.contact_state import ContactState, ContactStates, ObservationOrigin
 from reconciler.core.model.manifest import (
     Authority,
@@ -252,6 +255,15 @@ def loaded(observed: ContactStates, *, serial: int = 1, aliases: Iterable[tuple[
     facts = LocationFacts().with_aliases((Tag(sent), Tag(back)) for sent, back in aliases)
     spelt = make_spelling(facts.aliases)
     return LocationState(HERE, LINEAGE, serial, spelt.spell_states(observed), {}, facts, spelt)
+
+
+def column_of(
+    rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int], numbered: ContactNumbers
+) -> ContactColumn:
+    """What these rows tell of their contacts, as `ContactNumbers.put_rows` reads them."""
+    column = array("i", [ABSENT]) * len(numbered)
+    numbered.put_rows(column, rows, integers)
+    return ContactColumn(numbered, column)
 
 
 def only(*, tag: str = "", sets: str = "", retry_held: bool = False, retry_rejected: bool = False) -> Selection:

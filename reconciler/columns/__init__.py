@@ -57,14 +57,17 @@ class LargeNumbers(ContactNumbers):
             self._numbers.update(zip(self.ids[known:], count(known), strict=False))
         return self._numbers
 
-    def _find_table(self, more: Sequence[ContactId] = ()) -> IdTable | None:
-        """The table with all contacts; None where there are few, with those that are to come, or ids of other kinds."""
-        if self._large is None or len(self) + len(more) < max(self._large, 1):
+    def _find_table(self, more: int = 0, length: int = 0) -> IdTable | None:
+        """The table with all contacts; None where there are few, with so many more, or ids of other kinds.
+
+        `length`: of the first of those that are to come.
+        """
+        if self._large is None or len(self) + more < max(self._large, 1):
             return None
         from reconciler.columns.id_table import IdTable
 
         if self._table is None:
-            self._table = IdTable(len((self.ids or more)[0]))
+            self._table = IdTable(len(self.ids[0]) if len(self) else length)
         if (known := len(self._table)) < len(self):
             joined = self._table.join(self.ids[known:])
             if joined is None:
@@ -91,7 +94,8 @@ class LargeNumbers(ContactNumbers):
             if not self._is_behind or self._questions == 0:
                 return None
             self._questions -= 1
-        if (table := self._find_table(contacts)) is None or (joined := table.join(contacts)) is None:
+        table = self._find_table(len(contacts), len(contacts[0]) if contacts else 0)
+        if table is None or (joined := table.join(contacts)) is None:
             return None
         return table, joined
 
@@ -131,12 +135,16 @@ class LargeNumbers(ContactNumbers):
                 return as_numbers(table.number(cells))
         return super().number_cells(block, delimiter, width, place)
 
-    def read_column(self, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int]) -> Numbers:
-        if self._find_table() is None:
-            return super().read_column(rows, integers)
-        from reconciler.columns.large_columns import read_column
+    def put_joined(self, column: Numbers, ids: str, length: int, found: str, integers: Mapping[int, int]) -> None:
+        table = self._find_table(len(ids) // length, length)
+        if table is None or table.length != length:
+            super().put_joined(column, ids, length, found, integers)
+            return
+        from reconciler.columns.large_columns import put_all
 
-        return read_column(self, rows, integers)
+        numbers = table.number(ids.encode("ascii"))
+        self.extend(column)
+        put_all(column, numbers, found, integers)
 
     def advance(self, column: Numbers, members: Numbers, steps: dict[int, int]) -> None:
         if self._find_table() is None:

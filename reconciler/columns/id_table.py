@@ -123,19 +123,23 @@ class IdTable:
         """
         numbers = np.full(len(words), ABSENT, np.int32)
         places = self._hash(words)
-        left, at = np.arange(len(words)), places.copy()
+        left, at, sought = np.arange(len(words)), places, words
         while len(left):
-            found = self._places[at]
-            free = found == ABSENT
-            if own is None:
-                left, at, found = left[~free], at[~free], found[~free]
-            elif free.any():
+            found = self._places.take(at)
+            free = np.flatnonzero(found == ABSENT)
+            if own is not None and len(free):
+                taken = at.take(free)
                 # of several that take one place the first one has it: the last assignment stays
-                self._places[at[free][::-1]] = own[left[free]][::-1]
-                found = self._places[at]
-            is_same = (self._words[found] == words[left]).all(axis=1)
-            numbers[left[is_same]], places[left[is_same]] = found[is_same], at[is_same]
-            left, at = left[~is_same], (at[~is_same] + 1) & (len(self._places) - 1)
+                self._places[taken[::-1]] = own.take(left.take(free))[::-1]
+                found[free] = self._places.take(taken)
+            # row 0 stands for those that have none
+            differing = np.logical_or.reduce(self._words.take(found, axis=0, mode="clip") ^ sought, axis=1)
+            if own is None:
+                differing[free] = False
+            numbers[left], places[left] = found, at
+            further = np.flatnonzero(differing)
+            left, sought = left.take(further), sought.take(further, axis=0)
+            at = (at.take(further) + 1) & (len(self._places) - 1)
         return numbers, places
 
     def _hash(self, words: _Words) -> npt.NDArray[np.int64]:

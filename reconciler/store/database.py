@@ -64,6 +64,10 @@ class Database(Protocol):
     def for_update(self) -> str:
         """The end of a SELECT that keeps other transactions from changing the row until this one ends."""
 
+    @property
+    def joining(self) -> str:
+        """The function that joins the texts of rows, with its second argument between them."""
+
     def number_pattern(self) -> int:
         """A number for a new row of `known`."""
 

@@ -96,6 +96,7 @@ class PostgresDatabase:
     """The state in one schema."""
 
     for_update = " FOR UPDATE"
+    joining = "string_agg"
 
     def __init__(self, sessions: Sessions, place: StateAddress) -> None:
         self._sessions, self._place = sessions, place

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
 from reconciler.core.model.contact_columns import ContactColumn
-from reconciler.core.model.contact_numbers import ContactNumbers
+from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
-from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet, are_plain
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.state_fields import assume_unconfirmed
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling, make_spelling
-from reconciler.store.database import Database, decoding, first
+from reconciler.store.database import Database, Rows, decoding, first
 from reconciler.store.pattern_table import read_patterns, read_tagsets, tags_of
 
 _UNANSWERED = """
@@ -43,6 +44,9 @@ FROM rows JOIN contacts ON rows.contact = contacts.n
     LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE rows.batch = ? ORDER BY contacts.id
 """
+_CONTACTS = "SELECT id, known FROM contacts WHERE location = ?"
+BLOCK = 1 << 16
+"""So many contacts are read as one row: a row for each takes three times as long."""
 _FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at, tried FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
@@ -95,13 +99,38 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 
 
 @decoding()
-def read_observed(database: Database, location: int, contacts: ContactNumbers | None = None) -> ContactStates:
+def read_observed(
+    database: Database, location: int, contacts: ContactNumbers | None = None, *, block: int = BLOCK
+) -> ContactStates:
+    """What is known of the contacts of the location of that number; `block`: how many are read as one row."""
     places = {NEVER_OBSERVED: 0}
     # asked first: a server answers it together with what is read before it
-    stored = database.execute("SELECT id, known FROM contacts WHERE location = ?", (location,))
-    numbered = read_patterns(database, location, read_tagsets(database))
-    indices = {number: places.setdefault(known, len(places)) for number, known in numbered}
-    return ContactStates(ContactColumn.read(stored, indices, contacts), places)
+    read = _ask_block(database, location, block)
+    stored = read_patterns(database, location, read_tagsets(database))
+    indices = {number: places.setdefault(known, len(places)) for number, known in stored}
+    numbered = ContactNumbers() if contacts is None else contacts
+    column = array("i", [ABSENT]) * len(numbered)
+    while True:
+        rows, last, shortest, longest, ids, found = first(read)
+        if rows and shortest == longest and len(ids) == rows * longest and are_plain(ids):
+            numbered.put_joined(column, ids, longest, found, indices)
+        elif rows:
+            odd = database.execute(f"{_CONTACTS} AND id <= ? ORDER BY id DESC LIMIT {rows}", (location, last))
+            numbered.put_rows(column, odd, indices)
+        if rows < block:
+            return ContactStates(ContactColumn(numbered, column), places)
+        read = _ask_block(database, location, block, last)
+
+
+def _ask_block(database: Database, location: int, size: int, after: str | None = None) -> Rows:
+    """Some contacts: how many, the last of them, the lengths of their ids, and the texts of ids and numbers as one."""
+    beyond, parameters = ("", ()) if after is None else (" AND id > ?", (after,))
+    return database.execute(
+        "SELECT count(*), max(id), min(length(id)), max(length(id)),"
+        f" {database.joining}(id, ''), {database.joining}(CAST(known AS TEXT), ',')"
+        f" FROM ({_CONTACTS}{beyond} ORDER BY id LIMIT {size}) AS block",
+        (location, *parameters),
+    )
 
 
 @decoding()

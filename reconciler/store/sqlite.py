@@ -42,6 +42,7 @@ class SqliteDatabase:
     """One connection to the file at `path`."""
 
     for_update = ""
+    joining = "group_concat"
 
     def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK, turn: Turn | None = None) -> None:
         self.connection = connection

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from reconciler.columns import LARGE, LargeNumbers
 from reconciler.core.manifests.resolve import Desired, resolve
-from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.contact_state import (
     NEVER_OBSERVED,
@@ -33,7 +32,7 @@ from reconciler.loading import load
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest
 from reconciler.planfile import plan_text
-from tests.build import HERE, plan_options, tags
+from tests.build import HERE, column_of, plan_options, tags
 from tests.fakes import START
 
 IDS = st.sampled_from([f"{first}{second}c" for first in "abcde" for second in "123"])
@@ -89,7 +88,7 @@ def test_a_plan_of_more_contacts_than_the_plain_numbers_take_is_the_same(tmp_pat
     rows = [(contact, 7) for contact in [*ids[::4], *(ContactId(f"{number:020}") for number in range(1_000))]]
 
     def write(desired: Desired, *, stored: bool) -> str:
-        column = ContactColumn.read(rows if stored else [], {7: 1}, desired.contacts.numbered)
+        column = column_of(rows if stored else [], {7: 1}, desired.contacts.numbered)
         observed = ContactStates(column, [NEVER_OBSERVED, known])
         plan = plan_location(desired, LocationState(HERE, observed=observed), plan_options(now=START))
         return plan_text(combine_plans([plan], as_of=START, manifests="m"))

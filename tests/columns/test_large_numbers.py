@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from reconciler.columns import LARGE, QUESTIONS, LargeNumbers
 from reconciler.columns.id_table import IdTable
-from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, Numbers
 from reconciler.core.model.names import ContactId
+from tests.build import column_of
 
 PLAIN = [ContactId("".join(letters)) for letters in product("aB3", repeat=3)]
 ODD = [ContactId(text) for text in ("ab", "abcd", "a-b", "aé3", "ab ", "")]
@@ -83,10 +83,33 @@ def test_a_column_is_read_with_the_same_integers(
 ) -> None:
     plain, many = both(lots, large)
     integers = {integer: 2 * integer for integer in range(4)}
-    column = ContactColumn.read(list(stored.items()), integers, many)
-    assert column.column == ContactColumn.read(list(stored.items()), integers, plain).column
+    column = column_of(list(stored.items()), integers, many)
+    assert column.column == column_of(list(stored.items()), integers, plain).column
     assert column.count_integers() == plain.count_integers(column.column)
     assert many.ids == plain.ids
+
+
+@given(LOTS, FEW, st.dictionaries(st.sampled_from(PLAIN), st.integers(0, 3), min_size=1), st.sampled_from(["", "12"]))
+def test_a_column_that_comes_as_two_texts_is_that_of_its_rows(
+    lots: list[list[ContactId]], large: int, stored: dict[ContactId, int], longer: str
+) -> None:
+    rows = {ContactId(contact + longer): integer for contact, integer in stored.items()}
+    plain, many = both(lots, large)
+    integers = {integer: 2 * integer for integer in range(4)}
+    texts = "".join(rows), len(next(iter(rows))), ",".join(map(str, rows.values()))
+    expected, found = array("i"), array("i", [ABSENT]) * len(many)
+    plain.put_rows(expected, rows.items(), integers)
+    many.put_joined(found, *texts, integers)
+    assert found == expected
+    assert many.ids == plain.ids
+
+
+def test_an_integer_that_stands_for_nothing_is_an_error_of_the_lookup() -> None:
+    for numbered in (ContactNumbers(), LargeNumbers(large=1)):
+        with pytest.raises(KeyError):
+            numbered.put_joined(array("i"), "aBc123", 3, "1,7", {1: 0})
+        with pytest.raises(ValueError, match=r"shorter|longer|integers for"):
+            numbered.put_joined(array("i"), "aBc123", 3, "1", {1: 0})
 
 
 def columns_of(numbered: ContactNumbers, data: st.DataObject) -> Numbers:

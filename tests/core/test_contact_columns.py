@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.contact_columns import ContactColumn, NumberedContacts
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.names import ContactId
+from tests.build import column_of
 
 IDS = st.sampled_from([*map(ContactId, ("anna", "bert", "cara", "dora", "é6"))])
 LISTS = st.lists(IDS, unique=True)
@@ -37,7 +38,7 @@ def test_a_column_is_a_mapping(
     put: dict[ContactId, int],
     numbered_later: list[ContactId],
 ) -> None:
-    column = ContactColumn.read(list(integers.items()), {n: n for n in range(4)}, ContactNumbers(numbered_before))
+    column = column_of(list(integers.items()), {n: n for n in range(4)}, ContactNumbers(numbered_before))
     assert column == integers == ContactColumn.of(integers)
     column.put_all(put, put.values())
     plain = integers | put
@@ -71,7 +72,7 @@ def test_two_columns_stand_beside_each_other(
 ) -> None:
     one = ContactColumn.of(first)
     same = {integer: integer for integer in range(4)}
-    other = ContactColumn.read(list(second.items()), same, one.numbered if shared else None)
+    other = column_of(list(second.items()), same, one.numbered if shared else ContactNumbers())
     numbered, integers, others = one.beside(other)
     rows = [row for row in zip(numbered.ids, integers, others, strict=True) if row[1:] != (ABSENT, ABSENT)]
     assert sorted(rows) == sorted(

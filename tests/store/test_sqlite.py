@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import VERSION
+from reconciler.store.sql_reader import read_observed
+from reconciler.store.sqlite import SqliteDatabase
 from reconciler.store.sqlite_file import Disk
 from tests.build import HERE, contact_state, tags
 from tests.fakes import START
@@ -69,6 +72,23 @@ def test_nothing_is_left_of_a_contact_that_was_forgotten(tmp_path: Path) -> None
     content = path.read_bytes()
     assert (b"contact-0123" in content, ANNA.encode() in content) == (False, False)
     assert b"contact-0124" in content
+
+
+ODD = ["anna", "bo-b", "cä12", "dora", "emil", "f", "gina", "gust"]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 8, 9, 100])
+@pytest.mark.parametrize("contacts", [ODD, sorted(set(ODD) - {"bo-b", "cä12", "f"}), ["x\0y", "x\0z"], []])
+def test_contacts_are_read_in_blocks_whatever_their_ids_are(tmp_path: Path, block: int, contacts: list[str]) -> None:
+    path, states = tmp_path / "state.db", {ContactId(contact): seen(f"of {contact[:1]}") for contact in contacts}
+    with open_store(url(path)) as state:
+        store, elsewhere = state.at(HERE), state.at(LocationId("elsewhere"))
+        store.save_states(taken(store), states)
+        elsewhere.save_states(taken(elsewhere), {ContactId("carl"): seen("other")})
+    with closing(sqlite3.connect(path)) as connection:
+        number = connection.execute("SELECT n FROM locations WHERE id = ?", (HERE,)).fetchone()[0]
+        observed = read_observed(SqliteDatabase(connection, path), number, block=block)
+    assert dict(observed.items()) == states
 
 
 def use(path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import repeat
 from typing import TypeVar, overload
 
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers, Numbers
@@ -106,17 +105,6 @@ class ContactColumn(Mapping[ContactId, int]):
     def values(self) -> ValuesView[int]:
         return _Values(self)
 
-    @classmethod
-    def read(
-        cls, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int], numbered: ContactNumbers | None = None
-    ) -> ContactColumn:
-        """The contacts of these rows, none of them twice, each with the integer that stands for that of its row.
-
-        `numbered`: the contacts that they are numbered with, if there are such.
-        """
-        numbered = ContactNumbers() if numbered is None else numbered
-        return cls(numbered, numbered.read_column(rows, integers))
-
     def count_integers(self) -> Counter[int]:
         """How many contacts have each of the integers."""
         return self.numbered.count_integers(self.column)
@@ -141,16 +129,11 @@ class ContactColumn(Mapping[ContactId, int]):
         if not contacts:
             return
         numbers = self.numbered.number(contacts)
-        self._extend()
+        self.numbered.extend(self.column)
         column = self.column
         self._size += list(map(column.__getitem__, set(numbers))).count(ABSENT)
         for number, integer in zip(numbers, integers, strict=True):
             column[number] = integer
-
-    def _extend(self) -> None:
-        """To all contacts that have numbers by now."""
-        if (missing := len(self.numbered) - len(self.column)) > 0:
-            self.column.extend(repeat(ABSENT, missing))
 
     def beside(self, other: ContactColumn) -> tuple[ContactNumbers, Sequence[int], Sequence[int]]:
         """The contacts of both columns, with the integer that each has in this and in the other one, or `ABSENT`.
@@ -158,11 +141,11 @@ class ContactColumn(Mapping[ContactId, int]):
         There may be contacts among them of which neither column has anything.
         """
         if self.numbered is other.numbered:
-            self._extend()
-            other._extend()
+            for column in (self.column, other.column):
+                self.numbered.extend(column)
             return self.numbered, self.column, other.column
         if not other:
-            self._extend()
+            self.numbered.extend(self.column)
             return self.numbered, self.column, array("i", [ABSENT]) * len(self.column)
         contacts, integers = list(self), list(self.values())
         others = list(other)

@@ -94,20 +94,31 @@ class ContactNumbers:
         """The number of a contact; `ABSENT` where it has none."""
         return self._number_of.get(contact, ABSENT)  # type: ignore[call-overload, no-any-return]
 
-    def read_column(self, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int]) -> Numbers:
-        """The column in which each contact of these rows, none of them twice, has what `integers` has for its integer.
+    def put_rows(self, column: Numbers, rows: Iterable[tuple[ContactId, int]], integers: Mapping[int, int]) -> None:
+        """Gives each contact of these rows, none of them twice, what `integers` has for the integer of its row.
 
-        A contact that has no number is given the next.
+        A contact that has no number is given the next; the column is made as long as there are contacts.
         """
-        column = array("i", [ABSENT]) * len(self)
         rows = iter(rows)
         while block := tuple(islice(rows, _BLOCK)):
             contacts, found = zip(*block, strict=True)
             numbers = self.number(contacts)
-            column.extend(repeat(ABSENT, len(self) - len(column)))
+            self.extend(column)
             for number, integer in zip(numbers, map(integers.__getitem__, found), strict=True):
                 column[number] = integer
-        return column
+
+    def put_joined(self, column: Numbers, ids: str, length: int, found: str, integers: Mapping[int, int]) -> None:
+        """The same, of rows that come as two texts.
+
+        `ids`: letters and digits, all of one length, one after another; `found`: the integers, with commas between.
+        """
+        contacts = (ContactId(ids[start : start + length]) for start in range(0, len(ids), length))
+        self.put_rows(column, zip(contacts, map(int, found.split(",")), strict=True), integers)
+
+    def extend(self, column: Numbers) -> None:
+        """Makes the column as long as there are contacts; those that are new in it have nothing."""
+        if (missing := len(self) - len(column)) > 0:
+            column.extend(array("i", [ABSENT]) * missing)
 
     def advance(self, column: Numbers, members: Numbers, steps: dict[int, int]) -> None:
         """Gives each of the members, none of them twice, the integer that follows the one that it has in the column."""
