@@ -91,15 +91,16 @@ class IdTable:
     def in_order(self) -> Ints:
         """The numbers in the order of their ids."""
         if len(self._in_order) < self._size:
-            self._in_order = np.argsort(self._bytes()).astype(np.int32)
+            # as numbers, whose first digits stand first: the first eight bytes tell nearly all ids apart
+            words = self._words[: self._size].view(">u8").astype(np.uint64)
+            order = np.argsort(words[:, 0])
+            first = words[order, 0]
+            self._in_order = (np.lexsort(words.T[::-1]) if (first[1:] == first[:-1]).any() else order).astype(np.int32)
         return self._in_order
 
     def rows(self, numbers: Ints | slice) -> npt.NDArray[np.uint8]:
         """The bytes of these ids, a row for each."""
         return self._words[: self._size].view(np.uint8)[numbers, : self.length]
-
-    def _bytes(self) -> npt.NDArray[np.bytes_]:
-        return np.ascontiguousarray(self.rows(slice(None))).view(f"S{self.length}").ravel()
 
     def _read(self, joined: bytes) -> _Words:
         rows = np.frombuffer(joined, np.uint8).reshape(-1, self.length)

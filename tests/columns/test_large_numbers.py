@@ -192,10 +192,11 @@ def test_sets_are_combined_alike(lots: list[list[ContactId]], large: int, data: 
     assert found[0] == found[1]
 
 
-def test_a_table_grows_and_keeps_its_numbers() -> None:
+@pytest.mark.parametrize("turn", [1, -1], ids=["that differ at their ends", "that differ at their starts"])
+def test_a_table_grows_and_keeps_its_numbers(turn: int) -> None:
     table, known = IdTable(20), defaultdict[str, int](lambda: len(known))
     for lot in range(7):
-        ids = [f"{number * 7919 % 150_000:020x}" for number in range(lot * 20_000, lot * 20_000 + 40_000)]
+        ids = [f"{number * 7919 % 150_000:020x}"[::turn] for number in range(lot * 20_000, lot * 20_000 + 40_000)]
         joined = table.join(ids)
         assert joined is not None
         assert table.number(joined).tolist() == [known[contact] for contact in ids]

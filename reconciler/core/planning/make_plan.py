@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from reconciler.core.manifests.resolve import Desired
@@ -146,8 +145,8 @@ def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options:
     if options.selection.sets:
         patterns = set(observed.contacts.find_all(select_contacts(desired, options.selection), 0))
     else:
-        _, wants, states = desired.contacts.beside(observed.contacts)
-        patterns = set(compress(states, map(ABSENT.__ne__, wants)))
+        numbered, wants, states = desired.contacts.beside(observed.contacts)
+        patterns = {index for want, index in numbered.count_pairs(wants, states) if want != ABSENT}
     changed = (contact for delta in diff.deltas for contact in delta.contacts)
     patterns.update(observed.contacts.find_all(changed, 0))
     times = (observed.patterns[max(index, 0)].observed_at for index in patterns)
