@@ -21,8 +21,9 @@ from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
 from reconciler.operations.plan import LOOP_HINT, PlanResult, describe_errors, find_filter_loops, make_plan
 from reconciler.operations.rollout import find_waiting
+from reconciler.operations.stored_state import describe_leases
 from reconciler.operations.unreviewed import refuse_unreviewed
-from reconciler.operations.workspace import MANIFESTS, describe_leases, open_session
+from reconciler.operations.workspace import MANIFESTS, open_session
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 

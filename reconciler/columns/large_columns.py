@@ -43,7 +43,7 @@ def cut_cells(block: bytes, delimiter: str, width: int, place: int, length: int)
 
 
 def put_all(column: Numbers, numbers: Ints, found: str, integers: Mapping[int, int]) -> None:
-    """Gives each of these numbers what `integers` has for the one at its place in `found`, with commas between."""
+    """Gives each number the value in `integers` of the integer at its place in `found`, a text with commas."""
     stored, places = np.unique(np.fromstring(found, np.int64, sep=","), return_inverse=True)
     if len(places) != len(numbers):
         raise ValueError(f"{len(places):,} integers for {len(numbers):,} contacts")

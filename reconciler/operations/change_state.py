@@ -25,7 +25,8 @@ from reconciler.loading.snapshot_files import find_naming
 from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
-from reconciler.operations.workspace import Workspace, find_location, settle_ms_from
+from reconciler.operations.stored_state import find_location
+from reconciler.operations.workspace import Workspace, settle_ms_from
 from reconciler.planfile import load_unrecorded
 from reconciler.ports import LocationStore
 from reconciler.store import open_reader, open_store, refuse_unlisted

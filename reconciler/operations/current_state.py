@@ -37,7 +37,8 @@ from reconciler.core.planning.situation import NOT_SEARCHED, Searched, exclusive
 from reconciler.core.planning.slow_release import SentAdds, find_sent, list_release_rules
 from reconciler.measure import Measure
 from reconciler.operations.plan_options import Reading, Scope, make_selection
-from reconciler.operations.workspace import Session, load_state, settle_ms_from
+from reconciler.operations.stored_state import load_state
+from reconciler.operations.workspace import Session, settle_ms_from
 from reconciler.output.blocks import counted, moment
 from reconciler.ports import Heartbeat, StateReader
 

@@ -15,7 +15,8 @@ from reconciler.core.observing.attribution import attribute_drift, mark_expected
 from reconciler.core.observing.drift import DriftReport, Evidence
 from reconciler.operations.current_state import CurrentState, find_current, find_leases, work_each
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
-from reconciler.operations.workspace import Session, refuse_missing_state
+from reconciler.operations.stored_state import refuse_missing_state
+from reconciler.operations.workspace import Session
 from reconciler.ports import LocationReader
 from reconciler.store import open_reader
 

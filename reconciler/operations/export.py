@@ -16,7 +16,8 @@ from reconciler.core.running.pace import Pace
 from reconciler.loading.export_files import contacts_text, manifest_text
 from reconciler.operations.api import LocationApi
 from reconciler.operations.refresh import read_and_store
-from reconciler.operations.workspace import Workspace, load_state, rate_from
+from reconciler.operations.stored_state import load_state
+from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.store import open_reader, open_store
 
 COMMENT = "written by reconciler export: what contacts carried; review it, then it is yours"

@@ -24,7 +24,8 @@ from reconciler.core.planning.plan import LocationPlan, Plan, combine_plans
 from reconciler.operations.current_state import CurrentState, find_current, find_leases
 from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
 from reconciler.operations.quota import list_quota_notes
-from reconciler.operations.workspace import Session, refuse_missing_state
+from reconciler.operations.stored_state import refuse_missing_state
+from reconciler.operations.workspace import Session
 from reconciler.store import open_reader
 from reconciler.system import without_cyclic_gc
 

@@ -37,8 +37,9 @@ from reconciler.operations.plan_options import find_allowances
 from reconciler.operations.pulled_sets import SetSources, choose_sets, make_filtered, match_of
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
+from reconciler.operations.stored_state import refuse_missing_state
 from reconciler.operations.unreviewed import refuse_unreviewed_sources
-from reconciler.operations.workspace import Session, refuse_missing_state
+from reconciler.operations.workspace import Session
 from reconciler.ports import LocationReader, StateReader, StateStore
 from reconciler.store import open_reader, open_store
 

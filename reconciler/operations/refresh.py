@@ -30,7 +30,8 @@ from reconciler.operations.current_state import list_concerned, make_refresh_req
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.quota import assume_sent_today
-from reconciler.operations.workspace import Session, Workspace, check_pin, refuse_missing_state, settle_ms_from
+from reconciler.operations.stored_state import check_pin, refuse_missing_state
+from reconciler.operations.workspace import Session, Workspace, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
 from reconciler.store import open_store

@@ -26,7 +26,8 @@ from reconciler.core.planning.plan import LocationPlan, Plan
 from reconciler.core.running.shortfalls import waits_for_release
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
-from reconciler.operations.workspace import Session, load_state
+from reconciler.operations.stored_state import load_state
+from reconciler.operations.workspace import Session
 from reconciler.output.blocks import moment
 from reconciler.ports import LocationReader, StateReader
 from reconciler.store import open_reader

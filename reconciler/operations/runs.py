@@ -16,7 +16,8 @@ from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.operations.current_state import find_current
 from reconciler.operations.plan import PlanResult
 from reconciler.operations.plan_options import EVERYTHING_STORED, PlanRequest, make_plan_options
-from reconciler.operations.workspace import Workspace, choose_locations, list_leases, open_session
+from reconciler.operations.stored_state import choose_locations, list_leases
+from reconciler.operations.workspace import Workspace, open_session
 from reconciler.ports import Clock, StateReader
 from reconciler.store import open_reader
 

@@ -56,13 +56,8 @@ from reconciler.operations.current_state import (
 from reconciler.operations.plan import PlanResult, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.quota import assume_sent_today
-from reconciler.operations.workspace import (
-    MANIFESTS,
-    Session,
-    Workspace,
-    open_session,
-    refuse_missing_state,
-)
+from reconciler.operations.stored_state import refuse_missing_state
+from reconciler.operations.workspace import MANIFESTS, Session, Workspace, open_session
 from reconciler.output.blocks import counted, sample
 from reconciler.planfile import load_plan
 from reconciler.ports import LocationReader

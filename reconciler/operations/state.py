@@ -15,7 +15,8 @@ from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.runs import read_log
-from reconciler.operations.workspace import Workspace, choose_locations, list_leases, open_session
+from reconciler.operations.stored_state import choose_locations, list_leases
+from reconciler.operations.workspace import Workspace, open_session
 from reconciler.output.contact import ContactStory
 from reconciler.ports import StateReader
 from reconciler.store import open_reader

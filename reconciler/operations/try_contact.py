@@ -51,7 +51,8 @@ from reconciler.journalled_run import HeldLease
 from reconciler.operations.api import LocationApi
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import begin_run, hold_location
-from reconciler.operations.workspace import Workspace, check_pin, rate_from
+from reconciler.operations.stored_state import check_pin
+from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.request_gate import Halted, RequestGate, Stop
 from reconciler.store import open_reader, open_store
 from reconciler.wire import BulkUpdate, classify_absence

@@ -1,12 +1,6 @@
 """Where an operation works: a directory of manifests, its settings and manifests, and the listener of its progress.
 
-Rules
-1. A listener hears of the settings as soon as they are loaded, before the first error that speaks of a location.
-2. In CI a missing state is more likely lost or misnamed than new, wherever it is named: a plan on it gives every tag
-   again, and a report on it observed nothing. Every operation that goes by state refuses it there, unless that creates
-   it.
-3. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
-   on purpose lifts it.
+Rule: a listener hears of the settings as soon as they are loaded, before the first error that speaks of a location.
 """
 
 from __future__ import annotations
@@ -33,13 +27,10 @@ from reconciler.core.model.errors import (
     UsageError,
 )
 from reconciler.core.model.events import Event
-from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest, Rollout
-from reconciler.core.model.names import Instant, LocationId, SetName, closest_name
+from reconciler.core.model.names import Instant, LocationId, SetName
 from reconciler.core.model.people import Snapshot
-from reconciler.core.model.safe_text import redacted
-from reconciler.core.model.settings import OriginKind, Settings
-from reconciler.core.planning.guards import CREATE_STATE
+from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
@@ -47,15 +38,17 @@ from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, LocationReader, StartWorker, StateReader, Worker
 from reconciler.store import open_reader, refuse_unlisted
-from reconciler.store.per_location import LOCATION
 from reconciler.system import SystemClock, without_cyclic_gc
 
 if TYPE_CHECKING:
     from reconciler.beside import Places
     from reconciler.highlevel.http_client import Transport
 
+
 LOCATIONS_A_CORE = 4
 """So many locations work at once for each core where the settings do not say how many."""
+
+
 MANIFESTS = Path("manifests")
 """The directory that is taken where none is named."""
 
@@ -436,108 +429,3 @@ def latest_ms_from(settings: Settings) -> int:
 def settle_ms_from(settings: Settings) -> int:
     """How long after the date of its intent a request may still take effect."""
     return latest_ms_from(settings) + settings.api.settle_s * 1000
-
-
-def load_state(
-    settings: Settings, reader: StateReader, location: LocationId, desired: Desired | None = None
-) -> LocationState:
-    """The state; raises StateError where it is another than the one that the settings pin.
-
-    `desired`: what it is to be held against.
-    """
-    with without_cyclic_gc():
-        contacts = None if desired is None else desired.contacts.numbered
-        return check_pin(settings, reader.at(location).load_state(contacts))
-
-
-def check_pin(settings: Settings, state: LocationState) -> LocationState:
-    """The state; raises StateError where it is another than the one that the settings pin."""
-    location = state.location
-    pin = settings.pin(location)
-    # without a pin any state will do
-    if pin in (None, state.lineage):
-        return state
-    where = redacted(settings.state)
-    there = f"lineage {state.lineage}" if state.lineage else "none there"
-    raise StateError(
-        f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
-        hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
-    )
-
-
-def refuse_missing_state(session: Session, *, create_state: bool) -> None:
-    """Raises UsageError in CI where no location has state, unless that is to be created."""
-    if create_state or not session.workspace.in_ci:
-        return
-    settings = session.settings
-    with open_reader(settings.state) as reader:
-        if _has_state(reader, session.desired, session.workspace.clock.now()):
-            return
-    origin = settings.origin("state")
-    named = "the default" if origin.kind is OriginKind.DEFAULT else f"named by {origin}"
-    raise UsageError(
-        f"there is no state at {redacted(settings.state)} ({named}): in CI, where CI is set, that is taken for lost or "
-        "misnamed, since each run on it would be a first run",
-        hint="name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
-        f"{CREATE_STATE} for the first run",
-    )
-
-
-def _has_state(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> bool:
-    """Whether a location has state, or of none it can be told: who reads the state of that location tells why."""
-    try:
-        listed: Sequence[LocationId] | None = reader.list_locations()
-    except (StateError, UsageError):
-        # a state of its own for each location may have no list of them
-        listed = None
-    found = set[bool | None]()
-    for location in dict.fromkeys((*(listed or ()), *locations)):
-        found.add(_find_state(reader, location, listed, now))
-        if True in found:
-            return True
-    return found == {None}
-
-
-def _find_state(
-    reader: StateReader, location: LocationId, listed: Sequence[LocationId] | None, now: Instant
-) -> bool | None:
-    """Whether the location has state; None where it cannot be told."""
-    try:
-        if listed is None:
-            return bool(reader.at(location).load_state().lineage)
-        if location in listed:
-            # the list may be one of names alone: a look that takes little shows whether a state is behind it
-            reader.at(location).read_lease(now)
-        return location in listed
-    except StateError:
-        return None
-
-
-def choose_locations(reader: StateReader, names: Sequence[str], settings: Settings) -> list[LocationId]:
-    """The locations with these ids or names; all that have state where none is named."""
-    return [find_location(reader, name, settings) for name in names] or list(reader.list_locations())
-
-
-def find_location(reader: StateReader, name: str, settings: Settings) -> LocationId:
-    """The location with this id or name; raises UsageError where neither settings nor state have it."""
-    location = settings.find_location(name)
-    # a state of its own for each location may have no list of them: then every id is taken
-    if location in settings.locations or LOCATION in settings.state:
-        return location
-    there = sorted({*settings.locations, *reader.list_locations()})
-    if location in there:
-        return location
-    near = closest_name(name, [*there, *settings.names().values()])
-    hint = f"did you mean {near!r}?" if near else "they have: " + (", ".join(map(settings.called, there)) or "none")
-    raise UsageError(f"neither the settings nor the state have a location {name!r}", hint=hint)
-
-
-def list_leases(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> tuple[Lease, ...]:
-    """The leases that are held at `now`."""
-    leases = (reader.at(location).read_lease(now) for location in locations)
-    return tuple(lease for lease in leases if lease is not None)
-
-
-def describe_leases(leases: Iterable[Lease]) -> list[str]:
-    """A line for each run that is under way, for an operation that takes no lease."""
-    return [f"{describe_lease(lease)}. What that run changes from now on is not known here." for lease in leases]

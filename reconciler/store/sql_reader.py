@@ -102,7 +102,7 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
 def read_observed(
     database: Database, location: int, contacts: ContactNumbers | None = None, *, block: int = BLOCK
 ) -> ContactStates:
-    """What is known of the contacts of the location of that number; `block`: how many are read as one row."""
+    """The states of the contacts of the location of that number; `block`: how many are read as one row."""
     places = {NEVER_OBSERVED: 0}
     # asked first: a server answers it together with what is read before it
     read = _ask_block(database, location, block)
