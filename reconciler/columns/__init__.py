@@ -1,5 +1,5 @@
-"""Home of numpy beside the cover: what the core works out contact by contact, for locations of more than a hundred
-thousand contacts.
+"""Home of numpy beside the cover: what the core works out contact by contact, for locations of tens of thousands of
+contacts.
 
 Law: `LargeNumbers` gives what `ContactNumbers` gives, but for the order of the integers that `advance` asks for, and of
 the contacts of a pair. Importing this package does not import numpy: a location of few contacts needs none.
@@ -19,7 +19,7 @@ from reconciler.core.model.names import ID_LENGTH, ContactId
 if TYPE_CHECKING:
     from reconciler.columns.id_table import IdTable
 
-LARGE = 1 << 17
+LARGE = 1 << 16
 """From so many contacts on numpy saves more time than it takes to load."""
 _FEW = 256
 """Contacts that a dictionary finds as soon."""
