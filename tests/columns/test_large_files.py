@@ -97,3 +97,9 @@ def test_a_plan_of_more_contacts_than_the_plain_numbers_take_is_the_same(tmp_pat
     assert many.digest == few.digest
     for stored in (False, True):
         assert write(many, stored=stored) == write(few, stored=stored)
+    # a digest that is asked for late is none of contacts that the state has besides
+    for place, manifest in enumerate((loaded, plain)):
+        late = resolve([manifest], now=START)
+        late.contacts.numbered.number([ContactId(f"{place}{number:019}") for number in range(2_000, 3_000)])
+        late.contacts.beside(late.contacts)
+        assert late.digest == few.digest

@@ -7,9 +7,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 
 from reconciler.core.manifests.desired_digest import digest_definitions, digest_desired
 from reconciler.core.manifests.set_members import Combination, combine_sets, members_of
@@ -59,12 +59,17 @@ class Desired:
     """Tags named in the location's manifests, their groups and their old names."""
     valid_until: Instant | None
     """The next `from` or `until`, when all this may change, or the end of a `max_age`, when it is too old."""
-    digest: str
-    """Identifies tags and rules: comments, order, file names and contacts without a wish do not move it."""
+    find_digest: Callable[[], str] = field(compare=False, repr=False)
+    """Works `digest` out when it is first asked for: a plan names it, and a report of a million contacts does not."""
     definitions_digest: str
     """Identifies rules and definitions of sets: their members do not move it."""
     combinations: tuple[Combination, ...]
     """The sets that a contact belongs to, by their places in `sets`."""
+
+    @property
+    def digest(self) -> str:
+        """Identifies tags and rules: comments, order, file names and contacts without a wish do not move it."""
+        return self.find_digest()
 
     @property
     def once(self) -> TagSet:
@@ -133,7 +138,7 @@ def resolve(
         rules=rules,
         owned=owned_tags(manifests, groups, renamed),
         valid_until=_next_boundary([contact_set for contact_set, _ in sets], now),
-        digest=digest_desired(manifests[0].location, wants, contacts, rules),
+        find_digest=cache(partial(digest_desired, manifests[0].location, wants, contacts, rules)),
         definitions_digest=digest_definitions(
             manifests[0].location, [(entry, strongest, is_active(entry, now)) for entry, strongest in sets], rules
         ),
