@@ -41,6 +41,7 @@ from reconciler.cover.problem import (
     any_ones,
     count_ones,
     distinct_rows,
+    distinct_values,
     find_ones,
     pack_cells,
     rows_with,
@@ -59,7 +60,7 @@ def bound_by_groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
     """The best bound of rules 3 and 4 over the rarest tags, and (contact, tag) numbers, one of each group."""
     weight = np.array([problem.counts[rows_with(problem.may, tag)].sum() for tag in range(len(problem.tags))])
     rarest = np.argsort(weight, kind="stable")
-    takes = np.unique(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
+    takes = distinct_values(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
     needs = _measure_needs(problem)
     best, tags = max((_bound_of_groups(problem, needs, rarest[:take]), take) for take in [0, *takes])
     rows, kinds, free = _split_patterns(problem, rarest[:tags])

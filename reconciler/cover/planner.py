@@ -33,7 +33,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.cover import capped, pack, partition, uncapped
 from reconciler.cover.bounds import Cell, bound_by_groups
 from reconciler.cover.grid import Draft, emit_batches, make_naive_draft
-from reconciler.cover.problem import CoverProblem, Ints, count_ones, make_problem
+from reconciler.cover.problem import CoverProblem, Ints, count_ones, distinct_values, make_problem
 
 _LOOSE = 1.05
 """Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
@@ -203,7 +203,7 @@ def _list_waits(rows: Sequence[Ints], contacts: int) -> list[tuple[int, ...]]:
     last = np.full(contacts, -1, np.int64)
     waits = []
     for place, contacts_here in enumerate(rows):
-        earlier = np.unique(last[contacts_here])
+        earlier = distinct_values(last[contacts_here])
         waits.append(tuple(earlier[earlier >= 0].tolist()))
         # the latest alone: it waits in turn for those before it (rule 3)
         last[contacts_here] = place

@@ -22,7 +22,17 @@ from itertools import combinations
 import numpy as np
 
 from reconciler.cover.grid import Block, Draft, make_draft
-from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, count_ones, find_ones, join_ranges, rows_with
+from reconciler.cover.problem import (
+    Bits,
+    Bools,
+    CoverProblem,
+    Ints,
+    count_ones,
+    distinct_values,
+    find_ones,
+    join_ranges,
+    rows_with,
+)
 
 _QUICK = 8
 """How much less the choice takes for a row than a move."""
@@ -256,7 +266,7 @@ class Shares:
                 self.load[leaving] -= total
         for joined in move.joined:
             self._give(parts, joined)
-            self.users[joined] = np.union1d(self.users[joined], parts)
+            self.users[joined] = distinct_values(np.concatenate([self.users[joined], parts]))
             self.load[joined] += total
 
     def _split(self, move: _Move) -> Ints:
@@ -271,7 +281,7 @@ class Shares:
         self.pattern = np.concatenate([self.pattern, self.pattern[old]])
         self.count = np.concatenate([self.count, move.amount[partly]])
         self.picked = np.concatenate([self.picked, self.picked[old]])
-        for sent in np.unique(self.picked[old][self.picked[old] >= 0]).tolist():
+        for sent in distinct_values(self.picked[old][self.picked[old] >= 0]).tolist():
             alike = fresh[(self.picked[old] == sent).any(axis=1)]
             self.users[sent] = np.concatenate([self.users[sent], alike])
         moved = move.parts.copy()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, join_ranges
+from reconciler.cover.problem import Bits, Bools, CoverProblem, Ints, any_ones, count_ones, distinct_values, join_ranges
 
 
 class Parts:
@@ -44,7 +44,7 @@ class Parts:
 
     def users(self, number: int) -> Ints:
         """The parts that are sent a set; `seen` also holds those that once were."""
-        seen = np.unique(self.seen[number])
+        seen = distinct_values(self.seen[number])
         users: Ints = seen[(self.picked[seen] == number).any(axis=1)]
         return users
 
@@ -212,7 +212,7 @@ def _split_parts(parts: Parts, who: Ints, amount: Ints) -> Ints:
 
 
 def _note_users(parts: Parts, who: Ints, sets: Ints) -> None:
-    for number in np.unique(sets).tolist():
+    for number in distinct_values(sets).tolist():
         parts.seen[number] = np.concatenate([parts.seen[number], who[sets == number]])
 
 
