@@ -11,7 +11,16 @@ import httpx
 import pytest
 
 from reconciler.core.model.api_limits import LocationFacts, TrialVerdict
-from reconciler.core.model.errors import AuthRefused, InDoubt, Interrupted, LockHeld, StateError, Unfinished, UsageError
+from reconciler.core.model.errors import (
+    AuthRefused,
+    InDoubt,
+    Interrupted,
+    LockHeld,
+    RequestRefused,
+    StateError,
+    Unfinished,
+    UsageError,
+)
 from reconciler.core.model.journal import RunRecord, RunStatus
 from reconciler.core.observing.trial import PREFIX
 from reconciler.core.observing.trial_rows import TRIAL_ROWS
@@ -103,6 +112,18 @@ def test_a_trial_settles_its_rows_in_a_minute_and_leaves_the_contact_as_it_was(t
         ({"max_tags": 10, "oversize_names_limit": False}, {"size"}, set()),
         ({"max_tags": 10, "oversize": Oversize.CUT}, {"size"}, set()),
         ({"merged_reads_as_survivor": True}, set(), set()),
+        # refused for its length: that says nothing of tags that are new
+        (
+            {"longest_tag": 20},
+            set(),
+            SPELLING | READ | {"status", "row-shape", "new-tags", "no-op", "current-read", "search-lag", "size"},
+        ),
+        # the add took effect, and the read is of before it
+        (
+            {"writes_refused_after_effect": 1, "read_lag_ms": 5_000},
+            set(),
+            SPELLING | READ | {"status", "row-shape", "new-tags", "no-op", "current-read", "search-lag", "size"},
+        ),
         (
             {"writes_refused_after_effect": 1},
             {"refused-effect"},
@@ -195,6 +216,76 @@ def test_tags_that_a_killed_trial_left_are_removed_by_the_next_one(tmp_path: Pat
     assert play.world.tags_of(BERT) == before
 
 
+@pytest.mark.parametrize("trials", [1, 9, 12])
+def test_tags_of_killed_trials_make_no_request_larger_than_is_allowed(tmp_path: Path, trials: int) -> None:
+    """Of nine trials they fill the request, and of twelve they do not fit into one."""
+    play = begin(tmp_path)
+    before = play.world.tags_of(BERT)
+    for number in range(trials):
+        left = [f"{PREFIX}{number:08x}-{kind}" for kind in ("plain", "case", "trim", "two  spaces", "e")]
+        play.world.add(BERT, left, now=play.clock.now(), by="api")
+    result = run_trial(play)
+    assert max(len(body["tags"]) for body in play.transport.bodies) == 50
+    assert {row.name: row.verdict for row in result.rows}["size"] is AS_ASSUMED
+    assert len(result.removed) == 5 * trials
+    assert play.world.tags_of(BERT) == before
+
+
+def test_a_trial_that_does_not_fit_the_users_own_limit_is_refused(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    play.environment["RECONCILER_API_MAX_TAGS"] = "4"
+    with pytest.raises(UsageError, match=r"a trial adds 5 tags in one request, and api\.max_tags is 4"):
+        run_trial(play)
+    assert play.transport.asked == []
+
+
+def test_an_agencys_token_is_exchanged_for_the_version_that_is_tried_out(tmp_path: Path) -> None:
+    result = run_trial(begin(tmp_path, company="agency"))
+    assert {row.name: row.verdict for row in result.rows}["version"] is AS_ASSUMED
+
+
+def test_a_location_that_nobody_knows_is_given_no_state(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+    with pytest.raises(UsageError, match="have a location 'nowhere'"):
+        play.clock.run(try_contact(play.workspace, TrialRequest("nowhere", BERT)))
+    assert play.transport.asked == []
+    with open_reader(play.environment[STATE]) as reader:
+        assert list(reader.list_locations()) == []
+
+
+def test_a_token_that_may_only_read_leaves_no_doubt_about_the_tags(tmp_path: Path) -> None:
+    play = begin(tmp_path)
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        said = {"statusCode": 401, "message": "The token is not authorized for this scope."}
+        return httpx.Response(401, json=said) if "/bulk/" in request.url.path else None
+
+    play.transport.answer = refuse
+    with pytest.raises(AuthRefused) as refused:
+        run_trial(play)
+    assert "may still have tags" not in refused.value.message
+    assert "contacts.write to apply" in refused.value.hint
+    assert sum("/bulk/" in request.url.path for request, _ in play.transport.asked) == 1
+
+
+def test_a_token_of_a_location_that_ends_meanwhile_is_exchanged_anew(tmp_path: Path) -> None:
+    play = begin(tmp_path, company="agency", location_token_s=1)
+    before = play.world.tags_of(BERT)
+    result = run_trial(play)
+    assert {row.name for row in result.rows if row.verdict is OTHERWISE} == set()
+    assert play.world.tags_of(BERT) == before
+
+
+def test_tags_that_no_read_and_no_removal_tells_of_are_looked_for_once_more(tmp_path: Path) -> None:
+    """The add is refused and has its effect all the same, a read is of some seconds ago, and no removal is taken."""
+    play = begin(tmp_path, writes_refused_after_effect=1, read_lag_ms=5_000)
+    play.transport.answer = lambda request: (
+        httpx.Response(400, json={"statusCode": 400, "message": "no"}) if request.url.path.endswith("/remove") else None
+    )
+    with pytest.raises(Unfinished, match="may still have tags of the trial"):
+        run_trial(play)
+
+
 def interrupt(play: Play, nth: int, act: Callable[[], object]) -> None:
     """Does something once so many requests were answered."""
 
@@ -285,8 +376,9 @@ def test_a_contact_of_another_location_or_none_is_refused_before_anything_is_wri
         run_trial(play, "somebody")
     with pytest.raises(AuthRefused):
         run_trial(play, name("away"))
-    with pytest.raises(Exception, match="Contact not found"):
+    with pytest.raises(RequestRefused, match=f"contact {name('gone')} cannot be read: .*Contact not found") as gone:
         run_trial(play, name("gone"))
+    assert "address of the contact's page" in gone.value.hint
     assert play.transport.bodies == []
 
 

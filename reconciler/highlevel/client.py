@@ -58,6 +58,10 @@ class TrialApi:
     async def ready(self) -> None:
         await self._connection.token()
 
+    async def token(self) -> str:
+        """The token of the location, exchanged where it is an agency's."""
+        return await self._connection.token()
+
     async def update_tags(self, update: BulkUpdate) -> WrittenRow:
         """The answer to an update of one contact. Raises ApiError."""
         answer = await self._connection.ask("POST", bulk_path(update), bulk_body(update), resends=False)

@@ -31,6 +31,7 @@ from reconciler.core.observing.diagnosis import (
     read_remark,
     state_remark,
     token_remark,
+    version_remarks,
     watch,
     write_remark,
 )
@@ -177,6 +178,7 @@ async def _ask_api(
     verdict = token_remark(search, held)
     return [
         api_remark(search, base_url, describe_proxy(base_url, api.workspace.environment)),
+        *version_remarks(search, api.settings.api.version),
         verdict,
         read_remark("contacts.readonly", search, held, needed=True),
         read_remark("locations/tags.readonly", tags, held, needed=False),

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import StateError, UsageError
@@ -107,18 +107,24 @@ def choose_locations(reader: StateReader, names: Sequence[str], settings: Settin
     return [find_location(reader, name, settings) for name in names] or list(reader.list_locations())
 
 
-def find_location(reader: StateReader, name: str, settings: Settings) -> LocationId:
-    """The location with this id or name; raises UsageError where neither settings nor state have it."""
+def find_location(
+    reader: StateReader, name: str, settings: Settings, declared: Collection[LocationId] = ()
+) -> LocationId:
+    """The location with this id or name; raises UsageError where neither settings nor state have it.
+
+    `declared`: those of the manifests, where they count too.
+    """
     location = settings.find_location(name)
     # a state of its own for each location may have no list of them: then every id is taken
     if location in settings.locations or LOCATION in settings.state:
         return location
-    there = sorted({*settings.locations, *reader.list_locations()})
+    there = sorted({*settings.locations, *declared, *reader.list_locations()})
     if location in there:
         return location
     near = closest_name(name, [*there, *settings.names().values()])
     hint = f"did you mean {near!r}?" if near else "they have: " + (", ".join(map(settings.called, there)) or "none")
-    raise UsageError(f"neither the settings nor the state have a location {name!r}", hint=hint)
+    where = "neither the manifests, the settings nor the state" if declared else "neither the settings nor the state"
+    raise UsageError(f"{where} have a location {name!r}", hint=hint)
 
 
 def list_leases(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> tuple[Lease, ...]:

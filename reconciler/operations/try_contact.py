@@ -23,6 +23,8 @@ from reconciler.core.model.batch import Batch
 from reconciler.core.model.errors import (
     AuthRefused,
     InDoubt,
+    InvalidInput,
+    NotApplied,
     ReconcilerError,
     RequestRefused,
     StateError,
@@ -37,6 +39,7 @@ from reconciler.core.observing.trial import (
     OLD_VERSION,
     PREFIX,
     RefusedCall,
+    ShownContact,
     TrialAnswers,
     TrialTags,
     WrittenRow,
@@ -51,7 +54,7 @@ from reconciler.journalled_run import HeldLease
 from reconciler.operations.api import LocationApi
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import begin_run, hold_location
-from reconciler.operations.stored_state import check_pin
+from reconciler.operations.stored_state import check_pin, find_location
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.request_gate import Halted, RequestGate, Stop
 from reconciler.store import open_reader, open_store
@@ -97,7 +100,12 @@ async def try_contact(workspace: Workspace, request: TrialRequest) -> TrialResul
     Raises UsageError, StateError, ApiError, Interrupted, and Unfinished where tags are left.
     """
     settings = workspace.load_settings()
-    location, contact = settings.find_location(request.location), ContactId(request.contact)
+    location, contact = _find_location(workspace, settings, request.location), ContactId(request.contact)
+    if settings.api.max_tags < (count := len(TrialTags.make("").sent)):
+        raise UsageError(
+            f"a trial adds {count} tags in one request, and api.max_tags is {settings.api.max_tags}",
+            hint="give it a larger one for the trial: --api-max-tags",
+        )
     if not looks_like_contact_id(contact):
         raise UsageError(
             f"{contact[:80]!r} is no contact id: HighLevel's have 20 letters and digits",
@@ -118,6 +126,22 @@ async def try_contact(workspace: Workspace, request: TrialRequest) -> TrialResul
                 facts = learn_from_trial(state.facts, rows, answers, workspace.clock.now())
                 await held.call(held.store.save_facts, held.lease, facts)
     return TrialResult(location, contact, run.id, rows, trial.requests, tuple(list_left(answers.before.tags)))
+
+
+def _find_location(workspace: Workspace, settings: Settings, name: str) -> LocationId:
+    """The location, which a trial may give a state; raises UsageError where nothing names it: it may be mistyped."""
+    location = settings.find_location(name)
+    try:
+        loaded = workspace.load_manifests(now=workspace.clock.now(), pulls=True, locations=[name])
+    except InvalidInput:
+        # manifests with faults name no location: settings and state do
+        declared = set[LocationId]()
+    else:
+        declared = {*loaded.elsewhere, *(manifest.location for manifest in loaded.manifests)}
+    if location in declared:
+        return location
+    with open_reader(settings.state) as reader:
+        return find_location(reader, name, settings, declared)
 
 
 def _refuse_stateless(workspace: Workspace, settings: Settings, location: LocationId) -> None:
@@ -169,17 +193,30 @@ class _Trial:
         self.api.heed_quota(quota)
 
     async def _ask_all(self, gate: RequestGate, api: TrialApi) -> TrialAnswers:
-        before = await self._read(gate, lambda: api.get_contact(self.contact))
+        before = await self._read_first(gate, api)
         if before.location not in ("", self.api.location):
             raise UsageError(f"contact {self.contact} is in location {visible(before.location)[:80]}")
         answers = TrialAnswers(self.tags, self.contact, before)
         # under another id it may be another person's contact: nothing is written to that
         if before.id == self.contact:
             answers = await self._try_writes(gate, api, answers)
-        answers = replace(answers, version=await self._try_version(gate), missing=await self._read_missing(gate, api))
+        answers = replace(
+            answers, version=await self._try_version(gate, api), missing=await self._read_missing(gate, api)
+        )
         if before.id == self.contact:
             answers = await self._try_size(gate, api, answers)
         return replace(answers, quotas=tuple(self.quotas))
+
+    async def _read_first(self, gate: RequestGate, api: TrialApi) -> ShownContact:
+        try:
+            return await self._read(gate, lambda: api.get_contact(self.contact))
+        except RequestRefused as error:
+            raise RequestRefused(
+                f"contact {self.contact} cannot be read: {error.message}",
+                status=error.status,
+                hint=error.hint or "see the id: it stands in the address of the contact's page",
+                said=error.said,
+            ) from None
 
     async def _try_writes(self, gate: RequestGate, api: TrialApi, answers: TrialAnswers) -> TrialAnswers:
         """Adds the tags, and adds them again."""
@@ -197,18 +234,18 @@ class _Trial:
 
     async def _try_size(self, gate: RequestGate, api: TrialApi, answers: TrialAnswers) -> TrialAnswers:
         """A removal as large as is allowed, of the trial's tags and of others that no contact has."""
+        # what does not fit is removed at the end
+        own = (*list_left(answers.before.tags), *self.tags.sent)[-self.settings.api.max_tags :]
         # last in the list: a server that cuts it removes none of them
-        removed = (*self._fillers(), *list_left(answers.before.tags), *self.tags.sent)
+        removed = (*self._fillers(len(own)), *own)
         answers = replace(answers, sized_tags=len(removed), sized=await self._write(gate, api, Action.REMOVE, removed))
         if isinstance(answers.sized, RefusedCall):
-            kept = (*list_left(answers.before.tags), *self.tags.sent)
-            answers = replace(answers, removed=await self._write(gate, api, Action.REMOVE, kept))
+            answers = replace(answers, removed=await self._write(gate, api, Action.REMOVE, own))
         return replace(answers, after_sized=await self._read(gate, lambda: api.get_contact(self.contact)))
 
-    def _fillers(self) -> list[str]:
-        """Tags that no contact has: with those of the trial they make a request as large as is allowed."""
-        count = self.settings.api.max_tags - len(self.tags.sent)
-        return [f"{self.tags.plain}-{number}" for number in range(max(0, count))]
+    def _fillers(self, own: int) -> list[str]:
+        """Tags that no contact has: with so many of trials they make a request as large as is allowed."""
+        return [f"{self.tags.plain}-{number}" for number in range(self.settings.api.max_tags - own)]
 
     async def _look_by_search(
         self, gate: RequestGate, api: TrialApi, answers: TrialAnswers, began: int
@@ -220,11 +257,12 @@ class _Trial:
                 return replace(answers, shown_after_ms=clock.now() - began)
         return replace(answers, searched_ms=clock.now() - began)
 
-    async def _try_version(self, gate: RequestGate) -> RefusedCall | Literal["taken"]:
-        # a connection of its own: the version is one of its headers
-        arguments = self.api.make_arguments() | {"version": OLD_VERSION}
-        async with TrialApi(self.settings.api.base_url, **arguments) as api:
-            return await self._expect_refusal(gate, lambda: api.get_contact(self.contact)) or "taken"
+    async def _try_version(self, gate: RequestGate, api: TrialApi) -> RefusedCall | Literal["taken"]:
+        # a connection of its own: the version is one of its headers. An agency's token was exchanged by the other one
+        arguments = self.api.make_arguments()
+        arguments["version"], arguments["token"], arguments["agency"] = OLD_VERSION, await api.token(), None
+        async with TrialApi(self.settings.api.base_url, **arguments) as old:
+            return await self._expect_refusal(gate, lambda: old.get_contact(self.contact)) or "taken"
 
     async def _read_missing(self, gate: RequestGate, api: TrialApi) -> RefusedCall | Literal["found"]:
         # 20 letters and digits, as HighLevel issues them
@@ -251,10 +289,13 @@ class _Trial:
         update = BulkUpdate(action, self.api.location, (self.contact,), tuple(tags))
         if action is Action.ADD and self.wrote:
             await self._wait(gate, DATES_APART_MS, "two dates have to differ")
-        ticket = await gate.take_turn(api.ready)
-        self.wrote, self.requests = True, self.requests + 1
+        wrote = self.wrote
         try:
-            return await gate.write(ticket, api.update_tags(update))
+            return await self._send(gate, api, update)
+        except AuthRefused:
+            # refused for its token or a scope: it had no effect
+            self.wrote = wrote
+            raise
         except RequestRefused as error:
             # the words that apply reads a size from, too
             limits = read_limits("; ".join(error.said), Batch(action, update.contacts, tuple(map(Tag, update.tags))))
@@ -265,6 +306,18 @@ class _Trial:
             )
             raise
 
+    async def _send(self, gate: RequestGate, api: TrialApi, update: BulkUpdate) -> WrittenRow:
+        """The answer; once more where the token of the location ended, and was exchanged anew."""
+        for last in (False, True):
+            ticket = await gate.take_turn(api.ready)
+            self.wrote, self.requests = True, self.requests + 1
+            try:
+                return await gate.write(ticket, api.update_tags(update))
+            except NotApplied as error:
+                if last or type(error) is not NotApplied:
+                    raise
+        raise AssertionError
+
     async def _wait(self, gate: RequestGate, milliseconds: int, why: str) -> None:
         # a pause of the gate ends as soon as a signal asks for it
         if milliseconds > 0:
@@ -273,6 +326,13 @@ class _Trial:
     async def _verify(self, api: TrialApi, answers: TrialAnswers) -> None:
         """Removes the tags that the large request left; raises Unfinished where some stay, or nothing tells."""
         left = list_left(answers.after_sized.tags) if answers.after_sized else []
+        if not left and not is_proven_clean(answers) and isinstance(answers.added, RefusedCall):
+            # most likely nothing was added: a second look some time later is as good as anybody can have
+            gate = self._make_gate()
+            await self._wait(gate, LOOK_AGAIN_MS, "the tags have to be gone")
+            left = list_left((await self._read(gate, lambda: api.get_contact(self.contact))).tags)
+            if not left:
+                return
         if left:
             # a read may lag, too: then another look some time later shows what is
             await self._wait(self._make_gate(), LOOK_AGAIN_MS, "the tags have to be gone")
@@ -300,9 +360,10 @@ class _Trial:
         """Removes tags, and reads the contact; raises Unfinished where it has some of them still."""
         # a gate of its own: the one that was halted lets nothing more leave
         gate, sent = self._make_gate(), tuple(dict.fromkeys((*tags, *self.tags.sent)))
-        failure = ""
+        failure, size = "", self.settings.api.max_tags
         try:
-            await self._write(gate, api, Action.REMOVE, sent)
+            for start in range(0, len(sent), size):
+                await self._write(gate, api, Action.REMOVE, sent[start : start + size])
             left = list_left((await self._read(gate, lambda: api.get_contact(self.contact))).tags)
         except ReconcilerError as error:
             left, failure = list(sent), f": {error.message}"

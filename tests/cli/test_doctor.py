@@ -35,6 +35,7 @@ from reconciler.operations.identity import find_holder
 from reconciler.operations.workspace import Workspace
 from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, READ_CONTACTS, Access, App
+from reconciler.sandbox.assumptions import Assumptions
 from reconciler.sandbox.messages import Request, Response
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
@@ -135,6 +136,16 @@ def test_a_token_that_is_no_good_any_more(
         "API: 401 Invalid token: access token is invalid",
     )
     assert {found[f"scope {scope}"][0] for scope in ("contacts.readonly", "locations/tags.readonly")} == {"?"}
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_version_that_is_refused_is_named(reconciler: Command, applied: Path, world: World, status: int) -> None:
+    world.assume(Assumptions(unknown_version_status=status))
+    code, found = _remarks(reconciler, "--api-version", "1999-01-01")
+    assert code == 7
+    verdict, told = found["version of the API"]
+    assert (verdict, "1999-01-01" in told, str(status) in told) == ("bad", True, True)
+    assert {found[subject][0] for subject in ("token", "scope contacts.readonly")} == {"?"}
 
 
 def test_a_token_without_the_scope_is_known_all_the_same(

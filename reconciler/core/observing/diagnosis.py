@@ -117,6 +117,14 @@ def token_remark(search: Answered, held_in: str) -> Remark:
     return unknown("token", f"from {held_in}: nothing was answered that tells of it")
 
 
+def version_remarks(search: Answered, version: str) -> list[Remark]:
+    """Whether the API takes the version that is asked for; nothing where it does, or no answer tells."""
+    refusal = _refusal(search.problem, "")
+    if search.problem is None or refusal is None or refusal.kind is not RefusalKind.VERSION:
+        return []
+    return [bad("version of the API", f"Version {version}: {search.problem.message}", refusal.remedy, ExitCode.AUTH)]
+
+
 def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -> Remark:
     """Whether the token may read; `scope` is HighLevel's name of that right. Not `needed`: nice to have."""
     subject, problem = f"scope {scope}", answered.problem

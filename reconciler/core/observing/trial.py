@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +112,21 @@ class TrialAnswers:
         return {}
 
     @property
+    def taken_away(self) -> Collection[str] | None:
+        """The sent tags that the row of the removal names as removed; None where no row tells."""
+        removal = self.sized if isinstance(self.sized, WrittenRow) else self.removed
+        if not isinstance(removal, WrittenRow) or removal.removed is None:
+            return None
+        return find_kept(self.tags.sent, removal.removed).keys()
+
+    @property
+    def refused_without_effect(self) -> bool | None:
+        """Whether the add, which was refused, added nothing; None where nothing tells: a read may be of before it."""
+        if self.after_add is not None and list_left(self.after_add.tags - self.before.tags):
+            return False
+        return None if self.taken_away is None else not self.taken_away
+
+    @property
     def reads_what_is(self) -> bool:
         """Whether the read after the add showed its tag."""
         return self.after_add is not None and bool(find_kept([self.tags.plain], self.after_add.tags))
@@ -137,8 +152,7 @@ def is_proven_clean(answers: TrialAnswers) -> bool:
     """Whether the tags are known to be gone, as reads show what is, or a row names each of them as removed."""
     if answers.added is None or answers.kept:
         return True
-    # a refused add that no read shows had no effect, as far as anybody can tell
-    refused = isinstance(answers.added, RefusedCall)
-    removal = answers.sized if isinstance(answers.sized, WrittenRow) else answers.removed
-    removed = removal.removed or () if isinstance(removal, WrittenRow) else ()
-    return refused or len(find_kept(answers.tags.sent, removed)) == len(answers.tags.sent)
+    if isinstance(answers.added, RefusedCall):
+        # whatever a refused add did, a removal that was answered undid it
+        return answers.taken_away is not None
+    return len(answers.taken_away or ()) == len(answers.tags.sent)

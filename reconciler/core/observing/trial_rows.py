@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,11 @@ from reconciler.core.observing.trial import (
     TrialAnswers,
     TrialTags,
     WrittenRow,
-    list_left,
+    find_kept,
 )
 
+_IS_UNKNOWN = re.compile(r"\b(exist|unknown|no such|not found|not a valid tag|invalid tag)", re.IGNORECASE)
+"""Words of an API that makes no tag by adding it; nobody has seen one."""
 _Judged = tuple[TrialVerdict, str]
 _Judge = Callable[[TrialAnswers], _Judged]
 
@@ -79,9 +82,11 @@ def _judge_new_tags(answers: TrialAnswers) -> _Judged:
     match answers.added:
         case WrittenRow(type="success"):
             return _as_assumed("a tag that never was is made by adding it")
-        # a size that is refused says nothing of the tags
-        case RefusedCall(limit=None) as refused if answers.after_add is not None and not answers.reads_what_is:
+        # what is refused for its size, or for a tag's length, says nothing of tags that are new
+        case RefusedCall() as refused if answers.refused_without_effect and _IS_UNKNOWN.search(refused.words):
             return _otherwise(f"refused: {refused.words}")
+        case RefusedCall() as refused:
+            return _open(f"refused, and not as unknown: {refused.words}")
     return _open("there is no row of success")
 
 
@@ -194,15 +199,17 @@ def _judge_size(answers: TrialAnswers) -> _Judged:
             return _otherwise(f"{asked}: {refused.words}")
         # a copy from before the trial lacks its tags, whatever the request did
         case WrittenRow() if answers.after_sized is not None and answers.reads_what_is:
-            left = list_left(answers.after_sized.tags)
+            # those of earlier trials may not have been in the request
+            left = find_kept(answers.tags.sent, answers.after_sized.tags)
             return _settle(holds=not left, found=f"{asked} took effect", otherwise=f"{asked} did a part of it")
     return _open("not asked, or no read that tells")
 
 
 def _judge_refused(answers: TrialAnswers) -> _Judged:
-    if isinstance(answers.added, RefusedCall) and answers.after_add is not None:
-        there = bool(list_left(answers.after_add.tags - answers.before.tags))
-        return _settle(holds=not there, found="a refused add added nothing", otherwise="a refused add took effect")
+    if isinstance(answers.added, RefusedCall):
+        if (holds := answers.refused_without_effect) is None:
+            return _open("an add was refused, and nothing tells what it did")
+        return _settle(holds=holds, found="a refused add added nothing", otherwise="a refused add took effect")
     if not isinstance(answers.sized, RefusedCall) or not isinstance(answers.removed, WrittenRow):
         return _open("nothing was refused")
     there = bool(answers.removed.removed)
@@ -315,7 +322,7 @@ TRIAL_ROWS = (
         "size",
         "a request holds as many tags as api.max_tags",
         _judge_size,
-        "a size that the refusal names is heeded for 7 days, of any other plan and apply warn: set api.max_tags",
+        "a size that the refusal names is heeded for 7 days; if it names none, plan and apply warn: set api.max_tags",
     ),
     TrialQuestion(
         "refused-effect",
