@@ -69,15 +69,33 @@ PEOPLE_FILES = {
     "called_csv": "phone\n+12025550101\n+12025550102\n+12025550199\n",
     "numbered_csv": "number\n17\nK-2\nK-9\n",
 }
+FILTERS = f"""location: {HERE}
+contact_sets:
+  nearby: {{contacts: {{filter: {{city: {{eq: Berlin}}}}}}, tags: [mailed]}}
+  dealt: {{contacts: {{filter: {{opportunities: {{status: {{not_eq: open}}}}}}}}, tags: [called]}}
+"""
 MATCHED_TAGS = ("mailed", "called", "numbered")
 PERSON = "human"
+
+
+WON, BOTH = '[{"status": "won"}]', '[{"status": "open"}, {"status": "won"}]'
 
 
 def make_people() -> list[Contact]:
     """Three that live here, one that is merged into the first, one that is gone, and one of another location."""
     return [
-        contact("anna", "trial", person=person("anna@example.com second@example.com", "+12025550101", "17")),
-        contact("bert", ["Trial", "regular "], person=person("Bert@example.com", "+12025550103 +12025550102", "K-2")),
+        contact(
+            "anna",
+            "trial",
+            person=person(
+                "anna@example.com second@example.com", "+12025550101", "17", city="Berlin", opportunities=WON
+            ),
+        ),
+        contact(
+            "bert",
+            ["Trial", "regular "],
+            person=person("Bert@example.com", "+12025550103 +12025550102", "K-2", city="berlin", opportunities=BOTH),
+        ),
         contact("cara"),
         contact("ghost", person=person("ghost@example.com")),
         contact("gone", deleted=True),
@@ -100,6 +118,9 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         clock = self.play.clock
         inner = SandboxTransport(self.play.app, now=clock.now, sleep=clock.sleep_seconds, latency_ms=50)
+        for _ in range(self.play.strangers):
+            path = f"https://api.example/contacts/{name('cara')}"
+            await inner.handle_async_request(httpx.Request("GET", path, headers=request.headers))
         response = self.answer(request) or await inner.handle_async_request(request)
         self.asked.append((request, response))
         self.after(request)
@@ -115,8 +136,17 @@ class Play:
     """A directory, a location that behaves so, and the story's results."""
 
     def __init__(
-        self, directory: Path, *, limits: Limits | None = None, company: str = "", version: str = "", **assumed: object
+        self,
+        directory: Path,
+        *,
+        limits: Limits | None = None,
+        company: str = "",
+        version: str = "",
+        strangers: int = 0,
+        **assumed: object,
     ) -> None:
+        """`strangers`: requests of another program, which share the limits, before each of ours."""
+        self.strangers = strangers
         self.clock = FakeClock(NOW)
         rules = Assumptions(**assumed)  # type: ignore[arg-type]
         self.world = World(HERE, make_people(), custom_fields=[CUSTOMER_FIELD], assumptions=rules)
@@ -169,6 +199,14 @@ class Play:
         self.wait()
         self.pull()
         self.apply()
+
+    def tell_filters(self) -> None:
+        """Sets by filter, pulled and applied twice."""
+        self.declare(filters_yaml=FILTERS)
+        for _ in range(2):
+            self.pull()
+            self.apply()
+            self.wait()
 
     def wait(self) -> None:
         self.clock.ms += 400_000
