@@ -14,7 +14,7 @@ from reconciler.core.model.safe_text import visible
 from reconciler.core.observing.trial import PREFIX
 from reconciler.operations.doctor import DoctorRequest, examine
 from reconciler.output.findings import DoctorDocument
-from reconciler.output.trial import TrialDocument
+from reconciler.output.trial import TrialDocument, tell_findings
 
 WORD = "try"
 QUESTION = f"""`doctor --try` adds five tags to contact %s, which begin with {PREFIX}, and removes them again.
@@ -75,7 +75,9 @@ def _try(locations: tuple[str, ...], contact: str, *, offline: bool, yes: bool, 
     async def try_until_signal(console: Console) -> TrialDocument:
         with stop_by_signals(console) as stop:
             tried = await try_contact(invocation.workspace, TrialRequest(locations[0], contact, stop))
-        return TrialDocument(tried.location, tried.contact, tried.run, tried.requests, tried.removed, tried.rows)
+        return TrialDocument(
+            tried.location, tried.contact, tried.run, tried.requests, tried.removed, tell_findings(tried.rows)
+        )
 
     invocation.print_document(asyncio.run(try_until_signal(invocation.console)))
     return 0

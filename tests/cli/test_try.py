@@ -48,6 +48,7 @@ def test_the_findings_are_told_kept_and_shown(reconciler: Command, sandbox: Runn
     ended = reconciler("doctor", *HERE, *TRY, "--yes", "--format", "json")
     document = json.loads(ended.out)
     assert (ended.code, document["report"], len(document["rows"])) == (0, "trial", 19)
+    assert all(row["assumption"] and row["deviation"] for row in document["rows"])
     assert {row["verdict"] for row in document["rows"]} == {"as assumed", "not settled"}
     assert world.tags_of(contact_id(0)) == before
     shown = reconciler("state", "show")
