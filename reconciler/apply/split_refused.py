@@ -106,7 +106,7 @@ def _split_wanted(run: Run, batch: Batch) -> tuple[Batch, ...]:
         _give_up(run, replace(batch, tags=(tag,)), refused[tag])
     batch = replace(batch, tags=tuple(tag for tag in batch.tags if tag not in refused))
     batch = _without_unwanted(run, batch)
-    return split_to_caps(batch, run.caps) if batch.contacts and batch.tags else ()
+    return split_to_caps(batch, run.caps)
 
 
 def _without_unwanted(run: Run, batch: Batch) -> Batch:

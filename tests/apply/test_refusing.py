@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,9 @@ from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.batch_split import add_trial, read_limits
+from reconciler.sandbox.app import App
+from reconciler.sandbox.messages import Request, Response, error_response
+from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from tests.apply.test_scenarios import FREE, converged, pairs, status
 from tests.build import HERE, a_rule, a_set, contact
@@ -55,7 +60,7 @@ def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, nam
     refusals = [(10, 1, 422)] if named else [(10, 1, 400)] * 2
     assert sizes(scene) == [*refusals, (limit, 1, 201), (10 - limit, 1, 201)]
     assert (pairs(report), report.exit_code) == ({"applied": 10}, ExitCode.DONE)
-    assert "refused for its size" in report.notes[0]
+    assert ("refused for its size" in report.notes[0], report.rounds) == (True, 1)
     assert ("not more than 6 elements" if named else "Bad Request") in report.notes[0]
     assert (learnt(scene), facts(scene).limits_at is not None) == ((limit, None), True)
     scene.want(a_set("s", TEN, "a b"))
@@ -232,6 +237,140 @@ def test_a_tag_that_is_refused_is_left_out_of_every_request(tmp_path: Path) -> N
     # of the contacts of the first request alone it is asked whether the tag is at fault
     alone = [each.contacts for each in scene.here.sent if each.tags == ["much too long"]]
     assert len({who for contacts in alone for who in contacts}) == 2
+
+
+Refuses = Callable[[set[str], set[str]], bool]
+
+
+class Picky(App):
+    """Refuses requests by their contacts, called by their digits, and their tags; its words name them both."""
+
+    def __init__(self, world: World, refuses: Refuses) -> None:
+        super().__init__(world)
+        self.refuses = refuses
+
+    def perform(self, request: Request, now: Instant) -> Response:
+        if request.method == "POST":
+            body = json.loads(request.body)
+            who, tags = "".join(each[1] for each in body["contacts"]), "".join(body["tags"])
+            if self.refuses(set(who), set(tags)):
+                return error_response(422, f"{who}:{tags} is refused")
+        return super().perform(request, now)
+
+
+def shown(scene: Scene) -> str:
+    """Each request as the digits of its contacts and its tags; those that were refused with an exclamation mark."""
+    sent = [("".join(who[1] for who in each.contacts), "".join(each.tags), each.status) for each in scene.here.sent]
+    return " ".join(f"{who}:{tags}{'!' * (status != 201)}" for who, tags, status in sent)
+
+
+@pytest.mark.parametrize(
+    ("asked", "refuses", "requests", "left_out", "sizes"),
+    [
+        pytest.param(
+            "0123:a",
+            lambda who, tags: "2" in who,
+            "0123:a! 0123:a! 01:a 23:a! 2:a! 3:a",
+            "2:a",
+            (None, None),
+            id="a contact",
+        ),
+        pytest.param(
+            "0123:ab",
+            lambda who, tags: "2" in who,
+            "0123:ab! 0123:ab! 0123:a! 0123:b! 0:ab 123:ab! 12:ab! 3:ab 1:ab 2:ab!",
+            "2:ab",
+            (None, None),
+            id="a contact in all of several tags",
+        ),
+        pytest.param(
+            "012345:ab",
+            lambda who, tags: who & {"1", "4"},
+            "012345:ab! 012345:ab! 012345:a! 012345:b! 0:ab 12345:ab! 123:ab! 45:ab! 12:ab! 3:ab 1:ab! 2:ab 4:ab! 5:ab",
+            "1:ab 4:ab",
+            (None, None),
+            id="two contacts in all of several tags",
+        ),
+        pytest.param(
+            "012345:a",
+            lambda who, tags: who & {"1", "4"},
+            "012345:a! 012345:a! 012:a! 345:a! 0:a 12:a! 1:a! 2:a 34:a! 5:a 3:a 4:a!",
+            "1:a 4:a",
+            (None, None),
+            id="a contact of each half",
+        ),
+        pytest.param(
+            "0123:ab",
+            lambda who, tags: who & {"2", "3"} and "b" in tags,
+            "0123:ab! 0123:ab! 0123:a 0123:b! 01:b 23:b! 2:b! 3:b!",
+            "2:b 3:b",
+            (None, None),
+            id="a tag for two contacts, one by one",
+        ),
+        pytest.param(
+            "0123:abcd",
+            lambda who, tags: who & {"1", "2"} and "b" in tags,
+            "0123:abcd! 0123:abcd! 0123:ab! 0123:cd 0123:a 0123:b! 01:b! 23:b!",
+            "0:b=0123:b 1:b=0123:b 2:b=0123:b 3:b=0123:b",
+            (None, None),
+            id="a tag for a contact of each half: it is given up for all",
+        ),
+        pytest.param(
+            "012:abcd",
+            lambda who, tags: tags & {"b", "d"},
+            "012:abcd! 012:abcd! 012:ab! 012:cd! 0:abcd! 0:a 0:bcd! 0:bc! 0:d! 0:b! 0:c 12:ac",
+            "0:b 0:d 1:b=0:b 1:d=0:d 2:b=0:b 2:d=0:d",
+            (None, None),
+            id="a tag of each half: both are left out for everybody else, too",
+        ),
+        pytest.param(
+            "0:abcd",
+            lambda who, tags: tags & {"b", "c"},
+            "0:abcd! 0:abcd! 0:ab! 0:cd! 0:a 0:bcd! 0:bc! 0:d 0:b! 0:c!",
+            "0:b 0:c",
+            (None, None),
+            id="a tag of each half, for one contact",
+        ),
+        pytest.param(
+            "012:ab",
+            lambda who, tags: len(who) > 1 or len(tags) > 1,
+            "012:ab! 012:ab! 012:a! 012:b! 0:ab! 0:a 0:b 12:a! 12:a! 1:a 2:a 1:b 2:b",
+            "",
+            (1, 1),
+            id="all but single pairs",
+        ),
+        pytest.param(
+            "01234:abc",
+            lambda who, tags: len(who) * len(tags) > 4,
+            "01234:abc! 01234:abc! 01234:ab! 01234:c! 0:abc 1234:abc! 12:abc! 34:abc! 1:abc 2:abc 3:abc 4:abc",
+            "",
+            (1, None),
+            id="too many pairs",
+        ),
+    ],
+)
+def test_the_reason_of_a_refusal_is_looked_for_in_parts(
+    tmp_path: Path,
+    asked: str,
+    refuses: Refuses,
+    requests: str,
+    left_out: str,
+    sizes: tuple[int | None, int | None],
+) -> None:
+    """`left_out`: what is not sent, and the request whose refusal is told as the reason, where it was of more."""
+    who, tags = asked.split(":")
+    people = [f"c{digit}" for digit in who]
+    scene = Scene(tmp_path, *map(contact, people), options=FREE)
+    scene.here.network.app = Picky(scene.here.crm, refuses)
+    scene.want(a_set("s", people, list(tags)))
+    report = scene.apply()
+
+    assert (shown(scene), learnt(scene), report.rounds) == (requests, sizes, 1)
+    told = [f"{each.contact[1]}:{''.join(each.tags)}={each.message}" for each in report.findings]
+    reasons = [reason if "=" in reason else f"{reason}={reason}" for reason in left_out.split()]
+    place, words = "https://api.example answered 422: ", " is refused"
+    assert sorted(each.replace(place, "").replace(words, "") for each in told) == reasons
+    assert sum(pairs(report).values()) == len(who) * len(tags)
 
 
 LOST = Fault(FaultKind.RESET_AFTER)
