@@ -13,7 +13,7 @@ from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import BatchStatus
-from reconciler.core.model.names import Tag
+from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.situation import Reassertion
@@ -170,6 +170,62 @@ def test_a_date_that_moved_puts_the_whole_batch_in_doubt(tmp_path: Path) -> None
     assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 10}, ExitCode.PARTIAL)
     assert "was changed since" in report.notes[0]
     assert max(scene.adds().values()) == 1
+
+
+FOUR = ["c0", "c1", "c2", "c3"]
+
+
+def read_first(scene: Scene, *, after_request: int) -> list[ContactId]:
+    """The contacts that are read from that request on, until the next one or for a minute."""
+    began = scene.here.sent[after_request].began
+    return [who for at, who in scene.here.reads if began < at < began + 60_000]
+
+
+def test_of_an_addition_those_are_read_first_who_did_not_have_the_tag(tmp_path: Path) -> None:
+    """The first request showed that c0 and c2 have it: what they carry, and that nothing moved them, tells nothing."""
+    people = [contact(each, "y" if each in ("c0", "c2") else "") for each in FOUR]
+    options = replace(FREE, caps=replace(FREE.caps, tags=1))
+    scene = Scene(tmp_path, *people, options=options, faults=refusing(None, FaultKind.REFUSED_AFTER, status=400))
+    scene.takes_ms = 20_000
+    scene.want(a_set("s", FOUR, "x y"))
+    report = scene.apply()
+
+    assert (read_first(scene, after_request=1), report.requests) == ([name("c1")], 2)
+    assert "c1c1 carries y now" in report.notes[0]
+    assert pairs(report) == {"applied": 4, "seen": 4}
+
+
+def test_of_a_removal_those_are_read_first_who_had_the_tag(tmp_path: Path) -> None:
+    """Somebody took it from c0 and c2, as the request before showed."""
+    faults = refusing(None, None, FaultKind.REFUSED_AFTER, status=400)
+    scene = Scene(tmp_path, *map(contact, FOUR), options=FREE, faults=faults)
+    scene.want(a_set("s", FOUR, "old"))
+    scene.apply()
+    for each in ("c0", "c2"):
+        scene.edit(each, remove="old")
+    scene.clock.ms += 60_000
+    scene.takes_ms = 20_000
+    scene.want(a_set("s", FOUR, "x", absent="old"))
+    report = scene.apply()
+
+    assert (read_first(scene, after_request=2), report.requests) == ([name("c1")], 2)
+    assert "c1c1 does not carry old any more" in report.notes[0]
+    assert pairs(report) == {"applied": 4, "seen": 4}
+
+
+def test_those_are_read_last_whom_another_request_has_just_changed(tmp_path: Path) -> None:
+    """Their dates moved with it: that must not put the refused request in doubt."""
+    faults = refusing(None, None, FaultKind.TRY_LATER, status=400)
+    scene = Scene(tmp_path, *map(contact, FOUR), options=FREE, faults=faults)
+    scene.want(a_set("s", FOUR, "old"))
+    scene.apply()
+    scene.clock.ms += 60_000
+    scene.want(a_set("s", ["c0", "c2"], "x"), a_set("t", FOUR, absent="old"))
+    report = scene.apply()
+
+    assert read_first(scene, after_request=2)[:2] == [name("c1"), name("c3")]
+    assert (sizes(scene)[1:], pairs(report)) == ([(2, 1, 201), (4, 1, 400), (4, 1, 201)], {"applied": 6})
+    assert "taken the second time" in report.notes[0]
 
 
 def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
@@ -443,7 +499,8 @@ def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"not_sent": 1}, ExitCode.ERROR)
-    assert scene.here.reads[-1][0] - scene.here.sent[0].began >= 90_000
+    # as soon as it can no longer take effect, and no sooner
+    assert scene.here.reads[-1][0] - scene.here.sent[0].began == 90_000
     assert scene.known("anna") == ContactState()
 
 
