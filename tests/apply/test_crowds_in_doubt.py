@@ -113,6 +113,8 @@ def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: 
     report = scene.apply()
 
     assert (pairs(report), facts(scene)) == ({"held": 3}, False)
+    # a reading is kept for what is not known yet: here it is
+    assert [fields_of(scene.known(each))["reading"] for each in crowd(3)] == [None] * 3
 
 
 def observed_crowd(directory: Path, number: int, **more: object) -> Scene:

@@ -11,6 +11,7 @@ from reconciler.core.model.contact_state import DAY_MS
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import FailedChange
+from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.planning.changes import UNCONFIRMED, Selection
@@ -248,6 +249,57 @@ def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path:
     converged(scene)
 
 
+@pytest.mark.parametrize("same_plan", [True, False])
+def test_what_an_earlier_run_lost_is_sent_once_more_where_this_one_loses_it(tmp_path: Path, same_plan: bool) -> None:
+    """The one repetition that a run has is for its own request: that of the killed one does not use it up."""
+    scene = Scene(tmp_path, contact("anna"), faults=faults(None, FaultKind.RESET_BEFORE), options=FREE)
+    scene.want(a_set("s", "anna", "first"))
+    scene.apply()
+    assert facts(scene) is True
+    scene.clock.ms += DAY_MS
+    scene.want(a_set("s", "anna", "first more"))
+    plan = scene.plan()
+    scene.apply_and_die(plan, before=0)
+    report = scene.apply(plan if same_plan else None)
+
+    assert (pairs(report), report.requests, report.exit_code) == ({"applied": 1}, 2, ExitCode.DONE)
+
+
+@pytest.mark.parametrize("adding", [True, False])
+def test_removals_wait_for_a_tag_that_an_earlier_run_left_in_doubt_whatever_is_selected(
+    tmp_path: Path, adding: bool
+) -> None:
+    """Whether that run sent the tag, or took it away: it is to be there now, and nothing shows that it is."""
+    scene = Scene(tmp_path, contact("anna", "old" if adding else "old new"), options=FREE, tag_write_moves_date=False)
+    scene.want(a_set("s", "anna", *(["new"] if adding else []), absent="" if adding else "new"))
+    scene.apply_and_die(**({"before": 0} if adding else {"after": 0}))
+    scene.want(a_set("s", "anna", "new", absent="old"))
+    report = scene.apply(options=replace(FREE, selection=Selection(tags=frozenset({Tag("old")}))))
+
+    assert (report.requests, scene.tags("anna")) == (0, {"old"})
+    assert [(each.action, each.tags, each.outcome) for each in report.findings] == [
+        (Action.ADD if adding else Action.REMOVE, ("new",), Outcome.HELD)
+    ]
+
+
+def test_a_removal_that_is_held_holds_up_no_other_one(tmp_path: Path) -> None:
+    """Somebody gives the contact another tag that may not stay, while it is read what came of the first removal."""
+    lost = faults(None, *[FaultKind.RESET_BEFORE] * 3)
+    scene = Scene(tmp_path, contact("anna", "y"), faults=lost, options=FREE)
+    scene.want(a_set("s", "anna", "one", absent="y", authority=Authority.EXACT))
+    scene.here.read = lambda nth: scene.edit("anna", add="x") if len(scene.here.sent) == 2 else None
+    report = scene.apply(options=replace(FREE, selection=Selection(apply_deferrals=True)))
+
+    assert [(each.tags, each.status) for each in scene.here.sent] == [
+        (["one"], 201),
+        (["y"], None),
+        (["y"], None),
+        (["x"], None),
+        (["x"], 201),
+    ]
+    assert (pairs(report), scene.tags("anna")) == ({"held": 1, "applied": 2}, {"one", "y"})
+
+
 def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(FaultKind.RESET_BEFORE), options=FREE)
     scene.want(a_set("s", "anna bert", "a"))
@@ -403,6 +455,18 @@ def test_a_first_read_that_fails_hurts_nothing_and_the_next_run_reads(tmp_path: 
 
     scene.want(a_set("s", "anna", "a b"))
     assert (pairs(scene.apply()), facts(scene)) == ({"applied": 1}, True)
+
+
+def test_a_first_read_that_fails_is_not_repeated_for_a_doubt_that_needs_no_proof(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
+    scene.here.network.plan = FaultPlan(
+        {1: Fault(FaultKind.ERROR_BEFORE), 2: Fault(FaultKind.RESET_AFTER)}, path="/contacts"
+    )
+    report = scene.apply()
+
+    assert (pairs(report), facts(scene)) == ({"applied": 1, "seen": 1}, None)
+    assert [who for _, who in scene.here.reads] == [name("anna"), name("bert")]
 
 
 def test_a_token_that_may_not_read_writes_as_before(tmp_path: Path) -> None:
