@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reconciler.core.model.api_limits import LocationFacts
+from reconciler.core.model.api_limits import LocationFacts, Rate
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import DAY_MS, ContactStates, ObservationOrigin
 from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Read, Waiting
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS
+from reconciler.sandbox.access import Limits
 from reconciler.sandbox.world import Contact
 from reconciler.store import open_store
 from tests.apply.test_resolve_doubts import facts
@@ -119,7 +123,8 @@ def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: 
 
 def observed_crowd(directory: Path, number: int, **more: object) -> Scene:
     """A location whose contacts carry one tag, as is known since a day; nothing was ever written there."""
-    scene = Scene(directory, *(contact(each, "one") for each in crowd(number)), options=FREE, **more)  # type: ignore[arg-type]
+    more = {"options": FREE} | more
+    scene = Scene(directory, *(contact(each, "one") for each in crowd(number)), **more)  # type: ignore[arg-type]
     seen = ObservedContacts(
         frozenset({Tag("one")}), scene.clock.now(), ObservationOrigin.IMPORT, tuple(map(name, crowd(number)))
     )
@@ -140,6 +145,143 @@ def killed_in_flight(scene: Scene, requests: int, *, landed: bool = True) -> Non
     scene.apply_and_die(**({"after": 1} if landed else {"before": 1}))
     assert len(scene.here.sent) == (1 + requests if landed else 2)
     assert sum(scene.adds().values()) == (number if landed else 500)
+
+
+def slow_crowd(directory: Path, number: int, **more: object) -> Scene:
+    """Four requests a minute: to search takes less time than to read, for as few contacts as a test has."""
+    options = replace(FREE, rate=Rate(per_window=4, window_ms=60_000))
+    return observed_crowd(directory, number, options=options, limits=Limits(4, 60_000), **more)
+
+
+def killed(scene: Scene, tag: str = "two") -> None:
+    """A run is killed once the tag came to everybody, before it had the answer."""
+    number = len(scene.here.crm.contacts)
+    scene.want(a_set("s", crowd(number), ["one", tag]))
+    scene.apply_and_die(after=0)
+    scene.events.clear()
+
+
+def put_others(scene: Scene, number: int, tag: str) -> None:
+    """So many contacts of nobody's concern carry the tag; a search shows them before the others."""
+    one = Contact(name("x"), HERE, frozenset({Tag(tag)}))
+    for nth in range(number):
+        scene.here.crm.put(replace(one, id=ContactId(f"a{nth:019}")), now=scene.clock.now())
+
+
+def looked(scene: Scene) -> tuple[list[str], list[str]]:
+    """The tags that were searched for, a page each, a further page with a plus sign; and who was read since."""
+    began = scene.here.searches[0][0] if scene.here.searches else scene.here.sent[-1].began
+    return [page_sought(body) for _, body in scene.here.searches], [
+        who[:6] for at, who in scene.here.reads if at >= began
+    ]
+
+
+def page_sought(body: Mapping[str, Any]) -> str:
+    tag = body["filters"][0]["value"][0] if "filters" in body else "everybody"
+    return tag + "+" * ("searchAfter" in body)
+
+
+def told(scene: Scene) -> list[tuple[int, int]]:
+    """How far the run said that it is with what is in doubt."""
+    return [(each.done, each.total) for each in scene.events if isinstance(each, Read)]
+
+
+def test_one_search_settles_all_that_its_rows_show(tmp_path: Path) -> None:
+    scene = slow_crowd(tmp_path, 9)
+    killed(scene)
+    report = scene.apply()
+
+    assert (looked(scene), told(scene)) == ((["two"], []), [(9, 9)])
+    assert (pairs(report), report.reads, report.exit_code) == ({"seen": 9}, 1, ExitCode.DONE)
+    assert not any(scene.known(each).doubtful for each in crowd(9))
+
+
+def test_each_tag_in_doubt_is_searched_for_that_of_most_contacts_first(tmp_path: Path) -> None:
+    # to search for everybody takes six pages
+    scene = slow_crowd(tmp_path, 2_100)
+    people = crowd(23)
+    # the first request is answered, the other two are under way at the kill
+    groups = {"first": people[:9], "two": people[9:15], "three": people[15:]}
+    scene.want(*(a_set(tag, who, ["one", tag]) for tag, who in groups.items()))
+    scene.apply_and_die(after=1)
+    scene.events.clear()
+    report = scene.apply()
+
+    assert (looked(scene), told(scene)) == ((["three", "two"], []), [(8, 14), (14, 14)])
+    assert (pairs(report), report.exit_code) == ({"seen": 14}, ExitCode.DONE)
+
+
+@pytest.mark.parametrize(("length", "searched"), [(75, True), (76, False)])
+def test_for_a_tag_that_is_too_long_to_be_searched_for_everybody_is(
+    tmp_path: Path, length: int, searched: bool
+) -> None:
+    scene = slow_crowd(tmp_path, 9)
+    tag = "t" * length
+    killed(scene, tag)
+
+    assert pairs(scene.apply()) == {"seen": 9}
+    assert looked(scene) == ([tag if searched else "everybody"], [])
+
+
+@pytest.mark.parametrize(("others", "pages"), [(480, 1), (600, 2), (1_100, 3)])
+def test_a_search_ends_with_its_last_page_that_has_a_row(tmp_path: Path, others: int, pages: int) -> None:
+    """Those in doubt are on the last one, behind contacts of nobody's concern."""
+    scene = slow_crowd(tmp_path, 9)
+    killed(scene)
+    put_others(scene, others, "two")
+
+    assert pairs(scene.apply()) == {"seen": 9}
+    assert looked(scene) == (["two", "two+", "two+"][:pages], [])
+    assert told(scene) == [*[(0, 9)] * (pages - 1), (9, 9)]
+
+
+def test_a_search_is_left_as_soon_as_reading_takes_less_time_than_its_pages_ahead(tmp_path: Path) -> None:
+    scene = slow_crowd(tmp_path, 9)
+    killed(scene)
+    # nine are read in two minutes, twelve pages in as many; one more takes three
+    put_others(scene, 13 * 500, "two")
+
+    assert pairs(scene.apply()) == {"seen": 9}
+    assert looked(scene) == (["two"], crowd(9))
+
+
+def test_whom_no_row_shows_as_desired_is_read(tmp_path: Path) -> None:
+    """Somebody took the tag from one again, and of three the rows tell no tags."""
+    scene = slow_crowd(tmp_path, 9, search_row_without_tags=4)
+    killed(scene)
+    scene.here.crm.remove(name("c00002"), [Tag("two")], now=scene.clock.now(), by="human")
+    report = scene.apply()
+
+    assert looked(scene) == (["two"], ["c00000", "c00002", "c00004", "c00008"])
+    assert (pairs(report), report.exit_code) == ({"seen": 8, "held": 1}, ExitCode.PARTIAL)
+
+
+@pytest.mark.parametrize(("number", "waits"), [(30, True), (12, False)])
+def test_an_index_that_may_be_behind_is_waited_for_where_reading_takes_longer(
+    tmp_path: Path, number: int, waits: bool
+) -> None:
+    """Thirty take seven minutes to be read, and a dozen two; the index shows the request five minutes after it."""
+    scene = slow_crowd(tmp_path, number, search_lag_ms=250_000)
+    killed(scene)
+    assert pairs(scene.apply()) == {"seen": number}
+
+    assert looked(scene) == ((["two", "two"], []) if waits else (["two"], crowd(number)))
+    why = f"the search shows what is in doubt on {number} contacts"
+    waited = [each.milliseconds for each in scene.events if isinstance(each, Waiting) and each.why == why]
+    assert len(waited) == waits
+    if waits:
+        assert told(scene) == [(0, number), (number, number)]
+        assert scene.here.searches[1][0] == scene.here.sent[-1].began + INDEX_LAG_MS
+
+
+def test_removals_in_doubt_are_not_searched_for(tmp_path: Path) -> None:
+    scene = slow_crowd(tmp_path, 10)
+    scene.want(a_set("s", crowd(10), "zero", absent="one"))
+    scene.apply_and_die(after=1)
+    report = scene.apply()
+
+    assert looked(scene) == ([], crowd(10))
+    assert (pairs(report), report.exit_code) == ({"seen": 10}, ExitCode.DONE)
 
 
 @pytest.mark.slow

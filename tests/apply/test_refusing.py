@@ -153,18 +153,18 @@ def test_a_number_is_a_size_where_the_message_says_so(
     assert read_limits(message, Batch(Action.ADD, contacts, tags)) == found
 
 
-def test_what_is_under_way_when_a_limit_is_learnt_heeds_it(tmp_path: Path) -> None:
-    groups = [[f"{letter}{nth}" for nth in range(6)] for letter in "abcd"]
-    everybody = [each for group in groups for each in group]
+@pytest.mark.parametrize(("under_way", "refused"), [(True, 4), (False, 1)])
+def test_a_limit_that_one_request_teaches_is_heeded_by_all(tmp_path: Path, under_way: bool, refused: int) -> None:
+    """`under_way`: the others left at the same time. Else they wait for the first answer, and leave in parts."""
+    everybody = [f"{letter}{nth}" for nth in range(6) for letter in "abcd"]
     options = replace(FREE, caps=Caps(contacts=6))
-    scene = Scene(tmp_path, *map(contact, everybody), options=options, max_contacts=3, latency_ms=1_000)
-    scene.want(a_set("s", everybody, "a"))
+    scene = Scene(tmp_path, *map(contact, [*everybody, "x"]), options=options, max_contacts=3, latency_ms=1_000)
+    scene.want(a_set("s", everybody, "b"), *([a_set("t", "x", "a")] if under_way else []))
     report = scene.apply()
 
-    assert pairs(report) == {"applied": 24}
-    refused = [each for each in scene.here.sent if each.status == 422]
-    assert len(scene.here.sent) == len(refused) + 8
-    assert len(refused) <= 4
+    first = [(1, 1, 201)] if under_way else []
+    assert sizes(scene) == first + [(6, 1, 422)] * refused + [(3, 1, 201)] * 8
+    assert (pairs(report), len(report.notes), report.rounds) == ({"applied": 24 + under_way}, 1, 1)
 
 
 def test_a_tag_that_is_refused_is_found_and_left_out(tmp_path: Path) -> None:
