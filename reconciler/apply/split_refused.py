@@ -195,7 +195,7 @@ async def _single_out(run: Run, part: _Part, failed: list[_Part], *, tags_cut: b
         # not even one contact with one tag: another request would fare no better
         raise _hopeless(single.error)
     waiting = await _send_remainder(run, _Part(first, error, by_tag=True), replace(first, tags=batch.tags[1:]))
-    return [*waiting, further] if further.contacts else waiting
+    return [*waiting, further]
 
 
 async def _send_remainder(run: Run, part: _Part, remainder: Batch) -> list[Batch]:
@@ -217,8 +217,8 @@ def _blame(run: Run, part: _Part) -> list[Batch]:
     """Gives up a part that alone is at fault, and its tag in all other batches where another tag was taken."""
     if not part.taken:
         raise _hopeless(part.error)
-    # a tag refused for several contacts, or beside tags that are taken, is refused for every contact
-    if part.by_tag or len(part.batch.contacts) > 1:
+    # a tag that is refused beside tags that are taken is refused for every contact
+    if part.by_tag:
         run.location_book.refuse_tags(part.batch.tags, part.error.message)
     _give_up(run, part.batch, part.error.message)
     return []

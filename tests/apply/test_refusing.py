@@ -84,6 +84,7 @@ def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     ("contacts", "tags", "limits", "found"),
     [
         (500, 1, (100, 50), (63, None)),
+        (18, 1, (1, 50), (1, None)),
         (3, 50, (500, 10), (None, 7)),
         pytest.param(500, 1, (1, 50), (1, None), marks=pytest.mark.slow),
         pytest.param(1, 50, (500, 1), (None, 1), marks=pytest.mark.slow),
@@ -105,7 +106,7 @@ def test_a_limit_far_below_ours_is_found_within_forty_requests(
     report = scene.apply()
 
     assert (pairs(report), report.exit_code) == ({"applied": contacts * tags}, ExitCode.DONE)
-    assert (learnt(scene), extra(scene) <= 40) == (found, True)
+    assert (learnt(scene), extra(scene) <= 40, report.rounds) == (found, True, 1)
     converged(scene)
 
 
@@ -300,6 +301,14 @@ def shown(scene: Scene) -> str:
             id="a contact of each half",
         ),
         pytest.param(
+            "012:a",
+            lambda who, tags: who & {"1", "2"},
+            "012:a! 012:a! 01:a! 2:a! 0:a 1:a!",
+            "1:a 2:a",
+            (None, None),
+            id="all contacts but the first",
+        ),
+        pytest.param(
             "0123:ab",
             lambda who, tags: who & {"2", "3"} and "b" in tags,
             "0123:ab! 0123:ab! 0123:a 0123:b! 01:b 23:b! 2:b! 3:b!",
@@ -322,6 +331,14 @@ def shown(scene: Scene) -> str:
             "0:b 0:d 1:b=0:b 1:d=0:d 2:b=0:b 2:d=0:d",
             (None, None),
             id="a tag of each half: both are left out for everybody else, too",
+        ),
+        pytest.param(
+            "012:ab",
+            lambda who, tags: "b" in tags or "2" in who,
+            "012:ab! 012:ab! 012:a! 012:b! 0:ab! 0:a 0:b! 12:a! 12:a! 1:a 2:a!",
+            "0:b 1:b=0:b 2:a 2:b=0:b",
+            (None, None),
+            id="a tag, and a contact",
         ),
         pytest.param(
             "0:abcd",
@@ -371,6 +388,32 @@ def test_the_reason_of_a_refusal_is_looked_for_in_parts(
     place, words = "https://api.example answered 422: ", " is refused"
     assert sorted(each.replace(place, "").replace(words, "") for each in told) == reasons
     assert sum(pairs(report).values()) == len(who) * len(tags)
+
+
+@pytest.mark.parametrize(
+    ("asked", "requests", "words"),
+    [
+        ("0:a", "0:a!", "0:a"),
+        ("01:a", "01:a! 01:a! 0:a! 1:a!", "0:a"),
+        ("0:ab", "0:ab! 0:ab! 0:a! 0:b!", "0:a"),
+        ("012:a", "012:a! 012:a! 01:a! 2:a! 0:a!", "0:a"),
+        ("01:ab", "01:ab! 01:ab! 01:a! 01:b! 0:ab! 0:a!", "0:a"),
+    ],
+)
+def test_where_not_even_a_single_pair_is_taken_the_run_stops(
+    tmp_path: Path, asked: str, requests: str, words: str
+) -> None:
+    who, tags = asked.split(":")
+    scene = Scene(tmp_path, *(contact(f"c{digit}") for digit in who), options=FREE)
+    scene.here.network.app = Picky(scene.here.crm, lambda who, tags: True)
+    scene.want(a_set("s", [f"c{digit}" for digit in who], list(tags)))
+    report = scene.apply()
+
+    assert (shown(scene), pairs(report)) == (requests, {"not_sent": len(who) * len(tags)})
+    assert report.error == f"https://api.example answered 422: {words} is refused"
+    assert report.hint == (
+        "a single contact and tag is refused too; if it is the size, see api.max_contacts and max_tags"
+    )
 
 
 LOST = Fault(FaultKind.RESET_AFTER)
