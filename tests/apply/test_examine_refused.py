@@ -4,6 +4,7 @@ sent again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import BatchStatus
 from reconciler.core.model.names import ContactId, Tag
 from reconciler.core.model.outcome import Outcome
@@ -20,6 +22,7 @@ from reconciler.core.planning.situation import Reassertion
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.sandbox.assumptions import Merged
 from reconciler.store import open_reader, open_store
+from tests.apply.test_reading import Odd
 from tests.apply.test_refusing import TEN, WRITES, sizes
 from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.build import HERE, a_rule, a_set, contact, name
@@ -228,6 +231,96 @@ def test_those_are_read_last_whom_another_request_has_just_changed(tmp_path: Pat
     assert "taken the second time" in report.notes[0]
 
 
+def no_scope(scene: Scene) -> None:
+    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+
+
+def stopped(scene: Scene) -> None:
+    scene.here.after = lambda nth: scene.stop.ask(15)
+
+
+def undated(scene: Scene) -> None:
+    scene.here.network.app = Odd(scene.here.crm, lambda shown: shown.pop("dateUpdated"))
+
+
+def all_gone(scene: Scene) -> None:
+    for each in TEN:
+        scene.here.crm.delete(name(each), now=scene.clock.now())
+
+
+def as_it_is(scene: Scene) -> None:
+    return
+
+
+LOOKS_AGAIN = "a request was refused: once it can no longer take effect, its contacts are looked at again"
+SETTLES = "what is in doubt settles: then 10 contacts are read"
+
+
+@pytest.mark.parametrize(
+    ("change", "tag", "habit", "status", "why", "waits"),
+    [
+        (
+            no_scope,
+            "plain",
+            None,
+            400,
+            f"the token may not read contacts of location {HERE} (https://api.example answered 401: The token is not "
+            "authorized for this scope.; the token lacks a scope)",
+            [],
+        ),
+        (stopped, "plain", None, 400, "the run was stopped before its contacts were read", []),
+        (as_it_is, "plain", True, 301, "nothing of it is seen so far, and it may show later", []),
+        (
+            all_gone,
+            "plain",
+            True,
+            400,
+            "its contacts could not be read, to see whether it took effect",
+            [SETTLES],
+        ),
+        (
+            as_it_is,
+            "welcome",
+            None,
+            400,
+            "nothing tells whether a workflow has consumed what it added",
+            [SETTLES],
+        ),
+        (
+            as_it_is,
+            "welcome",
+            False,
+            400,
+            "nothing tells whether a workflow has consumed what it added",
+            [SETTLES],
+        ),
+        (undated, "welcome", True, 400, "a contact without a date proves nothing", [LOOKS_AGAIN, SETTLES]),
+    ],
+    ids=["no scope", "stopped", "refused for all", "gone", "habit unknown", "no habit", "no date"],
+)
+def test_the_report_says_why_a_refused_request_may_have_taken_effect(
+    tmp_path: Path,
+    change: Callable[[Scene], None],
+    tag: str,
+    habit: bool | None,
+    status: int,
+    why: str,
+    waits: list[str],
+) -> None:
+    """It had none: the look at its contacts cannot show that. `habit`: whether writes are known to move the date."""
+    scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=status))
+    if habit is not None:
+        learns(scene, moves=habit)
+    scene.want(a_set("s", TEN, tag), rule=[WELCOME])
+    change(scene)
+    report = scene.apply()
+
+    words = f"https://api.example answered {status}: Internal server error; {why}"
+    assert (report.notes[0], report.requests) == (f"a refused request may have taken effect: {words}", 1)
+    assert [each.why for each in scene.events if isinstance(each, Waiting)] == waits
+    assert not any("plain" in scene.tags(each) or "welcome" in scene.tags(each) for each in TEN)
+
+
 def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
     """One contact in the midst got it, and nobody else."""
     scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400))
@@ -264,12 +357,15 @@ def test_what_starts_something_goes_on_where_all_are_proven_untouched(tmp_path: 
 def test_without_a_read_refused_additions_are_held(tmp_path: Path, may_read: bool) -> None:
     """No reader, or a token without the scope."""
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=6, may_read=may_read)
-    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+    no_scope(scene)
     scene.want(a_set("s", TEN, "a"))
     report = scene.apply()
 
     assert (report.requests, pairs(report), report.exit_code) == (1, {"held": 10}, ExitCode.PARTIAL)
     assert "not more than 6 elements" in report.findings[0].message
+    assert may_read or report.findings[0].message.endswith(
+        "elements; nobody may read contacts, to see whether it took effect"
+    )
     assert scene.known("c0").doubtful == {"a"}
     # the number stands in the message
     with open_reader(scene.url) as reader:
@@ -282,7 +378,7 @@ def test_without_a_read_refused_removals_are_split(tmp_path: Path, may_read: boo
     scene.want(a_set("s", TEN, "a"))
     scene.apply()
     scene.may_read = may_read
-    scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
+    no_scope(scene)
     scene.here.crm.assumptions = replace(scene.here.crm.assumptions, max_contacts=6)
     scene.want(a_set("s", TEN, absent="a"))
     report = scene.apply()
