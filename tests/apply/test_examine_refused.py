@@ -28,7 +28,7 @@ from tests.apply.test_scenarios import FREE, converged, pairs
 from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.scene import Killed, Scene
+from tests.scene import THERE, Killed, Scene
 
 TWENTY = [f"c{nth:02}x" for nth in range(20)]
 WELCOME = a_rule("welcome", once=True, triggers=True)
@@ -470,6 +470,8 @@ def test_what_refuses_every_request_stops_the_run_at_once(tmp_path: Path, status
 
     # it does not wait until a look proves something: the next run does
     assert (report.requests, report.reads, pairs(report)) == (1, 2, {"in_doubt": 10})
+    # the first one of each half
+    assert [who for _, who in scene.here.reads] == [name("c0"), name("c5")]
     assert (report.exit_code, str(status) in report.error) == (ExitCode.ERROR, True)
     assert scene.known("c0").doubtful == {"a"}
     scene.die()
@@ -553,6 +555,45 @@ def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: P
 
     assert (report.requests, pairs(report)) == (1, {"held": 2})
     assert max(scene.adds().values()) == 1
+
+
+UNREADABLE = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path=f"/contacts/{name(TWENTY[3])}")
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "why", "ended"),
+    [
+        (False, "its contacts could not be read, to see whether it took effect", {"applied": 19, "in_doubt": 1}),
+        (
+            True,
+            f"the token may not read contacts of location {HERE} (every contact is said to be another location's)",
+            {"held": 20},
+        ),
+    ],
+    ids=["one cannot be read", "all are elsewhere"],
+)
+def test_what_starts_something_is_not_sent_again_unless_everybody_was_read_late_enough(
+    tmp_path: Path, elsewhere: bool, why: str, ended: dict[str, int]
+) -> None:
+    """The first look finds them untouched; at the second one, for a minute, one cannot be read, or nobody."""
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400))
+    learns(scene, moves=True)
+    scene.want(a_set("s", TWENTY, "welcome"), rule=[WELCOME])
+    usual = scene.here.network.plan
+
+    def spoil(nth: int) -> None:
+        bad = 60_000 < scene.clock.ms - scene.here.sent[0].began < 150_000
+        if elsewhere and bad:
+            for each in TWENTY:
+                scene.here.crm.put(contact(each, location=THERE), now=scene.clock.now())
+        elif not elsewhere:
+            scene.here.network.plan = UNREADABLE if bad else usual
+
+    scene.here.read = spoil
+    report = scene.apply()
+
+    words = "a refused request may have taken effect: https://api.example answered 400: Internal server error; "
+    assert (words + why in report.notes, pairs(report)) == (True, ended)
 
 
 def behind(tmp_path: Path, people: list[str], *kinds: FaultKind, tag: str = "welcome", **assumed: object) -> Scene:

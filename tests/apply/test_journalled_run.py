@@ -214,7 +214,9 @@ def test_a_state_that_takes_a_heartbeats_time_to_renew_is_asked_three_times_in_a
     in_lease(tmp_path, work, clock, 0, HEARTBEAT_MS)
 
 
-@pytest.mark.parametrize(("milliseconds", "slept"), [(12_000, [5_000, 5_000, 2_000]), (5_000, [5_000]), (0, [])])
+@pytest.mark.parametrize(
+    ("milliseconds", "slept"), [(12_000, [5_000, 5_000, 2_000]), (5_001, [5_000, 1]), (5_000, [5_000]), (0, [])]
+)
 def test_a_wait_looks_at_the_lease_every_five_seconds(tmp_path: Path, milliseconds: int, slept: list[int]) -> None:
     class Recording(FakeClock):
         slices: list[int]

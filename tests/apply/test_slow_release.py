@@ -116,8 +116,20 @@ def test_a_run_that_waits_sends_all(scene: Scene) -> None:
 def test_a_run_waits_for_no_slice_beyond_the_end_of_a_set(scene: Scene) -> None:
     report = scene.run(wanted(until=START + HOUR // 2), wait=True)
     assert (count(report, Outcome.APPLIED), count(report, Outcome.NOT_SENT)) == (5, 7)
-    assert any(note.startswith("not waited for: a set becomes active or expires before that") for note in report.notes)
+    assert "not waited for: a set becomes active or expires before that, and the plan ends with it" in report.notes
     assert scene.clock.now() < START + HOUR // 2
+
+
+def test_a_run_waits_for_no_window_that_opens_as_a_set_ends(scene: Scene) -> None:
+    noon = START - START % (24 * HOUR) + 12 * HOUR
+    opens = TagWindow((0, 1, 2, 3, 4, 5, 6), 12 * 60, 13 * 60, "UTC")
+    report = scene.run(wanted(rule(None, opens), until=noon), wait=True)
+
+    assert (count(report, Outcome.NOT_SENT), given_at(scene)) == (12, [])
+    assert "not waited for: a set becomes active or expires before that, and the plan ends with it" in report.notes
+    later(scene, 24 * HOUR)
+    report = scene.run(wanted(rule(None, opens), until=noon + 24 * HOUR + 1), wait=True)
+    assert (count(report, Outcome.APPLIED), min(given_at(scene)) >= noon + 24 * HOUR) == (12, True)
 
 
 def test_additions_that_were_lost_are_sent_once_more_at_the_pace(scene: Scene) -> None:
