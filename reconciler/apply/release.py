@@ -59,7 +59,7 @@ def without_closed(run: Run, batch: Batch) -> Batch:
     rules, now = list_release_rules(run.desired), run.now()
     # a window that opens later is the next round's
     closed = {tag for tag in batch.tags if (rule := rules.get(tag)) is not None and not rule.is_open(now)}
-    return replace(batch, tags=tuple(tag for tag in batch.tags if tag not in closed)) if closed else batch
+    return replace(batch, tags=tuple(tag for tag in batch.tags if tag not in closed))
 
 
 def without_slow(run: Run, again: Again) -> Again:

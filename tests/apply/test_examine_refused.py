@@ -336,6 +336,7 @@ def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
 
     # it is seen; of all others the date proves that they were not touched
     assert (pairs(report), report.exit_code) == ({"applied": 19, "seen": 1}, ExitCode.DONE)
+    assert report.notes[0].endswith(f"; {name(TWENTY[11])} carries welcome now")
     assert max(scene.adds().values()) == 1
     assert sizes(scene) == [(20, 1, 400), (19, 1, 201)]
 
@@ -538,22 +539,29 @@ def test_what_was_added_to_a_merged_contact_is_not_added_again(tmp_path: Path, t
     assert journal(scene)[0][1] == {Outcome.IN_DOUBT, Outcome.NOT_SENT}
 
 
-def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seconds", "ended"), [(60, {"held": 2}), (150, {"in_doubt": 1, "applied": 1})])
+def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(
+    tmp_path: Path, seconds: int, ended: dict[str, int]
+) -> None:
     """The first half got the tag and lost it to a workflow; who is in it cannot be read for a while."""
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, faults=refusing(FaultKind.REFUSED_HALFWAY))
+    if seconds > 100:
+        # of bert the date proves then that nothing came to him
+        learns(scene, moves=True)
     scene.want(a_set("s", "anna bert", "a"))
     consume(scene, "a", of=["anna"])
     usual = scene.here.network.plan
 
     def fail(nth: int) -> None:
-        bad = scene.clock.ms - scene.here.sent[0].began < 60_000
+        bad = scene.clock.ms - scene.here.sent[0].began < seconds * 1000
         path = f"/contacts/{name('anna')}"
         scene.here.network.plan = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path=path) if bad else usual
 
     scene.here.read = fail
     report = scene.apply()
 
-    assert (report.requests, pairs(report)) == (1, {"held": 2})
+    assert pairs(report) == ended
+    assert [len(each.contacts) for each in scene.here.sent] == ([2] if seconds < 100 else [2, 1])
     assert max(scene.adds().values()) == 1
 
 
