@@ -470,6 +470,20 @@ def test_a_first_read_that_fails_is_not_repeated_for_a_doubt_that_needs_no_proof
     assert [who for _, who in scene.here.reads] == [name("anna"), name("bert")]
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_that_one_date_moved_proves_no_habit_and_that_one_did_not_proves_it(tmp_path: Path, moves: bool) -> None:
+    """Another cause may have moved it: the other contact that was written has to show it too, and cannot be read."""
+    broken = {1: Fault(FaultKind.ERROR_BEFORE), 3: Fault(FaultKind.RESET_BEFORE), 5: Fault(FaultKind.ERROR_BEFORE)}
+    people = [contact("anna"), contact("bert"), contact("cara")]
+    scene = Scene(tmp_path, *people, faults=FaultPlan(broken), options=FREE, in_flight=1, tag_write_moves_date=moves)
+    scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"), a_set("u", "cara", "c"))
+    report = scene.apply()
+
+    # the first write is read at once, and both once what was lost needs it
+    assert [who for _, who in scene.here.reads] == [name("anna"), name("cara"), name("anna"), name("bert")]
+    assert (pairs(report), facts(scene)) == ({"applied": 2, "held": 1}, None if moves else False)
+
+
 def test_a_token_that_may_not_read_writes_as_before(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
     scene.here.app._accesses = {DEMO_TOKEN: Access(scopes=frozenset({WRITE_CONTACTS}))}
