@@ -274,6 +274,20 @@ def test_an_index_that_may_be_behind_is_waited_for_where_reading_takes_longer(
         assert scene.here.searches[1][0] == scene.here.sent[-1].began + INDEX_LAG_MS
 
 
+@pytest.mark.parametrize(("number", "waits"), [(24, True), (18, False)])
+def test_the_pages_of_a_search_count_for_whether_it_is_waited_for(tmp_path: Path, number: int, waits: bool) -> None:
+    """Others have the tag: its six pages take a minute after a wait of 200 s. 24 are read in 300 s, and 18 in 240."""
+    scene = slow_crowd(tmp_path, 2_100)
+    people = [f"d{nth:05}" for nth in range(number)]
+    for each in people:
+        scene.here.crm.put(contact(each), now=scene.clock.now())
+    scene.want(a_set("s", people, "one"))
+    scene.apply_and_die(after=0)
+
+    assert pairs(scene.apply()) == {"seen": number}
+    assert looked(scene) == ((["one"] + ["one+"] * 4, []) if waits else ([], people))
+
+
 def test_removals_in_doubt_are_not_searched_for(tmp_path: Path) -> None:
     scene = slow_crowd(tmp_path, 10)
     scene.want(a_set("s", crowd(10), "zero", absent="one"))
