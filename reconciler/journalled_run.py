@@ -49,7 +49,7 @@ async def acquire_lease(
     start_worker: StartWorker,
     clock: Clock,
     report: Reporter,
-    lock_timeout_ms: int = 0,
+    lock_timeout_ms: int,
 ) -> HeldLease:
     """The lease on a location, waited for at most `lock_timeout_ms`; raises LockHeld. The caller leaves its context."""
     async with AsyncExitStack() as opened:

@@ -143,16 +143,29 @@ def test_a_wait_is_no_longer_where_the_clock_is_put_back(tmp_path: Path) -> None
     assert sum(clock.slept) == 30_000
 
 
-def test_a_wait_for_the_lock_ends_with_its_time_however_long_each_try_takes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("takes_ms", "timeout_ms", "tried_until"),
+    [
+        # a try that is refused fails before its pause: the last one begins as the time ends
+        ((0, 2_000), 20_000, 20_000),
+        # after pauses of 1, 2 and 4 seconds 5 are left, and then one more try
+        ((2_000, 0), 20_000, 22_000),
+        # the fourth try ends with the time: there is no fifth one
+        ((2_000, 0), 15_000, 15_000),
+    ],
+)
+def test_a_wait_for_the_lock_ends_with_its_time_however_long_each_try_takes(
+    tmp_path: Path, takes_ms: tuple[int, int], timeout_ms: int, tried_until: int
+) -> None:
     clock = FakeClock()
 
     async def wait() -> None:
         with open_store(f"sqlite:///{tmp_path / 'state.db'}") as store:
             store.at(HERE).acquire_lease(a_holder("two"), START)
             with pytest.raises(LockHeld):
-                await hold(store, clock, lambda: SlowWorker(clock, lambda: (0, 2_000)), lock_timeout_ms=20_000)
-            # the last try begins as the time ends; after it the connection is given back, by two calls
-            assert clock.now() - START == 20_000 + 3 * 2_000
+                await hold(store, clock, lambda: SlowWorker(clock, lambda: takes_ms), lock_timeout_ms=timeout_ms)
+            # after it the connection is given back, by calls that take their time, too
+            assert clock.now() - START == tried_until + 3 * 2_000
 
     clock.run(wait())
 
