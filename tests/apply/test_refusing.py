@@ -23,7 +23,7 @@ from reconciler.sandbox.messages import Request, Response, error_response
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from tests.apply.test_scenarios import FREE, converged, pairs, status
-from tests.build import HERE, a_rule, a_set, contact
+from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import Scene
@@ -67,6 +67,22 @@ def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, nam
     scene.apply()
     assert [each[:2] for each in sizes(scene)[len(refusals) + 2 :]] == [(limit, 1), (10 - limit, 1)]
     converged(scene)
+
+
+def test_parts_for_nobody_are_left_out_and_those_behind_them_are_sent(tmp_path: Path) -> None:
+    """The first part shows that its two contacts are gone: they need no second one."""
+    scene = Scene(tmp_path, *map(contact, TEN[:4]), options=FREE, max_contacts=2, max_tags=1)
+    scene.want(a_set("s", TEN[:4], "a b"))
+
+    def delete(nth: int) -> None:
+        for each in TEN[: 2 * nth][:2]:
+            scene.here.crm.delete(name(each), now=scene.clock.now())
+
+    scene.here.before = delete
+    report = scene.apply()
+
+    assert shown(scene) == "0123:ab! 01:a 23:a 23:b"
+    assert (pairs(report), report.rounds) == ({"applied": 4, "rejected": 2, "not_sent": 2}, 1)
 
 
 @pytest.mark.parametrize("named", [True, False])
