@@ -24,9 +24,11 @@ from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.manifest import ContactSet, ListedContacts, TagRule
-from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ResponseRows
+from reconciler.core.model.people import Snapshot
 from reconciler.core.model.settings import GuardLimits
+from reconciler.core.planning.approved_scope import Proposal, ProposalDifference
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location, plan_revert
@@ -232,10 +234,12 @@ class Scene:
         self.places: dict[LocationId, Place] = {}
         self.token = DEMO_TOKEN
         self.replanned = self.undoes = False
+        self.rests: Mapping[LocationId, ProposalDifference] = {}
         self.stop = Stop()
         self.updates: list[BulkUpdate] = []
         self.takes_ms = 0
         self.start_worker: StartWorker = InPlace
+        self.read_snapshots: Callable[[LocationId, Iterable[SetName]], Mapping[SetName, Snapshot]] | None = None
         self.prepare: Callable[[], None] = lambda: None
         self.before: Callable[[int], None] = lambda nth: None
         self.after: Callable[[int], None] = lambda nth: None
@@ -348,6 +352,7 @@ class Scene:
         # where the state moved since the plan, what is no longer needed is in no report
         self.replanned = any(self.serial(each.location) != each.serial for each in plan.locations)
         self.undoes = bool(more.get("reversals"))
+        self.rests = proposal.rests if isinstance(proposal := more.get("proposal"), Proposal) else {}
         owned = {location: self._under_management(location) for location in self.places}
         first = {location: len(place.sent) for location, place in self.places.items()}
         moved = {location: len(place.crm.transitions) for location, place in self.places.items()}
@@ -391,6 +396,7 @@ class Scene:
             pace=self.pace,
             stop=self.stop,
             chance=lambda: 0.5,
+            read_snapshots=self.read_snapshots,
             start_worker=self.start_worker,
         )
         given = {"in_flight": self.in_flight} | dict(more)

@@ -16,6 +16,7 @@ from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action, Outcome
+from reconciler.core.planning.approved_scope import NO_DIFFERENCE
 from reconciler.core.planning.batches import count_change_pairs
 from reconciler.core.planning.changes import IN_DOUBT, DeferralReason
 from reconciler.core.planning.plan import LocationPlan
@@ -119,7 +120,10 @@ def _check_report(scene: Scene, plan: LocationPlan, sent: list[Sent], report: Lo
     deferred = sum(len(each.tags) * len(each.contacts) for each in (*plan.deferrals, *plan.held))
     total = sum(report.pairs.values())
     again = sum(len(each.tags) * len(each.contacts) for each in plan.reasserted)
-    assert fixed + deferred + again + _count_besides(plan, report) >= total or open_contacts(plan)
+    # those that only a plan file has are accounted for, too
+    rest = scene.rests.get(plan.location, NO_DIFFERENCE)
+    beside = count_change_pairs((*rest.besides, *rest.foreign)) + _count_besides(plan, report)
+    assert fixed + deferred + again + beside >= total or open_contacts(plan)
     assert total >= fixed or scene.replanned
     answered = sum(sum(each.effect.values()) for each in sent if each.readable)
     unclear = report.pairs.get(Outcome.IN_DOUBT, 0) + report.pairs.get(Outcome.HELD, 0)

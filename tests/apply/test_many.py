@@ -237,6 +237,8 @@ def test_a_fault_of_ours_in_each_of_several_locations_is_told(tmp_path: Path) ->
     fault = Fleet(tmp_path, ("token-0", "token-2", "token-3")).apply(ApplyRequest())
     notes = getattr(fault, "__notes__", [])
     assert [note.count("RuntimeError: nobody thought of it") for note in notes] == [1, 1]
+    begins = "another location failed, too:\nTraceback (most recent call last):\n  File "
+    assert [note.partition('"')[0] for note in notes] == [begins, begins]
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.journal import exit_code
-from reconciler.core.model.names import SetName
+from reconciler.core.model.names import LocationId, SetName
 from reconciler.core.model.people import Snapshot
 from reconciler.store import open_store
 from tests.build import HERE, NOW, a_set, contact, name
@@ -56,6 +57,25 @@ def test_the_same_contacts_pulled_anew_are_what_was_resolved(tmp_path: Path) -> 
     keep(scene, snapshot("Anna", "Bert"))
     scene.apply(plan, snapshots={HERE: {VIP: resolved}})
     assert scene.here.crm.holders("vip") == {name("Anna"), name("Bert")}
+
+
+@pytest.mark.parametrize(("newer", "sent"), [(snapshot("Anna", "Bert"), 1), (snapshot("Anna"), 0)])
+def test_snapshots_that_are_files_are_compared_with_the_files_of_now(
+    tmp_path: Path, newer: Snapshot, sent: int
+) -> None:
+    """The state has none then; the sets that were resolved are asked for, and no other."""
+    scene, resolved = Scene(tmp_path, contact("Anna"), contact("Bert")), snapshot("Anna", "Bert")
+    asked: list[tuple[LocationId, list[SetName]]] = []
+
+    def read(location: LocationId, names: Iterable[SetName]) -> Mapping[SetName, Snapshot]:
+        asked.append((location, list(names)))
+        return {VIP: newer}
+
+    scene.want(a_set("vip", "Anna Bert", "vip"))
+    scene.read_snapshots = read
+    report = scene.apply(snapshots={HERE: {VIP: resolved}})
+    assert (len(scene.here.sent), asked) == (sent, [(HERE, [VIP])])
+    assert bool(report.error) is not bool(sent)
 
 
 def test_a_set_that_ends_while_the_lease_is_waited_for_is_refused(tmp_path: Path) -> None:

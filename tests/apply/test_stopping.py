@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunStatus
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
 from tests.apply.test_scenarios import FREE, converged, pairs, status
-from tests.build import a_set, contact, fields_of, name
-from tests.fakes import a_holder
+from tests.build import HERE, a_set, contact, fields_of, name
+from tests.fakes import START, a_holder
 from tests.scene import THERE, Scene
 
 LONE = replace(FREE, caps=replace(FREE.caps, contacts=1))
@@ -182,6 +183,18 @@ def test_a_signal_ends_every_wait(tmp_path: Path) -> None:
     report = scene.apply()
 
     assert (pairs(report), report.exit_code, report.requests) == ({"not_sent": 1}, 143, 1)
+
+
+def test_a_signal_ends_the_wait_for_the_lock(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna"), options=FREE)
+    scene.want(a_set("s", "anna", "vip"))
+    scene.hear = lambda event: scene.stop.ask(signal.SIGTERM) if isinstance(event, Waiting) else None
+    with open_store(scene.url) as other:
+        other.at(HERE).acquire_lease(a_holder("other"), START)
+        report = scene.apply(lock_timeout_ms=60_000)
+
+    assert (report.error, report.exit_code, pairs(report)) == ("stopped by SIGTERM; 1 not sent", 143, {"not_sent": 1})
+    assert (report.run, scene.clock.ms) == ("", START)
 
 
 def test_a_signal_ends_the_wait_for_a_doubt(tmp_path: Path) -> None:
