@@ -275,9 +275,11 @@ def test_a_canary_waits_for_its_first_contacts(scene: Scene) -> None:
     report = scene.run(wanted(), canary=Canary(8))
     assert len(given_at(scene)) == 5
     assert any(note.startswith("the other contacts wait") for note in report.notes)
-    report = scene.run(wanted(), canary=Canary(8), wait=True)
+    report = scene.run(wanted(), canary=Canary(6), wait=True)
     assert report.exit_code == ExitCode.DONE
     assert most_in_a_period(scene) == 5
+    # the last of the first six goes before the other one, though there is room for both
+    assert [len(each.contacts) for each in scene.here.sent] == [5, 5, 1, 1]
 
 
 def test_each_location_has_its_own_pace(scene: Scene) -> None:

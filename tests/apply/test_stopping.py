@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunStatus
+from reconciler.core.running.pace import APPLY_LATER, DAY_MS, SHARED
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
 from reconciler.store import open_store
@@ -221,6 +222,22 @@ def test_a_quota_that_shrinks_on_the_way_ends_the_run(tmp_path: Path) -> None:
 
     assert (report.exit_code, "quota" in report.error) == (ExitCode.QUOTA, True)
     assert set(pairs(report)) == {"applied", "not_sent"}
+
+
+@pytest.mark.parametrize("spill", [False, True])
+def test_where_others_use_the_day_up_a_run_ends_or_waits_for_the_next_one(tmp_path: Path, spill: bool) -> None:
+    limits = Limits(100, 10_000, 100)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=LONE, in_flight=1, limits=limits, latency_ms=0)
+    scene.want(a_set("s", "anna bert", "vip"))
+    scene.here.app.limiter.spend(98, now=scene.clock.now())
+    midnight = (scene.clock.ms // DAY_MS + 1) * DAY_MS
+    report = scene.apply(spill=spill)
+
+    if spill:
+        assert (pairs(report), report.error, scene.clock.ms > midnight) == ({"applied": 2}, "", True)
+        return
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "not_sent": 1}, ExitCode.QUOTA)
+    assert (report.hint, report.resets) == (f"{APPLY_LATER}; {SHARED}", midnight)
 
 
 @pytest.mark.slow

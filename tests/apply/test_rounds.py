@@ -1,0 +1,101 @@
+"""Rounds and steps of a run, until nothing is left to do: which requests they send, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reconciler.core.model.errors import ExitCode
+from reconciler.core.model.manifest import Authority
+from reconciler.core.model.settings import Reassert
+from reconciler.core.planning.changes import Selection
+from reconciler.core.planning.situation import Reassertion
+from reconciler.core.running.stop_conditions import Canary
+from reconciler.cover import solve
+from tests.apply.test_scenarios import FREE, faults, pairs
+from tests.apply.test_stopping import CROWD, LONE
+from tests.build import a_rule, a_set, contact, name
+from tests.sandbox.faults import FaultKind
+from tests.scene import Scene
+
+AGAIN = replace(FREE, reassertion=Reassertion(Reassert.ALWAYS))
+TWENTY = [f"c{nth:02}" for nth in range(20)]
+
+
+def sent(scene: Scene, since: int = 0) -> list[tuple[str, int, int]]:
+    """Each request: the action, and how many contacts and tags it had."""
+    return [(each.action, len(each.contacts), len(each.tags)) for each in scene.here.sent[since:]]
+
+
+def test_what_the_plan_sends_again_to_save_a_request_is_sent_as_it_was_planned(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=AGAIN)
+    scene.want(a_set("s", TWENTY[:10], "a"), a_set("t", TWENTY[10:], "b"))
+    scene.apply()
+    scene.want(a_set("s", TWENTY, "a b"))
+    report = scene.apply()
+    assert sent(scene, 2) == [("add", 20, 2)]
+    assert (report.rounds, pairs(report)) == (1, {"applied": 20, "noop": 20})
+
+
+def test_no_later_round_sends_anything_again(tmp_path: Path) -> None:
+    """To take both tags from both contacts would save a request, and was not approved."""
+    scene = Scene(tmp_path, contact("anna", "old"), contact("bert", "older"), options=AGAIN)
+    rules = [a_rule("old"), a_rule("older")]
+    scene.want(a_set("s", "anna bert", "new", authority=Authority.OWNED), rule=rules)
+    report = scene.apply()
+    assert sent(scene) == [("add", 2, 1), ("remove", 1, 1), ("remove", 1, 1)]
+    assert (report.rounds, pairs(report)) == (2, {"applied": 4})
+
+
+def test_a_run_that_others_keep_from_its_end_stops_after_ten_rounds(tmp_path: Path) -> None:
+    """Somebody adds another tag whenever one was taken away."""
+    options = replace(FREE, selection=Selection(apply_deferrals=True))
+    scene = Scene(tmp_path, contact("anna", "theirs"), options=options)
+    scene.want(a_set("s", "anna", "vip", authority=Authority.EXACT))
+    scene.here.before = lambda nth: scene.edit("anna", add=f"x{nth}")
+    report = scene.apply()
+    assert (report.rounds, report.requests, report.exit_code) == (10, 10, ExitCode.PARTIAL)
+    assert (report.error, report.hint) == ("not converged after 10 rounds", "run plan to see what is left")
+
+
+def test_a_run_of_ten_rounds_that_is_done_then_ends_well(tmp_path: Path) -> None:
+    options = replace(FREE, selection=Selection(apply_deferrals=True))
+    scene = Scene(tmp_path, contact("anna", "theirs"), options=options)
+    scene.want(a_set("s", "anna", "vip", authority=Authority.EXACT))
+    scene.here.before = lambda nth: scene.edit("anna", add=f"x{nth}") if nth < 9 else None
+    report = scene.apply()
+    assert (report.rounds, report.error, scene.tags("anna")) == (10, "", {"vip"})
+
+
+def test_a_doubt_of_a_step_is_settled_before_the_next_one(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD), options=FREE, faults=faults(None, FaultKind.RESET_BEFORE))
+    scene.want(a_set("s", CROWD, "old"))
+    scene.apply()
+    scene.clock.ms += 600_000
+    scene.want(a_set("s", CROWD, "old new"))
+    report = scene.apply(canary=Canary(1, percent=True))
+    assert [size for _, size, _ in sent(scene, 1)] == [2, 2, 18, 180]
+    assert pairs(report) == {"applied": 200}
+
+
+def test_each_step_is_solved_with_the_effort_of_the_plan(tmp_path: Path) -> None:
+    efforts: list[object] = []
+
+    def solving(*problem: Any, **more: Any) -> Any:
+        efforts.append(more.get("effort"))
+        return solve(*problem, **more)
+
+    scene = Scene(tmp_path, *map(contact, TWENTY), options=replace(FREE, solve=solving, effort=7))
+    scene.want(a_set("s", TWENTY, "a"))
+    scene.apply(canary=Canary(5))
+    assert set(efforts) == {7}
+
+
+def test_a_request_leaves_as_soon_as_another_one_has_ended(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, ("anna", "bert", "cara", "dora")), options=LONE, in_flight=2)
+    scene.want(a_set("s", "anna bert cara dora", "a"))
+    # of the two that leave together once the first was answered, one takes long
+    scene.before = lambda nth: setattr(scene, "takes_ms", 30_000 if nth == 2 else 0)
+    scene.apply()
+    assert [each.contacts for each in scene.here.sent] == [[name(each)] for each in ("anna", "cara", "dora", "bert")]
