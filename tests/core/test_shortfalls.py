@@ -320,6 +320,19 @@ def test_where_nothing_is_sent_every_pair_of_the_plan_is_told(status: RunStatus,
     )
 
 
+def test_where_nothing_is_sent_the_changes_of_a_contact_may_be_in_two_groups() -> None:
+    """As a plan file may have them: each of them is told as what it was to be."""
+    plan = replace(
+        a_plan("anna", known={"anna": carries("vip", ledger="vip")}),
+        deltas=(delta("+a", "anna bert"), delta("+b -old", "anna")),
+    )
+    assert report_nothing_sent(plan).unsent == (
+        Shortfall(Outcome.NOT_SENT, ADD, (Tag("a"),), NEXT_PLAN, ids("bert")),
+        Shortfall(Outcome.NOT_SENT, ADD, (Tag("a"), Tag("b")), NEXT_PLAN, ids("anna")),
+        Shortfall(Outcome.NOT_SENT, REMOVE, (Tag("old"),), NEXT_PLAN, ids("anna")),
+    )
+
+
 def test_where_nothing_is_sent_a_deferral_stays_one() -> None:
     settled = a_plan("anna", known={"anna": carries("vip", ledger="vip")})
     deferral = Deferral(DeferralReason.NEEDS_REFRESH, (Tag("old"),), ids("bert"))

@@ -506,6 +506,18 @@ def test_an_answer_tells_what_was_ours_when_it_came_whatever_the_intent_saw(home
     assert released == dict.fromkeys((ANNA, BERT, CARA), tags("x y"))
 
 
+def test_an_answer_tells_what_was_ours_once_the_next_request_to_its_contact_was_written_down(home: Home) -> None:
+    store = home.store()
+    lease = taken(store)
+    store.save_states(lease, {ANNA: contact_state(ledger=tags("x"))})
+    run = store.begin_run(lease, header())
+    number = store.record_intent(lease, run, batch(ANNA, action=Action.REMOVE), {}, START)
+    store.record_intent(lease, run, batch(ANNA, names=["y"]), {ANNA: contact_state(ledger=tags("x y"))}, START)
+    gone = ContactOutcome(Outcome.APPLIED, "", old=tags("x y"), removed=tags("x y"))
+    store.record_answer(lease, number, {ANNA: gone}, {ANNA: seen()}, LATER)
+    assert answers(home.reader(), run)[0][ANNA].released == tags("x y")
+
+
 def test_an_answer_tells_what_was_ours_once_a_reading_changed_it(home: Home) -> None:
     store = home.store()
     lease = taken(store)
