@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.manifest import Authority
+from reconciler.core.model.manifest import Authority, OnLeave
+from reconciler.core.model.names import Tag
 from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Reassertion
@@ -15,7 +16,7 @@ from reconciler.core.running.stop_conditions import Canary
 from reconciler.cover import solve
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.apply.test_stopping import CROWD, LONE
-from tests.build import a_rule, a_set, contact, name
+from tests.build import a_rule, a_set, changed_state, contact, name, tags
 from tests.sandbox.faults import FaultKind
 from tests.scene import Scene
 
@@ -99,3 +100,24 @@ def test_a_request_leaves_as_soon_as_another_one_has_ended(tmp_path: Path) -> No
     scene.before = lambda nth: setattr(scene, "takes_ms", 30_000 if nth == 2 else 0)
     scene.apply()
     assert [each.contacts for each in scene.here.sent] == [[name(each)] for each in ("anna", "cara", "dora", "bert")]
+
+
+def test_what_enters_and_leaves_management_without_a_request_is_recorded_whole(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, contact("anna", "gift"), contact("bert"), options=FREE)
+    first, rules = a_set("o", "anna bert", "o"), [a_rule("gift", once=True)]
+    scene.want(first, rule=rules)
+    scene.apply()
+    before = {each: scene.known(each) for each in ("anna", "bert")}
+    scene.want(first, a_set("s", "anna", "gift", on_leave=OnLeave.KEEP), rule=rules)
+    report = scene.apply()
+    assert (report.requests, report.adopted, report.released) == (0, 1, 0)
+    kept = changed_state(before["anna"], ledger=tags("gift o"), kept=tags("gift"))
+    assert scene.known("anna") == kept
+    scene.clock.ms += 60_000
+    scene.want(replace(first, on_leave=OnLeave.KEEP), rule=rules)
+    report = scene.apply()
+    assert (report.requests, report.adopted, report.released) == (0, 0, 1)
+    # that it was given once is remembered, from now on
+    spent = ((Tag("gift"), scene.clock.now()),)
+    assert scene.known("anna") == changed_state(before["anna"], kept=tags("o"), spent=spent)
+    assert scene.known("bert") == changed_state(before["bert"], kept=tags("o"))

@@ -419,6 +419,19 @@ def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path:
     converged(scene)
 
 
+@pytest.mark.parametrize(("settle_ms", "doubt"), [(90_000, set()), (200_000, {"vip"})])
+def test_an_observation_settles_a_doubt_after_the_time_that_the_plan_goes_by(
+    tmp_path: Path, settle_ms: int, doubt: set[str]
+) -> None:
+    options = replace(FREE, settle_ms=settle_ms)
+    scene = Scene(tmp_path, contact("anna"), faults=faults(FaultKind.TIMEOUT_AFTER), options=options, may_read=False)
+    scene.want(a_set("s", "anna", "vip"))
+    scene.apply()
+    scene.clock.ms += 100_000
+    scene.apply(refreshed(scene, observed_by_hand(scene, "anna")))
+    assert scene.known("anna").doubtful == doubt  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_of_what_a_refresh_observed_the_newest_wins(tmp_path: Path, newest_first: bool) -> None:
     scene = Scene(tmp_path, contact("anna", "vip"), contact("bert"), options=FREE)

@@ -14,6 +14,7 @@ import pytest
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import LocationReport
+from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import LocationId
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
@@ -28,7 +29,7 @@ from tests.apply.test_scenarios import FREE, faults
 from tests.apply.test_slow_release import make as make_slow
 from tests.apply.test_slow_release import wanted
 from tests.apply.test_stopping import CROWD, LONE, with_strangers
-from tests.build import HERE, a_set, contact, name
+from tests.build import HERE, a_rule, a_set, contact, name
 from tests.fakes import START
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
@@ -228,6 +229,14 @@ def forty(directory: Path) -> tuple[Scene, LocationReport]:
 def spelt_otherwise(directory: Path) -> tuple[Scene, LocationReport]:
     scene = Scene(directory, contact("anna"), options=FREE, collapses_spaces=True)
     scene.want(a_set("s", "anna", ("two  spaces",)))
+    return scene, scene.apply()
+
+
+def guarded_twice(directory: Path) -> tuple[Scene, LocationReport]:
+    """What the first answer decides takes one request too many, and a removal too many."""
+    limits = replace(FREE.limits, max_removes=1, max_requests=1)
+    scene = Scene(directory, contact("anna", "old"), contact("bert", "old"), options=replace(FREE, limits=limits))
+    scene.want(a_set("s", "anna bert", "new", authority=Authority.OWNED), rule=[a_rule("old")])
     return scene, scene.apply()
 
 
@@ -559,6 +568,15 @@ RUNS: dict[str, tuple[Play, Told]] = {
             whys=frozenset({"contact is deleted", STOPPED}),
         ),
     ),
+    "a canary of two": (
+        applied(crowd(gone=1), canary=Canary(2), stop_on=StopOn(errors=20)),
+        Told(
+            {"applied": 1, "not_sent": 198, "rejected": 1},
+            "after the first 2 contacts: error_rate is 50.0 % (1 of 2), limit 20 %",
+            LOOK_ABOVE,
+            whys=frozenset({"contact is deleted", STOPPED}),
+        ),
+    ),
     "a canary of one": (
         applied(crowd(gone=1), canary=Canary(1), stop_on=StopOn(errors=20)),
         Told(
@@ -581,6 +599,16 @@ RUNS: dict[str, tuple[Play, Told]] = {
             "what is left is in the next plan",
             whys=frozenset({STOPPED}),
             waits=(settling(1),),
+        ),
+    ),
+    "two guards on the way": (
+        guarded_twice,
+        Told(
+            {"applied": 2, "not_sent": 2},
+            f"guard max_removes refuses location {HERE}: it would remove 2 tags (limit: 1); most of 'old' (2); "
+            f"guard max_requests refuses location {HERE}: it would take 2 requests (limit: 1)",
+            "what is left is in the next plan",
+            whys=frozenset({STOPPED}),
         ),
     ),
     "a tag that is kept otherwise": (
