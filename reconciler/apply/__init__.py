@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +26,7 @@ from reconciler.apply.rounds import carry_out
 from reconciler.apply.run import ApplyOptions, Run, Services
 from reconciler.apply.split_refused import hold_unseen
 from reconciler.beside import Places, connect_location
+from reconciler.core.model.contact_state import NONE
 from reconciler.core.model.errors import (
     Interrupted,
     QuotaExhausted,
@@ -42,7 +43,7 @@ from reconciler.core.model.people import Snapshot
 from reconciler.core.observing.metrics import count_state
 from reconciler.core.planning.approved_scope import derive_ceiling, intersect_ceilings, respell_state
 from reconciler.core.planning.batches import count_change_pairs
-from reconciler.core.planning.changes import HeldContacts, count_held
+from reconciler.core.planning.changes import FLAPPING, HeldContacts
 from reconciler.core.planning.guard_sentences import ApprovedPlan
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan
 from reconciler.core.running.doubt import decidable_doubts, open_doubts
@@ -315,7 +316,7 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
     difference = run.apply_options.difference(run.location)
     if difference.foreign:
         pairs[Outcome.NOT_SENT] += count_change_pairs(difference.foreign)
-    run.report(HeldCounted(run.location, count_held(held) + pairs[Outcome.HELD]))
+    run.report(HeldCounted(run.location, _count_waiting(run, held, pairs)))
     run.report(count_state(run.location, run.observed, run.now()))
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
     waiting = run.progress.release.waiting
@@ -342,17 +343,24 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
 
 
 def _still_held(run: Run) -> list[HeldContacts]:
-    """The pairs that the plan held, and that no reading of this run settled."""
+    """The pairs that the plan held, and that nothing settled which this run learnt."""
+    found: defaultdict[tuple[str, tuple[Tag, ...]], list[ContactId]] = defaultdict(list)
+    for held in run.plan.held:
+        for contact in held.contacts:
+            state = run.state_of(contact)
+            # a tag that flaps is in no doubt: it waits until it is seen there
+            flapping = frozenset(held.tags) - (state.observed or NONE) if held.why == FLAPPING else NONE
+            waiting = flapping | state.doubtful | state.ledger.unconfirmed
+            if tags := tuple(tag for tag in held.tags if tag in waiting):
+                found[held.why, tags].append(contact)
+    return [HeldContacts(why, tags, tuple(contacts)) for (why, tags), contacts in found.items()]
 
-    def is_open(contact: ContactId, tags: Iterable[Tag]) -> bool:
-        state = run.state_of(contact)
-        return not (state.doubtful | state.ledger.unconfirmed).isdisjoint(tags)
 
-    open_ones = (
-        replace(held, contacts=tuple(contact for contact in held.contacts if is_open(contact, held.tags)))
-        for held in run.plan.held
-    )
-    return [held for held in open_ones if held.contacts]
+def _count_waiting(run: Run, held: Iterable[HeldContacts], pairs: Counter[Outcome]) -> int:
+    """The pairs that wait for a person or a reading: those of this run's `pairs`, and those of earlier ones."""
+    ours = (Outcome.HELD, Outcome.IN_DOUBT)
+    earlier = (frozenset(each.tags) - run.outcomes.tags_with(who, *ours) for each in held for who in each.contacts)
+    return sum(pairs[outcome] for outcome in ours) + sum(map(len, earlier))
 
 
 def _refuse_stale(plan: LocationPlan, state: LocationState, earlier: Iterable[RunRecord]) -> None:

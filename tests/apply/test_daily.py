@@ -14,10 +14,12 @@ from reconciler.core.model.contact_changes import record_observation
 from reconciler.core.model.contact_state import QUARANTINE_MS, ObservationOrigin
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import TagUse
+from reconciler.core.model.measured import HeldCounted
 from reconciler.core.model.names import ContactId, Tag
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.outcome import Action, Outcome
 from reconciler.core.planning.plan import Plan
 from reconciler.core.planning.revert import DEMANDED
+from reconciler.core.running.shortfalls import FLAPS
 from reconciler.sandbox.assumptions import Assumptions
 from reconciler.store import open_reader, open_store
 from tests.build import DAY, HERE, PLACE, a_rule, a_set, declare, who
@@ -100,6 +102,22 @@ def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
         ("flapping: put back less than 7 days ago", ("hello",), 3)
     ]
     assert report.exit_code == 0
+
+
+def test_what_flaps_is_told_beside_what_is_sent(tmp_path: Path) -> None:
+    """Until it is seen there: the headline is never better than what is so of the desired pairs."""
+    scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
+    scene.after = lambda nth: consume(scene, "hello")
+    for _ in range(2):
+        today(scene, wanted())
+        scene.clock.ms += DAY // 2
+    more = declare(a_set("s", who(PEOPLE), "hello newsletter"), a_set("t", who("anna"), "new"), rule=[a_rule("hello")])
+    scene.edit("bert", add="hello")
+    scene.events.clear()
+    _, report = today(scene, more)
+    assert report.pairs == {Outcome.APPLIED: 1}
+    assert report.notes == ("Not as declared: 2 tags held.", FLAPS)
+    assert [event.number for event in scene.events if isinstance(event, HeldCounted)] == [2]
 
 
 @pytest.mark.slow

@@ -557,11 +557,12 @@ def test_a_limit_that_allows_all_is_none(tmp_path: Path) -> None:
     assert (facts(scene), max(sizes(scene))[0]) == (LocationFacts(moves_updated=True), 4)
 
 
-def test_what_starts_something_is_no_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rule", [{"triggers": True}, {"once": True}], ids=["triggers", "once"])
+def test_what_starts_something_is_no_trial(tmp_path: Path, rule: dict[str, bool]) -> None:
     """A refused request of it would be looked at, contact by contact."""
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
     teach(scene, 2, contacts=3)
-    scene.want(a_set("s", TEN, "a"), rule=[a_rule("a", triggers=True)])
+    scene.want(a_set("s", TEN, "a"), rule=[a_rule("a", **rule)])
     scene.apply()
     assert sorted(each[0] for each in sizes(scene)) == [1, 3, 3, 3]
 

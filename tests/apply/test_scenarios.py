@@ -161,6 +161,20 @@ def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) 
     converged(scene)
 
 
+def test_what_a_run_prunes_is_owned_no_more_where_nothing_was_deferred(tmp_path: Path) -> None:
+    """Bert's was the only pair of the tag; that others gave it to Anna meanwhile concerns no plan any more."""
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
+    scene.want(a_set("o", "anna", "o"), a_set("s", "bert", "old"))
+    scene.apply()
+    scene.want(a_set("o", "anna", "o x", authority=Authority.OWNED))
+    plan = scene.plan()
+    scene.edit("anna", add="old")
+    report = scene.apply(plan)
+    assert (pairs(report), report.outside, report.exit_code) == ({"applied": 2}, 0, ExitCode.DONE)
+    assert (scene.tags("anna"), scene.tags("bert")) == ({"o", "x", "old"}, set())
+    converged(scene)
+
+
 def test_who_leaves_a_set_loses_its_tags_and_nothing_else(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert", "own"), options=FREE)
     scene.want(a_set("vip", "anna bert", "vip"))
