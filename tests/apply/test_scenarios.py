@@ -519,6 +519,8 @@ def test_a_crash_between_intent_and_answer(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)
     scene.want(a_set("s", "anna", "vip"), a_set("t", "bert", "late"))
     scene.apply_and_die(**{when: 0})
+    # as its machine left it: the next run ends it
+    assert status(scene) == [RunStatus.RUNNING]
     (first,) = scene.plan().locations
     assert [(each.tags, each.contacts) for each in first.held] == [(("late",), (name("bert"),))]
     report = scene.apply()

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reconciler.apply.run import SpeltReader
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.outcome import Action
+from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.observing.drift import find_drift
 from reconciler.core.planning.batches import Caps
+from reconciler.core.planning.tag_aliases import make_spelling
 from reconciler.core.running.stop_conditions import Canary
 from reconciler.store import open_reader
+from reconciler.wire import ContactRead, Page
 from tests.apply.test_scenarios import converged, faults, pairs
 from tests.build import HERE, a_rule, a_set, contact, name, only
+from tests.fakes import START
 from tests.sandbox.faults import FaultKind
 from tests.scene import Scene, without_limits
 
@@ -163,3 +170,35 @@ def test_a_pair_that_is_there_in_a_spelling_nobody_learnt_is_not_taken_for_gone(
     scene.apply()
     scene.apply()
     assert (scene.tags("anna"), scene.tags("bert")) == (set(), {KEPT})
+
+
+@dataclass
+class Library:
+    """A reader of one contact, which is shown in the location's spelling, and of one that is gone."""
+
+    there: ContactRead
+    searched: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
+        return self.there if contact == self.there.id else Rejection.DELETED
+
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        self.searched.append((location, cursor, tag))
+        return Page((self.there, replace(self.there, tags=None)), 2, (7,))
+
+
+@pytest.mark.parametrize("text", [KEPT, SENT], ids=["kept", "sent"])
+def test_a_run_reads_every_tag_in_its_own_spelling_and_searches_in_that_of_the_location(text: str) -> None:
+    shown = ContactRead(name("anna"), HERE, frozenset({Tag(text), Tag("b")}), START, START)
+    library, spelling = Library(shown), make_spelling([(Tag(SENT), Tag(KEPT))]).as_called({Tag(SENT)})
+    reader = SpeltReader(library, lambda: spelling)
+    read = replace(shown, tags=frozenset({Tag(SENT), Tag("b")}))
+
+    async def ask() -> None:
+        assert await reader.get_contact(name("anna")) == read
+        assert await reader.get_contact(name("bert")) is Rejection.DELETED
+        pages = [await reader.search(HERE, None), await reader.search(HERE, (3,), tag=text)]
+        assert pages == [Page((read, replace(shown, tags=None)), 2, (7,))] * 2
+
+    asyncio.run(ask())
+    assert library.searched == [(HERE, None, ""), (HERE, (3,), KEPT)]
