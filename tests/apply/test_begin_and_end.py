@@ -20,15 +20,17 @@ from reconciler.core.model.errors import (
     ReconcilerError,
     StateError,
 )
-from reconciler.core.model.journal import LocationReport, RunStatus
+from reconciler.core.model.journal import LocationReport, RunHeader, RunStatus
 from reconciler.core.model.measured import StateCalled
 from reconciler.core.model.outcome import Outcome
+from reconciler.core.model.settings import Guard
+from reconciler.core.planning.guards import Allowance
 from reconciler.store import open_reader, open_store
 from tests.apply.test_beside import HookedStore, once
 from tests.apply.test_refusing import TEN, WRITES
 from tests.apply.test_scenarios import FREE, faults, observed_by_hand, pairs, refreshed, status
 from tests.build import HERE, a_set, contact, declare
-from tests.fakes import START
+from tests.fakes import START, a_holder
 from tests.sandbox.faults import FaultKind, FaultPlan
 from tests.scene import Scene
 
@@ -114,6 +116,20 @@ def test_a_doubt_that_was_not_read_begins_a_run_where_somebody_may_read(tmp_path
     scene.may_read = True
     report = scene.apply()
     assert (report.run, pairs(report)) == (scene.runs()[-1].id, {"held": 1})
+
+
+def test_the_journal_tells_by_what_a_run_was_approved(tmp_path: Path) -> None:
+    allowances = (Allowance(Guard.SHRINK_PCT, "s", "half of it left"), Allowance(Guard.MAX_ADDS))
+    options = replace(FREE, allowances=allowances, exceptions=("again:tag=vip: asked for",))
+    scene = Scene(tmp_path, contact("anna"), options=options)
+    scene.want(a_set("s", "anna", "vip"))
+    plan, holder = scene.plan(), a_holder("one", operation="apply")
+    scene.apply(plan, holder=holder, commit="0123abc")
+    (run,) = scene.runs()
+    allowed = (*sorted(map(str, allowances)), "again:tag=vip: asked for")
+    assert run.header == RunHeader(
+        HERE, "apply", holder.who, START, plan.change_digest, "0123abc", tuple(sorted(allowed))
+    )
 
 
 def refused_removals(directory: Path) -> Scene:

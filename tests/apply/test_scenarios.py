@@ -20,6 +20,7 @@ from reconciler.core.model.journal import (
     RunRecord,
     RunStatus,
     Shortfall,
+    Surprises,
 )
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.manifest import Authority
@@ -695,6 +696,7 @@ def test_tags_that_others_changed_are_taken_as_found(tmp_path: Path) -> None:
     report = scene.apply()
 
     assert (pairs(report), report.outside, report.exit_code) == ({"noop": 1}, 1, ExitCode.PARTIAL)
+    assert report.surprises == (Surprises((Tag("b"), Tag("theirs")), (Tag("a"),), (name("anna"),)),)
     assert scene.known("anna").observed == {"b", "theirs"}  # type: ignore[attr-defined]
     scene.apply()
     assert scene.tags("anna") == {"a", "b", "theirs"}
