@@ -106,7 +106,7 @@ def write_fleet(directory: Path, number: int, *, contacts: int = 3) -> None:
 
 
 def contact_of(nth: int, which: int) -> ContactId:
-    return ContactId(f"c{which}{nth:018d}")
+    return ContactId(f"c{which:02d}{nth:017d}")
 
 
 @pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
@@ -231,6 +231,11 @@ def test_with_fail_fast_a_fault_of_ours_lets_the_others_end_the_requests_under_w
     failed, *others = fleet.given
     assert failed == 0
     assert all(0 < given < 60 for given in others), others
+    with open_reader(fleet.workspace.load_settings().state) as reader:
+        places = [reader.at(nth_location(nth)) for nth in range(1, 4)]
+        endings = [place.read_ending(place.read_runs()[-1].id) for place in places]
+    why = f"stopped, since location {nth_location(0)} failed (--fail-fast)"
+    assert [ending and ending.error for ending in endings] == [why] * 3
 
 
 def test_a_fault_of_ours_in_each_of_several_locations_is_told(tmp_path: Path) -> None:
