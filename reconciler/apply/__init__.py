@@ -129,11 +129,6 @@ class KnownLocation:
     state: LocationState
     runs: Sequence[RunRecord]
 
-    @property
-    def has_open_run(self) -> bool:
-        """Whether a run never ended."""
-        return any(run.status is RunStatus.RUNNING for run in self.runs)
-
     def runs_of(self, plan: LocationPlan, whole: Plan) -> list[RunRecord]:
         """The runs that began with this very plan."""
         # a run began with the digest that was approved: that of its location, or that of all of them
@@ -213,12 +208,10 @@ async def _run_under_lease(
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
     )
     async with journalled_run(held, header, cancelled=None) as journal:
-        # to begin a run writes down what one that never ended left in doubt
-        state = await held.call(held.store.load_state) if known.has_open_run else known.state
         ids = tuple(record.id for record in earlier)
-        run = _open_run(plan, options, services, journal, state, ids, header.started)
-        # the run keeps what it needs of them: of a million contacts each is large
-        del known, state
+        run = _open_run(plan, options, services, journal, known.state, ids, header.started)
+        # the run keeps what it needs of it: of a million contacts it is large
+        del known
         return await _finish_run(run)
 
 
