@@ -199,6 +199,18 @@ def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
     assert scene.tags("anna") == {"one", "vip"}
 
 
+def test_a_removal_in_doubt_is_told_beside_what_is_sent(tmp_path: Path) -> None:
+    lost = faults(None, FaultKind.RESET_BEFORE)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=lost, options=FREE, may_read=False)
+    scene.want(a_set("s", "anna", "one vip"))
+    scene.apply()
+    scene.want(a_set("s", "anna", "one"))
+    scene.apply()
+    scene.want(a_set("s", "anna", "one"), a_set("t", "bert", "new"))
+    report = scene.apply()
+    assert (pairs(report), report.notes) == ({"applied": 1}, ("Not as declared: 1 tag held.", HELD))
+
+
 def test_what_goes_follows_once_what_comes_was_seen(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "trial"), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", "anna", "vip", absent="trial"))

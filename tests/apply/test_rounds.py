@@ -121,3 +121,17 @@ def test_what_enters_and_leaves_management_without_a_request_is_recorded_whole(t
     spent = ((Tag("gift"), scene.clock.now()),)
     assert scene.known("anna") == changed_state(before["anna"], kept=tags("o"), spent=spent)
     assert scene.known("bert") == changed_state(before["bert"], kept=tags("o"))
+
+
+def test_a_guard_of_a_later_round_goes_by_the_holders_before_the_run(tmp_path: Path) -> None:
+    """Those who get the tag meanwhile are no reason to take it from others: fifteen of 35 holders would lose it."""
+    new, losing = [f"n{nth:03}" for nth in range(120)], [f"x{nth:02}" for nth in range(15)]
+    options = replace(FREE, limits=replace(FREE.limits, max_removes_pct=10))
+    people = [*map(contact, (*TWENTY, *new)), *(contact(each, "vip") for each in losing)]
+    scene = Scene(tmp_path, *people, options=options)
+    scene.want(a_set("t", TWENTY, "vip"))
+    scene.apply()
+    scene.want(a_set("t", [*TWENTY, *new], "vip"), a_set("s", losing, "new", authority=Authority.OWNED))
+    report = scene.apply()
+    assert pairs(report) == {"applied": 135, "not_sent": 15}
+    assert "would remove 'vip' from 15 contacts, of 35 known to carry it: 42.9 % (limit: 10 %)" in report.error
