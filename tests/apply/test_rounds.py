@@ -10,6 +10,7 @@ from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.core.model.names import Tag
 from reconciler.core.model.settings import Reassert
+from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Reassertion
 from reconciler.core.running.stop_conditions import Canary
@@ -135,3 +136,23 @@ def test_a_guard_of_a_later_round_goes_by_the_holders_before_the_run(tmp_path: P
     report = scene.apply()
     assert pairs(report) == {"applied": 135, "not_sent": 15}
     assert "would remove 'vip' from 15 contacts, of 35 known to carry it: 42.9 % (limit: 10 %)" in report.error
+
+
+def test_no_other_request_names_a_contact_that_was_refused(tmp_path: Path) -> None:
+    options = replace(FREE, caps=Caps(tags=1))
+    scene = Scene(tmp_path, contact("anna", deleted=True), contact("bert"), options=options)
+    scene.want(a_set("s", "anna bert", "a"), a_set("t", "anna", "b"))
+    report = scene.apply()
+    assert [(each.contacts, each.tags) for each in scene.here.sent] == [([name("anna"), name("bert")], ["a"])]
+    assert pairs(report) == {"applied": 1, "rejected": 1, "not_sent": 1}
+
+
+def test_what_goes_is_planned_in_no_round_once_what_comes_was_given_up(tmp_path: Path) -> None:
+    """The API takes the new tag from nobody: the old one stays, and the run is done."""
+    scene = Scene(tmp_path, *(contact(each, "old") for each in TWENTY[:3]), options=FREE, longest_tag=5)
+    scene.want(a_set("s", TWENTY[:3], "old"))
+    scene.apply()
+    scene.want(a_set("s", TWENTY[:3], "a much-too-long"))
+    report = scene.apply()
+    assert (pairs(report), report.error) == ({"applied": 3, "not_sent": 6}, "")
+    assert (report.rounds, scene.tags("c00")) == (1, {"old", "a"})
