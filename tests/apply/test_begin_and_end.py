@@ -29,7 +29,7 @@ from reconciler.store import open_reader, open_store
 from tests.apply.test_beside import HookedStore, once
 from tests.apply.test_refusing import TEN, WRITES
 from tests.apply.test_scenarios import FREE, faults, observed_by_hand, pairs, refreshed, status
-from tests.build import HERE, a_set, contact, declare
+from tests.build import HERE, a_set, contact, declare, only
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import FaultKind, FaultPlan
 from tests.scene import Scene
@@ -130,6 +130,33 @@ def test_the_journal_tells_by_what_a_run_was_approved(tmp_path: Path) -> None:
     assert run.header == RunHeader(
         HERE, "apply", holder.who, START, plan.change_digest, "0123abc", tuple(sorted(allowed))
     )
+
+
+def sizes(scene: Scene) -> dict[str, int]:
+    with open_reader(scene.url) as reader:
+        return dict(reader.at(HERE).load_state().set_sizes)
+
+
+@pytest.mark.parametrize("how", ["whole", "part", "stopped", "undone"])
+def test_the_sizes_of_the_sets_are_those_of_the_last_run_of_all_that_was_complete(tmp_path: Path, how: str) -> None:
+    scene = applied(tmp_path)
+    assert sizes(scene) == {"s": 2}
+    scene.want(a_set("s", "anna", "vip"), a_set("t", "bert", "new"))
+    if how == "undone":
+        (run,) = scene.runs()
+        scene.want(a_set("t", "bert", "new"))
+        report = scene.revert(run.id, scene.wanted[HERE])
+    else:
+        part = only(sets="s t") if how == "part" else FREE.selection
+        scene.here.app._accesses = {} if how == "stopped" else scene.here.app._accesses
+        report = scene.apply(options=replace(FREE, selection=part))
+    assert report.run == scene.runs()[-1].id
+    assert sizes(scene) == ({"s": 1, "t": 1} if how == "whole" else {"s": 2})
+    ending = scene.log(report.run).ending
+    assert ending is not None
+    wanted = scene.wanted[HERE]
+    digests = (wanted.digest, wanted.definitions_digest) if how in ("whole", "stopped") else ("", "")
+    assert (ending.manifests_digest, ending.definitions_digest) == digests
 
 
 def refused_removals(directory: Path) -> Scene:
