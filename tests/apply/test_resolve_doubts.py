@@ -199,6 +199,20 @@ def test_a_removal_that_is_lost_twice_is_held(tmp_path: Path) -> None:
     assert scene.tags("anna") == {"one", "vip"}
 
 
+@pytest.mark.parametrize(("when", "told"), [("before", ({"applied": 1}, 1)), ("after", ({"seen": 1}, 0))])
+def test_a_removal_of_a_killed_run_is_settled_by_what_is_there(
+    tmp_path: Path, when: str, told: tuple[dict[str, int], int]
+) -> None:
+    """A tag that is gone is what was asked for; one that is there is taken away once more."""
+    scene = Scene(tmp_path, contact("anna", "a"), options=FREE)
+    scene.want(a_set("s", "anna", absent="a"))
+    scene.apply_and_die(**{when: 0})
+    report = scene.apply()
+    assert ((pairs(report), report.requests), report.notes) == (told, ())
+    assert (scene.tags("anna"), scene.known("anna").doubtful) == (set(), frozenset())
+    converged(scene)
+
+
 def test_a_removal_in_doubt_is_told_beside_what_is_sent(tmp_path: Path) -> None:
     lost = faults(None, FaultKind.RESET_BEFORE)
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=lost, options=FREE, may_read=False)
