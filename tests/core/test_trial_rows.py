@@ -69,6 +69,43 @@ def test_a_row_names_tags_as_they_are_kept_or_as_they_were_sent(added: str, expe
     )
 
 
-@pytest.mark.parametrize(("left", "expected"), [((), True), ((f"{PREFIX}0f0f-plain",), False)])
-def test_a_refused_add_that_left_a_tag_took_effect(left: tuple[str, ...], expected: bool) -> None:
-    assert settled(added=RefusedCall(400, ("no",)), after_add=shown(*left))["refused-effect"] is expected
+PLAIN = f"{PREFIX}0f0f-plain"
+
+
+def removal(*removed: str) -> WrittenRow:
+    return WrittenRow(201, "object", ANNA, "success", "", (), removed)
+
+
+@pytest.mark.parametrize(
+    ("left", "answers", "expected"),
+    [
+        # a read may be of before the add
+        ((), {}, None),
+        ((PLAIN,), {}, False),
+        # the removal finds nothing there, or what the add put there
+        ((), {"sized": removal()}, True),
+        ((), {"sized": removal(PLAIN)}, False),
+        ((), {"sized": RefusedCall(400, ("no",)), "removed": removal(PLAIN)}, False),
+        ((), {"sized": RefusedCall(400, ("no",)), "removed": RefusedCall(400, ("no",))}, None),
+        ((), {"sized": WrittenRow(201, "none")}, None),
+    ],
+)
+def test_what_a_refused_add_did_is_told_by_a_read_that_shows_it_or_by_the_removal(
+    left: tuple[str, ...], answers: dict[str, Any], expected: bool | None
+) -> None:
+    found = settled(added=RefusedCall(400, ("no",)), after_add=shown(*left), **answers)
+    assert found.get("refused-effect") is expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tag vip does not exist", False),
+        ("Unknown tag", False),
+        ("each value in tags must be shorter than or equal to 20 characters", None),
+        ("Bad Request", None),
+    ],
+)
+def test_only_words_that_say_so_tell_that_a_tag_has_to_be_there_before(words: str, expected: bool | None) -> None:
+    found = settled(added=RefusedCall(422, (words,)), after_add=shown(), sized=removal())
+    assert found.get("new-tags") is expected
