@@ -399,6 +399,7 @@ def fail_report(report: LocationReport, error: ReconcilerError) -> LocationRepor
     """The report of a run that this error ended."""
     message, hint = "; ".join(error.lines), "; ".join(error.hints)
     if isinstance(error, Interrupted):
-        message += f"; {report.pairs.get(Outcome.NOT_SENT, 0):,} not sent"
+        unsent, unsure = (report.pairs.get(outcome, 0) for outcome in (Outcome.NOT_SENT, Outcome.IN_DOUBT))
+        message += f"; {unsent:,} not sent" + (f", {unsure:,} in doubt" if unsure else "")
     resets = error.resets if isinstance(error, QuotaExhausted) else None
     return replace(report, error=message, hint=hint, error_code=error.exit_code, resets=resets)

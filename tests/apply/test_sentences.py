@@ -749,7 +749,7 @@ RUNS: dict[str, tuple[Play, Told]] = {
         ),
         Told(
             {"in_doubt": 10},
-            "stopped by SIGTERM; 0 not sent",
+            "stopped by SIGTERM; 0 not sent, 10 in doubt",
             notes=(f"{EFFECT}: {BAD}; the run was stopped before its contacts were read",),
             whys=frozenset({f"{BAD}; the run was stopped before its contacts were read"}),
         ),
