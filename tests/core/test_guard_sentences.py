@@ -33,7 +33,9 @@ def a_plan(*guards: Measured, deltas: tuple[Delta, ...] = ()) -> LocationPlan:
 SENTENCES = [
     (Guard.MAX_ADDS, "", 1_000, 2_394, 2_394, 0, "it would add 2,394 tags (limit: 1,000)"),
     (Guard.MAX_ADDS, "x", 0, 1, 1, 0, "it would add 'x' to 1 contact (limit: 0)"),
+    (Guard.MAX_ADDS, "", 0, 1, 1, 0, "it would add 1 tag (limit: 0)"),
     (Guard.MAX_REMOVES, "", 1, 2, 2, 0, "it would remove 2 tags (limit: 1)"),
+    (Guard.MAX_REMOVES, "", 0, 1, 1, 0, "it would remove 1 tag (limit: 0)"),
     (Guard.MAX_REMOVES, "x", 1, 2_394, 2_394, 0, "it would remove 'x' from 2,394 contacts (limit: 1)"),
     (
         Guard.MAX_ADDS_PCT,

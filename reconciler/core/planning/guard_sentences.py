@@ -116,6 +116,10 @@ def _contacts(number: int) -> str:
     return f"{number:,} contact" if number == 1 else f"{number:,} contacts"
 
 
+def _tags(number: int) -> str:
+    return f"{number:,} tag" if number == 1 else f"{number:,} tags"
+
+
 def _at_most(measured: Measured) -> str:
     return f"(limit: {measured.limit:,g})"
 
@@ -126,14 +130,14 @@ def _in_percent(measured: Measured) -> str:
 
 def _max_pairs(measured: Measured, verb: str, preposition: str) -> str:
     tag, pairs = measured.scope, measured.numerator
-    would = f"{verb} {tag!r} {preposition} {_contacts(pairs)}" if tag else f"{verb} {pairs:,} tags"
+    would = f"{verb} {tag!r} {preposition} {_contacts(pairs)}" if tag else f"{verb} {_tags(pairs)}"
     return f"it would {would} {_at_most(measured)}"
 
 
 def _max_adds_pct(measured: Measured) -> str:
     part, total = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would add {part:,} tags, where contacts carry {total:,} now: {_in_percent(measured)}"
+        return f"it would add {_tags(part)}, where contacts carry {total:,} now: {_in_percent(measured)}"
     return (
         f"it would add {measured.scope!r} to {_contacts(part)}, where {total:,} carry it now: {_in_percent(measured)}"
     )
@@ -142,7 +146,7 @@ def _max_adds_pct(measured: Measured) -> str:
 def _max_removes_pct(measured: Measured) -> str:
     part, total = measured.numerator, measured.denominator
     if not measured.scope:
-        return f"it would remove {part:,} tags, of {total:,} that contacts are known to carry: {_in_percent(measured)}"
+        return f"it would remove {_tags(part)}, of {total:,} that contacts are known to carry: {_in_percent(measured)}"
     holders = f"of {total:,} known to carry it" if total else "of whom nobody is known to carry it"
     return f"it would remove {measured.scope!r} from {_contacts(part)}, {holders}: {_in_percent(measured)}"
 
