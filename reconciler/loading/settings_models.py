@@ -10,6 +10,7 @@ import ast
 import inspect
 import json
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
 from textwrap import dedent
 from typing import Any
@@ -317,6 +318,7 @@ def _list_descriptions(model: type[BaseModel]) -> dict[str, str]:
     return {name: text for base in bases for name, text in _own_descriptions(base).items()}
 
 
+@cache
 def _own_descriptions(model: type[BaseModel]) -> dict[str, str]:
     (definition,) = ast.parse(dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
