@@ -545,7 +545,7 @@ def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tm
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(10), pytest.param(range(10, how_many(80, 200)), marks=pytest.mark.slow)], ids=str
+    "seeds", [range(4), pytest.param(range(4, how_many(80, 200)), marks=pytest.mark.slow)], ids=str
 )
 def test_whatever_fails_whoever_looks_sees_one_history(seeds: range, tmp_path: Path) -> None:
     """Two holders in turn, each with a network that fails at random: what was acknowledged is there, in its order."""

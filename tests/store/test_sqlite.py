@@ -263,7 +263,7 @@ def damaged(whole: bytes, seed: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(60), pytest.param(range(60, how_many(300, 1_000)), marks=pytest.mark.slow)], ids=str
+    "seeds", [range(15), pytest.param(range(15, how_many(300, 1_000)), marks=pytest.mark.slow)], ids=str
 )
 def test_damage_is_told_plainly_or_does_no_harm(a_state: Path, tmp_path: Path, seeds: range) -> None:
     whole, path = a_state.read_bytes(), tmp_path / "state.db"
