@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from reconciler.core.model.events import Event
 from reconciler.core.model.journal import LocationReport, RunLog, RunRecord
 from reconciler.core.model.lease import Holder
 from reconciler.core.model.manifest import ContactSet, ListedContacts, TagRule
-from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag
 from reconciler.core.model.outcome import Action, ResponseRows
 from reconciler.core.model.people import Snapshot
 from reconciler.core.model.settings import GuardLimits
@@ -32,13 +32,13 @@ from reconciler.core.planning.approved_scope import Proposal, ProposalDifference
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guard_sentences import approve
 from reconciler.core.planning.make_plan import plan_location, plan_revert
-from reconciler.core.planning.plan import LocationPlan, Plan, PlanOptions, combine_plans
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, PlanOptions, combine_plans
 from reconciler.core.planning.revert import Reversal, read_reversal
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
 from reconciler.operations.runs import read_log
 from reconciler.planfile import RecoveryJournal
-from reconciler.ports import StartWorker, StateStore
+from reconciler.ports import StartWorker, StateReader, StateStore
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.assumptions import Assumptions
@@ -246,6 +246,9 @@ class Scene:
         self.hear: Callable[[Event], None] = lambda event: None
         self._paces: dict[LocationId, Pace] = {}
         self._apis: dict[LocationId, HighLevel] = {}
+        self._run = ExitStack()
+        self._reader: StateReader | None = None
+        """One for all that is looked at within a run."""
         self._assumptions = Assumptions(**assumptions)  # type: ignore[arg-type]
         self.add_place(HERE, *contacts, faults=faults, limits=limits)
 
@@ -265,8 +268,9 @@ class Scene:
         self.wanted[location] = declare(*map(_with_ids, sets), rule=rule, location=location)
 
     def has_intent(self, location: LocationId, sent: Sent) -> bool:
-        with open_reader(self.url) as reader:
-            state = reader.at(location).load_state()
+        if self._reader is None:
+            self._reader = self._run.enter_context(open_reader(self.url))
+        state = self._reader.at(location).load_state()
         tags = state.spelling.read(frozenset(sent.tags))
         return all(state.observed[contact].doubtful >= tags for contact in sent.contacts)
 
@@ -349,20 +353,24 @@ class Scene:
         **more: object,
     ) -> tuple[LocationReport, ...]:
         plan = plan or self.plan(options)
+        states = self._load_states()
         # where the state moved since the plan, what is no longer needed is in no report
-        self.replanned = any(self.serial(each.location) != each.serial for each in plan.locations)
+        self.replanned = any(states[each.location].serial != each.serial for each in plan.locations)
         self.undoes = bool(more.get("reversals"))
         self.rests = proposal.rests if isinstance(proposal := more.get("proposal"), Proposal) else {}
-        owned = {location: self._under_management(location) for location in self.places}
+        owned = {
+            location: {contact: known.ledger.tags for contact, known in state.observed.items()}
+            for location, state in states.items()
+        }
         first = {location: len(place.sent) for location, place in self.places.items()}
         moved = {location: len(place.crm.transitions) for location, place in self.places.items()}
         try:
-            with nullcontext(store) if store else open_store(self.url) as opened:
+            with self._run, nullcontext(store) if store else open_store(self.url) as opened:
                 reports = self._apply(opened, plan, holder or a_holder(str(self.clock.ms)), options, more)
         except Killed:
             reports = ()
         finally:
-            self.stop = Stop()
+            self.stop, self._reader = Stop(), None
         for each in plan.locations:
             sent = self.places[each.location].sent[first[each.location] :]
             report = next((report for report in reports if report.location == each.location), None)
@@ -434,9 +442,9 @@ class Scene:
         with open_reader(self.url) as reader:
             return reader.at(location).load_state().serial
 
-    def _under_management(self, location: LocationId) -> dict[ContactId, TagSet]:
+    def _load_states(self) -> dict[LocationId, LocationState]:
         with open_reader(self.url) as reader:
-            return {contact: known.ledger.tags for contact, known in reader.at(location).load_state().observed.items()}
+            return {location: reader.at(location).load_state() for location in self.places}
 
     def tags(self, text: str, location: LocationId = HERE) -> set[str]:
         return set(self.places[location].crm.tags_of(name(text)))
