@@ -49,6 +49,8 @@ _TIED = "\ue000"
 LONGEST = 40
 """A longer word than this is no reason to leave out a column: it is folded."""
 _GAP = 2
+_HEIGHT = 25
+"""Nothing depends on it; where it is not given, rich asks the terminal for each cell."""
 
 
 _TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
@@ -61,6 +63,7 @@ def render_text(view: View, *, colour: bool = False, width: int = 120) -> str:
     console = Console(
         file=sink,
         width=width,
+        height=_HEIGHT,
         force_terminal=colour,
         no_color=not colour,
         color_system="standard" if colour else None,
