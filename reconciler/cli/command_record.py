@@ -68,11 +68,12 @@ def _make_provenance(record: CommandRecord) -> Provenance:
     from reconciler.highlevel.tokens import cut
     from reconciler.operations.identity import find_commit
 
+    secrets = _list_secrets(os.environ)
     return Provenance(
         at=SystemClock().now(),
         commit=find_commit(record.directory) if record.directory else "",
         version=__version__,
-        command=command_line([cut(_list_secrets(os.environ), argument) for argument in record.arguments]),
+        command=command_line([cut(secrets, argument) for argument in record.arguments]),
     )
 
 
