@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -160,22 +161,24 @@ def measured(directory: Path, manifest: str) -> tuple[float, int, str]:
     return float(seconds), int(mebibytes), told
 
 
-BOMBS = {
-    "aliases": "a: &a [x,x,x,x,x,x,x,x,x]\n"
-    + "".join(f"{chr(c)}: &{chr(c)} [{','.join([f'*{chr(c - 1)}'] * 9)}]\n" for c in range(ord("b"), ord("z"))),
-    "nesting": "[" * 5_000_000,
-    "mapping": "{a: " * 2_000_000,
-    "flow": f"a: [{'x,' * 7_900_000}]",
-    "indentation": "".join(" " * depth + "a:\n" for depth in range(5_000)),
-    "anchors": "".join(f"- &a{number} x\n" for number in range(290_000)),
-    "comments": "a: 'x'" + " #" * 7_900_000,
+BOMBS: dict[str, Callable[[], str]] = {
+    "aliases": lambda: (
+        "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{chr(c)}: &{chr(c)} [{','.join([f'*{chr(c - 1)}'] * 9)}]\n" for c in range(ord("b"), ord("z")))
+    ),
+    "nesting": lambda: "[" * 5_000_000,
+    "mapping": lambda: "{a: " * 2_000_000,
+    "flow": lambda: f"a: [{'x,' * 7_900_000}]",
+    "indentation": lambda: "".join(" " * depth + "a:\n" for depth in range(5_000)),
+    "anchors": lambda: "".join(f"- &a{number} x\n" for number in range(290_000)),
+    "comments": lambda: "a: 'x'" + " #" * 7_900_000,
 }
 
 
 @pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_in_two_seconds_and_256_mib(name: str, tmp_path: Path) -> None:
-    seconds, mebibytes, told = measured(tmp_path, BOMBS[name])
+    seconds, mebibytes, told = measured(tmp_path, BOMBS[name]())
     assert told != "accepted"
     assert mebibytes < 256
     assert seconds < 2 * PATIENCE
@@ -185,29 +188,35 @@ def many_sets(count: int, one: str) -> str:
     return f"{LOCATION}contact_sets:\n" + "".join(one.replace("#", str(number)) for number in range(count))
 
 
-AT_THE_LIMIT = {
-    "ids": f"{LOCATION}contact_sets:\n  a:\n    contacts:\n"
-    + "".join(f"      - qFSqySFkVvNzO{number:07d}\n" for number in range(299_990))
-    + "    tags: [x]\n",
-    "sets": many_sets(49_000, f"  s#:\n    contacts: [{A}]\n    tags: [t#]\n"),
-    "one group": f"{LOCATION}tags:\n"
-    + "".join(f"  t{number}: {{group: g}}\n" for number in range(28_000))
-    + many_sets(28_000, f"  s#:\n    contacts: [{A}]\n    tags: [t#]\n").removeprefix(LOCATION),
-    "unknown sets": many_sets(40_000, "  s#:\n    contacts: {sets: [z#]}\n"),
-    "keys": "".join(f"k{number}: x\n" for number in range(199_000)),
-    "unknown keys": many_sets(49_000, "  s#: {kontacts: x}\n"),
-    "cycle": many_sets(20_000, "  s#: {contacts: {sets: [t#]}}\n  t#: {contacts: {sets: [s#]}}\n"),
-    "filters": many_sets(40_000, "  s#: {contacts: {filter: {tags: {contains: a#}}}, tags: [t#]}\n"),
-    "filters of many": many_sets(1, "  s#: {contacts: {filter: {not: {tags: {eq: x}}}}, tags: [y]}\n")
-    + "".join(f"  s{number}: {{contacts: {{sets: [s{number - 1}]}}, tags: [x]}}\n" for number in range(1, 49_000)),
-    "missing files": many_sets(40_000, "  s#: {contacts: {file: c#.csv}}\n"),
+AT_THE_LIMIT: dict[str, Callable[[], str]] = {
+    "ids": lambda: (
+        f"{LOCATION}contact_sets:\n  a:\n    contacts:\n"
+        + "".join(f"      - qFSqySFkVvNzO{number:07d}\n" for number in range(299_990))
+        + "    tags: [x]\n"
+    ),
+    "sets": lambda: many_sets(49_000, f"  s#:\n    contacts: [{A}]\n    tags: [t#]\n"),
+    "one group": lambda: (
+        f"{LOCATION}tags:\n"
+        + "".join(f"  t{number}: {{group: g}}\n" for number in range(28_000))
+        + many_sets(28_000, f"  s#:\n    contacts: [{A}]\n    tags: [t#]\n").removeprefix(LOCATION)
+    ),
+    "unknown sets": lambda: many_sets(40_000, "  s#:\n    contacts: {sets: [z#]}\n"),
+    "keys": lambda: "".join(f"k{number}: x\n" for number in range(199_000)),
+    "unknown keys": lambda: many_sets(49_000, "  s#: {kontacts: x}\n"),
+    "cycle": lambda: many_sets(20_000, "  s#: {contacts: {sets: [t#]}}\n  t#: {contacts: {sets: [s#]}}\n"),
+    "filters": lambda: many_sets(40_000, "  s#: {contacts: {filter: {tags: {contains: a#}}}, tags: [t#]}\n"),
+    "filters of many": lambda: (
+        many_sets(1, "  s#: {contacts: {filter: {not: {tags: {eq: x}}}}, tags: [y]}\n")
+        + "".join(f"  s{number}: {{contacts: {{sets: [s{number - 1}]}}, tags: [x]}}\n" for number in range(1, 49_000))
+    ),
+    "missing files": lambda: many_sets(40_000, "  s#: {contacts: {file: c#.csv}}\n"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AT_THE_LIMIT)
 def test_a_manifest_at_its_size_limit_takes_five_seconds_and_512_mib(name: str, tmp_path: Path) -> None:
-    seconds, mebibytes, _ = measured(tmp_path, AT_THE_LIMIT[name])
+    seconds, mebibytes, _ = measured(tmp_path, AT_THE_LIMIT[name]())
     assert mebibytes < 512
     assert seconds < 5 * PATIENCE
 
