@@ -6,19 +6,21 @@ Invariants 5 and 13: what left had its intent on disk, and the state opens, old 
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli import run
 from reconciler.core.model.names import Tag
 from reconciler.core.model.outcome import Action
 from reconciler.sandbox import in_background
@@ -65,8 +67,19 @@ class KillScene:
         return self.run("apply", what, "--auto-approve", launcher=launcher)
 
     def run(self, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *(launcher or ("-m", "reconciler")), *arguments]
-        return subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
+        """By a launcher in a process of its own, which is killed; without one in this process, which is not."""
+        if launcher:
+            command = [sys.executable, *launcher, *arguments]
+            return subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
+            patched.chdir(self.directory)
+            for name in os.environ.keys() - self.environment.keys():
+                patched.delenv(name)
+            for name, value in self.environment.items():
+                patched.setenv(name, value)
+            code = run(arguments)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def added(self) -> Counter[tuple[str, str]]:
         return Counter((each.contact, each.tag) for each in self.world.transitions if each.action is Action.ADD)

@@ -78,7 +78,8 @@ def script(page: str, port: int, told: Path) -> str:
 def _run(line: str, port: int, told: Path) -> list[str]:
     command, _, note = line.replace(str(PORT), str(port)).partition("    # exit ")
     if command.endswith("&"):
-        return [command, f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do :; done"]
+        # with pauses: to ask without an end takes the processor from the server that is to start
+        return [command, f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done"]
     failed = f"echo {_quoted(command)}: $code >&2; cat {told}.out {told}.err >&2; exit 99"
     return [
         f"{{ {command}\n}} > {told}.out 2> {told}.err",
