@@ -43,7 +43,7 @@ def converged_crowd(directory: Path, number: int, *, may_read: bool = True, **as
     return scene
 
 
-@pytest.mark.parametrize("number", [1_000, pytest.param(5_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [300, *(pytest.param(each, marks=pytest.mark.slow) for each in (1_000, 5_000))])
 @pytest.mark.parametrize("may_read", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_without_a_person(
     tmp_path: Path, may_read: bool, number: int

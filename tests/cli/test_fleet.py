@@ -17,7 +17,7 @@ WITHOUT = (
 )
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["status"], ["worker"], ["migrate"], ["schedule"], ["schedule", "drift", "--cron", "0 6 * * *"]]
 )

@@ -130,7 +130,7 @@ READING = {
 }
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READING)
 def test_whoever_is_interrupted_reading_is_told_that_nothing_was_sent(
     manifest: Manifest, project: Path, sandbox: Running, world: World, command: str

@@ -187,6 +187,7 @@ def test_sets_of_sets_are_bounded_before_they_are_worked_out() -> None:
     assert "come to 29,990,000 contacts, the limit is 2,100,000" in found[0].message
 
 
+@pytest.mark.slow
 def test_sets_are_followed_to_filters_so_many_steps_and_no_further() -> None:
     place = Source("m.yaml", 1, 1)
     match = Match("", (), filter=Condition("tags", FilterOperator.NOT_EQ, "welcome", source=place))

@@ -54,7 +54,7 @@ ECHOES: list[Callable[[str], str]] = [
 ]
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(11)
 @pytest.mark.parametrize("echo", ECHOES, ids=["inside", "far", "alone", "url", "capitals", "html", "apart"])
 @pytest.mark.parametrize("status", [400, 422, 500])
 @pytest.mark.parametrize(

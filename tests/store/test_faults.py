@@ -194,7 +194,7 @@ def loop(directory: Path, error: str, *, for_ever: bool, late: bool = False, eve
             return at
 
 
-SOME, MANY, ALL = 21, 3, 1
+SOME, MANY, ALL = 43, 3, 1
 # which error it is makes no difference but to the message: one fails everywhere, the others at each third write
 SLOW = [
     pytest.param(error, for_ever, ALL if error == "EIO" else MANY, marks=pytest.mark.slow)
