@@ -75,14 +75,12 @@ def vendor(request: pytest.FixtureRequest) -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Thousands of tests stay until the end: they are no garbage to look through again and again; nor is most of what
-    a test makes, such as the syntax trees of all modules: fifty thousand objects are worth a look, not 700."""
+    """Thousands of tests stay until the end: they are no garbage to look through again and again."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
         gc.enable()
 
 
