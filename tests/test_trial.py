@@ -286,6 +286,22 @@ def test_tags_that_no_read_and_no_removal_tells_of_are_looked_for_once_more(tmp_
         run_trial(play)
 
 
+def test_tags_that_the_last_look_cannot_tell_of_are_named(tmp_path: Path) -> None:
+    """Every write is refused, and the look some time later, too."""
+    play = begin(tmp_path)
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if "/bulk/" in request.url.path:
+            return httpx.Response(400, json={"statusCode": 400, "message": "no"})
+        is_late = sum("/bulk/" in asked.url.path for asked, _ in play.transport.asked) == 3
+        looked = is_late and "/bulk/" not in play.transport.asked[-1][0].url.path
+        return httpx.Response(401, json={"statusCode": 401, "message": "Invalid token"}) if looked else None
+
+    play.transport.answer = answer
+    with pytest.raises(Unfinished, match=r"may still have tags of the trial, .*-plain.*answered 401"):
+        run_trial(play)
+
+
 def interrupt(play: Play, nth: int, act: Callable[[], object]) -> None:
     """Does something once so many requests were answered."""
 

@@ -328,9 +328,7 @@ class _Trial:
         left = list_left(answers.after_sized.tags) if answers.after_sized else []
         if not left and not is_proven_clean(answers) and isinstance(answers.added, RefusedCall):
             # most likely nothing was added: a second look some time later is as good as anybody can have
-            gate = self._make_gate()
-            await self._wait(gate, LOOK_AGAIN_MS, "the tags have to be gone")
-            left = list_left((await self._read(gate, lambda: api.get_contact(self.contact))).tags)
+            left = await self._look_again(api)
             if not left:
                 return
         if left:
@@ -339,6 +337,15 @@ class _Trial:
             await self._remove(api, left)
         elif not is_proven_clean(answers):
             raise self._make_unfinished(self.tags.sent, ": no read showed them, and no row tells that they are gone")
+
+    async def _look_again(self, api: TrialApi) -> list[str]:
+        """The tags of trials that the contact has some time later; raises Unfinished where nothing tells."""
+        gate = self._make_gate()
+        try:
+            await self._wait(gate, LOOK_AGAIN_MS, "the tags have to be gone")
+            return list_left((await self._read(gate, lambda: api.get_contact(self.contact))).tags)
+        except ReconcilerError as error:
+            raise self._make_unfinished(self.tags.sent, f": {error.message}") from None
 
     async def _clean_up(self, api: TrialApi, error: BaseException) -> BaseException:
         """The error that ended the trial, with the tags that stay on the contact where they cannot be removed."""
