@@ -1,18 +1,11 @@
-"""Lower bounds, each with its reason.
+"""Lower bounds that hold under any caps, each with its reason.
 
 Rules
 1. *Fooling set*: needed cells no two of which fit in one allowed rectangle; each takes a rectangle of its own. It is
    found row by row: a cell taken excludes, in every row that allows its column, the columns its row allows.
 2. *Rank*: where nothing is sent twice, the needed matrix is the sum of its rectangles, each of rank 1, in every
    field; its rank over GF(2) is therefore a bound for partitions.
-3. *Places*: a request has `max_contacts` places. A contact takes one for every `max_tags` tags it needs, and at least
-   two unless one request holds just its needs; where no other tags may be sent, z requests can do that for no more
-   contacts than the z largest groups of equal needs, cut to the cap, hold. And no request holds more than
-   `max_tags` tags of one contact.
-4. *Groups*: for some rare tags, the contacts that need one of them and may be sent no other. No request serves two
-   such groups through those tags, nor through them a contact that may be sent none of them. So the bounds of the
-   groups and of those contacts add up.
-5. *Kernel*: every cover has to contain certain rectangles, and certain cells come for free. No rectangle holds two
+3. *Kernel*: every cover has to contain certain rectangles, and certain cells come for free. No rectangle holds two
    seeds (below), nor a seed and a cell that is needed at the end.
 
 The kernel is row and column dominance of two-level logic minimisation; nothing in it relates cells to cells. For a
@@ -31,98 +24,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
-import numpy as np
-
 from reconciler.cover.grid import Box, Grid, intersection_of, mask_of, ones_of, union_of
-from reconciler.cover.problem import (
-    Bools,
-    CoverProblem,
-    Ints,
-    any_ones,
-    count_ones,
-    distinct_rows,
-    distinct_values,
-    find_ones,
-    pack_cells,
-    rows_with,
-)
 
 Cell = tuple[int, int]
 
-_PREFIXES = 24
-"""How many numbers of rare tags are tried."""
-
 _LOOK = 16
 """Rows that a cell of the fooling set is chosen from: those with the fewest cells left."""
-
-
-def bound_by_groups(problem: CoverProblem) -> tuple[int, tuple[Cell, ...]]:
-    """The best bound of rules 3 and 4 over the rarest tags, and (contact, tag) numbers, one of each group."""
-    weight = np.array([problem.counts[rows_with(problem.may, tag)].sum() for tag in range(len(problem.tags))])
-    rarest = np.argsort(weight, kind="stable")
-    takes = distinct_values(np.geomspace(1, len(rarest), _PREFIXES).astype(np.int64)).tolist()
-    needs = _measure_needs(problem)
-    best, tags = max((_bound_of_groups(problem, needs, rarest[:take]), take) for take in [0, *takes])
-    rows, kinds, free = _split_patterns(problem, rarest[:tags])
-    # the certificate: one needed cell of each group, as no request serves two groups
-    first = np.unique(kinds, return_index=True)[1]
-    cells = list(zip(problem.start[rows[first]].tolist(), kinds[first].tolist(), strict=True))
-    if free.any():
-        row = int(np.argmax(free))
-        cells.append((int(problem.start[row]), int(find_ones(problem.must[row])[0])))
-    return best, tuple(sorted(cells))
-
-
-def _split_patterns(problem: CoverProblem, tags: Ints) -> tuple[Ints, Ints, Bools]:
-    """The patterns that need one of the tags and allow no other; which; and the patterns that allow none of them."""
-    chosen = pack_cells(np.zeros(len(tags), np.int64), tags, shape=(1, len(problem.tags)))[0]
-    allowed = count_ones(problem.may & chosen)
-    rows = np.flatnonzero(allowed == 1)
-    needed = problem.must[rows] & chosen
-    rows, needed = rows[any_ones(needed)], needed[any_ones(needed)]
-    word = np.argmax(needed > 0, axis=1)
-    bit = np.bitwise_count(needed[np.arange(len(rows)), word] - np.uint64(1))
-    return rows, 64 * word + bit, np.equal(allowed, 0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Needs:
-    """The needs of each pattern, as rule 3 counts them."""
-
-    counts: Ints
-    """The contacts of each pattern."""
-    places: Ints
-    """The places in requests that one of its contacts takes."""
-    exact: Bools
-    """Whether one request can hold just its needs."""
-    kind: Ints
-    """A number for each distinct need: patterns of one kind need the same."""
-
-
-def _measure_needs(problem: CoverProblem) -> _Needs:
-    places = -(-count_ones(problem.must) // problem.max_tags)
-    exact = (problem.must == problem.may).all(axis=1) & (places == 1)
-    return _Needs(problem.counts, places, exact, distinct_rows(problem.must)[1])
-
-
-def _bound_of_groups(problem: CoverProblem, needs: _Needs, tags: Ints) -> int:
-    rows, kinds, free = _split_patterns(problem, tags)
-    size = np.bincount(kinds, needs.counts[rows]).astype(np.int64)
-    return int((-(-size // problem.max_contacts)).sum()) + _bound_by_places(needs, free, problem.max_contacts)
-
-
-def _bound_by_places(needs: _Needs, rows: Bools, cap: int) -> int:
-    """The requests that these patterns take by rule 3: the fewest z with places for them all."""
-    places = int((needs.counts * (needs.places + needs.exact))[rows].sum())
-    both = rows & needs.exact
-    size = np.bincount(needs.kind[both], needs.counts[both]).astype(np.int64)
-    chunks = np.sort(np.concatenate([np.full(int((size // cap).sum()), cap), size % cap]))[::-1]
-    # the fewest z for which z requests have places enough, counting that whole groups save one place a contact
-    requests = np.arange(places // cap + 2)
-    held = np.concatenate([[0], np.cumsum(chunks)])[np.minimum(requests, len(chunks))]
-    # a contact alone takes a request for every `max_tags` tags it needs
-    most = int(needs.places[rows].max(initial=0))
-    return max(most, int(np.argmax(requests * cap + held >= places)))
 
 
 def rank_over_gf2(rows: Sequence[int]) -> int:

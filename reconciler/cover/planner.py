@@ -31,7 +31,8 @@ from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.cover import capped, pack, partition, uncapped
-from reconciler.cover.bounds import Cell, bound_by_groups
+from reconciler.cover.bounds import Cell
+from reconciler.cover.capped_bounds import bound_by_growth, bound_in_turn
 from reconciler.cover.grid import Draft, emit_batches, make_naive_draft
 from reconciler.cover.problem import CoverProblem, Ints, count_ones, distinct_values, make_problem
 
@@ -109,11 +110,12 @@ def find_cover(
 def _search_drafts(problem: CoverProblem, effort: int) -> tuple[Draft, int, tuple[Cell, ...]]:
     """The cheapest plan, a lower bound, and a certificate of (contact, tag) numbers."""
     # the plan that needs no search: what is kept is never worse than a request a delta
-    best, (bound, certificate) = make_naive_draft(problem), bound_by_groups(problem)
+    best, (bound, certificate) = make_naive_draft(problem), bound_in_turn(problem)
     tight = True
     if uncapped.is_small(problem):
         core = uncapped.reduce_grid(problem)
-        bound, certificate = max(bound, core.bound), max(core.certificate, certificate, key=len)
+        bound = max(bound, core.bound, bound_by_growth(problem, core.certificate))
+        certificate = max(core.certificate, certificate, key=len)
         drafts = uncapped.make_drafts(core, effort=effort)
         first = next(drafts)
         tight = first.cost > _LOOSE * len(first.blocks)
