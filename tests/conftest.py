@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -74,14 +76,30 @@ def vendor(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Thousands of tests stay until the end: they are no garbage to look through again and again."""
     gc.disable()
     try:
+        _import_from_the_end(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _import_from_the_end(config: pytest.Config) -> None:
+    """Each second worker imports all tests from the last one on, so that no two compile the same ones.
+
+    On a first run that takes most of the time before the first test; what one worker has compiled, the other loads.
+    """
+    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    if config.args != ["tests"] or int(worker.removeprefix("gw")) % 2 == 0:
+        return
+    tests = Path(__file__).parent
+    for path in sorted(tests.rglob("test_*.py"), reverse=True):
+        # one that fails does so again when its tests are collected, and is told there
+        with suppress(Exception, pytest.skip.Exception):
+            import_module(".".join(path.relative_to(tests.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

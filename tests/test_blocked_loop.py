@@ -274,6 +274,7 @@ def test_wherever_it_was_blocked_a_request_is_answered_or_never_left(network: Ne
             assert not requests
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up_at_the_time_out(network: Network) -> None:
     over = Event()
 
@@ -293,6 +294,7 @@ def test_a_server_that_does_not_answer_is_given_up_at_the_time_out(network: Netw
     over.set()
 
 
+@pytest.mark.slow
 def test_so_is_one_that_never_ends_its_answer(network: Network) -> None:
     over = Event()
 
@@ -307,6 +309,7 @@ def test_so_is_one_that_never_ends_its_answer(network: Network) -> None:
     over.set()
 
 
+@pytest.mark.slow
 def test_a_request_that_a_proxy_never_carries_on_was_not_sent() -> None:
     over = Event()
 

@@ -181,6 +181,7 @@ def test_a_scan_goes_past_the_depth_of_numbered_pages() -> None:
     assert len(library.scan()) == 10_700
 
 
+@pytest.mark.slow
 def test_a_row_without_tags_tells_nothing() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(700)), search_row_without_tags=3)
     seen = library.scan()
@@ -518,7 +519,7 @@ def known_otherwise(want: RefreshRequest, number: int) -> RefreshRequest:
     return replace(want, contradicted=partial(contradicted_by, observed=observed, spelling=AS_SENT))
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("want", "contradicting", "again"),
     [

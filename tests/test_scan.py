@@ -119,7 +119,7 @@ def scanned(server: Server) -> RefreshResult:
     return asyncio.run(scan(ReadServices(server, a_gate(HERE))))
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_no_page_that_goes_wrong_leads_to_a_false_conclusion(fault: Fault) -> None:
     for nth in range(PAGES + 1):

@@ -43,8 +43,9 @@ def converged_crowd(directory: Path, number: int, *, may_read: bool = True, **as
     return scene
 
 
-@pytest.mark.parametrize("number", [300, *(pytest.param(each, marks=pytest.mark.slow) for each in (1_000, 5_000))])
-@pytest.mark.parametrize("may_read", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [300, 1_000, 5_000])
+@pytest.mark.parametrize("may_read", [True, False])
 def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_without_a_person(
     tmp_path: Path, may_read: bool, number: int
 ) -> None:
@@ -437,6 +438,7 @@ def test_a_larger_location_than_was_known_is_not_searched_to_its_end(tmp_path: P
     assert (pairs(report), len(scene.here.searches)) == ({"seen": 500}, 1)
 
 
+@pytest.mark.slow
 def test_a_doubt_of_this_run_is_searched_for_too(tmp_path: Path) -> None:
     lost = FaultPlan({nth: Fault(FaultKind.RESET_AFTER) for nth in (1, 2)}, path="/contacts/bulk")
     scene = observed_crowd(tmp_path, 1_500, faults=lost)

@@ -44,7 +44,8 @@ def nth_location(nth: int) -> LocationId:
     return LocationId(f"location{nth:012d}")
 
 
-@pytest.mark.parametrize("number", [30, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [30, 1_000])
 def test_many_locations_on_a_clock_of_ours_go_in_their_order_and_leave_nothing(tmp_path: Path, number: int) -> None:
     names = [nth_location(nth) for nth in range(number)]
     scene = Scene(tmp_path, options=LONE, latency_ms=1_000)
@@ -109,7 +110,8 @@ def contact_of(nth: int, which: int) -> ContactId:
     return ContactId(f"c{which:02d}{nth:017d}")
 
 
-@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [20, 200])
 def test_many_locations_on_a_real_clock_go_on_beside_one_that_is_slow_broken_or_token_less(
     tmp_path: Path, number: int
 ) -> None:

@@ -473,6 +473,7 @@ def test_a_larger_request_without_an_answer_widens_no_limit(tmp_path: Path) -> N
     assert facts(scene) == before
 
 
+@pytest.mark.slow
 def test_no_more_than_forty_requests_are_spent_on_it(tmp_path: Path) -> None:
     tags = [f"t{nth:02}" if nth % 2 else f"much too long {nth:02}" for nth in range(50)]
     scene = Scene(tmp_path, contact("anna"), options=FREE, longest_tag=5)

@@ -316,10 +316,10 @@ def some_desired(chance: Random) -> Desired:
     return of(" ".join(names), " ".join(present), absent=" ".join(absent), authority=authority, on_leave=leaving)
 
 
-@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 60), marks=pytest.mark.slow)], ids=str)
-def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_path: Path, seeds: range) -> None:
+@pytest.mark.slow
+def test_law_a_run_and_its_revert_under_the_old_manifests_change_nothing(tmp_path: Path) -> None:
     """And under any manifests, the next plan undoes nothing of what the revert did."""
-    for seed in seeds:
+    for seed in range(60):
         chance = Random(seed)
         (tmp_path / str(seed)).mkdir()
         scene = one_by_one(tmp_path / str(seed), PEOPLE)

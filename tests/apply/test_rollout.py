@@ -284,6 +284,7 @@ def test_what_was_there_before_begins_with_the_first_wave_when_it_comes_back(fle
         assert len(fleet.with_tag("summer")) == there
 
 
+@pytest.mark.slow
 def test_lists_that_change_between_all_applies_hold_up_no_wave(fleet: Fleet) -> None:
     """The first wave has more to do each time: its change was carried out all the same."""
     reached = []
@@ -295,6 +296,7 @@ def test_lists_that_change_between_all_applies_hold_up_no_wave(fleet: Fleet) -> 
     assert {len(world.holders(Tag("spring"))) for world in fleet.worlds.values()} == {4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_wave_is_watched_though_its_lists_change(fleet: Fleet, every: int) -> None:
     for hours in range(0, 24, every):

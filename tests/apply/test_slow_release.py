@@ -132,6 +132,7 @@ def test_a_run_waits_for_no_window_that_opens_as_a_set_ends(scene: Scene) -> Non
     assert (count(report, Outcome.APPLIED), min(given_at(scene)) >= noon + 24 * HOUR) == (12, True)
 
 
+@pytest.mark.slow
 def test_additions_that_were_lost_are_sent_once_more_at_the_pace(scene: Scene) -> None:
     scene.here.network.plan = FaultPlan({1: Fault(FaultKind.RESET_BEFORE)}, path="/contacts/bulk")
     scene.run(wanted(names="c11"))
@@ -380,6 +381,7 @@ def test_a_plan_file_of_a_version_that_knew_no_slices_is_read_and_sent_slowly(sc
     assert (len(given_at(scene)), most_in_a_period(scene)) == (10, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_that_waits_in_order(scene: Scene, signum: int) -> None:
     scene.hear = lambda event: scene.stop.ask(signum) if isinstance(event, Waiting) else None

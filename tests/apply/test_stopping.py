@@ -224,6 +224,7 @@ def test_a_quota_that_shrinks_on_the_way_ends_the_run(tmp_path: Path) -> None:
     assert set(pairs(report)) == {"applied", "not_sent"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spill", [False, True])
 def test_where_others_use_the_day_up_a_run_ends_or_waits_for_the_next_one(tmp_path: Path, spill: bool) -> None:
     limits = Limits(100, 10_000, 100)

@@ -80,6 +80,7 @@ def test_there_is_nothing_to_unlock(reconciler: Command, project: Path) -> None:
     assert "not locked" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("locked")
 def test_a_wait_ends_as_soon_as_the_lock_does(reconciler: Command, world: World) -> None:
     def release() -> None:

@@ -76,6 +76,7 @@ def test_the_locations_behave_as_assumed_for_this_time(reconciler: Command, two:
     assert {world.assumptions for world in worlds} == {Assumptions()}
 
 
+@pytest.mark.slow
 def test_the_demo_of_many_is_true_and_leaves_its_scene(
     reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,7 @@ def test_a_plan_file_with_a_location_that_no_manifest_has_any_more_is_sent_in_th
     assert reconciler("apply", "plan.json", "--auto-approve").code != 0
 
 
+@pytest.mark.slow
 def test_commands_that_print_tokens_run_side_by_side_and_one_that_hangs_ends_alone(
     two: Callable[[str], None], project: Path
 ) -> None:

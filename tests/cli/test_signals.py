@@ -63,14 +63,8 @@ def added(world: World) -> int:
     return sum(each.action is Action.ADD for each in world.transitions)
 
 
-@pytest.mark.parametrize(
-    "signum",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_run_in_order(
     manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command, signum: int
 ) -> None:

@@ -192,6 +192,7 @@ def test_sets_are_combined_alike(lots: list[list[ContactId]], large: int, data: 
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [1, -1], ids=["that differ at their ends", "that differ at their starts"])
 def test_a_table_grows_and_keeps_its_numbers(turn: int) -> None:
     table, known = IdTable(20), defaultdict[str, int](lambda: len(known))
@@ -222,6 +223,7 @@ def count_steps(work: Callable[[], object]) -> int:
     return calls
 
 
+@pytest.mark.slow
 def test_contacts_that_come_one_by_one_cost_no_more_where_there_are_many() -> None:
     """As those of a text file, or of rows that are not plain."""
     ids = [ContactId(f"{number:020}") for number in range(12_000)]

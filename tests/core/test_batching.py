@@ -63,6 +63,7 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=settings().max_examples // 3)
 @given(needs, caps)
 def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps) -> None:

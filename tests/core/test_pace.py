@@ -93,7 +93,7 @@ def most_in_a_window(counted: list[int], window_ms: int) -> int:
     return most
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("latency", [20, 2_000, 15_000])
 def test_latency_costs_nothing_where_it_does_not_vary(latency: int, share: float) -> None:

@@ -140,6 +140,7 @@ def test_every_location_is_in_one_wave_whatever_the_order_of_the_list(then: str,
     assert {each.rollout.soak_ms for each in loaded.manifests if each.rollout} == {7_200_000}
 
 
+@pytest.mark.slow
 def test_a_manifest_of_too_many_locations_is_refused_with_the_limit() -> None:
     rows = "".join(f"loc{number}\n" for number in range(50_001))
     with pytest.raises(Exception, match="50,001 locations; the limit is 50,000"):

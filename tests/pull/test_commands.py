@@ -101,11 +101,13 @@ def test_a_program_that_hangs_is_ended_at_its_time_out() -> None:
     assert failed.errors == ("waits",)
 
 
+@pytest.mark.slow
 def test_one_that_closes_its_output_and_goes_on_is_ended_too() -> None:
     script = "import os, sys, time; print('id', flush=True); os.close(1); time.sleep(1000)"
     assert str(failure(script, timeout_s=0.5)) == "it did not end within 0.5 s"
 
 
+@pytest.mark.slow
 def test_errors_without_an_end_do_not_fill_the_memory_or_hold_it_up() -> None:
     script = (
         "import os, sys\nprint('id', flush=True)\nos.close(1)\nfor _ in range(3000): sys.stderr.write('x' * 999 + ' ')"
@@ -133,8 +135,8 @@ print('id', flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it tells who is there")
-@pytest.mark.one_in(5)
 @pytest.mark.parametrize("deaf", ["", IGNORES], ids=["polite", "deaf"])
 @pytest.mark.parametrize(
     ("end", "reason"),
@@ -153,6 +155,7 @@ def test_children_are_ended_with_it(deaf: str, end: str, reason: str, tmp_path: 
     assert not is_there(int(pids.read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it tells who is there")
 @pytest.mark.parametrize("deaf", ["", IGNORES], ids=["polite", "deaf"])
 def test_a_child_in_the_background_is_ended_with_a_program_that_ended_well(deaf: str, tmp_path: Path) -> None:
@@ -163,6 +166,7 @@ def test_a_child_in_the_background_is_ended_with_a_program_that_ended_well(deaf:
     assert not is_there(int(pids.read_text()))
 
 
+@pytest.mark.slow
 def test_a_child_that_left_the_group_does_not_hold_us_up(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = CHILD + FORK.replace("if not pid:", "if not pid: os.setsid();") + "time.sleep(1000)"
