@@ -9,7 +9,7 @@ Rules
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -104,6 +104,7 @@ def reported(function: F) -> F:
         if report is None:
             return function(*arguments, form=form, **values)
         file = Report(report, whole=form.whole)
+        _refuse_same_file(report, values)
         try:
             code = function(*arguments, form=replace(form, report=file), **values)
         except BaseException as error:
@@ -119,6 +120,15 @@ def reported(function: F) -> F:
         metavar="FILE",
         help=f"Write the answer to FILE too, even if the command fails; format by suffix: {', '.join(SUFFIXES)}.",
     )(command)  # type: ignore[return-value]
+
+
+def _refuse_same_file(report: Path, values: Mapping[str, object]) -> None:
+    """Raises UsageError where another option or argument names the file of the report: one would be written over."""
+    for name, value in values.items():
+        if isinstance(value, Path) and value.resolve() == report.resolve():
+            other = f"--{name}" if name == "out" else "the argument"
+            message = f"--report {report} is the file that {other} names, and would be written over it"
+            raise UsageError(message, hint="give the report another name")
 
 
 def _write_after_error(file: Report) -> None:

@@ -86,7 +86,9 @@ class Shares:
         self.users: list[Ints] = []
         # contacts of each set
         self.load = np.zeros(len(sets), np.int64)
-        self.number = {row.tobytes(): number for number, row in enumerate(sets)}
+        # the tags of each set as one number
+        self.masks = [_mask(row) for row in sets]
+        self.number = {mask: number for number, mask in enumerate(self.masks)}
         # rows and sets looked at
         self.work = work
         self._choose(holders)
@@ -235,24 +237,26 @@ class Shares:
 
     def _number_of(self, row: Bits) -> int:
         """The number of a set, which is added where it is new."""
-        key = row.tobytes()
-        if key not in self.number:
-            self.number[key] = len(self.sets)
+        mask = _mask(row)
+        if mask not in self.number:
+            self.number[mask] = len(self.sets)
+            self.masks.append(mask)
             self.sets = np.concatenate([self.sets, row[None]])
             self.load = np.append(self.load, 0)
             self.users.append(np.zeros(0, np.int64))
-        return self.number[key]
+        return self.number[mask]
 
     def _splits(self, target: Bits, usable: Bools, number: int) -> Iterator[tuple[int, ...]]:
         """The usable sets that make up the tags: one, then two. `number`: a set that is not usable."""
-        whole = self.number.get(target.tobytes(), number)
+        wanted = _mask(target)
+        whole = self.number.get(wanted, number)
         if usable[whole]:
             yield (whole,)
-        inside = np.flatnonzero(usable)
-        for word in range(len(target)):
-            inside = inside[self.sets[inside, word] & ~target[word] == 0]
-        for first in inside.tolist():
-            second = self.number.get((target ^ self.sets[first]).tobytes(), number)
+        inside = usable.copy()
+        for word, outside in enumerate(~target):
+            inside &= self.sets[:, word] & outside == 0
+        for first in np.flatnonzero(inside).tolist():
+            second = self.number.get(wanted ^ self.masks[first], number)
             # each pair once
             if second > first and usable[second]:
                 yield (first, second)
@@ -289,8 +293,15 @@ class Shares:
         return moved
 
 
+def _mask(row: Bits) -> int:
+    return int.from_bytes(row.tobytes(), "little")
+
+
 def _take_first(parts: Ints, count: Ints, room: int, partner: int, joined: tuple[int, ...]) -> _Move:
     """The move of the first parts that find room, the last of them perhaps not whole."""
-    amount = np.clip(room - (np.cumsum(count) - count), 0, count)
+    ends = np.cumsum(count)
+    amount = count[: np.searchsorted(ends, room) + 1].copy()
+    if len(amount):
+        amount[-1] -= max(0, ends[len(amount) - 1] - room)
     moving = np.flatnonzero(amount)
     return _Move(parts[moving], amount[moving], partner, joined)

@@ -86,3 +86,21 @@ def test_an_old_report_is_replaced_whole(reconciler: Command, customers: None) -
     reconciler("plan", "--report", "plan.json")
     assert json.loads(Path("plan.json").read_text())["locations"]
     assert stat.S_IMODE(Path("plan.json").stat().st_mode) == 0o600
+
+
+def test_a_report_is_not_written_over_the_plan(
+    reconciler: Command, customers: None, sandbox: Running, project: Path
+) -> None:
+    """The later one of two files of one name is all that is left: the plan that was to be sent, or its review."""
+    both = reconciler("plan", "--out", "plan.json", "--report", "./plan.json")
+    assert both.code == 64
+    assert "--report plan.json is the file that --out names" in both.err
+    assert not Path("plan.json").exists()
+
+    reconciler("plan", "--out", "plan.json")
+    saved = Path("plan.json").read_bytes()
+    over = reconciler("apply", "plan.json", "--auto-approve", "--report", str(project / "plan.json"))
+    assert over.code == 64
+    assert "is the file that the argument names" in over.err
+    assert Path("plan.json").read_bytes() == saved
+    assert sandbox.world.transitions == []
