@@ -6,7 +6,8 @@ Rules
 3. A row without tags tells nothing; absence from the rows tells nothing unless the scan is complete.
 4. A contact is absent where the API says so of it. A contact that the token may not see is another location's, unless
    it may see none: then the token is. A contact that cannot be read is left out, and reported.
-5. Too many in a row that are not there, or cannot be read, end it: then the cause is not the contacts.
+5. Too many in a row that cannot be read end it, and so do as many that are not there, unless another one that is
+   there is shown beside them: then the cause is not the contacts.
 6. Rows that contradict a newer observation are counted, and under `auto` their contacts are read by id, where they are
    few.
 7. Readings are handed on lot by lot (`keep`), and before an error or a signal ends it: only requests under way are
@@ -15,10 +16,12 @@ Rules
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from reconciler.control_read import shows_the_living
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
@@ -103,6 +106,8 @@ class _Refresh:
     """Contacts with a row that contradicts a newer observation."""
     missed: int = 0
     """Contacts in a row that were not there."""
+    question: Lock = field(default_factory=Lock)
+    """Held while it is looked at whether reading shows contacts that are there: until then no other is read by id."""
     failed: int = 0
     """Contacts in a row that could not be read."""
 
@@ -185,6 +190,8 @@ class _Refresh:
                 await self._hand_on(lot)
 
     async def _get_one(self, contact: ContactId, lot: ReadLot, of: int) -> None:
+        async with self.question:
+            pass
         try:
             _, answer = await self.reading.gate.read_with_retries(partial(self.reading.reader.get_contact, contact))
         except ApiError as error:
@@ -192,9 +199,9 @@ class _Refresh:
             return
         self.failed = 0
         if isinstance(answer, Rejection):
-            self._record_absence(contact, answer, saw_any=bool(self.seen or lot.contacts), of=of)
+            await self._record_absence(contact, answer, saw_any=bool(self.seen or lot.contacts), of=of)
         elif answer.location not in (self.location, ""):
-            self._record_absence(contact, Rejection.FOREIGN, saw_any=True, of=of)
+            await self._record_absence(contact, Rejection.FOREIGN, saw_any=True, of=of)
         elif answer.tags is None:
             self.unread[contact] = "it was shown without its tags"
         else:
@@ -211,7 +218,7 @@ class _Refresh:
         if is_about_token or isinstance(error, QuotaExhausted) or self.failed >= most:
             raise error
 
-    def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:
+    async def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:
         """`saw_any`: whether the token has read any contact of the location."""
         self.missed += 1
         self.gone[contact] = UnreachableReason.ELSEWHERE if why is Rejection.FOREIGN else UnreachableReason.ABSENT
@@ -226,11 +233,17 @@ class _Refresh:
                 status=FORBIDDEN,
                 hint="see that the token is of this location, and that the manifest names its contacts",
             )
-        if self.missed >= MOST_IN_A_ROW:
+        if self.missed < MOST_IN_A_ROW or self.question.locked():
+            return
+        async with self.question:
+            is_shown = await shows_the_living(self.reading.reader, self.reading.gate)
+        self.missed = 0
+        if not is_shown:
             raise Unfinished(
                 f"{MOST_IN_A_ROW} contacts in a row are said not to be there: {self.reading.token}, the location "
                 f"{self.location} or the API is probably wrong; no more was read, and nothing follows from it for them",
-                hint="see that the token is of this location and the manifests name its contacts",
+                hint="see that the token is of this location and the manifests name its contacts; "
+                "`reconciler state forget` gives up contacts that are really gone",
             )
 
     async def page(self, cursor: tuple[object, ...] | None, tag: str = "") -> Page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,14 @@ from reconciler.core.observing.refresh_rules import (
     Method,
     RefreshRequest,
     RefreshResult,
+    UnreachableReason,
     contradicted_by,
 )
 from reconciler.core.planning.situation import OlderRows, Searched
 from reconciler.core.planning.tag_aliases import AS_SENT
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel.client import HighLevel
+from reconciler.ports import TagReader
 from reconciler.refresh import ReadServices, refresh, scan
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.sandbox.access import Limits
@@ -325,15 +327,49 @@ def test_a_contact_that_is_shown_without_its_location_is_ours() -> None:
     assert library.get(nth_id(1)).keys() == {nth_id(1)}
 
 
+@dataclass
+class Forgetful:
+    """An API whose reads by id come from a copy that has a few contacts; its search shows all of them."""
+
+    api: TagReader
+    copied: set[ContactId]
+
+    async def get_contact(self, contact: ContactId) -> ContactRead | Rejection:
+        return await self.api.get_contact(contact) if contact in self.copied else Rejection.DELETED
+
+    async def search(self, location: LocationId, cursor: tuple[Any, ...] | None, *, tag: str = "") -> Page:
+        return await self.api.search(location, cursor, tag=tag)
+
+
 def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() -> None:
-    library = Library(*(numbered(nth, "a", deleted=nth >= 5) for nth in range(200)))
+    """The search shows others that cannot be read by id either: then it is not the contacts."""
+    library = Library(*(numbered(nth, "a") for nth in range(200)))
+    reading = replace(library.reading, reader=Forgetful(library.reading.reader, {nth_id(nth) for nth in range(5)}))
     kept: list[ObservedContacts] = []
     with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there") as caught:
-        asyncio.run(read_contacts([nth_id(nth) for nth in range(200)], library.reading, keeping(kept)))
+        asyncio.run(read_contacts([nth_id(nth) for nth in range(200)], reading, keeping(kept)))
 
     assert caught.value.exit_code == 3
     assert by_contact(tuple(kept)).keys() == {nth_id(nth) for nth in range(5)}
     assert library.requests() < 50
+
+
+@pytest.mark.parametrize("gone", [range(5, 200), range(195), range(199)], ids=["the last", "the first", "nearly all"])
+def test_many_in_a_row_that_are_gone_are_gone_where_others_are_shown(gone: range) -> None:
+    """Somebody deleted hundreds: the contacts that the search still shows are read by id as ever."""
+    library = Library(*(numbered(nth, "a", deleted=nth in gone) for nth in range(200)))
+    result = library.clock.run(read_contacts([nth_id(nth) for nth in range(200)], library.reading))
+
+    assert result.gone == {nth_id(nth): UnreachableReason.ABSENT for nth in gone}
+    assert by_contact(result.seen).keys() == {nth_id(nth) for nth in range(200) if nth not in gone}
+    # for each ten a search, and three of its contacts
+    assert library.requests() <= 200 + 4 * 20
+
+
+def test_where_a_search_shows_nobody_ten_in_a_row_end_it() -> None:
+    library = Library(*(numbered(nth, "a", deleted=True) for nth in range(200)))
+    with pytest.raises(Unfinished, match="10 contacts in a row are said not to be there"):
+        library.get(*(nth_id(nth) for nth in range(200)))
 
 
 def test_ten_in_a_row_that_cannot_be_read_end_it() -> None:

@@ -3,8 +3,9 @@
 Rules
 1. Reads take their turn like writes, and are tried again while that may help.
 2. A reading that fails hurts nothing: the contact stays unread. Too many in a row, and no more is read.
-3. A contact is absent where the API says so of it. Too many in a row, and no more is read: then the API, the token or
-   the location is not as it was, and none of these contacts is taken for absent.
+3. A contact is absent where the API says so of it. Too many in a row, and no more is read, unless another one that is
+   there is shown beside them: then the API, the token or the location is not as it was, and none of these contacts is
+   taken for absent.
 4. A limit that is used up ends the run; the readings until then still settle doubts.
 5. One contact that may not be seen is another location's, where another one may: else it may be the token that is.
 6. A search settles nothing but adds that a row shows to be there; `core/running/doubt.py` says when a row does.
@@ -14,6 +15,7 @@ Rules
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from functools import partial
 from itertools import count
 
 from reconciler.apply.run import Run
+from reconciler.control_read import shows_the_living
 from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
@@ -47,6 +50,8 @@ class Readings:
     """Contacts that the API says not to have."""
     absent_in_a_row: list[ContactId] = field(default_factory=list)
     """Those of them that were read last, with no contact found since."""
+    question: Lock = field(default_factory=Lock)
+    """Held while it is looked at whether reading shows contacts that are there: until then no other is read."""
     answered: int = 0
     """Reads that found a contact or its absence."""
     failed_in_a_row: int = 0
@@ -100,6 +105,8 @@ async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readi
 
     async def read_one(contact: ContactId) -> None:
         nonlocal done
+        async with readings.question:
+            pass
         if readings.blind or run.gate.error is not None:
             return
         try:
@@ -122,11 +129,11 @@ async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None
         return
     readings.add_answer()
     if isinstance(answer, Rejection):
-        _record_absence(run, contact, readings, answer)
+        await _record_absence(run, contact, readings, answer)
         return
     readings.see_any()
     if answer.location not in (run.location, ""):
-        _record_absence(run, contact, readings, Rejection.FOREIGN)
+        await _record_absence(run, contact, readings, Rejection.FOREIGN)
     elif answer.tags is not None:
         # dated by both ends: the API read the contact at some moment in between
         reading = ContactReading(asked, run.now(), answer.served, answer.updated, answer.tags)
@@ -148,11 +155,16 @@ def _record_failure(run: Run, readings: Readings, error: ApiError) -> None:
     run.progress.add_note(f"what could not be read stays in doubt: {error.message}")
 
 
-def _record_absence(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
-    if not readings.add_absent(contact, why):
+async def _record_absence(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
+    if not readings.add_absent(contact, why) or readings.question.locked() or readings.blind:
         return
     if not readings.saw_any and set(readings.absent.values()) == {Rejection.FOREIGN}:
         readings.end(_why_forbidden(run, "every contact is said to be another location's"), forbidden=True)
+        return
+    async with readings.question:
+        is_shown = await shows_the_living(run.reader, run.gate)
+    if is_shown:
+        readings.absent_in_a_row.clear()
     else:
         readings.end(
             f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: "

@@ -133,6 +133,21 @@ def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) 
     assert sum(len(each.contacts) for each in plan.held) == 40
 
 
+def test_ten_in_a_row_that_are_gone_are_gone_where_others_are_shown(tmp_path: Path) -> None:
+    """Somebody deleted a dozen in the CRM: what is in doubt on them would be in doubt for ever."""
+    gone, there = CROWD[:12], CROWD[12:]
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE, in_flight=5)
+    scene.want(a_set("s", CROWD, "a"))
+    gone_after_the_write(scene, gone)
+    scene.here.after = scene.here.before
+    report = scene.apply()
+
+    assert pairs(report) == {"seen": len(there), "rejected": len(gone)}
+    assert quarantined(scene, CROWD) == gone
+    (plan,) = scene.plan().locations
+    assert (plan.batches, plan.held) == ((), ())
+
+
 def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", CROWD, "a"))

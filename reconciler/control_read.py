@@ -1,0 +1,31 @@
+"""Whether reading shows contacts that are there: asked where many in a row are said not to be.
+
+A token, a location or a replica that is not as it was hides living contacts, too; contacts that were deleted hide
+nobody else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from reconciler.core.model.errors import ApiError
+from reconciler.ports import TagReader
+from reconciler.request_gate import RequestGate
+from reconciler.wire import ContactRead
+
+
+async def shows_the_living(reader: TagReader, gate: RequestGate) -> bool:
+    """Whether contacts of the location that a search shows are shown when they are read by id, too.
+
+    Four requests at most: a copy of the location that lacks some of its contacts may have one of them.
+    """
+    try:
+        _, page = await gate.read_with_retries(partial(reader.search, gate.location, None))
+        living = [row.id for row in page.contacts if row.location in (gate.location, "")]
+        for contact in dict.fromkeys((living[0], living[len(living) // 2], living[-1]) if living else ()):
+            _, answer = await gate.read_with_retries(partial(reader.get_contact, contact))
+            if not isinstance(answer, ContactRead) or answer.location not in (gate.location, ""):
+                return False
+    except ApiError:
+        return False
+    return bool(living)
