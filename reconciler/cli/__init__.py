@@ -6,7 +6,6 @@ called. `tests/cli/test_help.py` holds the list of modules.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler import __version__
+from reconciler.cli.streams import AnswerLost, drop_answers, secure_streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,7 +215,11 @@ def _run(arguments: Sequence[str], record: CommandRecord) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # the reader of our output has gone: print nothing more, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_answers()
+        return 1
+    except AnswerLost as error:
+        drop_answers()
+        click.echo(f"error: {error.message}", err=True)
         return 1
     except Exception as error:  # noqa: BLE001  the last door: our errors in plain words, bugs as bugs
         from reconciler.cli.command_record import print_error
@@ -225,4 +229,5 @@ def _run(arguments: Sequence[str], record: CommandRecord) -> int:
 
 def main() -> None:
     """The console script."""
+    secure_streams()
     sys.exit(run(sys.argv[1:]))

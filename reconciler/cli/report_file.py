@@ -20,6 +20,7 @@ import click
 from reconciler.cli.command_record import find_record
 from reconciler.cli.console import make_output
 from reconciler.cli.options import OutputFormat
+from reconciler.cli.streams import AnswerLost
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
@@ -54,7 +55,9 @@ class Report:
         self._answer = answer
 
     def add_error(self, error: BaseException) -> None:
-        """The error that the command ended with, after its answer."""
+        """The error that the command ended with, after its answer; an answer that stdout does not take is whole."""
+        if self._answer is not None and isinstance(error, AnswerLost | BrokenPipeError):
+            return
         self._answer = _make_failure(error, self._answer.document if self._answer else None)
 
     def write(self) -> None:

@@ -13,7 +13,7 @@ from reconciler import __version__
 from reconciler.cli import COMMANDS, cli
 from tests.cli.conftest import Command
 
-OURS = {"reconciler", "reconciler.cli", "reconciler.__main__"}
+OURS = {"reconciler", "reconciler.cli", "reconciler.cli.streams", "reconciler.__main__"}
 
 
 def _modules_of(code: str) -> set[str]:
