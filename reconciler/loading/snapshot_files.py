@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from reconciler.core.formats.json_forms import LONGEST_TEXT, PLAIN_FORMS, Count, read_text
 from reconciler.core.formats.state_json import missing_document, read_missing
@@ -62,6 +62,11 @@ def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[st
     if len(quoted) > LONGEST_NAME:
         quoted = f"{quoted[: LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return posixpath.join(folder, location, f"{quoted}.txt"), posixpath.join(folder, location, f"{quoted}.json")
+
+
+def find_set_names(directory: Path, location: LocationId) -> set[SetName]:
+    """The sets that have a snapshot in a directory of snapshots, but for those of the longest names."""
+    return {SetName(unquote(path.stem)) for path in (directory / location).glob("*.json")}
 
 
 def find_naming(directory: Path, location: LocationId, contacts: Collection[ContactId]) -> tuple[Path, ...]:

@@ -11,13 +11,15 @@ Law: holds no writer of tags. Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 from reconciler.beside import Meeting, Places
+from reconciler.core.manifests.match import find_unproven
 from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, worst_code
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet
@@ -27,7 +29,7 @@ from reconciler.core.observing.pull_report import PulledLocation
 from reconciler.core.planning.guard_sentences import explain_lifting, explain_pull_refusals
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
-from reconciler.loading.snapshot_files import KeptSnapshots, read_snapshot_files, write_snapshot
+from reconciler.loading.snapshot_files import KeptSnapshots, find_set_names, read_snapshot_files, write_snapshot
 from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
@@ -225,11 +227,13 @@ class _LocationPull:
     async def _match(self, before: _Before, reading: PeopleReading) -> _Pulled:
         as_of = self.session.workspace.clock.now()
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
-        kept = before.kept
+        kept = self._with_old_names(before.kept)
         by_people = {SetName(source.name) for source in reading.sources}
         contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
         if by_people or reading.filters:
             read = await replace(reading, contacts=contacts).read(before.people)
+            if read.book.status.key_check != before.people.status.key_check:
+                await _assume_former(read, kept, reading.keep)
         else:
             # ids need no look at the location, nor its token
             read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))
@@ -252,12 +256,25 @@ class _LocationPull:
         )
         return _Pulled(report, snapshots)
 
+    def _with_old_names(self, kept: KeptSnapshots) -> KeptSnapshots:
+        """With the snapshots of sets that were renamed: their source is the same, and no set has the old name."""
+        matched = {entry.name for entry in self.session.matched[self.location]}
+        old = [snapshot for name, snapshot in kept.found.items() if name not in matched]
+        found = dict(kept.found)
+        for entry in self.sets:
+            source = match_of(entry).source_digest
+            same = [snapshot for snapshot in old if snapshot.source_digest.startswith(source)]
+            if same and entry.name not in kept.found and entry.name not in kept.damaged:
+                found[entry.name] = max(same, key=attrgetter("as_of"))
+        return replace(kept, found=found)
+
     def _find_snapshots(self, reader: LocationReader) -> KeptSnapshots:
         """The snapshots before, as they are under the lease."""
         settings = self.session.settings
         if not settings.snapshots:
             return KeptSnapshots(reader.read_snapshots())
-        names = [entry.name for entry in self.sets]
+        names = {entry.name for entry in self.sets}
+        names |= find_set_names(Path(settings.snapshots), self.location)
         return read_snapshot_files(settings, self.session.workspace.directory, self.location, names)
 
     async def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
@@ -273,6 +290,23 @@ class _LocationPull:
         oldest, stored = held.clock.now() - SNAPSHOT_KEEP_MS, await held.call(held.store.read_snapshots)
         if gone := [name for name in stored.keys() - matched if stored[name].as_of < oldest]:
             await held.call(held.store.drop_snapshots, held.lease, sorted(gone))
+
+
+_MOST_ASSUMED = 1_000_000
+"""Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
+
+
+async def _assume_former(read: ReadPeople, kept: KeptSnapshots, keep: Callable[[PeopleLot], Awaitable[None]]) -> None:
+    """Keeps contacts in their sets whose values of before an index that began anew does not tell."""
+    for name, rows in read.rows.items():
+        if (before := kept.found.get(SetName(name))) is None:
+            continue
+        contacts, values = find_unproven(rows, read.book.index, before)
+        contacts -= set(read.update.gone)
+        most = _MOST_ASSUMED // max(1, len(contacts))
+        for lot in read.book.make_former(sorted(contacts), frozenset(sorted(values)[:most])) if contacts else ():
+            read.book.apply_lot(lot)
+            await keep(lot)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,63 @@ def test_not_found_is_not_left(reconciler: Command, people: Callable[..., None],
     assert (vip["left"], vip["size"]) == ([contact_id(2)], 11)
 
 
+def rename_the_set(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    manifest = Path("manifests/acme.yaml")
+    manifest.write_text(manifest.read_text().replace("  vip:", "  gold:"))
+    return ()
+
+
+def move_the_state(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    return ("--state", "sqlite:///new.db")
+
+
+def take_a_key(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setenv("RECONCILER_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG")
+    return ()
+
+
+@pytest.mark.parametrize(
+    "place", ["", pytest.param("manifests/.resolved", marks=pytest.mark.slow)], ids=["state", "files"]
+)
+@pytest.mark.parametrize("change", [rename_the_set, move_the_state, take_a_key])
+def test_who_is_kept_stays_whatever_else_is_changed(
+    reconciler: Command,
+    people: Callable[..., None],
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Command, pytest.MonkeyPatch], tuple[str, ...]],
+    place: str,
+) -> None:
+    """Two addresses are others in the CRM; the file still has those that it had, and nobody took a row out of it."""
+    if place:
+        Path("manifests/reconciler.yaml").write_text(f"snapshots: {place}\n")
+    people(range(12))
+    assert reconciler("pull").code == 0
+    assert reconciler("apply", "--auto-approve").code == 0
+    for number in (2, 5):
+        world.change_person(
+            contact_id(number), replace(person(number), email=f"new{number}@example.com"), now=Instant(1)
+        )
+    assert reconciler("pull", "--full").code == 0
+    options = change(reconciler, monkeypatch)
+
+    for _ in range(2):
+        pulled = json.loads(reconciler("pull", "--full", "--format", "json", *options).out)
+        (found,) = pulled["locations"][0]["sets"]
+        assert (found["left"], found["counts"]["kept"], found["size"]) == ([], 2, 12)
+        assert (
+            json.loads(reconciler("plan", "--format", "json", *options).out)["locations"][0]["summary"]["removes"] == 0
+        )
+
+    # who takes the rows out of the file takes the contacts out of the set
+    people([number for number in range(12) if number not in (2, 5)])
+    if change is rename_the_set:
+        rename_the_set(reconciler, monkeypatch)
+    pulled = json.loads(reconciler("pull", "--format", "json", *options).out)
+    assert pulled["locations"][0]["sets"][0]["left"] == sorted(map(contact_id, (2, 5)))
+
+
 def test_a_source_that_fails_keeps_its_snapshot(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

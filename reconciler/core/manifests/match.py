@@ -12,8 +12,9 @@ Rules of matching
    nothing is guessed.
 5. Of several rows of one contact the first by line is matched, the later ones are duplicates.
 6. Not found is not left: contacts of the snapshot before that had a value which no contact has now stay in the set,
-   until their entries are gone from the index. So do contacts of the snapshot that have or had an ambiguous value: a
-   second contact with the value does not prune the first. And so do contacts of which nothing could be read.
+   until their entries are gone from the index. Where that began anew, any of them may have had it. So do contacts of
+   the snapshot that have or had an ambiguous value: a second contact with the value does not prune the first. And so
+   do contacts of which nothing could be read.
 7. The contacts and the counts do not depend on the order of the rows, and matching against the snapshot of a result
    gives the result again.
 """
@@ -201,6 +202,18 @@ def find_unknown(rows: PeopleRows, index: PeopleIndex) -> tuple[frozenset[Finger
             if value != NO_VALUE:
                 of_key.add(value)
     return tuple(map(frozenset, unknown))
+
+
+def find_unproven(
+    rows: PeopleRows, index: PeopleIndex, previous: Snapshot
+) -> tuple[frozenset[ContactId], frozenset[Fingerprint]]:
+    """Of an index that began anew, the contacts of the snapshot that no row has, and the values that no contact has.
+
+    Any of the values may have been any of the contacts', as far as is known.
+    """
+    matched = match_rows(rows, index, None).contacts
+    values = frozenset[Fingerprint]().union(*find_unknown(rows, index))
+    return frozenset(previous.contacts).difference(matched) if values else _NONE, values
 
 
 class _Matching:

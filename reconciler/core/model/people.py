@@ -295,6 +295,12 @@ class PeopleBook:
             _take_out(self._former, value, contact)
         self._turned_around[contact] = after
 
+    def make_former(self, contacts: Iterable[ContactId], values: frozenset[Fingerprint]) -> tuple[PeopleLot, PeopleLot]:
+        """The lots after which the values are former ones of each of the contacts, besides those that it has."""
+        now = {contact: frozenset(self._turned_around.get(contact, ())) for contact in contacts}
+        with_former = {contact: having | values for contact, having in now.items()}
+        return PeopleLot(self.status, with_former), PeopleLot(self.status, now)
+
     def find_strangers(self, contacts: Iterable[ContactId]) -> set[ContactId]:
         """Those of `contacts` that the index has no value of, neither a present nor a former one."""
         strangers = set(contacts)
