@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, count
 from random import Random
 
 import pytest
@@ -15,7 +15,7 @@ from reconciler.core.model.batch import Demand
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.cover.bounds import Cell
 from reconciler.cover.capped_bounds import bound_by_growth, bound_in_turn
-from reconciler.cover.problem import CoverProblem, make_problem
+from reconciler.cover.problem import Bits, CoverProblem, make_problem
 from reconciler.cover.uncapped import reduce_grid
 
 
@@ -38,24 +38,34 @@ def of_requests(chance: Random, requests: int, cap: int, tags: int, spare: float
     return make_problem(demands, repeatable=frozenset(names), max_contacts=cap, max_tags=tags)
 
 
-def exact_needs(needs: dict[TagSet, int], cap: int) -> CoverProblem:
+def exact_needs(needs: dict[TagSet, int], cap: int, max_tags: int = 50) -> CoverProblem:
     """So many contacts with each of these needs, and no other tag may be sent to them."""
-    demands = [
-        Demand(need, need, tuple(ContactId(f"c{number}-{each}") for each in range(contacts)))
-        for number, (need, contacts) in enumerate(needs.items())
-    ]
-    return make_problem(demands, repeatable=frozenset(), max_contacts=cap, max_tags=50)
+    return numbered([(need, need, contacts) for need, contacts in needs.items()], cap, max_tags)
+
+
+def numbered(demands: Iterable[tuple[Iterable[str], Iterable[str], int]], cap: int, max_tags: int = 50) -> CoverProblem:
+    """Needs, tags that may be sent, and how many contacts have them; the contacts are numbered from c000 on."""
+    number, asked = count(), list[Demand]()
+    for must, may, contacts in demands:
+        who = tuple(ContactId(f"c{next(number):03}") for _ in range(contacts))
+        asked.append(Demand(needing(must), needing(may), who))
+    every = frozenset[Tag]().union(*(demand.may for demand in asked))
+    return make_problem(asked, repeatable=every, max_contacts=cap, max_tags=max_tags)
+
+
+def cell(problem: CoverProblem, contact: str, tag: str) -> Cell:
+    return problem.contacts.index(ContactId(contact)), problem.tags.index(Tag(tag))
 
 
 def fit_in_one(problem: CoverProblem, one: Cell, other: Cell) -> bool:
     """Whether a request may send the tag of each cell to the contact of the other."""
-    allowed = {contact: allowed_tags(problem, contact) for contact, _ in (one, other)}
+    allowed = {contact: tags_of(problem, problem.may, contact) for contact, _ in (one, other)}
     return one[1] in allowed[other[0]] and other[1] in allowed[one[0]]
 
 
-def allowed_tags(problem: CoverProblem, contact: int) -> set[int]:
+def tags_of(problem: CoverProblem, cells: Bits, contact: int) -> set[int]:
     pattern = max(row for row, start in enumerate(problem.start.tolist()[:-1]) if start <= contact)
-    words = problem.may[pattern].tolist()
+    words = cells[pattern].tolist()
     return {tag for tag in range(len(problem.tags)) if words[tag >> 6] >> (tag & 63) & 1}
 
 
@@ -63,6 +73,8 @@ def allowed_tags(problem: CoverProblem, contact: int) -> set[int]:
     st.integers(0, 1 << 30), st.integers(1, 12), st.integers(1, 6), st.integers(1, 8), st.sampled_from([0, 0.1, 0.5])
 )
 @example(0, 12, 6, 8, 0)
+@example(53, 2, 6, 6, 0)
+@example(490, 3, 5, 7, 0.5)
 def test_no_bound_is_more_than_the_requests_that_are_enough(
     seed: int, requests: int, cap: int, tags: int, spare: float
 ) -> None:
@@ -72,6 +84,7 @@ def test_no_bound_is_more_than_the_requests_that_are_enough(
 
     assert len(cells) <= bound <= requests
     assert not any(fit_in_one(problem, *pair) for pair in combinations(cells, 2))
+    assert all(tag in tags_of(problem, problem.must, contact) for contact, tag in cells)
     for known in (cells, core.certificate):
         assert len(known) <= bound_by_growth(problem, known) <= requests
 
@@ -120,3 +133,42 @@ def test_a_cell_grows_to_a_group_of_all_contacts_that_may_join_it() -> None:
 
     assert len(cells) == 2
     assert bound_by_growth(problem, cells) == 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("demands", "enough"),
+    [
+        # c003 may be sent b, as the first contact of b's group may be sent a: one request serves both through a
+        ([("a", "a", 2), ("b", "ab", 1), ("a", "ab", 1)], 2),
+        # the last two may join either group, but not one each
+        ([("a", "a", 2), ("b", "b", 2), ("a", "ab", 1), ("b", "ab", 1)], 3),
+    ],
+)
+def test_who_shares_a_request_with_another_group_joins_none(demands: list[tuple[str, str, int]], enough: int) -> None:
+    problem = numbered(demands, cap=2)
+
+    assert bound_by_growth(problem, [cell(problem, "c000", "a"), cell(problem, "c002", "b")]) <= enough
+
+
+@pytest.mark.parametrize(
+    ("needs", "cap", "max_tags", "bound"),
+    [
+        # three requests, of a, of b and of c, serve all: the commonest needs take the fewest places
+        ({**dict.fromkeys(("a", "b", "c", "ab", "ac", "bc"), 10), "abc": 1}, 31, 50, 3),
+        # each tag of the 15 pairs goes alone: five contacts a tag
+        ({f"{one}{other}": 1 for one, other in combinations("abcdef", 2)}, 5, 1, 6),
+    ],
+)
+def test_no_place_is_counted_that_is_not_needed(needs: dict[str, int], cap: int, max_tags: int, bound: int) -> None:
+    problem = exact_needs({needing(tags): contacts for tags, contacts in needs.items()}, cap, max_tags)
+
+    assert bound_in_turn(problem)[0] == bound
+
+
+@pytest.mark.parametrize("demands", [[("b", "abc", 1), ("ac", "abc", 1)], [("c", "abc", 1), ("ab", "abc", 2)]])
+def test_the_pairs_that_are_shown_are_needed(demands: list[tuple[str, str, int]]) -> None:
+    """Each may be sent all tags: a pair that nobody needs would prove nothing."""
+    problem = numbered(demands, cap=9)
+    ((contact, tag),) = bound_in_turn(problem)[1]
+
+    assert tag in tags_of(problem, problem.must, contact)

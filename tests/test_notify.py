@@ -91,7 +91,6 @@ def test_the_tries_are_bounded() -> None:
     assert len(webhook.bodies) == TRIES
 
 
-@pytest.mark.slow
 def test_one_that_does_not_answer_is_given_up() -> None:
     with open_webhook(SILENT) as webhook:
         reason, _ = send(webhook.url, timeout_s=0.04)

@@ -183,7 +183,6 @@ def test_a_scan_goes_past_the_depth_of_numbered_pages() -> None:
     assert len(library.scan()) == 10_700
 
 
-@pytest.mark.slow
 def test_a_row_without_tags_tells_nothing() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(700)), search_row_without_tags=3)
     seen = library.scan()

@@ -2,9 +2,10 @@
 
 Rules
 1. *Places*: a request has a place for each of its contacts, and a contact takes one for every `max_tags` tags it needs.
-   Where it may be sent no other tags, one request serves it alone only if it sends just its needs, and two only if they
-   send its needs together. z requests have z sets of tags, and those have z (z - 1) / 2 pairs: so many needs take one
-   place or two, the commonest best, and all others three. Of one place are no more than z whole requests hold.
+   Some contacts may be sent nothing but their needs, which fit in one request: such a contact takes one place if a
+   request sends just its needs, two if two requests send them together, and else three. z requests have z sets of
+   tags, and z (z + 1) / 2 sets and pairs of sets: for so many needs, the commonest at best, two places or one are
+   enough. One place is enough for the contacts of z requests at most, each of one need.
 2. *Turns*: tags take turns. Each takes the contacts that may be sent it and that no tag took before; those that need it
    are its group. No request serves two groups through their tags: it would send the tag of the earlier group to a
    contact that may not be sent it. Nor does it serve a contact that no tag took through any of them. So the requests of
@@ -34,7 +35,7 @@ from reconciler.cover.problem import (
 )
 
 _LOOKS = 50
-"""How often, at most, the places of the contacts that are left are counted."""
+"""Between so many turns, about, the places of the contacts that are left are counted."""
 
 _BLOCK_CELLS = 1 << 18
 
@@ -46,8 +47,8 @@ class _Places:
         self._cap = problem.max_contacts
         self._least = -(-count_ones(problem.must) // problem.max_tags)
         is_exact = (problem.must == problem.may).all(axis=1) & (self._least == 1)
-        # three for each contact whose needs others cannot share
-        self._most = problem.counts * (self._least + 2 * is_exact)
+        # of contacts that may be sent nothing but their needs: three, before sets and pairs of sets save some
+        self._counted = problem.counts * (self._least + 2 * is_exact)
         # patterns differ, and so do their needs where no more may be sent; the commonest first
         exact = np.flatnonzero(is_exact)
         self._exact = exact[np.argsort(-problem.counts[exact], kind="stable")]
@@ -55,7 +56,7 @@ class _Places:
 
     def bound(self, rows: Bools) -> int:
         """The requests that these patterns take: the fewest z with places for them all."""
-        sizes, places = self._sizes[rows[self._exact]], int(self._most[rows].sum())
+        sizes, places = self._sizes[rows[self._exact]], int(self._counted[rows].sum())
         whole = np.full(int((sizes // self._cap).sum()), self._cap)
         chunks = np.concatenate([whole, np.sort(sizes % self._cap)[::-1]])
         requests = np.arange(places // self._cap + 2)
@@ -116,20 +117,21 @@ def bound_by_growth(problem: CoverProblem, cells: Sequence[Cell]) -> int:
     must, may = _masks(problem.must), _masks(problem.may)
     contacts, tags = zip(*cells, strict=True) if cells else ((), ())
     begun = dict(zip((np.searchsorted(problem.start, contacts, side="right") - 1).tolist(), tags, strict=True))
-    allowed = {tag: may[row] for row, tag in begun.items()}
-    sizes = {tag: int(problem.counts[row]) for row, tag in begun.items()}
-    marked = mask_of(tags)
+    marked, sizes = mask_of(tags), dict.fromkeys(tags, 0)
+    # by tag, the groups with a contact that may be sent it
+    near = dict.fromkeys(tags, 0)
+
+    def join(row: int, group: int) -> None:
+        sizes[group] += int(problem.counts[row])
+        for tag in ones_of(may[row] & marked):
+            near[tag] |= 1 << group
+
+    for row, tag in begun.items():
+        join(row, tag)
     for row in np.argsort(-problem.counts, kind="stable").tolist():
-        near = list(ones_of(may[row] & marked))
-        fitting = [
-            tag
-            for tag in ones_of(must[row] & marked)
-            if not any(allowed[other] >> tag & 1 for other in near if other != tag)
-        ]
+        fitting = [tag for tag in ones_of(must[row] & marked) if not near[tag] & may[row] & ~(1 << tag)]
         if fitting and row not in begun:
-            tag = max(fitting, key=lambda each: (sizes[each], -each))
-            allowed[tag] |= may[row]
-            sizes[tag] += int(problem.counts[row])
+            join(row, max(fitting, key=lambda each: (sizes[each], -each)))
     return sum(-(-size // problem.max_contacts) for size in sizes.values())
 
 

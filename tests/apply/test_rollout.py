@@ -297,7 +297,7 @@ def test_lists_that_change_between_all_applies_hold_up_no_wave(fleet: Fleet) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [3, 1])
 def test_a_wave_is_watched_though_its_lists_change(fleet: Fleet, every: int) -> None:
     for hours in range(0, 24, every):
         fleet.write("spring", then="100%", soak="24h", members=range(1 + hours % 4))

@@ -129,7 +129,6 @@ def test_who_joined_is_proposed_and_a_night_without_news_proposes_nothing(job: J
     assert "@example.com" not in told.lower()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", [_github], indirect=True, ids=["github"])
 def test_github_is_asked_for_a_pull_request_with_the_report(job: Job) -> None:
     job.run()

@@ -63,8 +63,14 @@ def added(world: World) -> int:
     return sum(each.action is Action.ADD for each in world.transitions)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signum",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_a_run_in_order(
     manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command, signum: int
 ) -> None:

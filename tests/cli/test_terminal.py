@@ -21,7 +21,7 @@ from tests.cli.terminal import on_terminal, read_until
 Manifest = Callable[..., None]
 
 
-@pytest.mark.slow
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("answer", "code", "holders"),
     [("yes\n", 0, 3), (" Yes \n", 0, 3), ("y\n", 1, 0), ("n\n", 1, 0), ("\n", 1, 0), ("\x04", 1, 0)],

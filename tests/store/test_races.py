@@ -95,9 +95,11 @@ def racers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Race
         each.process.join()
 
 
-@pytest.mark.slow
-def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer]) -> None:
-    at_once, races = len(racers[0].lines), how_many(50, 150)
+@pytest.mark.parametrize(
+    "races", [pytest.param(20, id="20"), pytest.param(how_many(50, 150), id="many", marks=pytest.mark.slow)]
+)
+def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer], races: int) -> None:
+    at_once = len(racers[0].lines)
 
     def run(nth: int) -> list[str]:
         return series(nth, [each.lines[nth] for each in racers], len(range(nth, races, at_once)))

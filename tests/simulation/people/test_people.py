@@ -23,7 +23,6 @@ RARE = range(158, 159), range(436, 437), range(492, 493)
 CHUNK = 50
 
 
-@pytest.mark.slow
 def test_every_world_of_people_keeps_the_rules() -> None:
     """The first of those that the slow test plays."""
     met = play_people(range(4))
