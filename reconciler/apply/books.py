@@ -242,7 +242,10 @@ def name_recovery_files(report: LocationReport, files: Sequence[str]) -> Locatio
     if places:
         error += f"; what was answered is in {', '.join(places)}"
         quoted = " ".join(map(shlex.quote, places))
-        hint = f"once the state can be written, and before the next run: reconciler state recover {quoted}"
+        hint = (
+            "once the state can be written, and before the next run, with --state where this one had it: "
+            f"reconciler state recover {quoted}"
+        )
     if lost:
         plural = "s" * (lost > 1)
         error += f"; {lost:,} answer{plural} could be written nowhere: its contacts are in doubt until they are read"

@@ -255,9 +255,13 @@ def _record_unsettled(store: LocationStore, lease: Lease, answers: UnrecordedAns
 
 
 def _refuse_settled(store: LocationStore, answers: UnrecordedAnswers) -> None:
+    if store.load_state().lineage != answers.lineage:
+        raise StateError(
+            f"this is another state than that of run {answers.run}, whose answer it is",
+            hint="name the state of that run, as the run did: --state URL, or reconciler.yaml by --manifests DIR",
+        )
     runs = store.read_runs()
-    same = store.load_state().lineage == answers.lineage
-    if not same or not is_unrecorded(answers, runs[-1] if runs else None, tuple(store.read_batches(answers.run))):
+    if not is_unrecorded(answers, runs[-1] if runs else None, tuple(store.read_batches(answers.run))):
         raise StateError(
             f"the state does not wait for this answer of run {answers.run}: it has it, or a later run has begun",
             hint="plan with --refresh get to settle what is in doubt",

@@ -200,13 +200,15 @@ BROKEN = LocationReport(HERE, "r1", RunStatus.STOPPED, error="the disk is full",
         (
             ["p.json.emergency"],
             "; what was answered is in p.json.emergency",
-            "once the state can be written, and before the next run: reconciler state recover p.json.emergency",
+            "once the state can be written, and before the next run, with --state where this one had it: "
+            "reconciler state recover p.json.emergency",
         ),
         (
             ["a b", "", "c"],
             "; what was answered is in a b, c; 1 answer could be written nowhere: its contacts are in doubt until they "
             "are read",
-            "once the state can be written, and before the next run: reconciler state recover 'a b' c",
+            "once the state can be written, and before the next run, with --state where this one had it: "
+            "reconciler state recover 'a b' c",
         ),
         (
             ["", ""],

@@ -65,8 +65,11 @@ def test_after_a_later_run_it_is_too_late(reconciler: Command, project: Path, lo
 
 @pytest.mark.slow
 def test_another_state_does_not_take_it(reconciler: Command, project: Path, lost: tuple[Scene, Path]) -> None:
+    """Nothing is said of the state of the run, which may wait for the answer still."""
     ended = reconciler("state", "recover", str(lost[1]), "--state", "sqlite:///other.db")
     assert ended.code == 1
+    assert "this is another state than that of run" in ended.err
+    assert "name the state of that run" in ended.err
 
 
 PEOPLE = "anna bert cara dirk emma finn"
