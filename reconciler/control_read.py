@@ -6,12 +6,48 @@ nobody else.
 
 from __future__ import annotations
 
+from asyncio import Lock
+from dataclasses import dataclass, field
 from functools import partial
 
 from reconciler.core.model.errors import ApiError
 from reconciler.ports import TagReader
 from reconciler.request_gate import RequestGate
 from reconciler.wire import ContactRead
+
+MOST_IN_A_ROW = 10
+
+
+@dataclass(slots=True)
+class Absences:
+    """Contacts that were read one after the other, and are said not to be there."""
+
+    in_a_row: int = 0
+    _question: Lock = field(default_factory=Lock)
+
+    async def wait(self) -> None:
+        """Until it is known whether reading shows contacts that are there, if that is in question."""
+        async with self._question:
+            pass
+
+    def add(self) -> int:
+        """Counts one more, and returns how many there are in a row."""
+        self.in_a_row += 1
+        return self.in_a_row
+
+    def end(self) -> None:
+        """A contact is there."""
+        self.in_a_row = 0
+
+    async def are_believed(self, reader: TagReader, gate: RequestGate) -> bool:
+        """Whether reading shows contacts that are there; the next ones are counted anew."""
+        # of several that ask at once, the first one gets the answer
+        if self._question.locked():
+            return True
+        async with self._question:
+            is_shown = await shows_the_living(reader, gate)
+        self.in_a_row = 0
+        return is_shown
 
 
 async def shows_the_living(reader: TagReader, gate: RequestGate) -> bool:

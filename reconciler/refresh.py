@@ -16,12 +16,11 @@ Rules
 
 from __future__ import annotations
 
-from asyncio import Lock
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.control_read import shows_the_living
+from reconciler.control_read import MOST_IN_A_ROW, Absences
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
@@ -48,13 +47,11 @@ from reconciler.ports import TagReader
 from reconciler.request_gate import RequestGate, run_jobs
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, Page
 
-MOST_IN_A_ROW = 10
 LOT = 500
 """Contacts that are read one by one before they are handed on."""
 LOT_PAGES = 20
 """Pages of a search likewise."""
 AT_ONCE = 20
-
 Keep = Callable[[tuple[ObservedContacts, ...]], Awaitable[None]]
 
 
@@ -104,10 +101,7 @@ class _Refresh:
     """Rows of searches."""
     contradicted: set[ContactId] = field(default_factory=set)
     """Contacts with a row that contradicts a newer observation."""
-    missed: int = 0
-    """Contacts in a row that were not there."""
-    question: Lock = field(default_factory=Lock)
-    """Held while it is looked at whether reading shows contacts that are there: until then no other is read by id."""
+    absences: Absences = field(default_factory=Absences)
     failed: int = 0
     """Contacts in a row that could not be read."""
 
@@ -190,8 +184,7 @@ class _Refresh:
                 await self._hand_on(lot)
 
     async def _get_one(self, contact: ContactId, lot: ReadLot, of: int) -> None:
-        async with self.question:
-            pass
+        await self.absences.wait()
         try:
             _, answer = await self.reading.gate.read_with_retries(partial(self.reading.reader.get_contact, contact))
         except ApiError as error:
@@ -205,7 +198,7 @@ class _Refresh:
         elif answer.tags is None:
             self.unread[contact] = "it was shown without its tags"
         else:
-            self.missed = 0
+            self.absences.end()
             lot.add(contact, answer.tags)
 
     def _record_failure(self, contact: ContactId, error: ApiError, of: int) -> None:
@@ -220,11 +213,11 @@ class _Refresh:
 
     async def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:
         """`saw_any`: whether the token has read any contact of the location."""
-        self.missed += 1
+        missed = self.absences.add()
         self.gone[contact] = UnreachableReason.ELSEWHERE if why is Rejection.FOREIGN else UnreachableReason.ABSENT
         if (
             not saw_any
-            and self.missed >= min(MOST_IN_A_ROW, of)
+            and missed >= min(MOST_IN_A_ROW, of)
             and set(self.gone.values()) == {UnreachableReason.ELSEWHERE}
         ):
             raise AuthRefused(
@@ -233,12 +226,7 @@ class _Refresh:
                 status=FORBIDDEN,
                 hint="see that the token is of this location, and that the manifest names its contacts",
             )
-        if self.missed < MOST_IN_A_ROW or self.question.locked():
-            return
-        async with self.question:
-            is_shown = await shows_the_living(self.reading.reader, self.reading.gate)
-        self.missed = 0
-        if not is_shown:
+        if missed >= MOST_IN_A_ROW and not await self.absences.are_believed(self.reading.reader, self.reading.gate):
             raise Unfinished(
                 f"{MOST_IN_A_ROW} contacts in a row are said not to be there: {self.reading.token}, the location "
                 f"{self.location} or the API is probably wrong; no more was read, and nothing follows from it for them",

@@ -23,7 +23,7 @@ from functools import partial
 from itertools import count
 
 from reconciler.apply.run import Run
-from reconciler.control_read import shows_the_living
+from reconciler.control_read import MOST_IN_A_ROW, shows_the_living
 from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
@@ -34,9 +34,6 @@ from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pa
 from reconciler.core.running.doubt import Searches, cheapest_searches, provable_adds, record_search_row, searching_ms
 from reconciler.request_gate import Halted, run_jobs
 from reconciler.wire import FORBIDDEN, LONGEST_TAG_SOUGHT, ContactRead
-
-MOST_IN_A_ROW = 10
-"""So many readings in a row may come to nothing, or show no contact."""
 
 Adds = dict[ContactId, TagSet]
 

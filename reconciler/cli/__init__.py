@@ -229,5 +229,5 @@ def _run(arguments: Sequence[str], record: CommandRecord) -> int:
 
 def main() -> None:
     """The console script."""
-    secure_streams()
-    sys.exit(run(sys.argv[1:]))
+    with secure_streams():
+        sys.exit(run(sys.argv[1:]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from reconciler.cli.options import Invocation, common, create_state_option, grou
 from reconciler.cli.plan import find_exit_code, preview
 from reconciler.cli.plan_flags import PlanFlags, plan_flags, revert_flags
 from reconciler.cli.report_file import reported
+from reconciler.cli.streams import can_ask
 from reconciler.core.model.errors import ReconcilerError, StalePlan, UsageError
 from reconciler.core.model.lease import describe_lease
 from reconciler.core.model.notice import Notice, begin_notice
@@ -40,6 +40,7 @@ from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
 from reconciler.output.notice import make_run_notice
 from reconciler.output.plan import WORD, question
+from reconciler.output.plan_tables import left_out
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
 
@@ -251,7 +252,7 @@ def _note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> 
 def _ask(judgement: Judgement) -> None:
     """Goes on only where a person types the word."""
     # a job would wait for ever
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError(
             "apply asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
@@ -326,7 +327,8 @@ def revert_command(
     if judgement.error is not None:
         raise judgement.error
     if planned.plan.is_empty:
-        console.note(f"nothing of run {reversal.run} is left to undo")
+        if not any(map(left_out, planned.plan.locations)):
+            console.note(f"nothing of run {reversal.run} is left to undo")
     elif not auto_approve:
         _ask(judgement)
     return _send(judgement, sending, invocation)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import click
 
 from reconciler.cli.console import Console, read_line, stop_by_signals
 from reconciler.cli.options import Invocation, common, locations_option, manifests_argument, output
+from reconciler.cli.streams import can_ask
 from reconciler.core.model.errors import ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
 from reconciler.core.observing.trial import PREFIX
@@ -85,7 +85,7 @@ def _try(locations: tuple[str, ...], contact: str, *, offline: bool, yes: bool, 
 
 def _ask(contact: str) -> None:
     """Goes on only where a person types the word."""
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise UsageError(
             "doctor --try asks before it writes, and there is no terminal to ask on",
             hint="look at the contact and at the workflows of its location, then add --yes",

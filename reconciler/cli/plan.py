@@ -85,7 +85,8 @@ def preview(planned: PlanResult, invocation: Invocation, notes: Sequence[str] = 
     """Shows a plan, with notes on it, in the form that was asked for."""
     invocation.console.warn_of_problems(planned.session)
     lines = [*planned.session.list_inactive_sets(), *notes, *planned.list_quota_notes()]
-    invocation.print_document(PlanDocument(planned.plan, notes=lines, explain=explain))
+    undoes = next((reversal.run for reversal in planned.reversals.values()), "")
+    invocation.print_document(PlanDocument(planned.plan, notes=lines, explain=explain, undoes=undoes))
 
 
 def find_exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -1,17 +1,19 @@
-"""The streams of the process, made to outlast what is at their other ends.
+"""The streams of the process, made to outlast their readers and disks.
 
 Rules
-1. What is told on stderr never ends a command: a run would stop in the midst since the reader of its log has gone, or a
-   disk is full. What cannot be written there is lost.
+1. Progress and errors on stderr never end a command: a run would stop in the midst since the reader of its log has
+   gone, or a disk is full. A line that cannot be written there is lost.
 2. An answer that cannot be written to stdout ends the command in plain words; if only its reader has gone, in silence.
 3. A stream that is closed from the start is as good as the null device. Else the next file that is opened, such as a
-   database, would have its number, and be written over by what was meant for the stream.
+   database, would have its number, and be written over by lines for the stream.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Any
 
@@ -19,7 +21,7 @@ _INPUT, _ANSWERS, _LOG = range(3)
 
 
 class AnswerLost(OSError):
-    """Raised where stdout takes no more, for another reason than that its reader has gone."""
+    """Raised where stdout takes no more, though its reader is there."""
 
     @property
     def message(self) -> str:
@@ -44,18 +46,28 @@ class _Log(FileIO):
             return memoryview(data).nbytes
 
 
-def secure_streams() -> None:
+@contextmanager
+def secure_streams() -> Iterator[None]:
     """Puts streams that keep the rules in the place of Python's."""
+    _fill_closed()
+    answers = _open_text(_Answers(_ANSWERS, "w", closefd=False), sys.stdout)
+    log = _open_text(_Log(_LOG, "w", closefd=False), sys.stderr, errors="backslashreplace")
+    with redirect_stdout(answers), redirect_stderr(log):
+        yield
+
+
+def _fill_closed() -> None:
     for number in (_INPUT, _ANSWERS, _LOG):
         try:
             os.fstat(number)
         except OSError:
             # the lowest number that is free: this one
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    if sys.stdin is None:
-        sys.stdin = open(_INPUT, closefd=False)  # noqa: SIM115  for as long as the process lasts
-    sys.stdout = _open_text(_Answers(_ANSWERS, "w", closefd=False), sys.stdout)
-    sys.stderr = _open_text(_Log(_LOG, "w", closefd=False), sys.stderr, errors="backslashreplace")
+
+
+def can_ask() -> bool:
+    """Whether a person is at the other end of stdin, which Python leaves out where it was closed from the start."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def drop_answers() -> None:

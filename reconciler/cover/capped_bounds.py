@@ -29,7 +29,7 @@ from reconciler.cover.problem import (
     Ints,
     count_ones,
     find_ones,
-    little_endian,
+    row_mask,
     rows_with,
     unpack_cells,
 )
@@ -114,27 +114,36 @@ def _with_one_left(problem: CoverProblem, cells: Sequence[Cell], left: Bools) ->
 
 def bound_by_growth(problem: CoverProblem, cells: Sequence[Cell]) -> int:
     """The requests that rule 3 makes of these cells, no two of which fit in one request."""
-    must, may = _masks(problem.must), _masks(problem.may)
     contacts, tags = zip(*cells, strict=True) if cells else ((), ())
     begun = dict(zip((np.searchsorted(problem.start, contacts, side="right") - 1).tolist(), tags, strict=True))
-    marked, sizes = mask_of(tags), dict.fromkeys(tags, 0)
-    # by tag, the groups with a contact that may be sent it
-    near = dict.fromkeys(tags, 0)
-
-    def join(row: int, group: int) -> None:
-        sizes[group] += int(problem.counts[row])
-        for tag in ones_of(may[row] & marked):
-            near[tag] |= 1 << group
-
+    groups = _Groups(problem, tags)
     for row, tag in begun.items():
-        join(row, tag)
+        groups.join(row, tag)
     for row in np.argsort(-problem.counts, kind="stable").tolist():
-        fitting = [tag for tag in ones_of(must[row] & marked) if not near[tag] & may[row] & ~(1 << tag)]
-        if fitting and row not in begun:
-            join(row, max(fitting, key=lambda each: (sizes[each], -each)))
-    return sum(-(-size // problem.max_contacts) for size in sizes.values())
+        if row not in begun:
+            groups.join_largest(row)
+    return sum(-(-size // problem.max_contacts) for size in groups.sizes.values())
 
 
-def _masks(packed: Bits) -> list[int]:
-    """Each row as one number."""
-    return [int.from_bytes(row.tobytes(), "little") for row in little_endian(packed)]
+class _Groups:
+    """Contacts by the tag through which they are sent to, no two groups of which share a request."""
+
+    def __init__(self, problem: CoverProblem, tags: Sequence[int]) -> None:
+        self._counts = problem.counts.tolist()
+        self._must, self._may = list(map(row_mask, problem.must)), list(map(row_mask, problem.may))
+        self._marked = mask_of(tags)
+        self.sizes = dict.fromkeys(tags, 0)
+        # by tag, the groups with a contact that may be sent it
+        self._near = dict.fromkeys(tags, 0)
+
+    def join(self, row: int, group: int) -> None:
+        self.sizes[group] += self._counts[row]
+        for tag in ones_of(self._may[row] & self._marked):
+            self._near[tag] |= 1 << group
+
+    def join_largest(self, row: int) -> None:
+        """Puts the pattern into the largest group that it fits into, if there is one."""
+        needed = ones_of(self._must[row] & self._marked)
+        fitting = [tag for tag in needed if not self._near[tag] & self._may[row] & ~(1 << tag)]
+        if fitting:
+            self.join(row, max(fitting, key=lambda each: (self.sizes[each], -each)))

@@ -228,6 +228,11 @@ def little_endian(packed: Bits) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(packed.astype("<u8", copy=False)).view(np.uint8)
 
 
+def row_mask(row: Bits) -> int:
+    """A single row as one number."""
+    return int.from_bytes(little_endian(row).tobytes(), "little")
+
+
 def pack_bools(cells: Bools) -> Bits:
     """The inverse of `unpack_cells`."""
     wide = np.zeros((len(cells), 64 * count_words(cells.shape[1])), np.bool_)

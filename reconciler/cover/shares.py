@@ -31,15 +31,14 @@ from reconciler.cover.problem import (
     distinct_values,
     find_ones,
     join_ranges,
+    row_mask,
     rows_with,
 )
 
 _QUICK = 8
 """How much less the choice takes for a row than a move."""
-
 _ASIDE = 1_000
 """What a set takes to be looked at, in rows."""
-
 _MOST_TOGETHER = 12
 
 _PARTNERS = 12
@@ -86,8 +85,7 @@ class Shares:
         self.users: list[Ints] = []
         # contacts of each set
         self.load = np.zeros(len(sets), np.int64)
-        # the tags of each set as one number
-        self.masks = [_mask(row) for row in sets]
+        self.masks = list(map(row_mask, sets))
         self.number = {mask: number for number, mask in enumerate(self.masks)}
         # rows and sets looked at
         self.work = work
@@ -237,7 +235,7 @@ class Shares:
 
     def _number_of(self, row: Bits) -> int:
         """The number of a set, which is added where it is new."""
-        mask = _mask(row)
+        mask = row_mask(row)
         if mask not in self.number:
             self.number[mask] = len(self.sets)
             self.masks.append(mask)
@@ -248,7 +246,7 @@ class Shares:
 
     def _splits(self, target: Bits, usable: Bools, number: int) -> Iterator[tuple[int, ...]]:
         """The usable sets that make up the tags: one, then two. `number`: a set that is not usable."""
-        wanted = _mask(target)
+        wanted = row_mask(target)
         whole = self.number.get(wanted, number)
         if usable[whole]:
             yield (whole,)
@@ -293,15 +291,10 @@ class Shares:
         return moved
 
 
-def _mask(row: Bits) -> int:
-    return int.from_bytes(row.tobytes(), "little")
-
-
 def _take_first(parts: Ints, count: Ints, room: int, partner: int, joined: tuple[int, ...]) -> _Move:
     """The move of the first parts that find room, the last of them perhaps not whole."""
     ends = np.cumsum(count)
     amount = count[: np.searchsorted(ends, room) + 1].copy()
-    if len(amount):
-        amount[-1] -= max(0, ends[len(amount) - 1] - room)
+    amount[-1:] -= np.maximum(0, ends[: len(amount)][-1:] - room)
     moving = np.flatnonzero(amount)
     return _Move(parts[moving], amount[moving], partner, joined)

@@ -11,15 +11,13 @@ Law: holds no writer of tags. Rules
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
 from reconciler.beside import Meeting, Places
-from reconciler.core.manifests.match import find_unproven
 from reconciler.core.model.errors import ExitCode, GuardRefused, ReconcilerError, worst_code
 from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.manifest import ContactSet
@@ -36,7 +34,14 @@ from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
 from reconciler.operations.people_index import PeopleKey, PeopleReading, ReadPeople
 from reconciler.operations.plan_options import find_allowances
-from reconciler.operations.pulled_sets import SetSources, choose_sets, make_filtered, match_of
+from reconciler.operations.pulled_sets import (
+    SetSources,
+    add_renamed,
+    assume_former,
+    choose_sets,
+    make_filtered,
+    match_of,
+)
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.stored_state import refuse_missing_state
@@ -227,13 +232,13 @@ class _LocationPull:
     async def _match(self, before: _Before, reading: PeopleReading) -> _Pulled:
         as_of = self.session.workspace.clock.now()
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
-        kept = self._with_old_names(before.kept)
+        kept = add_renamed(before.kept, self.sets, {entry.name for entry in self.session.matched[self.location]})
         by_people = {SetName(source.name) for source in reading.sources}
         contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
         if by_people or reading.filters:
             read = await replace(reading, contacts=contacts).read(before.people)
             if read.book.status.key_check != before.people.status.key_check:
-                await _assume_former(read, kept, reading.keep)
+                await assume_former(read, kept, reading.keep)
         else:
             # ids need no look at the location, nor its token
             read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))
@@ -243,30 +248,17 @@ class _LocationPull:
             entries.append(entry)
             if snapshot is not None and entry.is_new:
                 snapshots[contact_set.name] = snapshot
-        update = read.update
-        report = PulledLocation(
+        found = PulledLocation(
             location=self.location,
             as_of=as_of,
             sets=tuple(entries),
             requests=read.requests,
-            scanned=update.scanned,
-            looked_up=update.looked_up,
-            gone=update.gone,
+            scanned=read.update.scanned,
+            looked_up=read.update.looked_up,
+            gone=read.update.gone,
             remarks=read.list_remarks(),
         )
-        return _Pulled(report, snapshots)
-
-    def _with_old_names(self, kept: KeptSnapshots) -> KeptSnapshots:
-        """With the snapshots of sets that were renamed: their source is the same, and no set has the old name."""
-        matched = {entry.name for entry in self.session.matched[self.location]}
-        old = [snapshot for name, snapshot in kept.found.items() if name not in matched]
-        found = dict(kept.found)
-        for entry in self.sets:
-            source = match_of(entry).source_digest
-            same = [snapshot for snapshot in old if snapshot.source_digest.startswith(source)]
-            if same and entry.name not in kept.found and entry.name not in kept.damaged:
-                found[entry.name] = max(same, key=attrgetter("as_of"))
-        return replace(kept, found=found)
+        return _Pulled(found, snapshots)
 
     def _find_snapshots(self, reader: LocationReader) -> KeptSnapshots:
         """The snapshots before, as they are under the lease."""
@@ -290,23 +282,6 @@ class _LocationPull:
         oldest, stored = held.clock.now() - SNAPSHOT_KEEP_MS, await held.call(held.store.read_snapshots)
         if gone := [name for name in stored.keys() - matched if stored[name].as_of < oldest]:
             await held.call(held.store.drop_snapshots, held.lease, sorted(gone))
-
-
-_MOST_ASSUMED = 1_000_000
-"""Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
-
-
-async def _assume_former(read: ReadPeople, kept: KeptSnapshots, keep: Callable[[PeopleLot], Awaitable[None]]) -> None:
-    """Keeps contacts in their sets whose values of before an index that began anew does not tell."""
-    for name, rows in read.rows.items():
-        if (before := kept.found.get(SetName(name))) is None:
-            continue
-        contacts, values = find_unproven(rows, read.book.index, before)
-        contacts -= set(read.update.gone)
-        most = _MOST_ASSUMED // max(1, len(contacts))
-        for lot in read.book.make_former(sorted(contacts), frozenset(sorted(values)[:most])) if contacts else ():
-            read.book.apply_lot(lot)
-            await keep(lot)
 
 
 @dataclass(frozen=True, slots=True)

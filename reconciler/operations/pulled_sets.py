@@ -5,17 +5,18 @@ Rule: a set that fails, whose snapshot is damaged, or that a guard refuses, keep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
-from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
+from reconciler.core.manifests.match import UNMATCHED, MatchResult, find_unproven, match_rows
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import ContactId, Instant, LocationId, odd_contact_ids
-from reconciler.core.model.people import Match, MatchCounts, RowQuery, Snapshot
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, odd_contact_ids
+from reconciler.core.model.people import Match, MatchCounts, PeopleLot, RowQuery, Snapshot
 from reconciler.core.observing.pull_report import ChangedRow, PulledSet, list_ambiguous, list_rows_aside
 from reconciler.core.planning.guard_measures import Pulled, measure_pull
 from reconciler.core.planning.guards import Allowance
@@ -206,3 +207,35 @@ def match_of(contact_set: ContactSet) -> Match:
     match = _listed(contact_set).match
     assert match is not None
     return match
+
+
+def add_renamed(kept: KeptSnapshots, sets: Iterable[ContactSet], names: Collection[SetName]) -> KeptSnapshots:
+    """With the snapshots of sets that were renamed: their source is the same, and no set has the old name.
+
+    `names`: those of all matched sets of the location.
+    """
+    old = [snapshot for name, snapshot in kept.found.items() if name not in names]
+    found = dict(kept.found)
+    for entry in sets:
+        source = match_of(entry).source_digest
+        same = [snapshot for snapshot in old if snapshot.source_digest.startswith(source)]
+        if same and entry.name not in kept.found and entry.name not in kept.damaged:
+            found[entry.name] = max(same, key=attrgetter("as_of"))
+    return replace(kept, found=found)
+
+
+_MOST_ASSUMED = 1_000_000
+"""Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
+
+
+async def assume_former(read: ReadPeople, kept: KeptSnapshots, keep: Callable[[PeopleLot], Awaitable[None]]) -> None:
+    """Keeps contacts in their sets: an index that began anew does not tell their values of before."""
+    for name, rows in read.rows.items():
+        if (before := kept.found.get(SetName(name))) is None:
+            continue
+        contacts, values = find_unproven(rows, read.book.index, before)
+        contacts -= set(read.update.gone)
+        most = _MOST_ASSUMED // max(1, len(contacts))
+        for lot in read.book.make_former(sorted(contacts), frozenset(sorted(values)[:most])) if contacts else ():
+            read.book.apply_lot(lot)
+            await keep(lot)

@@ -74,12 +74,15 @@ class PlanDocument:
     """Sentences below the sections, such as a set that becomes active."""
     explain: bool = False
     """Whether to show why no plan needs fewer requests."""
+    undoes: str = ""
+    """The run that the plan is to undo; empty for a plan of manifests."""
 
     def view(self, most: int | None = ROWS) -> View:
         shared = find_shared_changes(self.plan.locations)
         several = len(self.plan.locations) > 1
         sections = tuple(
-            _location_section(plan, most, shared, self.explain, several=several) for plan in self._list_told()
+            _location_section(plan, most, shared, self.explain, several=several, undoes=self.undoes)
+            for plan in self._list_told()
         )
         overview = _make_overview(self.plan, shared, most)
         sections += tuple(map(unknown_section, self.plan.unknown))
@@ -116,6 +119,7 @@ def _is_quiet(plan: LocationPlan) -> bool:
 
 
 NO_CHANGES = Cell("no changes", Style.GOOD)
+CONVERGED = Cell("No changes: what was observed is as the manifests want it.", Style.GOOD)
 
 
 def _brief_verdict(plan: LocationPlan) -> Cell:
@@ -196,11 +200,19 @@ def _tell_refused(plan: Plan) -> str:
 
 
 def _location_section(
-    plan: LocationPlan, most: int | None, shared: Mapping[str, SharedChange], explain: bool, *, several: bool
+    plan: LocationPlan,
+    most: int | None,
+    shared: Mapping[str, SharedChange],
+    explain: bool,
+    *,
+    several: bool,
+    undoes: str = "",
 ) -> Section:
     # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     headline = plan_headline(plan, left_out=bool(left_out(plan)))
+    if undoes and headline == CONVERGED:
+        headline = Cell(f"Nothing of run {undoes} is left to undo.", Style.STRONG)
     own_digest = [Cell(f"Change digest of this location {plan.change_digest}", Style.FAINT)]
     return make_section(
         f"Location {plan.location}, {since}",
@@ -285,7 +297,7 @@ def _nothing_to_send(plan: LocationPlan) -> Cell:
         return Cell(f"Nothing to send, and refused by {refused}.{also}", Style.BAD)
     if also:
         return Cell(f"Nothing to send.{also}", Style.WARN)
-    return Cell("No changes: what was observed is as the manifests want it.", Style.GOOD)
+    return CONVERGED
 
 
 def _explain_bound(plan: LocationPlan) -> str:

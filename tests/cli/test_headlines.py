@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.model.names import Instant
+from reconciler.core.planning.make_plan import plan_location
+from reconciler.core.planning.plan import LocationState, combine_plans
+from reconciler.output.plan import PlanDocument
+from reconciler.output.text import render_text
 from reconciler.sandbox import Running
 from reconciler.sandbox.world import Contact, World
+from tests.build import HERE, NOW, a_set, carries, declare, plan_options, state
 from tests.cli.conftest import LOCATION, Command, contact_id
 
 Manifest = Callable[..., None]
@@ -145,3 +150,18 @@ def test_what_comes_and_goes_is_flapping(reconciler: Command, manifest: Manifest
     assert ended.code == 2
     assert "Not as declared: 1 tag flapping." in ended.out
     assert reconciler("drift", "--fail-on", "missing").code == 0
+
+
+def test_a_revert_of_nothing_does_not_say_that_all_is_as_the_manifests_want_it() -> None:
+    """Of a run that sent nothing, nothing is left to undo; what it was to send is as wanted as before."""
+    converged = plan_location(
+        declare(a_set("s", "anna", "x")),
+        LocationState(HERE, "l", 1, state(anna=carries("x", ledger="x"))),
+        plan_options(),
+    )
+    plan = combine_plans([converged], as_of=NOW, manifests="m")
+
+    assert "No changes: what was observed" in render_text(PlanDocument(plan).view())
+    shown = render_text(PlanDocument(plan, undoes="3f0c9e1b2a4d").view())
+    assert "Nothing of run 3f0c9e1b2a4d is left to undo." in shown
+    assert "as the manifests want it" not in shown

@@ -48,7 +48,8 @@ def test_a_mistake_is_undone(reconciler: Command, world: World, mistake: str) ->
     assert "a mistake" in shown
     again = reconciler("revert", mistake, "--auto-approve", *LIFT)
     assert again.code == 0
-    assert "nothing of run" in again.err
+    assert "Nothing to send: see what is left out." in again.out
+    assert "is left to undo" not in again.err
     document = json.loads(reconciler("revert", mistake, "--auto-approve", "--format", "json", *LIFT).out)
     assert [(each["run"], each["requests"]) for each in document["locations"]] == [("", 0)]
 
@@ -75,6 +76,8 @@ def test_the_commit_comes_first(reconciler: Command, manifest: Manifest, world: 
     manifest(customers=(range(3), ["customer"], ["trial"]))
     ended = reconciler("revert", mistake, "--auto-approve")
     assert ended.code == 0
+    assert "Nothing to send: see what is left out." in ended.out
+    assert "is left to undo" not in ended.err
     (location,) = json.loads(reconciler("revert", mistake, "--dry-run", "--format", "json").out)["locations"]
     assert {each["why"] for each in location["held"]} == {"still demanded: revert the commit first"}
     assert len(world.transitions) == 5

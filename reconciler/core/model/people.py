@@ -296,7 +296,7 @@ class PeopleBook:
         self._turned_around[contact] = after
 
     def make_former(self, contacts: Iterable[ContactId], values: frozenset[Fingerprint]) -> tuple[PeopleLot, PeopleLot]:
-        """The lots after which the values are former ones of each of the contacts, besides those that it has."""
+        """The lots after which the values are former ones of all these contacts; their values of now stay."""
         now = {contact: frozenset(self._turned_around.get(contact, ())) for contact in contacts}
         with_former = {contact: having | values for contact, having in now.items()}
         return PeopleLot(self.status, with_former), PeopleLot(self.status, now)
