@@ -50,7 +50,8 @@ _PLACES = 5
 def pull_view(locations: Sequence[PulledLocation], *, most: int | None = ROWS) -> View:
     alone = not is_many(pulled.location for pulled in locations)
     sections = tuple(_location_section(pulled, most) for pulled in locations if alone or not _is_quiet(pulled))
-    return View("Pull", sections, overview=_make_overview(locations, most))
+    closing = () if locations else (NOTHING_TO_PULL,)
+    return View("Pull", sections, closing, overview=_make_overview(locations, most))
 
 
 def _is_quiet(pulled: PulledLocation) -> bool:
@@ -60,6 +61,7 @@ def _is_quiet(pulled: PulledLocation) -> bool:
 
 
 UNCHANGED = Cell("unchanged", Style.GOOD)
+NOTHING_TO_PULL = Cell("Nothing to pull: no set has a `match`, a `source` or a `filter`.", Style.STRONG)
 
 
 def _brief_verdict(pulled: PulledLocation) -> Cell:

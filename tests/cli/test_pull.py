@@ -93,6 +93,13 @@ def test_a_second_pull_changes_nothing(reconciler: Command, people: Callable[...
     assert "Nobody joined or left." in again.out
 
 
+def test_where_no_set_is_pulled_it_says_so(reconciler: Command, manifest: Callable[..., None]) -> None:
+    manifest(vip=([0], ["vip"], []))
+    pulled = reconciler("pull")
+
+    assert (pulled.code, pulled.out.strip()) == (0, "Nothing to pull: no set has a `match`, a `source` or a `filter`.")
+
+
 def test_a_dry_run_keeps_nothing(reconciler: Command, people: Callable[..., None]) -> None:
     people(range(12))
     assert reconciler("pull", "--dry-run").code == 0
