@@ -233,13 +233,17 @@ def _reads_as_survivor(life: Life, contact: str) -> bool:
 
 def _members(life: Life, act: Act, name: str, file: SetFile) -> Iterator[str]:
     """Exactly the contacts of the rows that are one contact's, and those that are kept from before."""
-    sure, kept = set[str](), set[str]()
+    sure, kept, nobodys = set[str](), set[str](), False
     for row in file.rows:
         sought = row.sought(file.keys)
         holders = next((found for value in sought if (found := life.crowd.holders(value, act.ended))), [])
         sure |= set(holders) if len(holders) == 1 else set()
+        nobodys |= bool(sought) and not holders
         kept |= {who for who in life.crowd.history for value in sought if life.crowd.had(who, value, act.ended)}
     before = act.before.get(name)
+    if nobodys and _lost_its_past(life, act):
+        # a row that is not found may be of anybody who was there
+        kept = set(life.crowd.history)
     kept &= set(before.contacts if before else ())
     there = set(act.after[name].contacts)
     if missing := sorted(sure - there):
