@@ -49,6 +49,9 @@ class _Log(FileIO):
 @contextmanager
 def secure_streams() -> Iterator[None]:
     """Puts streams that keep the rules in the place of Python's."""
+    if sys.platform == "win32":  # where the console takes text, and no bytes
+        yield
+        return
     _fill_closed()
     answers = _open_text(_Answers(_ANSWERS, "w", closefd=False), sys.stdout)
     log = _open_text(_Log(_LOG, "w", closefd=False), sys.stderr, errors="backslashreplace")

@@ -218,7 +218,8 @@ def add_renamed(kept: KeptSnapshots, sets: Iterable[ContactSet], names: Collecti
     found = dict(kept.found)
     for entry in sets:
         source = match_of(entry).source_digest
-        same = [snapshot for snapshot in old if snapshot.source_digest.startswith(source)]
+        # a file that cannot be read has none
+        same = [snapshot for snapshot in old if source and snapshot.source_digest.startswith(source)]
         if same and entry.name not in kept.found and entry.name not in kept.damaged:
             found[entry.name] = max(same, key=attrgetter("as_of"))
     return replace(kept, found=found)
