@@ -16,6 +16,7 @@ from reconciler.request_gate import RequestGate
 from reconciler.wire import ContactRead
 
 MOST_IN_A_ROW = 10
+"""So many readings in a row may fail, or be of contacts that are said not to be there."""
 
 
 @dataclass(slots=True)

@@ -248,7 +248,7 @@ class _LocationPull:
             entries.append(entry)
             if snapshot is not None and entry.is_new:
                 snapshots[contact_set.name] = snapshot
-        found = PulledLocation(
+        report = PulledLocation(
             location=self.location,
             as_of=as_of,
             sets=tuple(entries),
@@ -258,7 +258,7 @@ class _LocationPull:
             gone=read.update.gone,
             remarks=read.list_remarks(),
         )
-        return _Pulled(found, snapshots)
+        return _Pulled(report, snapshots)
 
     def _find_snapshots(self, reader: LocationReader) -> KeptSnapshots:
         """The snapshots before, as they are under the lease."""
