@@ -112,7 +112,10 @@ class IdTable:
         """For so many more ids, with half of the places free."""
         needed = self._size + more
         if needed > len(self._words):
-            self._words = np.concatenate([self._words[: self._size], np.empty((needed, self._width), np.uint64)])
+            # what is not yet used is never written: it takes no memory
+            words = np.empty((self._size + needed, self._width), np.uint64)
+            words[: self._size] = self._words[: self._size]
+            self._words = words
         if 2 * needed > len(self._places):
             self._places = np.full(1 << (4 * needed - 1).bit_length(), ABSENT, np.int32)
             self._settle(self._words[: self._size], np.arange(self._size, dtype=np.int32))
