@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from reconciler.core.manifests.match import Fingerprinter, Normaliser, PeopleRows, ReadPhone, find_unknown
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
-from reconciler.core.model.names import ContactId, Source
+from reconciler.core.model.names import ContactId, Instant, Source
 from reconciler.core.model.people import (
     Fingerprint,
     IndexStatus,
@@ -172,6 +172,8 @@ class PeopleReading:
     sources: tuple[PeopleSource, ...]
     contacts: frozenset[ContactId] = frozenset()
     """The contacts of the snapshots before."""
+    as_of: Instant = Instant(0)
+    """The time of the pull."""
     full: bool = False
     """Whether all contacts are read, however fresh the index is."""
     heartbeat: Heartbeat | None = None
@@ -230,6 +232,7 @@ class PeopleReading:
             read_unknown=lambda index: self._read_unknown(read, index),
             contacts=self.contacts,
             full=self.full,
+            as_of=self.as_of,
         )
 
     def _read_unknown(self, read: ReadPeople, index: PeopleIndex) -> list[PersonValue]:

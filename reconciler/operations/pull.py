@@ -236,9 +236,8 @@ class _LocationPull:
         by_people = {SetName(source.name) for source in reading.sources}
         contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
         if by_people or reading.filters:
-            read = await replace(reading, contacts=contacts).read(before.people)
-            if read.book.status.key_check != before.people.status.key_check:
-                await assume_former(read, kept, reading.keep)
+            read = await replace(reading, contacts=contacts, as_of=as_of).read(before.people)
+            await assume_former(read, kept, as_of, reading.keep)
         else:
             # ids need no look at the location, nor its token
             read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))

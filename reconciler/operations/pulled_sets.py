@@ -229,10 +229,13 @@ _MOST_ASSUMED = 1_000_000
 """Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
 
 
-async def assume_former(read: ReadPeople, kept: KeptSnapshots, keep: Callable[[PeopleLot], Awaitable[None]]) -> None:
+async def assume_former(
+    read: ReadPeople, kept: KeptSnapshots, as_of: Instant, keep: Callable[[PeopleLot], Awaitable[None]]
+) -> None:
     """Keeps contacts in their sets: an index that began anew does not tell their values of before."""
     for name, rows in read.rows.items():
-        if (before := kept.found.get(SetName(name))) is None:
+        before = kept.found.get(SetName(name))
+        if before is None or not read.book.status.may_lack_past(before, as_of):
             continue
         contacts, values = find_unproven(rows, read.book.index, before)
         contacts -= set(read.update.gone)

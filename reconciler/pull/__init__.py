@@ -67,6 +67,8 @@ class IndexRequest:
     """The contacts of the snapshots before."""
     full: bool = False
     """Whether all contacts are read, however fresh the index is."""
+    as_of: Instant = Instant(0)
+    """The time of the pull, as its snapshots have it."""
 
 
 @dataclass(slots=True)
@@ -234,8 +236,9 @@ class _Update:
         """The status while the index is brought up to date: with other values no scan has come to its end."""
         if not self.lacks_values:
             return self.book.status
-        wanted = self.wanted
-        return IndexStatus(wanted.key_check, wanted.secret, wanted.covers, look_ups=self.book.status.look_ups)
+        wanted, status = self.wanted, self.book.status
+        begun_at = wanted.as_of if self.anew else status.begun_at
+        return IndexStatus(wanted.key_check, wanted.secret, wanted.covers, look_ups=status.look_ups, begun_at=begun_at)
 
     async def _keep(self, lot: PeopleLot) -> None:
         lot = replace(lot, anew=self.anew)

@@ -221,6 +221,62 @@ def test_who_is_kept_stays_whatever_else_is_changed(
     assert pulled["locations"][0]["sets"][0]["left"] == sorted(map(contact_id, (2, 5)))
 
 
+def pull_the_other_set(reconciler: Command, manifests: Path) -> None:
+    assert reconciler("pull", "--set", "best").code == 0
+
+
+def pull_without_the_file(reconciler: Command, manifests: Path) -> None:
+    (manifests / "people.csv").rename(manifests / "away.csv")
+    assert reconciler("pull").code == 1
+    (manifests / "away.csv").rename(manifests / "people.csv")
+
+
+def pull_beside_a_damaged_snapshot(reconciler: Command, manifests: Path) -> None:
+    ids = manifests / ".resolved" / LOCATION / "vip.txt"
+    content = ids.read_text()
+    ids.write_text(content + "<<<<<<< HEAD\n")
+    assert reconciler("pull").code == 1
+    ids.write_text(content)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pull_the_other_set,
+        pytest.param(pull_without_the_file, marks=pytest.mark.slow),
+        pytest.param(pull_beside_a_damaged_snapshot, marks=pytest.mark.slow),
+    ],
+)
+def test_who_is_kept_stays_though_its_set_is_pulled_after_the_index_began_anew(
+    reconciler: Command,
+    people: Callable[..., None],
+    world: World,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: Callable[[Command, Path], None],
+) -> None:
+    """The first pull with another key is not of this set, or cannot be: what it had is not known at the second one."""
+    manifests = project / "manifests"
+    people(range(12))
+    if first is pull_beside_a_damaged_snapshot:
+        (manifests / "reconciler.yaml").write_text("snapshots: manifests/.resolved\n")
+    (manifests / "best.csv").write_text("mail\nperson20@example.com\n")
+    (manifests / "best.yaml").write_text(
+        f"location: {LOCATION}\ncontact_sets:\n"
+        "  best: {contacts: {file: best.csv, match: {email: mail}}, tags: [best]}\n"
+    )
+    assert reconciler("pull").code == 0
+    world.change_person(contact_id(2), replace(person(2), email="new2@example.com"), now=Instant(1))
+    assert reconciler("pull", "--full").code == 0
+    take_a_key(reconciler, monkeypatch)
+    first(reconciler, manifests)
+
+    for _ in range(2):
+        pulled = json.loads(reconciler("pull", "--format", "json").out)
+        vip = next(entry for entry in pulled["locations"][0]["sets"] if entry["name"] == "vip")
+        assert (vip["left"], vip["counts"]["kept"], vip["size"]) == ([], 1, 12)
+
+
 def test_a_source_that_fails_keeps_its_snapshot(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

@@ -188,6 +188,28 @@ def test_no_form_of_an_error_repeats_the_address(
 
 
 @pytest.mark.slow
+def test_who_is_kept_stays_though_the_pull_that_began_the_index_anew_was_ended(
+    reconciler: Command, people: People, world: World, between: Between, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(range(12))
+    assert reconciler("pull").code == 0
+    world.change_person(contact_id(2), Person(email="new2@example.com"), now=Instant(1))
+    assert reconciler("pull", "--full").code == 0
+    monkeypatch.setenv("RECONCILER_KEY", "another key of the tests, long enough")
+    manifest = project / "manifests" / "acme.yaml"
+    mine = manifest.read_text()
+    manifest.write_text(f"{mine}  some: {{contacts: {{filter: {{email: {{eq: a@example.com}}}}}}, tags: [some]}}\n")
+    # all people are read by then
+    between.answers = lambda request: error_response(401, "no") if b"filters" in request.body else None
+    assert reconciler("pull").code == ExitCode.AUTH
+    between.answers = lambda request: None
+
+    manifest.write_text(mine)
+    assert reconciler("pull").code == 0
+    assert kept() == tuple(map(contact_id, range(12)))
+
+
+@pytest.mark.slow
 def test_what_cannot_be_kept_is_told_after_the_report(
     reconciler: Command, people: People, between: Between, project: Path
 ) -> None:

@@ -17,10 +17,20 @@ from reconciler.core.manifests.match import (
     PeopleRows,
     RematchedRow,
     find_unknown,
+    find_unproven,
     match_rows,
 )
 from reconciler.core.model.names import ContactId, Instant, Source
-from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowQuery, Snapshot, row_place
+from reconciler.core.model.people import (
+    Fingerprint,
+    IndexStatus,
+    MatchCounts,
+    PeopleBook,
+    PeopleIndex,
+    RowQuery,
+    Snapshot,
+    row_place,
+)
 
 Contacts = tuple[ContactId, ...]
 ANN, BEA, CLEO = map(ContactId, ("ann", "bea", "cleo"))
@@ -183,3 +193,29 @@ def test_an_index_that_flickers_prunes_nobody(
     assert set(result.contacts) <= set(again.contacts)
     gone = PeopleIndex(current=flickered.current)
     assert not missed & set(match_rows(rows(*cells), gone, snapshot(*result.contacts)).contacts)
+
+
+def test_of_an_index_that_began_anew_a_value_of_several_may_have_been_anyone_s() -> None:
+    people = index({"info@x": [BEA, CLEO], "c@x": [CLEO]})
+    found = find_unproven(rows(["info@x", "+1"], ["c@x", "+2"], ["", "+3"]), people, snapshot(ANN, CLEO))
+    assert found == ({ANN}, {value("info@x"), value("+3")})
+    assert find_unproven(rows(["c@x"]), index({"c@x": [CLEO]}), snapshot(ANN)) == (set(), set())
+
+
+@given(FILES, FILES, indexes(), CONTACTS)
+def test_an_index_that_began_anew_prunes_nobody_and_lets_nobody_join(
+    cells: list[tuple[str, str]], others: list[tuple[str, str]], people: PeopleIndex, before: set[ContactId]
+) -> None:
+    """Nothing tells any more which values its contacts had."""
+    file, earlier, anew = rows(*cells), snapshot(*before), PeopleIndex(IndexStatus("key"), people.current)
+    contacts, values = find_unproven(file, anew, earlier)
+    book = PeopleBook(anew)
+    for lot in book.make_former(contacts, values):
+        book.apply_lot(lot)
+        # a pull may be killed here: an index of no key is read anew, whatever it has
+        assert book.status.key_check == "" or book.index.current == people.current
+
+    assert book.status == anew.status
+    kept = match_rows(file, book.index, earlier).contacts
+    assert set(match_rows(file, people, earlier).contacts) <= set(kept)
+    assert match_rows(rows(*others), book.index, None).contacts == match_rows(rows(*others), people, None).contacts

@@ -38,7 +38,7 @@ from tests.store.test_contract import (
 from tests.store.test_sqlite import url
 
 VIPS, FANS = SetName("vips"), SetName("fans")
-STATUS = IndexStatus("check")
+STATUS = IndexStatus("check", begun_at=Instant(7))
 RED, BLUE, GREEN = (Fingerprint(bytes([nth]) * 16) for nth in (255, 0, 10))
 
 

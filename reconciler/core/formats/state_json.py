@@ -218,7 +218,9 @@ STATE_FORMS = JOURNAL_FORMS.extended(
         ),
         # stored, and in no document that is shown: it holds the key where the environment has none
         IndexStatus: JsonSpelling(
-            types={"secret": _Secret}, later="key_check secret covers scanned_at read_until look_ups"
+            types={"secret": _Secret},
+            later="key_check secret covers scanned_at read_until look_ups begun_at",
+            sparse="begun_at",
         ),
     },
     {

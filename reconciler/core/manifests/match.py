@@ -207,13 +207,23 @@ def find_unknown(rows: PeopleRows, index: PeopleIndex) -> tuple[frozenset[Finger
 def find_unproven(
     rows: PeopleRows, index: PeopleIndex, previous: Snapshot
 ) -> tuple[frozenset[ContactId], frozenset[Fingerprint]]:
-    """Of an index that began anew, the contacts of the snapshot that no row has, and the values that no contact has.
+    """Of an index that began anew, the contacts of the snapshot that no row has, and the values that tell no contact.
 
     Any of the values may have been any of the contacts', as far as is known.
     """
-    matched = match_rows(rows, index, None).contacts
-    values = frozenset[Fingerprint]().union(*find_unknown(rows, index))
+    matched, values = match_rows(rows, index, None).contacts, frozenset(_list_undecided(rows, index))
     return frozenset(previous.contacts).difference(matched) if values else _NONE, values
+
+
+def _list_undecided(rows: PeopleRows, index: PeopleIndex) -> Iterator[Fingerprint]:
+    """The values that no contact has, or several have, of rows that no earlier key decides."""
+    for values in rows.by_row():
+        for value in values:
+            contacts = index.current.get(value, ())
+            if len(contacts) != 1 and value != NO_VALUE:
+                yield value
+            if contacts:
+                break
 
 
 class _Matching:

@@ -224,6 +224,13 @@ class IndexStatus:
     """Changes of contacts until then are in the index."""
     look_ups: tuple[tuple[ValueKind, LookUp], ...] = ()
     """The request that was found to answer, by kind of value, sorted."""
+    begun_at: Instant | None = None
+    """The time of the pull that began the index anew: it has no value that a contact had before. None: not known."""
+
+    def may_lack_past(self, snapshot: Snapshot, now: Instant) -> bool:
+        """Whether contacts of the snapshot may have had values that the index does not tell; `now`: the pull's time."""
+        # a pull that was stopped, or was of other sets, began the index, and left the snapshot as it was
+        return self.begun_at is not None and (self.begun_at == now or snapshot.as_of < self.begun_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +303,13 @@ class PeopleBook:
         self._turned_around[contact] = after
 
     def make_former(self, contacts: Iterable[ContactId], values: frozenset[Fingerprint]) -> tuple[PeopleLot, PeopleLot]:
-        """The lots after which the values are former ones of all these contacts; their values of now stay."""
+        """The lots after which the values are former ones of all these contacts; their values of now stay.
+
+        Between the two the index is of no key, and has to be read anew: the contacts do not have these values.
+        """
         now = {contact: frozenset(self._turned_around.get(contact, ())) for contact in contacts}
         with_former = {contact: having | values for contact, having in now.items()}
-        return PeopleLot(self.status, with_former), PeopleLot(self.status, now)
+        return PeopleLot(replace(self.status, key_check=""), with_former), PeopleLot(self.status, now)
 
     def find_strangers(self, contacts: Iterable[ContactId]) -> set[ContactId]:
         """Those of `contacts` that the index has no value of, neither a present nor a former one."""

@@ -238,11 +238,11 @@ def _members(life: Life, act: Act, name: str, file: SetFile) -> Iterator[str]:
         sought = row.sought(file.keys)
         holders = next((found for value in sought if (found := life.crowd.holders(value, act.ended))), [])
         sure |= set(holders) if len(holders) == 1 else set()
-        nobodys |= bool(sought) and not holders
+        nobodys |= bool(sought) and len(holders) != 1
         kept |= {who for who in life.crowd.history for value in sought if life.crowd.had(who, value, act.ended)}
     before = act.before.get(name)
     if nobodys and _lost_its_past(life, act):
-        # a row that is not found may be of anybody who was there
+        # a row that is not found, or is ambiguous, may be of anybody who was there
         kept = set(life.crowd.history)
     kept &= set(before.contacts if before else ())
     there = set(act.after[name].contacts)
