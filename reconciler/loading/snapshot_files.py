@@ -198,6 +198,12 @@ class KeptSnapshots:
     found: Mapping[SetName, Snapshot]
     damaged: Mapping[SetName, tuple[str, ...]] = field(default_factory=dict)
     """Why files of a set cannot be used, in lines."""
+    taken: Mapping[SetName, Snapshot] = field(default_factory=dict)
+    """Those of sets that have another name by now: the set has its source."""
+
+    def find_previous(self, name: SetName) -> Snapshot | None:
+        """The snapshot that tells who stays in a set; the one found under its name may be of another source."""
+        return self.taken.get(name, self.found.get(name))
 
 
 def read_snapshot_files(

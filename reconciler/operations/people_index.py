@@ -60,6 +60,11 @@ class PeopleKey:
         """Whether who has the state can try addresses: the fingerprints are pseudonymous only."""
         return bool(self.secret)
 
+    @property
+    def of_environment(self) -> bytes | None:
+        """The key, where the environment has it."""
+        return None if self.is_with_state else self.key
+
 
 def find_people_key(environment: Mapping[str, str], status: IndexStatus) -> PeopleKey:
     """The key of the environment, or the one that is kept with the state, made up where there is none yet."""

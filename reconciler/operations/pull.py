@@ -32,18 +32,12 @@ from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
 from reconciler.operations.identity import find_commit
-from reconciler.operations.people_index import PeopleKey, PeopleReading, ReadPeople
+from reconciler.operations.people_index import PeopleKey, PeopleReading, ReadPeople, find_people_key
 from reconciler.operations.plan_options import find_allowances
-from reconciler.operations.pulled_sets import (
-    SetSources,
-    add_renamed,
-    assume_former,
-    choose_sets,
-    make_filtered,
-    match_of,
-)
+from reconciler.operations.pulled_sets import SetSources, choose_sets, make_filtered, match_of
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
+from reconciler.operations.snapshots_before import add_renamed, assume_former
 from reconciler.operations.stored_state import refuse_missing_state
 from reconciler.operations.unreviewed import refuse_unreviewed_sources
 from reconciler.operations.workspace import Session
@@ -232,15 +226,19 @@ class _LocationPull:
     async def _match(self, before: _Before, reading: PeopleReading) -> _Pulled:
         as_of = self.session.workspace.clock.now()
         self.session.workspace.listener.on_reading(reading.heartbeat is not None)
-        kept = add_renamed(before.kept, self.sets, {entry.name for entry in self.session.matched[self.location]})
         by_people = {SetName(source.name) for source in reading.sources}
-        contacts = frozenset(chain.from_iterable(kept.found[name].contacts for name in by_people & kept.found.keys()))
+        key = PeopleKey(b"")
+        if by_people or reading.filters:
+            key = find_people_key(self.session.workspace.environment, before.people.status)
+        kept = add_renamed(before.kept, self.sets, self.session.matched[self.location], key)
+        previous = filter(None, map(kept.find_previous, by_people))
+        contacts = frozenset(chain.from_iterable(snapshot.contacts for snapshot in previous))
         if by_people or reading.filters:
             read = await replace(reading, contacts=contacts, as_of=as_of).read(before.people)
             await assume_former(read, kept, as_of, reading.keep)
         else:
             # ids need no look at the location, nor its token
-            read = ReadPeople(PeopleBook(before.people), PeopleKey(b""))
+            read = ReadPeople(PeopleBook(before.people), key)
         entries, snapshots = [], {}
         for contact_set in self.sets:
             entry, snapshot = self._sources.match_set(contact_set, kept, read, as_of)

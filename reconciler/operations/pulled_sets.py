@@ -5,18 +5,17 @@ Rule: a set that fails, whose snapshot is damaged, or that a guard refuses, keep
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
-from reconciler.core.manifests.match import UNMATCHED, MatchResult, find_unproven, match_rows
+from reconciler.core.manifests.match import UNMATCHED, MatchResult, match_rows
 from reconciler.core.model.errors import InvalidInput, Problem, UsageError
 from reconciler.core.model.manifest import ContactSet, ListedContacts
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, odd_contact_ids
-from reconciler.core.model.people import Match, MatchCounts, PeopleLot, RowQuery, Snapshot
+from reconciler.core.model.names import ContactId, Instant, LocationId, odd_contact_ids
+from reconciler.core.model.people import Match, MatchCounts, RowQuery, Snapshot
 from reconciler.core.observing.pull_report import ChangedRow, PulledSet, list_ambiguous, list_rows_aside
 from reconciler.core.planning.guard_measures import Pulled, measure_pull
 from reconciler.core.planning.guards import Allowance
@@ -101,9 +100,10 @@ class SetSources:
         unread = read.all_failures[name].lines if name in read.all_failures else ()
         if failure := (*kept.damaged.get(name, ()), *self.find_failure(contact_set), *unread):
             return replace(entry, failure=failure), None
-        digest = self._digest(contact_set, before, read.key)
+        previous = kept.find_previous(name)
+        digest = self._digest(contact_set, previous, read.key)
         try:
-            result = self._find_members(contact_set, before, read, digest)
+            result = self._find_members(contact_set, previous, read, digest)
         except InvalidInput as error:
             return replace(entry, failure=error.lines), None
         if self.unmatched is not None:
@@ -164,7 +164,7 @@ class SetSources:
         """What the snapshot says of where its contacts are from."""
         match = match_of(contact_set)
         if match.filter is not None:
-            return make_filtered(contact_set).make_digest(None if key.is_with_state else key.key, before)
+            return make_filtered(contact_set).make_digest(key.of_environment, before)
         return match.source_digest if match.query is None else f"{match.source_digest} {self.given[match.query].digest}"
 
     def _copy_unmatched(self, target: Path, result: MatchResult, source: PeopleSource, read: ReadPeople) -> None:
@@ -207,39 +207,3 @@ def match_of(contact_set: ContactSet) -> Match:
     match = _listed(contact_set).match
     assert match is not None
     return match
-
-
-def add_renamed(kept: KeptSnapshots, sets: Iterable[ContactSet], names: Collection[SetName]) -> KeptSnapshots:
-    """With the snapshots of sets that were renamed: their source is the same, and no set has the old name.
-
-    `names`: those of all matched sets of the location.
-    """
-    old = [snapshot for name, snapshot in kept.found.items() if name not in names]
-    found = dict(kept.found)
-    for entry in sets:
-        source = match_of(entry).source_digest
-        # a file that cannot be read has none
-        same = [snapshot for snapshot in old if source and snapshot.source_digest.startswith(source)]
-        if same and entry.name not in kept.found and entry.name not in kept.damaged:
-            found[entry.name] = max(same, key=attrgetter("as_of"))
-    return replace(kept, found=found)
-
-
-_MOST_ASSUMED = 1_000_000
-"""Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
-
-
-async def assume_former(
-    read: ReadPeople, kept: KeptSnapshots, as_of: Instant, keep: Callable[[PeopleLot], Awaitable[None]]
-) -> None:
-    """Keeps contacts in their sets: an index that began anew does not tell their values of before."""
-    for name, rows in read.rows.items():
-        before = kept.found.get(SetName(name))
-        if before is None or not read.book.status.may_lack_past(before, as_of):
-            continue
-        contacts, values = find_unproven(rows, read.book.index, before)
-        contacts -= set(read.update.gone)
-        most = _MOST_ASSUMED // max(1, len(contacts))
-        for lot in read.book.make_former(sorted(contacts), frozenset(sorted(values)[:most])) if contacts else ():
-            read.book.apply_lot(lot)
-            await keep(lot)
