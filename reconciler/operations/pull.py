@@ -235,10 +235,10 @@ class _LocationPull:
         contacts = frozenset(chain.from_iterable(snapshot.contacts for snapshot in previous))
         if by_people or reading.filters:
             read = await replace(reading, contacts=contacts, as_of=as_of).read(before.people)
-            await assume_former(read, kept, as_of, reading.keep)
+            assumed = await assume_former(read, kept, as_of, reading.keep)
         else:
             # ids need no look at the location, nor its token
-            read = ReadPeople(PeopleBook(before.people), key)
+            read, assumed = ReadPeople(PeopleBook(before.people), key), ()
         entries, snapshots = [], {}
         for contact_set in self.sets:
             entry, snapshot = self._sources.match_set(contact_set, kept, read, as_of)
@@ -253,7 +253,7 @@ class _LocationPull:
             scanned=read.update.scanned,
             looked_up=read.update.looked_up,
             gone=read.update.gone,
-            remarks=read.list_remarks(),
+            remarks=(*read.list_remarks(), *assumed),
         )
         return _Pulled(report, snapshots)
 

@@ -21,6 +21,7 @@ from reconciler.core.model.people import PeopleLot, Snapshot
 from reconciler.loading.snapshot_files import KeptSnapshots
 from reconciler.operations.people_index import PeopleKey, ReadPeople
 from reconciler.operations.pulled_sets import make_filtered, match_of
+from reconciler.output.blocks import counted
 
 
 def add_renamed(
@@ -58,15 +59,25 @@ _MOST_ASSUMED = 1_000_000
 
 async def assume_former(
     read: ReadPeople, kept: KeptSnapshots, as_of: Instant, keep: Callable[[PeopleLot], Awaitable[None]]
-) -> None:
-    """Keeps contacts in their sets: an index that began anew does not tell their values of before."""
+) -> tuple[str, ...]:
+    """Keeps contacts in their sets: an index that began anew does not tell their values of before.
+
+    Returns a sentence on each set with such contacts: some of them may be of rows that somebody took out of the file.
+    """
+    remarks = list[str]()
     for name, rows in read.rows.items():
         before = kept.find_previous(SetName(name))
         if before is None or not read.book.status.may_lack_past(before, as_of):
             continue
         contacts, values = find_unproven(rows, read.book.index, before)
-        contacts -= set(read.update.gone)
-        most = _MOST_ASSUMED // max(1, len(contacts))
-        for lot in read.book.make_former(sorted(contacts), frozenset(sorted(values)[:most])) if contacts else ():
+        if not (contacts := contacts - set(read.update.gone)):
+            continue
+        some = frozenset(sorted(values)[: _MOST_ASSUMED // len(contacts)])
+        for lot in read.book.make_former(sorted(contacts), some):
             read.book.apply_lot(lot)
             await keep(lot)
+        remarks.append(
+            f"Set {name} keeps {counted(len(contacts), 'contact')} that no row has: a row that is not found may be "
+            "theirs, and what values they had before is not known."
+        )
+    return tuple(remarks)

@@ -203,15 +203,18 @@ def test_who_is_kept_stays_whatever_else_is_changed(
             contact_id(number), replace(person(number), email=f"new{number}@example.com"), now=Instant(1)
         )
     assert reconciler("pull", "--full").code == 0
-    options = change(reconciler, monkeypatch)
+    options, told = change(reconciler, monkeypatch), list[str]()
 
     for _ in range(2):
         pulled = json.loads(reconciler("pull", "--full", "--format", "json", *options).out)
         (found,) = pulled["locations"][0]["sets"]
         assert (found["left"], found["counts"]["kept"], found["size"]) == ([], 2, 12)
+        told += [remark for remark in pulled["locations"][0]["remarks"] if "Set vip keeps 2 contacts" in remark]
         assert (
             json.loads(reconciler("plan", "--format", "json", *options).out)["locations"][0]["summary"]["removes"] == 0
         )
+    # who took rows out of the file in the same change looks at them
+    assert len(told) == (0 if change is rename_the_set else 1)
 
     # who takes the rows out of the file takes the contacts out of the set
     people([number for number in range(12) if number not in (2, 5)])
