@@ -213,8 +213,8 @@ def _run(arguments: Sequence[str], record: CommandRecord) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo(record.interrupted, err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output has gone: print nothing more, not even at exit
+    except (BrokenPipeError, SystemExit):
+        # the reader of our output has gone, where click would leave: print nothing more, not even at exit
         drop_answers()
         return 1
     except AnswerLost as error:

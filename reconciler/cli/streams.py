@@ -2,8 +2,9 @@
 
 Rules
 1. Progress and errors on stderr never end a command: a run would stop in the midst since the reader of its log has
-   gone, or a disk is full. A line that cannot be written there is lost.
+   gone, or a disk is full. A line that cannot be written there, or not at once where no write may wait, is lost.
 2. An answer that cannot be written to stdout ends the command in plain words; if only its reader has gone, in silence.
+   Where no write may wait, as in pipes that Node.js makes, it waits until its reader has taken more.
 3. A stream that is closed from the start is as good as the null device. Else the next file that is opened, such as a
    database, would have its number, and be written over by lines for the stream.
 """
@@ -11,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -31,7 +33,9 @@ class AnswerLost(OSError):
 class _Answers(FileIO):
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            while (written := _write(self, data)) is None:
+                select.select([], [self], [])
+            return written
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -40,10 +44,17 @@ class _Answers(FileIO):
 
 class _Log(FileIO):
     def write(self, data: Any, /) -> int:
+        size = memoryview(data).nbytes
         try:
-            return super().write(data)
+            written = _write(self, data)
         except OSError:
-            return memoryview(data).nbytes
+            return size
+        return size if written is None else written
+
+
+def _write(file: FileIO, data: Any) -> int | None:
+    """The bytes that were written; None where there is no room for one now, and no write may wait."""
+    return FileIO.write(file, data)
 
 
 @contextmanager

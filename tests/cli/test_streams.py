@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command
+from tests.webhook import open_webhook
 
 Manifest = Callable[..., None]
 FULL = Path("/dev/full")
@@ -24,13 +28,20 @@ TOLD = ("--log-level", "debug")
 
 
 def in_shell(
-    arguments: str, redirected: str, sandbox: Running | None = None, more: Mapping[str, str] | None = None
+    arguments: str,
+    redirected: str,
+    sandbox: Running | None = None,
+    more: Mapping[str, str] | None = None,
+    *,
+    keeps: tuple[int, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | (more or {})
     if sandbox is not None:
         environment |= {"RECONCILER_API_BASE_URL": sandbox.url, "HIGHLEVEL_TOKEN": DEMO_TOKEN}
     line = f'exec "{sys.executable}" -m reconciler {arguments} {redirected}'
-    return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, check=False, pass_fds=keeps
+    )
 
 
 @needs_full
@@ -74,6 +85,51 @@ def test_a_run_goes_on_when_nobody_reads_of_its_progress(
     assert json.loads(Path("run.json").read_text())["locations"][0]["pairs"] == {"applied": 8}
     # no database was written over by what was meant for a stream that is closed
     assert reconciler("plan", "--detailed-exitcode").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="this system has no small pipes")
+def test_an_answer_is_whole_where_its_pipe_lets_no_write_wait() -> None:
+    """As Node.js makes the pipes of its children; this one holds a small part of the answer."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    with subprocess.Popen([sys.executable, "-m", "reconciler", "schema", "report"], stdout=writer) as command:
+        os.close(writer)
+        # slower than any writer
+        json.loads(b"".join(iter(partial(os.read, reader, 1), b"")))
+    os.close(reader)
+    assert command.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_its_log_lets_no_write_wait_and_nobody_reads(
+    manifest: Manifest, sandbox: Running, world: World
+) -> None:
+    manifest(customers=(range(8), ["customer"], []))
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, bytes(1)):
+            pass
+    ended = in_shell(f"apply --auto-approve {' '.join(TOLD)}", f"2>&{writer}", sandbox, ONE_EACH, keeps=(writer,))
+    os.close(reader)
+    os.close(writer)
+
+    assert (ended.returncode, len(world.transitions)) == (0, 8)
+
+
+@pytest.mark.slow
+def test_a_webhook_hears_of_a_command_whose_answer_has_no_reader(manifest: Manifest, sandbox: Running) -> None:
+    manifest(customers=(range(4), ["customer"], []))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open_webhook() as webhook:
+        told = {"RECONCILER_NOTIFY_URL": webhook.url}
+        ended = in_shell("apply --auto-approve", f">&{writer}", sandbox, told, keeps=(writer,))
+    os.close(writer)
+    assert [json.loads(body)["exit_code"] for body in webhook.bodies] == [1]
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 @pytest.mark.slow
