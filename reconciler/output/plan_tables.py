@@ -220,13 +220,19 @@ def _repeat_sentence(repeat: Reasserted) -> str:
     return f"{repeat.action} {', '.join(repeat.tags)} again on {who}"
 
 
+_FURTHER_BOUND = "; that more are needed follows from what a request holds, or from a search through all plans"
+
+
 def certificate_table(proof: Proof, most: int | None) -> Block:
     """Pairs that a reader can check: any two in one request would send a pair that no manifest asks for."""
-    # a certificate of as many pairs as requests proves that fewer are not possible
+    pairs = len(proof.certificate)
     bound = "fewer are not possible" if proof.proven else f"no plan needs fewer than {proof.lower_bound:,}"
+    # as many pairs as the bound prove it by themselves
+    further = "" if pairs >= proof.lower_bound else _FURTHER_BOUND
+    shown = "This pair needs a request" if pairs == 1 else f"No two of these {pairs:,} pairs can share a request"
     title = (
         f"Batches that {proof.action}: {counted(proof.requests, 'request')}, {bound} (found by: {proof.stage}). "
-        f"No two of these {counted(len(proof.certificate), 'pair')} can share a request:"
+        f"{shown}{further}:"
     )
     rows = [(contact_cell(contact), Cell(tag)) for contact, tag in proof.certificate]
     return table(title, "contact tag", rows, most=most)

@@ -151,3 +151,12 @@ def test_each_refusal(bless: bool) -> None:
         plan = combine_plans([replace(BUSY, deltas=(), batches=(), guards=guards)], as_of=NOW, manifests="")
         text += told(name, render_text(PlanDocument(plan).view()))
     compare(GOLDEN / "refusals.txt", text, bless)
+
+
+def test_a_bound_that_its_pairs_do_not_reach_is_told_to_rest_on_more() -> None:
+    """1,200 contacts need one tag: any two of the pairs fit in one request, and three requests are needed."""
+    plan = a_plan(*((contact, carries("")) for contact in many(1200).split()), tags="vip")
+    (proof,) = plan.proofs
+    assert (proof.lower_bound, len(proof.certificate)) == (3, 1)
+    text = render_text(PlanDocument(combine_plans([plan], as_of=NOW, manifests=""), explain=True).view())
+    assert "This pair needs a request; that more are needed follows from" in " ".join(text.split())

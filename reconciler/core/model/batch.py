@@ -71,7 +71,8 @@ class Proof:
     proven: bool
     """Whether fewer requests are known to be impossible."""
     certificate: tuple[tuple[ContactId, Tag], ...]
-    """Needed pairs no two of which can share a request: a reviewer can check the bound by them."""
+    """Needed pairs no two of which can share a request, as a reviewer can check; the bound may be higher than their
+    number."""
 
 
 @dataclass(frozen=True, slots=True)
