@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from reconciler.core.model.errors import (
     ReconcilerError,
 )
 from reconciler.core.model.events import WaitCause, Waiting
+from reconciler.core.model.journal import ReadFor
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.running.pace import Pace, quota_wait_ms, refuse_starved
 from reconciler.ports import Clock, Heartbeat, Reporter
@@ -126,10 +128,15 @@ class RequestGate:
     later: str = READ_LATER
     """The hint for a person where today's quota is used up, and nothing waits for tomorrow's."""
     error: ReconcilerError | None = None
-    reads: int = 0
+    reads_for: Counter[ReadFor] = field(default_factory=Counter)
+    """The requests that read, by their purpose."""
     writes: int = 0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _halted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def reads(self) -> int:
+        return self.reads_for.total()
 
     def halt(self, error: ReconcilerError) -> None:
         """Lets nothing more leave. The first error stays."""
@@ -141,21 +148,25 @@ class RequestGate:
         if self.error is not None:
             raise Halted
 
-    async def read(self, request: Callable[[], Awaitable[T]]) -> tuple[Instant, T]:
+    async def read(self, request: Callable[[], Awaitable[T]], purpose: ReadFor = ReadFor.DOUBTS) -> tuple[Instant, T]:
         """When the request left, and its answer. Raises its error, and those of `take_turn`."""
         ticket = await self.take_turn()
-        self.reads += 1
+        self.reads_for[purpose] += 1
         asked = self.clock.now()
         return asked, await self._await_answer(ticket, request())
 
     async def read_with_retries(
-        self, request: Callable[[], Awaitable[T]], *, gives_up: Callable[[], bool] = lambda: False
+        self,
+        request: Callable[[], Awaitable[T]],
+        *,
+        gives_up: Callable[[], bool] = lambda: False,
+        purpose: ReadFor = ReadFor.DOUBTS,
     ) -> tuple[Instant, T]:
         """As `read`; sent again for as long as that may help: to read twice harms no contact."""
         tries = Tries()
         while True:
             try:
-                return await self.read(request)
+                return await self.read(request, purpose)
             except PASSING as error:
                 if gives_up() or not await self.wait_to_retry(tries, error):
                     raise

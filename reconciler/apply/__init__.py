@@ -323,6 +323,7 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
         rounds=run.progress.rounds,
         requests=run.gate.writes,
         reads=run.gate.reads,
+        reads_for=dict(sorted(run.gate.reads_for.items())),
         adopted=run.progress.adopted,
         released=run.progress.released,
         pairs=dict(pairs),

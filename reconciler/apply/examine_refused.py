@@ -29,6 +29,7 @@ from reconciler.apply.run import Run
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState, ObservationOrigin
 from reconciler.core.model.errors import ApiError
+from reconciler.core.model.journal import ReadFor
 from reconciler.core.model.names import ContactId, Instant, TagSet, fold_spelling
 from reconciler.core.model.outcome import Action, Rejection
 from reconciler.core.running.doubt import SLACK_MS, is_untouched, moved_by_journal, moves_updated
@@ -108,7 +109,7 @@ def last_written(state: ContactState) -> Instant:
 
 
 async def _look_at_some(run: Run, suspect: Suspect) -> Look:
-    readings = Readings()
+    readings = Readings(ReadFor.REFUSALS)
     # of each half: a request may have been carried out in part
     for half in _halves(suspect.batch.contacts):
         for contact in sorted(half, key=lambda contact: _shows_little(suspect, contact))[:MOST_TRIED]:
@@ -132,7 +133,7 @@ def _is_read(half: Sequence[ContactId], readings: Readings) -> bool:
 
 
 async def _look_at_all(run: Run, suspect: Suspect) -> Look:
-    contacts, readings = suspect.batch.contacts, Readings()
+    contacts, readings = suspect.batch.contacts, Readings(ReadFor.REFUSALS)
     for start in range(0, len(contacts), CHUNK):
         chunk = contacts[start : start + CHUNK]
         await read_contacts(run, chunk, readings, done=start, total=len(contacts))
@@ -231,7 +232,7 @@ async def _read_whether_moved(run: Run, write: KnownWrite) -> bool | None:
     if not run.can_read:
         return None
     try:
-        asked, answer = await run.gate.read(lambda: run.reader.get_contact(write.contact))
+        asked, answer = await run.gate.read(lambda: run.reader.get_contact(write.contact), ReadFor.DATES)
     except ApiError as error:
         run.gate.pace.heed(error, run.now())
         return None

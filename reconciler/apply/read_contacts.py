@@ -28,6 +28,7 @@ from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.core.model.events import Read
+from reconciler.core.model.journal import ReadFor
 from reconciler.core.model.names import ContactId, Instant, TagSet
 from reconciler.core.model.outcome import Outcome, Rejection
 from reconciler.core.observing.refresh_rules import INDEX_LAG_MS, Scan, count_pages
@@ -42,6 +43,7 @@ Adds = dict[ContactId, TagSet]
 class Readings:
     """The results of reading so far."""
 
+    purpose: ReadFor = ReadFor.DOUBTS
     found: dict[ContactId, ContactReading] = field(default_factory=dict)
     absent: dict[ContactId, Rejection] = field(default_factory=dict)
     """Contacts that the API says not to have."""
@@ -119,7 +121,7 @@ async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readi
 async def read_contact(run: Run, contact: ContactId, readings: Readings) -> None:
     try:
         asked, answer = await run.gate.read_with_retries(
-            lambda: run.reader.get_contact(contact), gives_up=lambda: bool(readings.blind)
+            lambda: run.reader.get_contact(contact), gives_up=lambda: bool(readings.blind), purpose=readings.purpose
         )
     except ApiError as error:
         _record_failure(run, readings, error)

@@ -13,7 +13,7 @@ from reconciler.core.formats.journal_json import SHORTFALL
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model.errors import ExitCode
-from reconciler.core.model.journal import FailedChange, LocationReport, RunEnding, Shortfall, Surprises
+from reconciler.core.model.journal import FailedChange, LocationReport, ReadFor, RunEnding, Shortfall, Surprises
 from reconciler.core.model.names import ContactId
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.running.shortfalls import ending_of, run_remedies
@@ -132,9 +132,18 @@ def ending_totals(ending: RunEnding, requests: int) -> tuple[Total, ...]:
 
 
 def summary(ending: RunEnding, requests: int) -> str:
-    """`14 requests in 2 rounds`, with the contacts that were read."""
+    """`14 requests in 2 rounds`, with the requests that read, and what for."""
     done = f"{counted(requests, 'request')} in {counted(ending.rounds, 'round')}"
-    return f"{done}, {counted(ending.reads, 'contact')} read to settle doubts" if ending.reads else done
+    # an older version did not write down what it read for
+    reads = [f"{counted(reads, 'read')} {_READ_FOR[purpose]}" for purpose, reads in ending.reads_for]
+    return ", ".join((done, *(reads or ([counted(ending.reads, "read")] if ending.reads else []))))
+
+
+_READ_FOR = {
+    ReadFor.DOUBTS: "to settle doubts",
+    ReadFor.REFUSALS: "to see whether a refused request took effect",
+    ReadFor.DATES: "to learn whether a write moves `dateUpdated`",
+}
 
 
 def unapproved(ending: RunEnding) -> str:
@@ -185,7 +194,7 @@ _FORMS = Forms(
     {
         LocationReport: JsonSpelling(
             about="A run in one location.",
-            types={"pairs": Mapping[Outcome, Count]},
+            types={"pairs": Mapping[Outcome, Count], "reads_for": Mapping[ReadFor, Count]},
             sparse="resets",
             derived={"exit_code": (int, lambda report: int(report.exit_code)), "remedies": (Remedies, run_remedies)},
         ),

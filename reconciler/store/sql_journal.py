@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
-from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfall
+from reconciler.core.model.journal import Answer, ReadFor, RunEnding, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling
@@ -379,8 +379,9 @@ def settle_alike(database: Database, batch: int, outcome: Outcome) -> None:
 
 
 def put_ending(database: Database, run: str, ending: RunEnding) -> None:
-    names = (member.name for member in fields(ending) if member.name not in ("pairs", "shortfalls"))
-    numbers = {"pairs": dict(ending.pairs), **{name: getattr(ending, name) for name in names}}
+    tables = {"pairs": dict(ending.pairs), "reads_for": dict(ending.reads_for)}
+    names = (member.name for member in fields(ending) if member.name not in (*tables, "shortfalls"))
+    numbers = {**tables, **{name: getattr(ending, name) for name in names}}
     database.execute("UPDATE runs SET ending = ? WHERE id = ?", (json.dumps(numbers), run))
     for number, short in enumerate(ending.shortfalls):
         database.execute(_PUT, (run, number, short.outcome, short.action, json.dumps(short.tags), short.why))
@@ -400,7 +401,9 @@ def read_ending(database: Database, run: str) -> RunEnding | None:
         return None
     numbers = json.loads(row[0])
     pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
-    return RunEnding(pairs=pairs, shortfalls=_read_shortfalls(database, run), **numbers)
+    # an older version did not write down what it read for
+    reads_for = tuple((ReadFor(purpose), int(count)) for purpose, count in numbers.pop("reads_for", {}).items())
+    return RunEnding(pairs=pairs, reads_for=reads_for, shortfalls=_read_shortfalls(database, run), **numbers)
 
 
 def _read_shortfalls(database: Database, run: str) -> tuple[Shortfall, ...]:

@@ -15,6 +15,7 @@ from reconciler.core.model.events import BatchAnswered, Read, RoundStarted, Wait
 from reconciler.core.model.journal import (
     FailedChange,
     LocationReport,
+    ReadFor,
     RunEnding,
     RunHeader,
     RunRecord,
@@ -125,12 +126,14 @@ def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -
         pairs={Outcome.APPLIED: 1, Outcome.NOOP: 1, Outcome.SEEN: 2, Outcome.REJECTED: 1},
         findings=(FailedChange(name("cara"), Outcome.REJECTED, Action.ADD, (Tag("a"),), "contact is deleted"),),
         reads=2,
+        reads_for={ReadFor.DATES: 1, ReadFor.DOUBTS: 1},
     )
     ending = scene.log(run.id).ending
     assert ending == RunEnding(
         pairs=((Outcome.APPLIED, 1), (Outcome.NOOP, 1), (Outcome.SEEN, 2), (Outcome.REJECTED, 1)),
         rounds=1,
         reads=2,
+        reads_for=((ReadFor.DATES, 1), (ReadFor.DOUBTS, 1)),
         shortfalls=(Shortfall(Outcome.REJECTED, Action.ADD, (Tag("a"),), "contact is deleted", (name("cara"),)),),
     )
     wanted = scene.wanted[HERE]

@@ -34,8 +34,8 @@ def _shape(title: str) -> set[str]:
     return set(re.findall(r'"(\w+)"', block[1]))
 
 
-FREE = ("pairs", "findings", "set_by", "made")
-"""Their keys are outcomes, or told elsewhere."""
+FREE = ("pairs", "reads_for", "findings", "set_by", "made")
+"""Their keys are values of an enum, or told elsewhere."""
 
 
 def _keys(value: Any) -> set[str]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NewType, TypeVar
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Form, Schema, described, object_schema, read_list
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
+from reconciler.core.model.journal import Answer, BatchRecord, ReadFor, RunEnding, RunLog, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 
@@ -46,10 +46,11 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     ),
     RunEnding: JsonSpelling(
         about="What the report of the run told at its end; null: it had none, or nobody wrote it down.",
-        later="manifests_digest definitions_digest waits_until",
-        sparse="manifests_digest definitions_digest waits_until",
+        later="manifests_digest definitions_digest waits_until reads_for",
+        sparse="manifests_digest definitions_digest waits_until reads_for",
         types={
             "pairs": Mapping[Outcome, Count],
+            "reads_for": Mapping[ReadFor, Count],
             **dict.fromkeys(("rounds", "reads", "adopted", "released", "outside"), Count),
         },
     ),

@@ -27,6 +27,15 @@ class BatchStatus(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+class ReadFor(StrEnum):
+    """DOUBTS: whether requests of unknown effect had one. REFUSALS: whether a request that was refused as a whole had
+    one. DATES: whether a write of tags moves `dateUpdated`."""
+
+    DOUBTS = "doubts"
+    REFUSALS = "refusals"
+    DATES = "dates"
+
+
 @dataclass(frozen=True, slots=True)
 class Shortfall:
     """Pairs that did not end well, or were not sent, for one reason: the tags on each of the contacts."""
@@ -60,6 +69,8 @@ class RunEnding:
     """Their definitions, without members of sets; empty where `manifests_digest` is, and where an older version ran."""
     waits_until: Instant | None = field(default=None, compare=False)
     """When the first of the additions may go that wait for a pace or a window."""
+    reads_for: tuple[tuple[ReadFor, int], ...] = ()
+    """The reads by their purpose, none of them 0; empty where an older version ran."""
 
     def is_by(self, definitions_digest: str, manifests_digest: str) -> bool:
         """Whether the run carried out these definitions as a whole; one of an older version: these manifests."""
@@ -199,7 +210,7 @@ class LocationReport:
     status: RunStatus
     rounds: int = 0
     requests: int = 0
-    """Writes; `reads` counts the requests that settled doubts."""
+    """Writes; `reads` counts the requests that read, `reads_for` these by their purpose."""
     adopted: int = 0
     released: int = 0
     pairs: Mapping[Outcome, int] = field(default_factory=dict)
@@ -219,6 +230,7 @@ class LocationReport:
     """The exit code of `error`, which ended the run early."""
     resets: Instant | None = None
     """When the day's quota starts anew, where it ended the run."""
+    reads_for: Mapping[ReadFor, int] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
