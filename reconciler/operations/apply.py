@@ -447,5 +447,6 @@ def _explain_move(approved: Collection[str], reader: LocationReader) -> str:
         return "manifests or state have moved since it was approved: review what is to do now, and approve that"
     # several runs may have carried the digest: the last one left the state as it is
     last = max(runs, key=lambda run: run.header.started)
-    did = "carried it out" if last.status is RunStatus.COMPLETE else "did a part of it"
+    is_whole = last.status is RunStatus.COMPLETE and not last.is_partial
+    did = "carried it out" if is_whole else "did a part of it"
     return f"run {last.id} {did}: review what is left, and approve that"

@@ -44,7 +44,9 @@ class HistoryDocument:
 
     def records(self) -> Records:
         """The newest first."""
-        columns = "location run operation who started ended status #requests #rows change_digest commit waits_until"
+        columns = (
+            "location run operation who started ended status #requests #rows change_digest commit waits_until partial"
+        )
         rows = lambda: (_run_row(run) for runs in self.runs.values() for run in reversed(runs))  # noqa: E731
         return make_records("Every run", columns, rows)
 
@@ -96,11 +98,15 @@ _STATUS = {
 
 
 _KILLED = Cell("killed", Style.BAD)
+_IN_PART = Cell("done in part", Style.WARN)
 
 
 def ending_cell(run: RunRecord) -> Cell:
     if run.waits_until is not None:
         return Cell(f"rest waits until {local_time(run.waits_until, 'UTC')}", Style.WARN)
+    # complete is not whole: the report told it as done in part, with exit code 3
+    if run.status is RunStatus.COMPLETE and run.is_partial:
+        return _IN_PART
     # a run that was killed wrote down no end: its lease tells that it is over
     return _KILLED if run.was_killed else _STATUS[run.status]
 
@@ -120,6 +126,7 @@ def _run_row(run: RunRecord) -> Row:
         header.change_digest,
         header.commit,
         iso_or_empty(run.waits_until),
+        "yes" if run.is_partial else "no",
     )
 
 

@@ -126,7 +126,7 @@ def _log_verdict(log: RunLog) -> Cell:
     if ending.error:
         return Cell(f"Stopped: {ending.error}", Style.BAD)
     done = summary(ending, run.requests)
-    if ending.outside or any(shortfall.outcome is not Outcome.DEFERRED for shortfall in ending.shortfalls):
+    if ending.is_partial:
         return Cell(f"Done in part: {done}.{f' {unapproved(ending)}' if ending.outside else ''}", Style.WARN)
     return Cell(f"Done: {done}.", Style.GOOD)
 

@@ -11,7 +11,15 @@ from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdi
 from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
-from reconciler.core.model.journal import Answer, BatchRecord, BatchStatus, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.journal import (
+    Answer,
+    BatchRecord,
+    BatchStatus,
+    RunHeader,
+    RunRecord,
+    RunStatus,
+    ends_partially,
+)
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet, are_plain
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.state_fields import assume_unconfirmed
@@ -85,6 +93,8 @@ def read_runs(database: Database, location: LocationId) -> Sequence[RunRecord]:
 
 def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
     run, operation, who, started, digest, commit, allowed, status, ended, requests, rows, traced, ending = row
+    # of the whole ending a list of runs needs no more than these numbers
+    numbers = json.loads(ending or "{}")
     return RunRecord(
         id=run,
         header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
@@ -93,8 +103,8 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
         requests=requests,
         rows=rows,
         traced=bool(traced),
-        # of the whole ending a list of runs needs no more
-        waits_until=json.loads(ending or "{}").get("waits_until"),
+        waits_until=numbers.get("waits_until"),
+        is_partial=ends_partially(numbers.get("pairs", {}), numbers.get("outside", 0)),
     )
 
 

@@ -200,10 +200,8 @@ class Telemetry:
 def find_success_ms(reader: LocationReader, now: Instant) -> int | None:
     """Milliseconds since the last apply of a location's history that left nothing undone; None without one."""
     for run in reversed(reader.read_runs()):
-        if run.header.operation != "apply" or run.status is not RunStatus.COMPLETE or run.ended is None:
-            continue
+        is_complete = run.header.operation == "apply" and run.status is RunStatus.COMPLETE
         # complete is not whole: some pairs may have been rejected or held
-        ending = reader.read_ending(run.id)
-        if ending is None or not ending.is_partial:
+        if is_complete and not run.is_partial and run.ended is not None:
             return max(0, now - run.ended)
     return None

@@ -145,6 +145,7 @@ def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -
         scene.clock.now(),
         requests=2,
         rows=4,
+        is_partial=True,
     )
 
 

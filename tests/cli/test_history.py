@@ -148,6 +148,10 @@ def test_what_others_did_and_nobody_approved_is_told_of_the_run(
     sandbox.do(lambda world, now: world.remove(contact_id(3), ["customer"], now=now, by="somebody"))
     manifest(customers=(range(2, 6), ["customer", "vip"], []))
     assert reconciler("apply", "--auto-approve").code == 3
+    (newest, first) = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
+    assert [(run["status"], run["partial"]) for run in (newest, first)] == [("complete", True), ("complete", False)]
+    assert [word in reconciler("history").out for word in ("done in part", "complete")] == [True, True]
+    assert "done in part" in reconciler("show", "last").out
     told = "1 pair turned out to be needed and nobody approved them: run plan again."
     assert told in " ".join(reconciler("show", "last").out.split())
 

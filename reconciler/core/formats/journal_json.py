@@ -78,13 +78,15 @@ def run_members() -> Schema:
 
 
 def listed_document(run: RunRecord) -> JsonObject:
-    """The run as a list of runs has it, without all that it asked: with the end of its wait beside it."""
-    return {**run_document(run), "waits_until": _WAIT.write(run.waits_until)}
+    """The run as a list of runs has it, without all that it asked: with its wait, and whether it was done in part."""
+    return {**run_document(run), "waits_until": _WAIT.write(run.waits_until), "partial": run.is_partial}
 
 
 def listed_members() -> Schema:
     about = "When the additions may go that it left to wait for a pace or a window; null: it left none."
-    return {**run_members(), "waits_until": described(_WAIT.schema, about)}
+    partial = "Whether something was rejected, held, in doubt, not sent, or needed and not approved."
+    flag: Schema = {"type": "boolean"}
+    return {**run_members(), "waits_until": described(_WAIT.schema, about), "partial": described(flag, partial)}
 
 
 def log_document(log: RunLog) -> JsonObject:

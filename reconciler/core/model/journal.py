@@ -116,6 +116,8 @@ class RunRecord:
     traced: bool = True
     waits_until: Instant | None = None
     """When the additions may go that it left to wait for a pace or a window; None where it left none."""
+    is_partial: bool = False
+    """Whether its ending tells that something was rejected, held, in doubt, not sent, or needed and not approved."""
 
     @property
     def is_pruned(self) -> bool:
