@@ -312,7 +312,9 @@ async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationRepo
     run.report(HeldCounted(run.location, _count_waiting(run, held, pairs)))
     run.report(count_state(run.location, run.observed, run.now()))
     besides = frozenset(contact for delta in difference.besides for contact in delta.contacts)
-    waiting = run.progress.release.waiting
+    release = run.progress.release
+    # of a round that was cut short nothing is known to have been given that the others would wait for
+    waiting = {} if problem and release.deltas else release.waiting
     told = [each.note for each in waiting.values()]
     end = RunEnd(run.observed, run.present, is_stopped=problem is not None, besides=besides, waiting=waiting)
     report = LocationReport(

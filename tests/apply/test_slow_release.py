@@ -87,6 +87,21 @@ def test_what_fits_is_sent_and_the_others_wait(scene: Scene) -> None:
     assert report.notes == ("7 wait" + waiting.why.removeprefix("waits"),)
 
 
+def test_what_an_error_kept_back_does_not_wait_for_its_pace(scene: Scene) -> None:
+    """The token is refused with the first slice: nothing was given that the others would have to wait for."""
+    scene.token = "no-such-token"
+    report = scene.run(wanted())
+    assert (report.exit_code, count(report, Outcome.NOT_SENT), report.notes) == (ExitCode.AUTH, 12, ())
+    assert [each.why for each in report.unsent] == ["the run stopped before it was sent"]
+
+
+def test_what_is_interrupted_while_it_waits_still_waits(scene: Scene) -> None:
+    scene.hear = lambda event: scene.stop.ask(signal.SIGTERM) if isinstance(event, Waiting) else None
+    report = scene.run(wanted(), wait=True)
+    assert (report.exit_code, count(report, Outcome.APPLIED)) == (128 + signal.SIGTERM, 5)
+    assert [each.why[:11] for each in report.unsent] == ["waits until"]
+
+
 def test_the_same_plan_sends_slice_after_slice(scene: Scene) -> None:
     plan = scene.plan_for(wanted())
     scene.apply(plan)
