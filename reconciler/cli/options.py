@@ -9,7 +9,7 @@ def command(flags: PlanFlags, invocation: Invocation) -> int: ...
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -104,6 +104,13 @@ _SETTING_FLAGS = {
 }
 
 
+def find_overrides(values: Mapping[str, object]) -> dict[str, str]:
+    """The settings that flags override, by key, among the values of a command's options."""
+    # the flag of the state is no hidden one: it has a help text of its own
+    keys = {**_FLAG_PARAMETERS, "state": "state"}
+    return {key: value for name, key in keys.items() if isinstance(value := values.get(name), str)}
+
+
 def _make_invocation(
     *,
     quiet: bool,
@@ -115,10 +122,7 @@ def _make_invocation(
     form: OutputFormat = TEXT,
     **settings: str | None,
 ) -> Invocation:
-    overrides = {_FLAG_PARAMETERS[name]: value for name, value in settings.items() if value is not None}
-    # its flag is no hidden one: it has a help text of its own
-    if state is not None:
-        overrides["state"] = state
+    overrides = find_overrides(settings | {"state": state})
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
     return Invocation(console, Workspace(manifests, overrides, listener=console), form)
 

@@ -1,7 +1,8 @@
 """--report FILE: the answer of a command in a file too, however the command ends.
 
 Rules
-1. The suffix names the format. A file that cannot be written is refused before all else.
+1. The suffix names the format. A file that cannot be written is refused before all else, and so is one that the
+   command reads, for --out too.
 2. The file is old or new, never half; only its owner may read it.
 3. A command that fails writes its answer until then, and the error. An error in writing never hides another.
 """
@@ -19,11 +20,13 @@ import click
 
 from reconciler.cli.command_record import find_record
 from reconciler.cli.console import make_output
-from reconciler.cli.options import OutputFormat
+from reconciler.cli.options import OutputFormat, find_overrides
 from reconciler.cli.streams import AnswerLost
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.safe_text import visible
+from reconciler.operations.workspace import MANIFESTS, Workspace
+from reconciler.operations.written_files import refuse_files_read
 from reconciler.output.document import FORMATS, SUFFIXES, CommandOutput, Document, FailureDocument, spell
 from reconciler.planfile import NOT_THROUGH_LINKS
 from reconciler.system import replace_file
@@ -104,10 +107,10 @@ def reported(function: F) -> F:
 
     @wraps(function)
     def command(*arguments: Any, report: Path | None, form: OutputFormat, **values: Any) -> int:
-        if report is None:
+        file = None if report is None else Report(report, whole=form.whole)
+        _refuse_files_read({"--report": report, "--out": values.get("out")}, values)
+        if file is None:
             return function(*arguments, form=form, **values)
-        file = Report(report, whole=form.whole)
-        _refuse_same_file(report, values)
         try:
             code = function(*arguments, form=replace(form, report=file), **values)
         except BaseException as error:
@@ -125,13 +128,17 @@ def reported(function: F) -> F:
     )(command)  # type: ignore[return-value]
 
 
-def _refuse_same_file(report: Path, values: Mapping[str, object]) -> None:
-    """Raises UsageError where another option or argument names the file of the report: one would be written over."""
-    for name, value in values.items():
-        if isinstance(value, Path) and value.resolve() == report.resolve():
-            other = f"--{name}" if name == "out" else "the argument"
-            message = f"--report {report} is the file that {other} names, and would be written over it"
-            raise UsageError(message, hint="give the report another name")
+def _refuse_files_read(files: Mapping[str, object], values: Mapping[str, object]) -> None:
+    """Raises UsageError where a file to be written is one that the command reads. `values`: those of its options."""
+    targets = {option: path for option, path in files.items() if isinstance(path, Path)}
+    directory = values.get("manifests")
+    workspace = Workspace(directory if isinstance(directory, Path) else MANIFESTS, find_overrides(values))
+    named = {_ARGUMENTS[name]: path for name in _ARGUMENTS if isinstance(path := values.get(name), Path)}
+    refuse_files_read(workspace, targets, named)
+
+
+_ARGUMENTS = {"target": "the argument", "named": "--manifests"}
+"""Values of a command that are paths, and the words for their places."""
 
 
 def _write_after_error(file: Report) -> None:

@@ -29,6 +29,7 @@ from reconciler.operations.cut_rows import find_cut, refuse_cut_id
 from reconciler.operations.filtered_sets import FilteredSet
 from reconciler.operations.people_index import PeopleKey, PeopleSource, ReadPeople
 from reconciler.operations.workspace import Session
+from reconciler.operations.written_files import refuse_files_read
 
 
 def choose_sets(
@@ -50,6 +51,7 @@ def choose_sets(
     chosen = {location: sets for location, sets in chosen.items() if sets}
     if unmatched is not None:
         refuse_existing(unmatched)
+        refuse_files_read(session.workspace, {"--unmatched": unmatched})
     if unmatched is not None and sum(map(len, chosen.values())) != 1:
         raise UsageError("--unmatched takes the rows of one set", hint="choose one: --set NAME, and --location")
     if unmatched is not None and not match_of(next(iter(chain.from_iterable(chosen.values())))).keys:

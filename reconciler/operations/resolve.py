@@ -19,6 +19,7 @@ from reconciler.loading.people_files import FullRows, read_full_rows, refuse_exi
 from reconciler.operations.api import LocationApi
 from reconciler.operations.people_index import PeopleReading, PeopleSource, ReadPeople
 from reconciler.operations.workspace import Workspace, rate_from
+from reconciler.operations.written_files import refuse_files_read
 from reconciler.store import open_reader
 
 ID_COLUMN = "contact_id"
@@ -59,8 +60,7 @@ async def resolve_file(workspace: Workspace, request: ResolveRequest) -> Resolve
     if not request.replaces and (request.out.is_symlink() or request.out.exists()):
         raise UsageError(f"{request.out} is there already", hint="name another file, or add --force to replace it")
     refuse_existing(request.out, replaces=request.replaces)
-    if request.out.exists() and request.file.exists() and request.out.samefile(request.file):
-        raise UsageError(f"--out {request.out} is the file of people itself", hint="name another file")
+    refuse_files_read(workspace, {"--out": request.out}, {"the argument": request.file})
     source = PeopleSource(
         "file", str(request.file), Source(str(request.file)), _make_match(request), lambda: request.file.open("rb")
     )

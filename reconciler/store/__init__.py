@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +32,14 @@ LOCAL = ("sqlite", "memory")
 def is_remote(url: str) -> bool:
     """Whether a host is asked for this state."""
     return _scheme(url) not in LOCAL
+
+
+def is_state_file(url: str, path: Path) -> bool:
+    """Whether a path is that of a state under the URL, of a file that SQLite keeps beside it, or of a copy."""
+    with suppress(UsageError):
+        parts = map(re.escape, str(_sqlite_path(url).resolve()).split(LOCATION))
+        return re.fullmatch("[^/]*".join(parts) + "(-wal|-shm|-journal|[.].*backup)?", str(path.resolve())) is not None
+    return False
 
 
 def open_reader(url: str) -> AbstractContextManager[StateReader]:

@@ -443,7 +443,11 @@ def test_text_that_is_no_unicode_can_be_copied(reconciler: Command, people: Call
 
 @pytest.mark.parametrize(
     ("out", "said"),
-    [("people.csv", "is the file of people"), ("link.csv", "is there already"), ("no/ids.csv", "no directory")],
+    [
+        ("people.csv", "is the file that the argument names"),
+        ("link.csv", "is there already"),
+        ("no/ids.csv", "no directory"),
+    ],
 )
 def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
     reconciler: Command, people: Callable[..., None], project: Path, out: str, said: str
