@@ -1,6 +1,8 @@
-"""`reconciler validate`, `schema` and `diff`: they look at manifests and settings, and at no state; and `locations`."""
+"""`reconciler validate`, `schema`, `diff` and `locations`: they look at manifests, settings and snapshots."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import click
 
@@ -12,6 +14,7 @@ from reconciler.core.model.names import LocationId
 from reconciler.core.model.safe_text import json_line
 from reconciler.loading.settings_models import SchemaKind, schema_text
 from reconciler.operations.compare import compare_with
+from reconciler.operations.local_snapshots import LocalSnapshots
 from reconciler.operations.locations import list_locations
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
@@ -31,19 +34,22 @@ from reconciler.output.schema import SCHEMAS, published
 def validate_command(strict: bool, show_settings: bool, invocation: Invocation) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
-    Needs no token, no state and no network. Exit code 0 without errors, 1 with.
+    Needs no token and no network. Of people who are matched it looks at their snapshots, where these are files or in a
+    state on this machine. Exit code 0 without errors, 1 with.
     """
     console, workspace = invocation.console, invocation.workspace
     if show_settings:
         return _show_settings(workspace, console)
-    summary = ""
+    summary, snapshots = "", LocalSnapshots(workspace)
     try:
-        loaded = workspace.load_manifests(now=workspace.clock.now(), strict=strict)
+        loaded = workspace.load_manifests(now=workspace.clock.now(), strict=strict, find_snapshots=snapshots)
         problems = loaded.problems
         sets = sum(len(manifest.sets) for manifest in loaded.manifests)
         summary = f"valid: {counted(len(loaded.manifests), 'manifest')}, {counted(sets, 'contact set')}"
     except InvalidInput as error:
         problems = error.problems
+    for reason, count in Counter(snapshots.unread.values()).items():
+        console.note(f"matched sets of {counted(count, 'location')} are checked without their contacts: {reason}")
     if invocation.form.kind == "json":
         console.answer(json_line(add_provenance(ProblemList(problems).json(), provenance())))
     elif invocation.form.kind == "github":

@@ -85,6 +85,7 @@ def load(
             settled={named.location: named.source for named in settings.locations.values()},
             queries={query.name: query.place for query in settings.sources.values()},
             snapshots_known=snapshots.known,
+            unread=snapshots.unread,
             elsewhere=elsewhere,
         )
         problems = _sort_problems([*loader.problems, *check_manifests(merged)], strict)

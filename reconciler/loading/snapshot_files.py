@@ -265,7 +265,12 @@ class SnapshotFinder:
 
     def is_unread(self, location: LocationId | None) -> bool:
         """Whether the snapshots of the location are there, for all that is known, and could not be read."""
-        return location is not None and location in self._found and self._found[location] is None
+        return location in self.unread
+
+    @property
+    def unread(self) -> frozenset[LocationId]:
+        """The locations whose snapshots could not be read."""
+        return frozenset(location for location, found in self._found.items() if found is None)
 
     def _read(self, folder: str, location: LocationId, name: SetName) -> Snapshot | None:
         try:

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass
 
 from reconciler.core.manifests.compare_revisions import Comparison, SettingMove, compare_revisions
 from reconciler.core.model.contact_filter import describe_filter
-from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.errors import UsageError
 from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts, Manifest, TagRule
-from reconciler.core.model.names import LocationId, SetName, iso
-from reconciler.core.model.people import RowQuery, Snapshot
-from reconciler.core.model.safe_text import redacted, words_text
+from reconciler.core.model.names import iso
+from reconciler.core.model.people import RowQuery
+from reconciler.core.model.safe_text import words_text
 from reconciler.core.model.settings import Settings
 from reconciler.loading import Directory, Loaded, load
 from reconciler.loading.settings import compare_settings
 from reconciler.operations.git import read_files_at
+from reconciler.operations.local_snapshots import LocalSnapshots
 from reconciler.operations.workspace import Workspace, group_manifests, resolve_all
 from reconciler.output.findings import shown
-from reconciler.store import is_remote
 
 NO_FILES = Loaded(Settings(), (), ())
 
@@ -52,7 +52,7 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
     workspace.listener.on_manifests(directory)
     then = read_files_at(base, directory)
     # no environment: the files alone are compared
-    snapshots = _StoredSnapshots(workspace)
+    snapshots = LocalSnapshots(workspace)
     before = load(then, now=now, find_snapshots=snapshots) if then.names() else NO_FILES
     present = Directory(directory)
     # a directory that is new or removed is compared with nothing
@@ -67,34 +67,11 @@ def compare_with(workspace: Workspace, base: str) -> CompareResult:
         ),
         tuple(compare_settings(_flatten(before), _flatten(after))),
         after.settings,
-        tuple(snapshots.notes.values()),
+        tuple(
+            f"location {location}: matched sets are compared without their contacts: {reason}"
+            for location, reason in snapshots.unread.items()
+        ),
     )
-
-
-class _StoredSnapshots:
-    """The snapshots of a state on this machine as they are now, for both sides; none where it cannot be read."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.notes: dict[LocationId, str] = {}
-        self._workspace = workspace
-        self._known: dict[LocationId, Mapping[SetName, Snapshot]] = {}
-
-    def __call__(self, _: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
-        if location not in self._known:
-            self._known[location] = self._find(location)
-        return self._known[location]
-
-    def _find(self, location: LocationId) -> Mapping[SetName, Snapshot]:
-        try:
-            # where the state is, a variable or a flag may say
-            settings = self._workspace.load_settings(begins=True)
-            if not is_remote(settings.state):
-                return self._workspace.find_snapshots(settings, location)
-            reason = f"they are in the state {redacted(settings.state)}, and diff asks no host"
-        except ReconcilerError as error:
-            reason = error.lines[0]
-        self.notes[location] = f"location {location}: matched sets are compared without their contacts: {reason}"
-        return {}
 
 
 def _flatten(loaded: Loaded) -> dict[str, object]:

@@ -39,6 +39,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
 from reconciler.operations.api import LocationApi
+from reconciler.operations.local_snapshots import LocalSnapshots
 from reconciler.operations.workspace import SilentListener, Tokens, Workspace, rate_from
 from reconciler.output.blocks import counted
 from reconciler.request_gate import NoLease, RequestGate
@@ -108,7 +109,7 @@ def _examine_manifests(workspace: Workspace) -> tuple[Remark, set[LocationId]]:
     """A remark on the manifests, and the locations that they name."""
     directory = workspace.directory
     try:
-        loaded = workspace.load_manifests(now=workspace.clock.now())
+        loaded = workspace.load_manifests(now=workspace.clock.now(), find_snapshots=LocalSnapshots(workspace))
     except InvalidInput as error:
         summary = f"{directory}: {counted(len(error.problems), 'problem')}, first: {error.problems[0].message}"
         return bad("manifests", summary, "reconciler validate shows all of them"), set()

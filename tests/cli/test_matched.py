@@ -105,13 +105,43 @@ def test_the_people_need_not_be_where_tags_are_planned(
     (project / "manifests" / "people.csv").unlink()
     assert "no such file" in reconciler("plan").err
     pull(range(3))
-    for command in ("plan", "drift"):
+    for command in ("plan", "drift", "validate"):
         ended = reconciler(command)
         assert ended.code == 0
         unknown = "manifests/people.csv is not here: whether contact set 'vip' changed since its pull is unknown"
-        assert f"manifests/acme.yaml:4:22: warning: {unknown}" in ended.err
+        assert f"manifests/acme.yaml:4:22: warning: {unknown}" in ended.err + ended.out
+    assert "1 manifest, 1 location" in reconciler("doctor", "--offline").out
     assert reconciler("apply", "--auto-approve").code == 0
     assert len(world.transitions) == 6
+
+
+@pytest.mark.usefixtures("matched")
+def test_what_changed_since_its_pull_is_told_before_it_is_planned(reconciler: Command, pull: Pull) -> None:
+    pull(range(3))
+    warning = "manifests/acme.yaml:4:22: warning: contact set 'vip' was pulled at "
+    for command in ("plan", "validate"):
+        ended = reconciler(command)
+        assert ended.code == 0
+        assert warning in ended.err + ended.out
+        assert "and its file or its match has changed since" in ended.err + ended.out
+    assert reconciler("validate", "--strict").code == 1
+
+
+@pytest.mark.usefixtures("matched")
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["on another host", "damaged"])
+def test_manifests_are_checked_without_snapshots_that_cannot_be_read(
+    reconciler: Command, project: Path, elsewhere: bool
+) -> None:
+    """No host is asked, and a set whose snapshot nobody looked at is not said to have none."""
+    (project / "manifests" / "people.csv").unlink()
+    Path("state.db").write_bytes(b"not a state")
+    state = "postgresql://crm:hunter2hunter2@127.0.0.1:1/crm" if elsewhere else "sqlite:///state.db"
+    ended = reconciler("validate", "--state", state)
+    assert ended.code == 0
+    assert "matched sets of 1 location are checked without their contacts: " in ended.err
+    assert "warning: manifests/people.csv is not here" in ended.out
+    assert "has no snapshot" not in ended.out
+    assert "hunter2" not in ended.err
 
 
 @pytest.mark.usefixtures("matched")
@@ -266,10 +296,10 @@ def test_a_state_that_only_a_pull_request_names_is_not_asked(
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         state = f"postgresql://crm@127.0.0.1:{nobody.getsockname()[1]}/x"
         (project / "manifests" / "reconciler.yaml").write_text(f"state: {state}\n")
-        for command in ("plan", "drift", "diff"):
-            ended = reconciler(command)
-            assert ("diff asks no host" if command == "diff" else "stands only here") in ended.err
-            assert ended.code == (0 if command == "diff" else 1)
+        for command in ("plan", "drift", "diff", "validate"):
+            ended, looks = reconciler(command), command in ("diff", "validate")
+            assert ("no host is asked" if looks else "stands only here") in ended.err
+            assert ended.code == (0 if looks else 1)
         nobody.setblocking(False)
         with pytest.raises(BlockingIOError):
             nobody.accept()

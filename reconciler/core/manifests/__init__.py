@@ -42,6 +42,8 @@ class Manifests:
     """Locations whose manifests were left out on purpose."""
     snapshots_known: bool = True
     """False where matched sets have none only because the state was not asked for their snapshots."""
+    unread: frozenset[LocationId] = frozenset()
+    """Locations whose snapshots were asked for, and could not be read."""
     locations: tuple[Location, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from reconciler.core.manifests import CheckFinding, Manifests
+from reconciler.core.manifests import CheckFinding, Location, Manifests
 from reconciler.core.model.contact_filter import list_conditions
 from reconciler.core.model.errors import Problem
 from reconciler.core.model.manifest import ContactSet, ListedContacts, Manifest
@@ -27,9 +27,12 @@ def matched_sets(sets: Iterable[ContactSet]) -> Iterator[tuple[ContactSet, Match
 
 
 def missing_snapshots(manifests: Manifests) -> Iterator[CheckFinding]:
-    """Sets that were never pulled; says nothing where the snapshots are in a state that was not asked."""
-    if manifests.snapshots_known:
-        yield from find_all(manifests, _find_missing)
+    """Sets that were never pulled; says nothing where the snapshots are in a state that was not asked, or not read."""
+    if not manifests.snapshots_known:
+        return
+    for location in manifests.locations:
+        if location.location not in manifests.unread:
+            yield from _find_in(location, manifests.now, _find_missing)
 
 
 Find = Callable[[ContactSet, Match, Instant | None], Iterator[CheckFinding]]
@@ -37,8 +40,12 @@ Find = Callable[[ContactSet, Match, Instant | None], Iterator[CheckFinding]]
 
 def find_all(manifests: Manifests, find: Find) -> Iterator[CheckFinding]:
     for location in manifests.locations:
-        for contact_set, match in matched_sets(location.all_sets()):
-            yield from find(contact_set, match, manifests.now)
+        yield from _find_in(location, manifests.now, find)
+
+
+def _find_in(location: Location, now: Instant | None, find: Find) -> Iterator[CheckFinding]:
+    for contact_set, match in matched_sets(location.all_sets()):
+        yield from find(contact_set, match, now)
 
 
 def _find_missing(contact_set: ContactSet, match: Match, _: Instant | None) -> Iterator[CheckFinding]:
