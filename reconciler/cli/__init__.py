@@ -20,6 +20,7 @@ from reconciler.cli.streams import AnswerLost, drop_answers, secure_streams
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.cli.own_commands import CommandPlace
     from reconciler.core.model.names import LocationId
     from reconciler.core.model.notice import Notice, NotifySettings
     from reconciler.core.model.safe_text import Provenance
@@ -69,6 +70,8 @@ class CommandRecord:
         """Whether an answer is on stdout."""
         self.names: dict[LocationId, str] = {}
         """The names that people gave to locations."""
+        self.place: CommandPlace | None = None
+        """The manifests and the state that the command line names; None before it is parsed."""
         self.contact_url = ""
         """The address where the CRM shows a contact."""
         self.state_variable = ""
@@ -104,6 +107,16 @@ class CommandRecord:
 
     def set_directory(self, directory: Path) -> None:
         self.directory = directory
+        # of `apply` it is not known before
+        self.place = self.place and self.place.at(directory)
+
+    def set_place(self, place: CommandPlace) -> None:
+        self.place = place
+
+    @property
+    def complete(self) -> Callable[[str], str]:
+        """Gives the commands of ours in a text the options that lead to the same manifests and state."""
+        return str if self.place is None or self.place.is_default else self.place.complete
 
     def set_links(self, contact_url: str) -> None:
         self.contact_url = contact_url

@@ -50,8 +50,9 @@ def set_notice(notice: Notice) -> None:
 
 
 def for_person(text: str) -> str:
-    """The text with the name of each location that it speaks of."""
-    return name_locations(text, find_record().names)
+    """The text with the name of each location that it speaks of, and the options of each command of ours."""
+    record = find_record()
+    return record.complete(name_locations(text, record.names))
 
 
 def provenance() -> Provenance | None:
@@ -98,9 +99,9 @@ def print_error(error: Exception, record: CommandRecord) -> int:
         return ExitCode.ERROR
     mark = "" if isinstance(error, InvalidInput) else "error: "
     for line in error.lines:
-        click.echo(f"{mark}{visible(name_locations(line, record.names))}", err=True)
+        click.echo(f"{mark}{visible(record.complete(name_locations(line, record.names)))}", err=True)
     for hint in error.hints:
-        click.echo(f"  hint: {visible(name_locations(hint, record.names))}", err=True)
+        click.echo(f"  hint: {visible(record.complete(name_locations(hint, record.names)))}", err=True)
     variable = record.state_variable
     if variable and _is_about_state(error) and variable not in error.message:
         click.echo(f"  hint: the variable {variable} says where the state is", err=True)

@@ -127,7 +127,7 @@ class Console:
 def make_output(document: Document) -> CommandOutput:
     """The document with the names, provenance and links of the running command."""
     record = find_record()
-    return CommandOutput(document, record.names, provenance, record.contact_url)
+    return CommandOutput(document, record.names, provenance, record.contact_url, record.complete)
 
 
 T = TypeVar("T")

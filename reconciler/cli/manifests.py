@@ -34,8 +34,8 @@ from reconciler.output.schema import SCHEMAS, published
 def validate_command(strict: bool, show_settings: bool, invocation: Invocation) -> int:
     """Check manifests and settings: every problem at once, each with its place.
 
-    Needs no token and no network. Of people who are matched it looks at their snapshots, where these are files or in a
-    state on this machine. Exit code 0 without errors, 1 with.
+    Needs no token and no network. Of matched sets it looks at the snapshots, where these are files or in a state on
+    this machine. Exit code 0 without errors, 1 with.
     """
     console, workspace = invocation.console, invocation.workspace
     if show_settings:

@@ -20,6 +20,7 @@ import click
 from reconciler.cli.command_record import find_record
 from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console, make_output
+from reconciler.cli.own_commands import CommandPlace
 from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.planning.guards import CREATE_STATE
@@ -123,6 +124,7 @@ def _make_invocation(
     **settings: str | None,
 ) -> Invocation:
     overrides = find_overrides(settings | {"state": state})
+    find_record().set_place(CommandPlace(manifests, state or ""))
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
     return Invocation(console, Workspace(manifests, overrides, listener=console), form)
 

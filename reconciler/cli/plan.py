@@ -23,7 +23,7 @@ from reconciler.operations.plan import LOOP_HINT, PlanResult, describe_errors, f
 from reconciler.operations.rollout import find_waiting
 from reconciler.operations.stored_state import describe_leases
 from reconciler.operations.unreviewed import refuse_unreviewed
-from reconciler.operations.workspace import MANIFESTS, open_session
+from reconciler.operations.workspace import open_session
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 
@@ -50,7 +50,7 @@ def plan_command(
     Reads the manifests below MANIFESTS (default: manifests) and what earlier runs observed. Writes nothing, takes no
     lease, and needs no token unless --refresh reads contacts first.
     """
-    request, directory = flags.request(), invocation.workspace.directory
+    request = flags.request()
     session = open_session(flags.override(invocation.workspace), flags.locations)
     # before anything is asked or run that a pull request's files name
     refuse_unreviewed(session, reads=request.reading.method is not None)
@@ -63,10 +63,8 @@ def plan_command(
         invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
         write_plan(planned.plan, out)
-        # apply takes only the default directory unasked
-        where = "" if directory == MANIFESTS else f" --manifests {shlex.quote(str(directory))}"
         invocation.console.note(
-            f"saved: reconciler apply {shlex.quote(str(out))}{where} sends what of it is still called for then"
+            f"saved: `reconciler apply {shlex.quote(str(out))}` sends what of it is still called for then"
         )
     unknown = print_errors(planned.unknown, invocation.console)
     refused = [error.exit_code for error in loops.values()]

@@ -129,7 +129,7 @@ def export_command(
     write_files(out, files)
     console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
     console.note(
-        f"next: reconciler plan {out}{_name_state(settings, workspace.directory, out)}, which adopts what is there"
+        f"next: `reconciler plan {out}{_name_state(settings, workspace.directory, out)}`, which adopts what is there"
     )
     return ExitCode.DONE
 

@@ -76,14 +76,14 @@ class Report:
 
 def _make_failure(error: BaseException, until_then: Document | None = None) -> CommandOutput:
     """The document of an error, after the answer that was ready by then."""
-    message = _find_message(error)
+    message, complete = _find_message(error), find_record().complete
     return make_output(
         FailureDocument(
             message,
-            getattr(error, "hint", ""),
+            complete(getattr(error, "hint", "")),
             Count(getattr(error, "exit_code", ExitCode.ERROR)),
             tuple(getattr(error, "lines", (message,))),
-            tuple(getattr(error, "hints", ())),
+            tuple(map(complete, getattr(error, "hints", ()))),
             until_then,
         )
     )

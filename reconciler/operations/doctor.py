@@ -112,7 +112,7 @@ def _examine_manifests(workspace: Workspace) -> tuple[Remark, set[LocationId]]:
         loaded = workspace.load_manifests(now=workspace.clock.now(), find_snapshots=LocalSnapshots(workspace))
     except InvalidInput as error:
         summary = f"{directory}: {counted(len(error.problems), 'problem')}, first: {error.problems[0].message}"
-        return bad("manifests", summary, "reconciler validate shows all of them"), set()
+        return bad("manifests", summary, "`reconciler validate` shows all of them"), set()
     locations = {manifest.location for manifest in loaded.manifests}
     summary = f"{directory}: {counted(len(loaded.manifests), 'manifest')}, {counted(len(locations), 'location')}"
     return good("manifests", summary), locations

@@ -1,6 +1,7 @@
 """The snapshots of matched sets, for commands that look at manifests and ask no host: `LocalSnapshots(workspace)`.
 
-Law: reads a state on this machine alone. Of a location whose state is elsewhere, or cannot be read, nothing is known.
+Law: reads a state on this machine alone. Of a location with its state elsewhere, or one that cannot be read, nothing is
+known.
 """
 
 from __future__ import annotations

@@ -221,4 +221,4 @@ def _settling_hint(location: LocationId) -> str:
 
 
 def _hint_at(location: LocationId) -> str:
-    return f"reconciler plan --location {location} tells what it waits for"
+    return f"`reconciler plan --location {location}` tells what it waits for"

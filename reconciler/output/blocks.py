@@ -195,32 +195,47 @@ def made_in_words(made: Provenance) -> str:
     return f"Made {moment(made.at)}{commit} by reconciler {made.version}:"
 
 
-def name_in_view(view: View, names: Mapping[LocationId, str]) -> View:
-    """The view with a location's name beside its id wherever it speaks of a location; ids without a name stay alone."""
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The names and options that a text for people has, and its document lacks."""
+
+    names: Mapping[LocationId, str]
+    complete: Callable[[str], str]
+
+    def rewrite(self, text: str) -> str:
+        return self.complete(name_locations(text, self.names))
+
+
+def name_in_view(view: View, names: Mapping[LocationId, str], complete: Callable[[str], str] = str) -> View:
+    """The view with a location's name beside its id wherever it speaks of a location; ids without a name stay alone.
+
+    `complete`: gives the commands of ours in a text the options that they need.
+    """
     # most locations have no name: the view is not built a second time for them
-    if not names:
+    if not names and complete is str:
         return view
+    words = _Words(names, complete)
     return replace(
         view,
-        sections=tuple(_named_section(section, names) for section in view.sections),
-        closing=tuple(_named_cell(cell, names) for cell in view.closing),
-        overview=None if view.overview is None else _named_section(view.overview, names),
+        sections=tuple(_named_section(section, words) for section in view.sections),
+        closing=tuple(_named_cell(cell, words) for cell in view.closing),
+        overview=None if view.overview is None else _named_section(view.overview, words),
     )
 
 
-def _named_section(section: Section, names: Mapping[LocationId, str]) -> Section:
+def _named_section(section: Section, words: _Words) -> Section:
     return replace(
         section,
-        title=name_locations(section.title, names),
-        verdict=_named_cell(section.verdict, names),
-        blocks=tuple(_named_block(block, names) for block in section.blocks),
+        title=words.rewrite(section.title),
+        verdict=_named_cell(section.verdict, words),
+        blocks=tuple(_named_block(block, words) for block in section.blocks),
     )
 
 
-def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
+def _named_block(block: Block, words: _Words) -> Block:
     if isinstance(block, Lines):
-        return replace(block, items=tuple(_named_cell(cell, names) for cell in block.items))
-    rows = tuple(tuple(_named_cell(cell, names) for cell in row) for row in block.rows)
+        return replace(block, items=tuple(_named_cell(cell, words) for cell in block.items))
+    rows = tuple(tuple(_named_cell(cell, words) for cell in row) for row in block.rows)
     if not all(row[0].locations for row in rows):
         return replace(block, rows=rows)
     # a table of locations is sorted as people read it
@@ -229,11 +244,11 @@ def _named_block(block: Block, names: Mapping[LocationId, str]) -> Block:
     return replace(block, rows=tuple(rows[at] for at in order), weights=weights)
 
 
-def _named_cell(cell: Cell, names: Mapping[LocationId, str]) -> Cell:
+def _named_cell(cell: Cell, words: _Words) -> Cell:
     if cell.locations:
-        labels = ", ".join(location_label(location, names.get(location, "")) for location in cell.locations)
+        labels = ", ".join(location_label(location, words.names.get(location, "")) for location in cell.locations)
         return replace(cell, text=labels + cell.text[len(", ".join(cell.locations)) :])
-    text = name_locations(cell.text, names)
+    text = words.rewrite(cell.text)
     # most cells name no location: the same cell stands for them
     return cell if text is cell.text else replace(cell, text=text)
 

@@ -87,9 +87,11 @@ class CommandOutput:
     """How the document came to be; None where no command made it. It asks Git, which text does not need."""
     contact_url: str = ""
     """Where the CRM shows a contact."""
+    complete: Callable[[str], str] = str
+    """Gives the commands of ours, in a text for people, the options that they need."""
 
     def view(self, most: int | None) -> View:
-        return name_in_view(self.document.view(most), self.names)
+        return name_in_view(self.document.view(most), self.names, self.complete)
 
     def page(self, most: int | None) -> View:
         """The view of a document that leaves the terminal."""

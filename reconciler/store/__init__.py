@@ -116,7 +116,7 @@ def _bucket(url: str) -> Obstore:
 
 
 def refuse_unlisted(url: str) -> None:
-    """Raises UsageError where nobody can tell which locations have state under the URL; asks no host."""
+    """Raises UsageError where it cannot be told which locations have state under the URL; asks no host."""
     if _scheme(url) in POSTGRES and LOCATION in url:
         with _extra("postgres"):
             from reconciler.store import postgres_states

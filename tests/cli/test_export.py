@@ -133,8 +133,8 @@ def test_the_plan_that_it_names_looks_at_the_same_state(reconciler: Command, pro
     (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///kept.db\n")
     ended = reconciler("export", "--location", LOCATION, "--refresh", "search", "--out", "exported")
     told = ended.err.splitlines()[-1]
-    assert told == "next: reconciler plan exported --state sqlite:///kept.db, which adopts what is there"
-    planned = summary(reconciler, *told.partition(" plan ")[2].partition(",")[0].split())
+    assert told == "next: `reconciler plan exported --state sqlite:///kept.db`, which adopts what is there"
+    planned = summary(reconciler, *told.partition(" plan ")[2].partition("`")[0].split())
     assert (planned["requests"], planned["adds"]) == (0, 0)
     assert planned["adopted"] > 0
 

@@ -1,0 +1,82 @@
+"""Commands that a text names, as they are printed by a command with options for manifests or state."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.own_commands import CommandPlace
+from reconciler.sandbox.world import World
+from reconciler.store import open_store
+from reconciler.system import SystemClock
+from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.fakes import a_holder
+
+ELSEWHERE = CommandPlace(Path("my tags"), "postgresql://crm:hunter2@db.example/crm?sslmode=require")
+GIVEN = "--manifests 'my tags' --state 'postgresql://crm:***@db.example/crm?sslmode=require'"
+STATE = GIVEN.partition(" --state ")[2]
+TEXTS = {
+    "gone: reconciler state unlock 'a b' --location x": f"gone: reconciler state unlock 'a b' --location x {GIVEN}",
+    "reconciler pull --set vip": f"reconciler pull --set vip 'my tags' --state {STATE}",
+    "Held: `reconciler refresh` looks, `reconciler apply --retry-held` sends": (
+        f"Held: `reconciler refresh 'my tags' --state {STATE}` looks, `reconciler apply --retry-held {GIVEN}` sends"
+    ),
+    "`reconciler apply plan.json`": f"`reconciler apply plan.json {GIVEN}`",
+    "`reconciler plan other`": f"`reconciler plan other --state {STATE}`",
+    "`reconciler history --manifests m --state s` lists": "`reconciler history --manifests m --state s` lists",
+    "`reconciler sandbox serve --help` lists": "`reconciler sandbox serve --help` lists",
+    "`reconciler init` writes one": "`reconciler init` writes one",
+    "`reconciler state` has more": "`reconciler state` has more",
+    "this reconciler reads version 3": "this reconciler reads version 3",
+    "reconciler plan is a command": "reconciler plan is a command",
+    "`reconciler plan 'open`": "`reconciler plan 'open`",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_command_gets_the_options_that_it_lacks_and_takes(text: str) -> None:
+    assert ELSEWHERE.complete(text) == TEXTS[text]
+    assert CommandPlace().complete(text) == text
+
+
+@pytest.fixture
+def elsewhere(project: Path, manifest: object) -> tuple[str, str]:
+    """Manifests and a state that no command finds unasked, and a lease on its location."""
+    (project / "manifests").rename(project / "tags of acme")
+    (project / "tags of acme" / "acme.yaml").write_text(f"location: {LOCATION}\ncontact_sets: {{}}\n")
+    with open_store("sqlite:///kept.db") as store:
+        store.at(LOCATION).acquire_lease(a_holder("anna"), SystemClock().now())
+    return "tags of acme", "sqlite:///kept.db"
+
+
+@pytest.mark.parametrize(
+    "words", [("apply", "{}", "--auto-approve"), ("refresh", "{}"), ("state", "unlock", "--manifests", "{}")]
+)
+def test_the_command_that_ends_a_lease_does_as_it_is_printed(
+    reconciler: Command, elsewhere: tuple[str, str], world: World, words: tuple[str, ...]
+) -> None:
+    directory, state = elsewhere
+    if words[0] == "apply":
+        (Path(directory) / "acme.yaml").write_text(
+            f"location: {LOCATION}\ncontact_sets: {{one: {{contacts: [{contact_id(0)}], tags: [vip]}}}}\n"
+        )
+    told = reconciler(*(word.format(directory) for word in words), "--state", state)
+    found = re.search(
+        r"reconciler (state unlock lease-\S+ --location \S+ [^.]*?--state \S+)", " ".join((told.out + told.err).split())
+    )
+    assert found is not None, told
+    assert reconciler(*shlex.split(found[1])).code == 0
+    assert reconciler("apply", directory, "--auto-approve", "--state", state).code == 0
+
+
+def test_a_refused_contact_is_looked_up_where_it_is_known(reconciler: Command, elsewhere: tuple[str, str]) -> None:
+    directory, state = elsewhere
+    shown = reconciler("state", "show", "nobody", "--manifests", directory, "--state", state)
+    assert (
+        "`reconciler state list --manifests 'tags of acme' --state sqlite:///kept.db` lists the contacts" in shown.err
+    )
+    saved = reconciler("plan", directory, "--state", state, "--out", "plan.json")
+    assert "`reconciler apply plan.json --manifests 'tags of acme' --state sqlite:///kept.db` sends" in saved.err
