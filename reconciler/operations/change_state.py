@@ -64,7 +64,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
     """Forgets contacts, their rows in the journal included. Raises UsageError where there is nothing to forget."""
     if not request.contacts and not request.limits:
         raise UsageError("nothing to forget: name contacts, or say --limits")
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     # a reader first: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
         location = find_location(reader, request.location, settings)
@@ -119,7 +119,7 @@ class ImportResult:
 
 async def import_contacts(workspace: Workspace, request: ImportRequest) -> ImportResult:
     """Stores the tags of an export, without a request; a later observation stays."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     location = settings.find_location(request.location)
     exported = read_export(request.file, location)
     observations = [
@@ -188,7 +188,7 @@ async def push_states(
 
     Raises StateError where the lineage is another, or the serial older than that of the state.
     """
-    with open_store(workspace.load_settings().state) as store:
+    with open_store(workspace.load_state_settings().state) as store:
         for portable in states:
             location = portable.state.location
             async with await hold_location(workspace, store, location, "state push", lock_timeout_ms) as held:
@@ -203,7 +203,7 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
 
     No run can work on a location while it is copied. The old state stays as it is.
     """
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     if url == settings.state:
         raise UsageError("the state is there already", hint="name another place")
     refuse_unlisted(settings.state)
@@ -237,7 +237,7 @@ async def recover_answers(
     """
     # all files first: a bad one is refused before an answer is recorded
     recovered = [load_unrecorded(file) for file in files]
-    with open_store(workspace.load_settings().state) as store:
+    with open_store(workspace.load_state_settings().state) as store:
         for answers in recovered:
             async with await hold_location(
                 workspace, store, answers.location, "state recover", lock_timeout_ms
@@ -270,6 +270,6 @@ def _refuse_settled(store: LocationStore, answers: UnrecordedAnswers) -> None:
 
 def unlock(workspace: Workspace, location: str, lease: str) -> Lease:
     """Ends the lease with this id on a location, and returns it; raises UsageError where it is another."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     with open_store(settings.state) as store:
         return store.at(settings.find_location(location)).unlock_lease(lease)

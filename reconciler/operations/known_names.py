@@ -58,7 +58,7 @@ def list_set_names(workspace: Workspace) -> list[str]:
 def list_run_ids(workspace: Workspace) -> list[str]:
     """The ids of the last runs of a state on this machine, the newest first."""
     with suppress(*_UNREADABLE):
-        return _read_run_ids(workspace.load_settings())
+        return _read_run_ids(workspace.load_state_settings())
     return []
 
 

@@ -43,7 +43,7 @@ class HistoryResult:
 
 def list_history(workspace: Workspace, locations: Sequence[str] = (), *, with_trends: bool = False) -> HistoryResult:
     """The runs of these locations (empty: all that have state); reads every row `with_trends`."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     with open_reader(settings.state) as reader:
         runs = {
             location: list_runs(reader, location, workspace.clock)
@@ -58,7 +58,7 @@ def list_history(workspace: Workspace, locations: Sequence[str] = (), *, with_tr
 
 def find_log(workspace: Workspace, run: str) -> RunLog:
     """All that is kept of a run; `run` as for `find_run`."""
-    with open_reader(workspace.load_settings().state) as reader:
+    with open_reader(workspace.load_state_settings().state) as reader:
         return read_log(reader, find_run(reader, run, workspace.clock))
 
 

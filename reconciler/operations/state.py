@@ -81,7 +81,7 @@ def load_states(
     workspace: Workspace, locations: Sequence[str] = (), state_filter: StateFilter | None = None
 ) -> StatesResult:
     """The states of these locations (empty: all), with the contacts that a filter takes."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     with open_reader(settings.state) as reader:
         states = [reader.at(location).load_state() for location in choose_locations(reader, locations, settings)]
     return StatesResult(
@@ -100,7 +100,7 @@ class ContactResult:
 
 def find_contact(workspace: Workspace, contact: ContactId, locations: Sequence[str] = ()) -> ContactResult:
     """The contact's tags, the sets that declare them, since when, from which run, and its rows in the journal."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     stories, notes = [], list[str]()
     with open_reader(settings.state) as reader:
         for location in choose_locations(reader, locations, settings):
@@ -134,7 +134,7 @@ def _find_want(workspace: Workspace, location: LocationId, contact: ContactId, n
 
 def pull_states(workspace: Workspace, locations: Sequence[str] = ()) -> tuple[Portable, ...]:
     """The whole states of these locations (empty: all), journal included."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     with open_reader(settings.state) as reader:
         return tuple(pull_location(reader, location) for location in choose_locations(reader, locations, settings))
 
@@ -155,7 +155,7 @@ class VerifyResult:
 
 def verify_state(workspace: Workspace) -> VerifyResult:
     """Checks every law that the state obeys: how it is stored, and that all of it hangs together."""
-    settings, now = workspace.load_settings(), workspace.clock.now()
+    settings, now = workspace.load_state_settings(), workspace.clock.now()
     with open_reader(settings.state) as reader:
         faults = list(reader.find_faults())
         # a damaged file cannot be looked at more closely
@@ -176,7 +176,7 @@ class LocksResult:
 
 def list_locks(workspace: Workspace, location: str | None = None) -> LocksResult:
     """The leases on one location, or on all."""
-    settings = workspace.load_settings()
+    settings = workspace.load_state_settings()
     with open_reader(settings.state) as reader:
         locations = choose_locations(reader, (location,) if location else (), settings)
         leases = list_leases(reader, locations, workspace.clock.now())

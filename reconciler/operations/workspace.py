@@ -34,6 +34,7 @@ from reconciler.core.model.settings import Settings
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
+from reconciler.loading.settings import variable_name
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, LocationReader, StartWorker, StateReader, Worker
@@ -152,6 +153,14 @@ class Workspace:
         settings = load_settings(self.directory, environment=self.environment, flags=self.overrides, begins=begins)
         self.listener.on_settings(settings)
         return settings
+
+    def load_state_settings(self) -> Settings:
+        """The settings of an operation on the state alone; raises InvalidInput.
+
+        Where a flag or a variable says which state that is, the directory need not be there, unless it was named.
+        """
+        named = "state" in self.overrides or variable_name("state") in self.environment
+        return self.load_settings(begins=named and self.directory == MANIFESTS)
 
     def load_manifests(
         self,

@@ -120,6 +120,34 @@ def test_show_works_without_manifests(reconciler: Command, project: Path) -> Non
 
 
 @pytest.mark.usefixtures("applied")
+def test_a_state_that_is_named_needs_no_manifests(
+    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any directory, by the flag or the variable; a directory that is named has to be there."""
+    (project / "state.json").write_text(json.dumps(pulled(reconciler)))
+    (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n")
+    (project / "manifests").rename(project / "away")
+    commands = [
+        ["history"],
+        ["show", "last"],
+        ["state", "list"],
+        ["state", "show", contact_id(0)],
+        ["state", "pull"],
+        ["state", "verify"],
+        ["state", "unlock"],
+        ["state", "push", "state.json"],
+        ["state", "import", "export.csv", *HERE],
+        ["state", "forget", contact_id(1), *HERE],
+        ["state", "migrate", "sqlite:///moved.db"],
+    ]
+    assert {reconciler(*command, "--state", STATE).code for command in commands} == {0}
+    assert "no such directory" in reconciler("state", "list").err
+    monkeypatch.setenv("RECONCILER_STATE", STATE)
+    assert reconciler("state", "list").code == 0
+    assert "no such directory" in reconciler("state", "list", "--manifests", "manifest").err
+
+
+@pytest.mark.usefixtures("applied")
 def test_what_is_pulled_can_be_pushed_into_an_empty_state(reconciler: Command, project: Path) -> None:
     before = pulled(reconciler)
     (project / "state.json").write_text(json.dumps(before))
