@@ -4,22 +4,61 @@ that runs.
 Rules
 1. A command stands between backticks, or is the end of its line; another text that looks like one stays as it is.
 2. An option that a command has already, or does not take, is not added. A state is added without its secrets.
+3. What each command takes is written here once more: to import one for its options would take as long as a small plan.
+   `tests/cli/test_own_commands.py` compares.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
-
-from reconciler.cli import cli
 from reconciler.core.model.safe_text import redacted
 from reconciler.operations.workspace import MANIFESTS
 
+BY_ARGUMENT = frozenset(
+    {"validate", "diff", "locations", "pull", "plan", "refresh", "drift", "doctor", "sandbox make"}
+    | {f"fleet {name}" for name in ("drift", "pull", "worker")}
+)
+"""The commands whose argument is the directory of the manifests."""
+BY_OPTION = {
+    **dict.fromkeys(("history", "export", "state list", "state pull", "state verify"), 0),
+    **dict.fromkeys(("resolve", "show", "apply", "revert"), 1),
+    **{f"state {name}": 1 for name in ("import", "migrate", "push", "show", "unlock")},
+    **{f"fleet {name}": 1 for name in ("apply", "cancel", "schedule", "status", "wait")},
+    **dict.fromkeys(("state forget", "state recover"), 1_000),
+}
+"""The commands that take it by `--manifests`, and how many arguments each takes at most."""
+FLAGS = frozenset(
+    {
+        "--all",
+        "--apply-deferrals",
+        "--auto-approve",
+        "--create-state",
+        "--detailed-exitcode",
+        "--drain",
+        "--dry-run",
+        "--explain-batches",
+        "--fail-fast",
+        "--force",
+        "--full",
+        "--help",
+        "--limits",
+        "--offline",
+        "--quiet",
+        "--quota-spill",
+        "--retry-held",
+        "--retry-rejected",
+        "--show-settings",
+        "--strict",
+        "--wait",
+        "--yes",
+    }
+)
+"""The options without a value."""
 _COMMAND = re.compile(r"(?<=`)reconciler [a-z][^`\n]*(?=`)|(?<!\S)reconciler [a-z][^`\n]*$", re.MULTILINE)
 
 
@@ -45,34 +84,31 @@ class CommandPlace:
         return _COMMAND.sub(lambda command: " ".join([command[0], *self._list_missing(command[0])]), text)
 
     def _list_missing(self, text: str) -> Iterator[str]:
-        """The words that the command lacks; none where it is no command that can be parsed."""
-        parsed = _parse(text)
-        if parsed is None:
+        """The words that the command lacks; none where it is no command."""
+        try:
+            words = shlex.split(text)[1:]
+        except ValueError:
             return
-        command, given = parsed
-        options = {option: parameter.name for parameter in command.params for option in parameter.opts}
-        # `apply` takes both: its argument may be a plan
-        named = next((option for option in ("--manifests", "manifests") if option in options), "")
+        name = next((name for name in (" ".join(words[:2]), words[0]) if name in BY_ARGUMENT or name in BY_OPTION), "")
+        arguments, options = _sort_words(words[len(name.split()) :])
         # one that takes no manifests, such as `init`, goes by no state either
-        if not named:
+        if not name or len(arguments) > BY_OPTION.get(name, 1):
             return
-        if self.manifests != MANIFESTS and not isinstance(given.get(options[named] or ""), str):
-            yield from (["--manifests"] if named == "--manifests" else [])
+        if self.manifests != MANIFESTS and not (arguments if name in BY_ARGUMENT else "--manifests" in options):
+            yield from ([] if name in BY_ARGUMENT else ["--manifests"])
             yield shlex.quote(str(self.manifests))
-        if self.state and "state" not in given:
+        if self.state and "--state" not in options:
             yield f"--state {shlex.quote(redacted(self.state))}"
 
 
-def _parse(text: str) -> tuple[click.Command, Mapping[str, object]] | None:
-    """The command and the values of its line; None where the text is another."""
-    command: click.Command | None = cli
-    try:
-        words = shlex.split(text)[1:]
-        while isinstance(command, click.Group) and words:
-            command = command.get_command(click.Context(command), words.pop(0))
-        if command is None or isinstance(command, click.Group):
-            return None
-        given, surplus, _ = command.make_parser(click.Context(command)).parse_args(words)
-    except (ValueError, click.UsageError):
-        return None
-    return None if surplus else (command, given)
+def _sort_words(words: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The arguments among the words after a command, and its options without their values."""
+    arguments, options, left = list[str](), set[str](), iter(words)
+    for word in left:
+        if not word.startswith("--"):
+            arguments.append(word)
+            continue
+        options.add(word.partition("=")[0])
+        if word not in FLAGS and "=" not in word:
+            next(left, None)
+    return arguments, options

@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -34,7 +33,7 @@ class _Answers(FileIO):
     def write(self, data: Any, /) -> int:
         try:
             while (written := _write(self, data)) is None:
-                select.select([], [self], [])
+                _await_room(self)
             return written
         except BrokenPipeError:
             raise
@@ -50,6 +49,13 @@ class _Log(FileIO):
         except OSError:
             return size
         return size if written is None else written
+
+
+def _await_room(file: FileIO) -> None:
+    # such a pipe is rare, and `--help` imports nothing that it need not
+    import select
+
+    select.select([], [file], [])
 
 
 def _write(file: FileIO, data: Any) -> int | None:

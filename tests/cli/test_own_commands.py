@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from reconciler.cli import cli, own_commands
 from reconciler.cli.own_commands import CommandPlace
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
@@ -40,6 +43,33 @@ TEXTS = {
 def test_a_command_gets_the_options_that_it_lacks_and_takes(text: str) -> None:
     assert ELSEWHERE.complete(text) == TEXTS[text]
     assert CommandPlace().complete(text) == text
+
+
+def _list_commands(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    context = click.Context(command)
+    for each in command.list_commands(context):
+        found = command.get_command(context, each)
+        assert found is not None
+        yield from _list_commands(found, f"{name} {each}".strip())
+
+
+def test_what_each_command_takes_is_known_without_importing_it() -> None:
+    by_argument, by_option, flags, valued = set(), {}, set(), set()
+    for name, command in _list_commands(cli):
+        arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
+        given = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        flags |= {name for option in given if option.is_flag for name in option.opts}
+        valued |= {name for option in given if not option.is_flag for name in option.opts}
+        if [argument.name for argument in arguments] == ["manifests"]:
+            by_argument.add(name)
+        elif any("--manifests" in option.opts for option in given):
+            by_option[name] = sum(argument.nargs if argument.nargs > 0 else 1_000 for argument in arguments)
+    assert by_argument == own_commands.BY_ARGUMENT
+    assert by_option == own_commands.BY_OPTION
+    assert (flags - valued) | {"--help"} == own_commands.FLAGS
 
 
 @pytest.fixture
