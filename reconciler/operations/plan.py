@@ -8,7 +8,8 @@ A plan file (`saved_plan.py`) and a run to undo (`revert.py`) give a PlanResult 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,16 @@ from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.measured import HeldCounted, LocationPlanned
 from reconciler.core.model.names import LocationId
-from reconciler.core.planning.changes import count_held
+from reconciler.core.model.settings import Guard
+from reconciler.core.planning.changes import SAFE, count_held
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, Plan, combine_plans
 from reconciler.operations.current_state import CurrentState, find_current, find_leases
-from reconciler.operations.plan_options import PlanRequest, make_plan_options, make_selection
+from reconciler.operations.plan_options import PlanRequest, find_allowances, make_plan_options, make_selection
 from reconciler.operations.quota import list_quota_notes
 from reconciler.operations.stored_state import refuse_missing_state
 from reconciler.operations.workspace import Session
+from reconciler.output.blocks import counted
 from reconciler.store import open_reader
 from reconciler.system import without_cyclic_gc
 
@@ -81,6 +84,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     current = [each for each in current if each.state.location not in unusable]
     notes = [note for location in current for note in location.list_notes()]
     plan = replace(plan_current(session, current, request), unknown=UnknownLocation.list_from(unknown))
+    notes += [note for location in plan.locations for note in list_kept_notes(location, session, request)]
     return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases, unknown=unknown)
 
 
@@ -109,6 +113,21 @@ def _plan_one(session: Session, current: CurrentState, request: PlanRequest) -> 
     report(LocationPlanned(location, clock.now() - began))
     report(HeldCounted(location, count_held(plan.held)))
     return plan
+
+
+def list_kept_notes(plan: LocationPlan, session: Session, request: PlanRequest) -> Iterator[str]:
+    """A line for each protected tag that stays where it would be removed, though its guard is to be lifted."""
+    rules = session.desired[plan.location].rules
+    allowances = find_allowances(session, plan.location, request.allow, request.reason)
+    lifted = {allowance.scope for allowance in allowances if allowance.guard is Guard.PROTECTED}
+    kept = Counter(tag for held in plan.spared if held.why == SAFE for tag in held.tags for _ in held.contacts)
+    for tag in sorted(kept.keys() & lifted):
+        if tag in rules and rules[tag].protected:
+            yield (
+                f"location {plan.location}: {counted(kept[tag], 'contact')} would lose {tag!r}, which is protected, "
+                "and no plan of manifests removes it: the guard is lifted for `revert` alone; to have the tag removed, "
+                "take `protected` out of its rule"
+            )
 
 
 def find_filter_loops(planned: PlanResult) -> dict[LocationId, ReconcilerError]:

@@ -267,6 +267,24 @@ def test_a_guard_is_lifted_where_it_holds(reconciler: Command, manifest: Manifes
     assert f"write {hint}" in ended.err
 
 
+@pytest.mark.parametrize(
+    "rule", ["gold: {renamed_from: top}, top: {protected: true}", "gold: {group: g}, top: {group: g, protected: true}"]
+)
+def test_a_protected_tag_that_stays_though_its_guard_is_lifted_is_told(
+    reconciler: Command, manifest: Manifest, project: Path, rule: str
+) -> None:
+    manifest(best=([0, 1], ["top"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    manifest(best=([0, 1], ["gold"], []))
+    (project / "manifests" / "reconciler.yaml").write_text(f"tags: {{{rule}}}\n")
+    told = "2 contacts would lose 'top', which is protected, and no plan of manifests removes it"
+    lift = ("--allow", "protected:tag=top", "--reason", "renamed")
+    assert told not in " ".join(reconciler("plan").out.split())
+    assert told in " ".join(reconciler("plan", *lift, "--out", "plan.json").out.split())
+    ended = reconciler("apply", "plan.json", "--auto-approve", *lift)
+    assert told in " ".join((ended.out + ended.err).split())
+
+
 def test_the_next_slice_of_what_was_approved_needs_no_other_approval(
     reconciler: Command, manifest: Manifest, project: Path, world: World
 ) -> None:
