@@ -10,10 +10,10 @@ from asyncio import Lock
 from dataclasses import dataclass, field
 from functools import partial
 
-from reconciler.core.model.errors import ApiError
+from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
 from reconciler.ports import TagReader
 from reconciler.request_gate import RequestGate
-from reconciler.wire import ContactRead
+from reconciler.wire import FORBIDDEN, ContactRead
 
 MOST_IN_A_ROW = 10
 """So many readings in a row may fail, or be of contacts that are said not to be there."""
@@ -54,7 +54,8 @@ class Absences:
 async def shows_the_living(reader: TagReader, gate: RequestGate) -> bool:
     """Whether contacts of the location that a search shows are shown when they are read by id, too.
 
-    Four requests at most: a copy of the location that lacks some of its contacts may have one of them.
+    Four requests at most: a copy of the location that lacks some of its contacts may have one of them. Raises an error
+    that says nothing of the contacts: a limit is used up, or the token is no good any more.
     """
     try:
         _, page = await gate.read_with_retries(partial(reader.search, gate.location, None))
@@ -63,6 +64,13 @@ async def shows_the_living(reader: TagReader, gate: RequestGate) -> bool:
             _, answer = await gate.read_with_retries(partial(reader.get_contact, contact))
             if not isinstance(answer, ContactRead) or answer.location not in (gate.location, ""):
                 return False
-    except ApiError:
+    except ApiError as error:
+        if is_about_all(error):
+            raise
         return False
     return bool(living)
+
+
+def is_about_all(error: ApiError) -> bool:
+    """Whether the error of one request would be that of any other."""
+    return isinstance(error, QuotaExhausted) or (isinstance(error, AuthRefused) and error.status != FORBIDDEN)

@@ -20,10 +20,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.control_read import MOST_IN_A_ROW, Absences
+from reconciler.control_read import MOST_IN_A_ROW, Absences, is_about_all
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
-from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted, Unfinished, Unread
+from reconciler.core.model.errors import ApiError, AuthRefused, Unfinished, Unread
 from reconciler.core.model.events import Priced, Read
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
 from reconciler.core.model.outcome import THE_TOKEN, Rejection
@@ -205,10 +205,9 @@ class _Refresh:
         """Raises an error that is about more than the one contact."""
         self.failed += 1
         self.unread[contact] = error.message
-        is_about_token = isinstance(error, AuthRefused) and error.status != FORBIDDEN
         # of few contacts all may have been merged: an answer about another contact is no fault of the API
         most = MOST_IN_A_ROW if isinstance(error, Unread) else min(MOST_IN_A_ROW, of)
-        if is_about_token or isinstance(error, QuotaExhausted) or self.failed >= most:
+        if is_about_all(error) or self.failed >= most:
             raise error
 
     async def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:

@@ -56,6 +56,15 @@ def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
     assert library.requests() in (2, 3)
 
 
+def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_is_told_as_that() -> None:
+    """Twenty are read at once: by the tenth answer that there is no such contact, the limit is used up."""
+    gone = (numbered(nth, "a", deleted=True) for nth in range(1, 60))
+    library = Library(numbered(0, "a"), *gone, rate=Rate(per_day=21, reserve_pct=0), limits=Limits(requests_per_day=99))
+    ended, kept = read_until_refused(library, 60)
+
+    assert (kept, ended.exit_code) == ([nth_id(0)], 8)
+
+
 @pytest.mark.parametrize("retry_after", [True, False])
 @pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
 def test_windows_that_others_use_up_are_waited_out(kind: FaultKind, retry_after: bool) -> None:

@@ -160,8 +160,12 @@ async def _record_absence(run: Run, contact: ContactId, readings: Readings, why:
     if not readings.saw_any and set(readings.absent.values()) == {Rejection.FOREIGN}:
         readings.end(_why_forbidden(run, "every contact is said to be another location's"), forbidden=True)
         return
-    async with readings.question:
-        is_shown = await shows_the_living(run.reader, run.gate)
+    try:
+        async with readings.question:
+            is_shown = await shows_the_living(run.reader, run.gate)
+    except ApiError as error:
+        _record_failure(run, readings, error)
+        return
     if is_shown:
         readings.absent_in_a_row.clear()
     else:

@@ -148,6 +148,17 @@ def test_ten_in_a_row_that_are_gone_are_gone_where_others_are_shown(tmp_path: Pa
     assert (plan.batches, plan.held) == ((), ())
 
 
+def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_ends_the_run(tmp_path: Path) -> None:
+    plan = after_a_lost_write(FaultKind.TOO_MANY, range(11, 5_000))
+    scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=1)
+    scene.want(a_set("s", CROWD, "a"))
+    gone_after_the_write(scene, CROWD[:12])
+    report = scene.apply()
+
+    assert (pairs(report), report.exit_code, quarantined(scene, CROWD)) == ({"in_doubt": 40}, ExitCode.QUOTA, [])
+    assert not any("not believed" in note for note in report.notes)
+
+
 def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", CROWD, "a"))
