@@ -66,7 +66,7 @@ PEOPLE_BUGS = (
         "pull/__init__.py",
         "self.anew = status.key_check != wanted.key_check",
         "self.anew = not is_of_use(status, wanted.key_check, wanted.covers)",
-        "leaves",
+        "leaves ends",
     ),
     Bug(
         "keep a snapshot that a guard refuses",
