@@ -84,6 +84,7 @@ def load(
             complete=loader.complete,
             settled={named.location: named.source for named in settings.locations.values()},
             queries={query.name: query.place for query in settings.sources.values()},
+            exceptions=(*settings.allow, *settings.expected_drift),
             snapshots_known=snapshots.known,
             unread=snapshots.unread,
             elsewhere=elsewhere,

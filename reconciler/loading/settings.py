@@ -172,7 +172,7 @@ def _build_settings(
         locations=_build_locations(model, node),
         sources=dict(_build_sources(model, node, report)),
         guards=GuardLimits(**model.guards.model_dump()),
-        allow=tuple(_build_exceptions(model, _list_items(node, "allow"))),
+        allow=tuple(_build_exceptions(model, _list_items(node, "allow"), report)),
         expected_drift=tuple(_build_expected_drift(model, _list_items(node, "expected_drift"))),
         history_keep=model.history_keep,
         contact_url=model.contact_url,
@@ -217,8 +217,17 @@ def _list_items(node: yaml_nodes.Mapping, key: str) -> Iterable[yaml_nodes.Node]
     return listed.items if isinstance(listed, yaml_nodes.Sequence) else ()
 
 
-def _build_exceptions(model: SettingsModel, places: Iterable[yaml_nodes.Node]) -> Iterator[Allowed]:
+_SCOPES = {"": "neither `tag` nor `set`", "tag": "`tag: TAG`", "set": "`set: NAME`"}
+
+
+def _build_exceptions(model: SettingsModel, places: Iterable[yaml_nodes.Node], report: Report) -> Iterator[Allowed]:
     for entry, place in zip(model.allow, places, strict=True):
+        kinds = [kind for kind in ("tag", "set") if getattr(entry, kind) is not None]
+        if "".join(kinds) not in entry.guard.scopes:
+            given = " and ".join(f"`{kind}`" for kind in kinds) or _SCOPES[""]
+            message = f"an exception of the guard {entry.guard} names {given}, where it is not measured"
+            written = " or ".join(_SCOPES[scope] for scope in entry.guard.scopes)
+            report(Problem(place.source, message, "allow", hint=f"write {written}"))
         until = read_instant(entry.until, model.timezone)
         assert until is not None
         yield Allowed(

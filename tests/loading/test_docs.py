@@ -39,6 +39,10 @@ FILES = {
 ANY_MANIFEST = (
     "location: asdrwHvLUxlfw5SqKVCN\ncontact_sets: {a: {contacts: [qFSqySFkVvNzOSqgGqFi], tags: [founder]}}\n"
 )
+# the exceptions of the settings are for sets of these names
+EXCEPTED = "".join(
+    f"  {name}: {{contacts: [qFSqySFkVvNzOSqgGqFi], tags: [founder]}}\n" for name in ("churned", "customers")
+)
 
 
 SOURCES = "sources: {spenders: {command: [psql]}, attendees: {command: [psql]}}\n"
@@ -50,7 +54,8 @@ FROM_SOURCES = "".join(
 
 def load(kind: str, text: str) -> Loaded:
     beta = ANY_MANIFEST.replace("asdr", "bsdr").replace("{a: {", "\n  a: {").replace("}}\n", f"}}\n{FROM_SOURCES}")
-    beside = {"acme.yaml": ANY_MANIFEST, "beta.yaml": beta}
+    acme = ANY_MANIFEST.replace("{a: {", "\n  a: {").replace("}}\n", f"}}\n{EXCEPTED}")
+    beside = {"acme.yaml": acme, "beta.yaml": beta}
     # a filter may ask for a field of this name
     with_sources = {"reconciler.yaml": SOURCES} if re.search(r"source: \w", text) else {}
     named = {"acme.yaml": text, **with_sources} if kind == "manifest" else {**beside, "reconciler.yaml": text}

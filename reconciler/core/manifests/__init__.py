@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, Manifest, TagRule, TagUse
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.settings import Allowed, ExpectedDrift
 
 Members = frozenset[ContactId]
 
@@ -38,6 +39,8 @@ class Manifests:
     """The locations that the settings name, each with its place."""
     queries: Mapping[str, Source] = field(default_factory=dict)
     """The sources that the settings declare, each with its place."""
+    exceptions: tuple[Allowed | ExpectedDrift, ...] = ()
+    """The exceptions of the settings, to guards and of drift."""
     elsewhere: frozenset[LocationId] = frozenset()
     """Locations whose manifests were left out on purpose."""
     snapshots_known: bool = True

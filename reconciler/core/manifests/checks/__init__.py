@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.core.manifests import CheckFinding, Location, Manifests
-from reconciler.core.manifests.checks import conflicts, ids, loops, snapshots, tags
+from reconciler.core.manifests.checks import conflicts, exceptions, ids, loops, snapshots, tags
 from reconciler.core.manifests.checks.snapshots import list_unplannable, pull_command
 from reconciler.core.model.errors import Problem, Severity
 from reconciler.core.model.manifest import Authority, Combined, ContactSet, ListedContacts, SetUse
@@ -208,6 +208,8 @@ CHECKS = (
     Check("shared-contacts", _INFO, ids.shared_contacts),
     Check("merged-location", _INFO, merged_locations),
     Check("location-unused", _WARNING, unused_locations),
+    Check("exception-unused", _WARNING, exceptions.unused_exceptions),
+    Check("exception-past", _INFO, exceptions.past_exceptions),
     Check("time-order", _ERROR, reversed_times),
     Check("time-past", _INFO, past_times),
     Check("tag-conflict", _ERROR, conflicts.present_and_absent),
