@@ -21,8 +21,8 @@ from reconciler.core.model.measured import HeldCounted, LocationPlanned
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.changes import SAFE, count_held
-from reconciler.core.planning.make_plan import plan_location
-from reconciler.core.planning.plan import LocationPlan, Plan, combine_plans
+from reconciler.core.planning.make_plan import count_given_anew, plan_location
+from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
 from reconciler.operations.current_state import CurrentState, find_current, find_leases
 from reconciler.operations.plan_options import PlanRequest, find_allowances, make_plan_options, make_selection
 from reconciler.operations.quota import list_quota_notes
@@ -84,7 +84,9 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     current = [each for each in current if each.state.location not in unusable]
     notes = [note for location in current for note in location.list_notes()]
     plan = replace(plan_current(session, current, request), unknown=UnknownLocation.list_from(unknown))
-    notes += [note for location in plan.locations for note in list_kept_notes(location, session, request)]
+    states = {each.state.location: each.state for each in current}
+    for location in plan.locations:
+        notes += list_rule_notes(location, states[location.location], session, request)
     return PlanResult(plan, session, request, notes=(*strays, *notes), leases=leases, unknown=unknown)
 
 
@@ -115,7 +117,18 @@ def _plan_one(session: Session, current: CurrentState, request: PlanRequest) -> 
     return plan
 
 
-def list_kept_notes(plan: LocationPlan, session: Session, request: PlanRequest) -> Iterator[str]:
+def list_rule_notes(plan: LocationPlan, state: LocationState, session: Session, request: PlanRequest) -> Iterator[str]:
+    """A line for each rule of a tag that does not do what a reader may expect of it."""
+    yield from _list_kept(plan, session, request)
+    desired = state.spelling.spell_desired(session.desired[plan.location])
+    for (old, new), contacts in count_given_anew(plan, desired, state.observed).items():
+        yield (
+            f"location {plan.location}: {counted(contacts, 'contact')} had {old!r} before, and would be given {new!r}: "
+            "what is `once` is remembered by its name, and a new name is another tag"
+        )
+
+
+def _list_kept(plan: LocationPlan, session: Session, request: PlanRequest) -> Iterator[str]:
     """A line for each protected tag that stays where it would be removed, though its guard is to be lifted."""
     rules = session.desired[plan.location].rules
     allowances = find_allowances(session, plan.location, request.allow, request.reason)

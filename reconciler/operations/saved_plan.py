@@ -53,7 +53,7 @@ from reconciler.operations.current_state import (
     take_in_reading,
     work_each,
 )
-from reconciler.operations.plan import PlanResult, list_kept_notes, plan_current
+from reconciler.operations.plan import PlanResult, list_rule_notes, plan_current
 from reconciler.operations.plan_options import PlanRequest, make_plan_options
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.stored_state import refuse_missing_state
@@ -318,7 +318,7 @@ def _make_part(
     unsent = (*list_additions(more, plausible), *keep_unmet(plausible, state.observed))
     notes = (
         *current.list_notes(),
-        *list_kept_notes(fresh, session, request),
+        *list_rule_notes(both, state, session, request),
         *_list_moved(proposed, state),
         *_list_deltas(location, "not in the plan, and not sent", lacking),
         *_list_deltas(location, "in the plan file, not in a plan made now, and not sent", unsent),

@@ -87,3 +87,18 @@ def test_a_plan_file_is_no_persons_word(reconciler: Command, world: World) -> No
     assert reconciler("plan", "--again", "welcome", "--out", "plan.json").code == 0
     assert reconciler("apply", "plan.json", "--auto-approve", "--again", "welcome", "--reason", "moved").code == 0
     assert welcomes(world) == 2
+
+
+@pytest.mark.usefixtures("missed")
+def test_a_new_name_is_told_to_give_it_to_those_who_had_it_by_the_old_one(
+    reconciler: Command, members: Members, project: Path
+) -> None:
+    members(2, 3, 4)
+    path = project / "manifests" / "acme.yaml"
+    renamed = path.read_text().replace("welcome: {", "hello: {renamed_from: welcome, ")
+    path.write_text(renamed.replace("[welcome]", "[hello]"))
+    told = "2 contacts had 'welcome' before, and would be given 'hello'"
+    assert told in " ".join(reconciler("plan", "--out", "plan.json").out.split())
+    assert told in " ".join(reconciler("apply", "plan.json", "--dry-run").out.split())
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert told not in " ".join(reconciler("plan").out.split())

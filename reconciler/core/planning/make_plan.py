@@ -6,16 +6,17 @@ in between, and others where one did and may have had an effect.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.manifests.wants import old_names
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_numbers import ABSENT
-from reconciler.core.model.contact_state import ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
@@ -136,6 +137,22 @@ def plan_of(
         pacing=pacing,
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
     )
+
+
+def count_given_anew(plan: LocationPlan, desired: Desired, observed: ContactStates) -> dict[tuple[Tag, Tag], int]:
+    """The contacts that are given a `once` tag though they had it under its old name, by old and new name."""
+    renamed = {tag: old for tag, old in old_names(desired.rules).items() if tag in desired.once}
+    counts: Counter[tuple[Tag, Tag]] = Counter()
+    for delta in plan.deltas if renamed else ():
+        for tag in delta.tags(Action.ADD) & renamed.keys():
+            # a contact that carries it has it from others, or its workflow did not take it yet
+            old = renamed[tag]
+            counts[old, tag] += sum(old in _list_had(observed[contact]) for contact in delta.contacts)
+    return {names: contacts for names, contacts in sorted(counts.items()) if contacts}
+
+
+def _list_had(state: ContactState) -> TagSet:
+    return (state.observed or NONE) | state.ledger.tags | {tag for tag, _ in state.past_adds.spent}
 
 
 def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options: PlanOptions) -> Instant | None:
