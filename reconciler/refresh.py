@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.control_read import MOST_IN_A_ROW, Absences, is_about_all
+from reconciler.control_read import MOST_IN_A_ROW, Absences, is_about_all, read_tags_to_control
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import ApiError, AuthRefused, Unfinished, Unread
@@ -212,7 +212,7 @@ class _Refresh:
 
     async def _record_absence(self, contact: ContactId, why: Rejection, *, saw_any: bool, of: int) -> None:
         """`saw_any`: whether the token has read any contact of the location."""
-        missed = self.absences.add()
+        missed = self.absences.add(contact)
         self.gone[contact] = UnreachableReason.ELSEWHERE if why is Rejection.FOREIGN else UnreachableReason.ABSENT
         if (
             not saw_any
@@ -225,7 +225,7 @@ class _Refresh:
                 status=FORBIDDEN,
                 hint="see that the token is of this location, and that the manifest names its contacts",
             )
-        if missed >= MOST_IN_A_ROW and not await self.absences.are_believed(self.reading.reader, self.reading.gate):
+        if not await self.absences.are_believed(read_tags_to_control(self.reading.reader, self.reading.gate)):
             raise Unfinished(
                 f"{MOST_IN_A_ROW} contacts in a row are said not to be there: {self.reading.token}, the location "
                 f"{self.location} or the API is probably wrong; no more was read, and nothing follows from it for them",

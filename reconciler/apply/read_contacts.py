@@ -15,7 +15,6 @@ Rules
 
 from __future__ import annotations
 
-from asyncio import Lock
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from functools import partial
 from itertools import count
 
 from reconciler.apply.run import Run
-from reconciler.control_read import MOST_IN_A_ROW, shows_the_living
+from reconciler.control_read import MOST_IN_A_ROW, Absences, read_tags_to_control
 from reconciler.core.model.api_limits import duration
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import ApiError, AuthRefused, QuotaExhausted
@@ -47,10 +46,8 @@ class Readings:
     found: dict[ContactId, ContactReading] = field(default_factory=dict)
     absent: dict[ContactId, Rejection] = field(default_factory=dict)
     """Contacts that the API says not to have."""
-    absent_in_a_row: list[ContactId] = field(default_factory=list)
+    absences: Absences = field(default_factory=Absences)
     """Those of them that were read last, with no contact found since."""
-    question: Lock = field(default_factory=Lock)
-    """Held while it is looked at whether reading shows contacts that are there: until then no other is read."""
     answered: int = 0
     """Reads that found a contact or its absence."""
     failed_in_a_row: int = 0
@@ -64,7 +61,7 @@ class Readings:
     def missing(self) -> dict[ContactId, Rejection]:
         """The contacts that are not there, as far as that is proven."""
         # so many in a row say more of the API than of the contacts
-        unproven = frozenset(self.absent_in_a_row if len(self.absent_in_a_row) >= MOST_IN_A_ROW else ())
+        unproven = frozenset(self.absences.in_a_row if self.absences.are_too_many else ())
         return {
             contact: why
             for contact, why in self.absent.items()
@@ -76,7 +73,7 @@ class Readings:
         self.answered += 1
 
     def add_found(self, contact: ContactId, reading: ContactReading) -> None:
-        self.absent_in_a_row.clear()
+        self.absences.end()
         self.found[contact] = reading
 
     def see_any(self) -> None:
@@ -86,8 +83,8 @@ class Readings:
     def add_absent(self, contact: ContactId, why: Rejection) -> bool:
         """Whether there are too many in a row to be believed."""
         self.absent[contact] = why
-        self.absent_in_a_row.append(contact)
-        return len(self.absent_in_a_row) >= MOST_IN_A_ROW
+        self.absences.add(contact)
+        return self.absences.are_too_many
 
     def add_failure(self) -> bool:
         """Whether there are too many in a row to go on."""
@@ -104,8 +101,7 @@ async def read_contacts(run: Run, contacts: Iterable[ContactId], readings: Readi
 
     async def read_one(contact: ContactId) -> None:
         nonlocal done
-        async with readings.question:
-            pass
+        await readings.absences.wait()
         if readings.blind or run.gate.error is not None:
             return
         try:
@@ -155,20 +151,17 @@ def _record_failure(run: Run, readings: Readings, error: ApiError) -> None:
 
 
 async def _record_absence(run: Run, contact: ContactId, readings: Readings, why: Rejection) -> None:
-    if not readings.add_absent(contact, why) or readings.question.locked() or readings.blind:
+    if not readings.add_absent(contact, why) or readings.blind:
         return
     if not readings.saw_any and set(readings.absent.values()) == {Rejection.FOREIGN}:
         readings.end(_why_forbidden(run, "every contact is said to be another location's"), forbidden=True)
         return
     try:
-        async with readings.question:
-            is_shown = await shows_the_living(run.reader, run.gate)
+        are_believed = await readings.absences.are_believed(read_tags_to_control(run.reader, run.gate))
     except ApiError as error:
         _record_failure(run, readings, error)
         return
-    if is_shown:
-        readings.absent_in_a_row.clear()
-    else:
+    if not are_believed:
         readings.end(
             f"{MOST_IN_A_ROW} contacts in a row are said not to be there, which is not believed: "
             f"{run.token}, the location or the API is probably wrong; "

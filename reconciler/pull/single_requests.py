@@ -3,7 +3,7 @@
 Rules
 1. A kind of value is looked up by the request that finds a contact by a value which the location has shown of it.
 2. A reading that fails proves nothing of its contact; ten in a row that are not there end the reading, and are not
-   believed: then the cause is not the contacts.
+   believed, unless others that a search shows are there: then the cause is not the contacts.
 3. A contact that is answered as another one was merged into it: it has its values no more.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from reconciler.control_read import Absences, read_people_to_control
 from reconciler.core.model.errors import InDoubt, RequestRefused, Unread
 from reconciler.core.model.names import ContactId, LocationId
 from reconciler.core.model.people import Fingerprint, LookUp, PeopleLot, PersonValue, ValueKind
@@ -21,7 +22,6 @@ from reconciler.request_gate import RequestGate, run_jobs
 from reconciler.wire_people import PersonRead, can_look_up
 
 AT_ONCE = 20
-MOST_IN_A_ROW = 10
 
 Values = frozenset[Fingerprint]
 
@@ -57,7 +57,9 @@ class SingleReadings:
     people: dict[ContactId, Values] = field(default_factory=dict)
     gone: dict[ContactId, None] = field(default_factory=dict)
     """Contacts that are not there, by the API's word."""
-    absent_in_a_row: int = 0
+    absences: Absences = field(default_factory=Absences)
+    is_believed: bool = True
+    """Whether reading shows contacts that are there, as far as it was looked at."""
     answered: int = 0
     """Values that were looked up."""
     refused: int = 0
@@ -68,9 +70,9 @@ class SingleReadings:
         """Whether every look-up was refused: then it is not about the values."""
         return bool(self.refused) and not self.answered
 
-    @property
-    def is_believed(self) -> bool:
-        return self.absent_in_a_row < MOST_IN_A_ROW
+    def doubt(self) -> None:
+        """The contacts are not believed to be gone."""
+        self.is_believed = False
 
 
 async def read_by_id(services: PullServices, contacts: Iterable[ContactId]) -> SingleReadings:
@@ -80,23 +82,26 @@ async def read_by_id(services: PullServices, contacts: Iterable[ContactId]) -> S
 
 
 async def _read_one(services: PullServices, contact: ContactId, readings: SingleReadings) -> None:
+    await readings.absences.wait()
     if not readings.is_believed:
         return
     try:
         _, person = await services.gate.read_with_retries(partial(services.reader.get_person, contact))
     except Unread:
         # merged: its values are the survivor's, where they are anybody's; that it is gone is not said
-        readings.absent_in_a_row = 0
+        readings.absences.end()
         readings.people[contact] = frozenset()
         return
     except (InDoubt, RequestRefused):
         return
     if isinstance(person, PersonRead) and services.is_here(person):
-        readings.absent_in_a_row = 0
+        readings.absences.end()
         readings.people[contact] = services.fingerprints(person)
-    else:
-        readings.absent_in_a_row += 1
-        readings.gone[contact] = None
+        return
+    readings.gone[contact] = None
+    readings.absences.add(contact)
+    if not await readings.absences.are_believed(read_people_to_control(services.reader, services.gate)):
+        readings.doubt()
 
 
 async def look_up(

@@ -178,9 +178,10 @@ def test_a_run_is_a_document_and_comes_back() -> None:
 
 
 def test_a_list_of_runs_has_none_of_the_requests_and_says_how_long_a_run_waits() -> None:
-    assert text(listed_document(RECORD)) == text(RUN | {"waits_until": None})
+    assert text(listed_document(RECORD)) == text(RUN | {"waits_until": None, "partial": False})
     waiting = replace(RECORD, waits_until=at(60))
-    assert text(listed_document(waiting)) == text(RUN | {"waits_until": "2026-11-18T11:07:40.000Z"})
+    assert text(listed_document(waiting)) == text(RUN | {"waits_until": "2026-11-18T11:07:40.000Z", "partial": False})
+    assert listed_document(replace(RECORD, is_partial=True))["partial"] is True
     assert list(run_members()) == list(RUN)
     assert listed_members() == run_members() | {
         "waits_until": {

@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.model.people import LookUp, RowClass, ValueKind
 from reconciler.sandbox.assumptions import DuplicateSearch
 from tests.build import contact, name, person
-from tests.pull.stage import EMAIL, NUMBER, PHONE, Stage, dated
+from tests.pull.stage import EMAIL, NUMBER, PHONE, Stage, dated, refuse
 from tests.pull.test_index import addresses, crowd
 
 PHONES = [f"+4420794600{nth:02}" for nth in range(4)]
@@ -101,12 +101,28 @@ def test_only_the_api_s_word_by_id_proves_a_contact_gone() -> None:
     assert pulled.count("by_id") == 1
 
 
-def test_ten_absences_in_a_row_are_not_believed() -> None:
+def test_ten_absences_in_a_row_are_believed_where_others_are_there() -> None:
+    """Of 60 contacts 42 are deleted: one page that shows the others, and three of them read by id, are the proof."""
+    stage = Stage(*crowd(60), search_lag_ms=0)
+    rows = addresses(range(60))
+    stage.pull(*rows, full=True)
+    deleted = [name(f"c{nth:05}x") for nth in range(42)]
+    for gone in deleted:
+        stage.world.delete(gone, now=stage.clock.now())
+    pulled = stage.pull(*rows, full=True)
+    assert pulled.read.update.gone == tuple(deleted)
+    assert (len(pulled.contacts), pulled.read.update.unproven) == (18, 0)
+    # no more than one such look for each ten
+    assert 42 + 3 <= pulled.count("by_id") <= 42 + 3 * 4
+
+
+def test_ten_absences_in_a_row_are_not_believed_where_no_contact_is_shown() -> None:
     stage = Stage(*crowd(60), search_lag_ms=0)
     rows = addresses(range(60))
     stage.pull(*rows, full=True)
     for nth in range(12):
         stage.world.delete(name(f"c{nth:05}x"), now=stage.clock.now())
+    stage.transport.answers = lambda asked: refuse(400, "Contact not found") if asked.is_by_id else None
     pulled = stage.pull(*rows, full=True)
     assert pulled.read.update.gone == ()
     assert len(pulled.contacts) == 60
