@@ -187,7 +187,11 @@ def test_a_list_of_runs_has_none_of_the_requests_and_says_how_long_a_run_waits()
         "waits_until": {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
             "description": "When the additions may go that it left to wait for a pace or a window; null: it left none.",
-        }
+        },
+        "partial": {
+            "type": "boolean",
+            "description": "Whether something was rejected, held, in doubt, not sent, or needed and not approved.",
+        },
     }
 
 
