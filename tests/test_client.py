@@ -543,6 +543,11 @@ def test_a_token_that_no_header_can_carry(tail: str) -> None:
     assert "HIGHLEVEL_TOKEN" in refused({"HIGHLEVEL_TOKEN": TOKEN + tail}).message
 
 
+@pytest.mark.parametrize("word", ["Bearer", "bearer"])
+def test_a_token_with_the_word_of_its_header(word: str) -> None:
+    assert "begins with the word Bearer" in refused({"HIGHLEVEL_TOKEN": f"{word} {TOKEN}"}).message
+
+
 def test_a_token_from_a_command() -> None:
     assert find_token(HERE, {}, command=f"printf '{TOKEN}\\n'") == TOKEN
 

@@ -70,8 +70,8 @@ class OutputFormat:
     """One of FORMATS."""
     whole: bool = False
     """Whether nothing is folded away."""
-    report: Report | None = None
-    """The file that takes the answer too."""
+    reports: tuple[Report, ...] = ()
+    """The files that take the answer too."""
 
 
 TEXT = OutputFormat()
@@ -87,10 +87,10 @@ class Invocation:
     form: OutputFormat
 
     def print_document(self, document: Document) -> None:
-        """Answers on stdout, in the format of `--format`, and in the file of `--report`."""
+        """Answers on stdout, in the format of `--format`, and in the files of `--report`."""
         output = make_output(document)
-        if self.form.report is not None:
-            self.form.report.set_answer(output)
+        for file in self.form.reports:
+            file.set_answer(output)
         if self.form.kind == "text":
             self.console.show(output.view(count_rows(self.form.whole)))
             return

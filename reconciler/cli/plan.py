@@ -63,9 +63,9 @@ def plan_command(
         invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
         write_plan(planned.plan, out)
-        invocation.console.note(
-            f"saved: `reconciler apply {shlex.quote(str(out))}` sends what of it is still called for then"
-        )
+        command = f"`reconciler apply {shlex.quote(str(out))}`"
+        does = "refuses it as this plan does" if planned.plan.refused else "sends what of it is still called for then"
+        invocation.console.note(f"saved: {command} {does}")
     unknown = print_errors(planned.unknown, invocation.console)
     refused = [error.exit_code for error in loops.values()]
     return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *refused, *unknown])

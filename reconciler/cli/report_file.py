@@ -1,16 +1,16 @@
-"""--report FILE: the answer of a command in a file too, however the command ends.
+"""--report FILE, once or more: the answer of a command in files too, however the command ends.
 
 Rules
 1. The suffix names the format. A file that cannot be written is refused before all else, and so is one that the
    command reads, for --out too.
-2. The file is old or new, never half; only its owner may read it.
+2. A file is old or new, never half; only its owner may read it.
 3. A command that fails writes its answer until then, and the error. An error in writing never hides another.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -106,26 +106,40 @@ def reported(function: F) -> F:
     """--report: the command's `form` has the file."""
 
     @wraps(function)
-    def command(*arguments: Any, report: Path | None, form: OutputFormat, **values: Any) -> int:
-        file = None if report is None else Report(report, whole=form.whole)
-        _refuse_files_read({"--report": report, "--out": values.get("out")}, values)
-        if file is None:
-            return function(*arguments, form=form, **values)
+    def command(*arguments: Any, report: tuple[Path, ...], form: OutputFormat, **values: Any) -> int:
+        files = tuple(Report(path, whole=form.whole) for path in report)
+        for path in report or (None,):
+            _refuse_files_read({"--report": path, "--out": values.get("out")}, values)
         try:
-            code = function(*arguments, form=replace(form, report=file), **values)
+            code = function(*arguments, form=replace(form, reports=files), **values)
         except BaseException as error:
-            file.add_error(error)
-            _write_after_error(file)
+            for file in files:
+                file.add_error(error)
+                _write_after_error(file)
             raise
-        file.write()
+        _write_each(files)
         return code
 
     return click.option(
         "--report",
         type=click.Path(path_type=Path),
+        multiple=True,
         metavar="FILE",
-        help=f"Write the answer to FILE too, even if the command fails; format by suffix: {', '.join(SUFFIXES)}.",
+        help="Write the answer to FILE too, even if the command fails; once for each file. Format by suffix: "
+        f"{', '.join(SUFFIXES)}.",
     )(command)  # type: ignore[return-value]
+
+
+def _write_each(files: Iterable[Report]) -> None:
+    """Raises ReconcilerError where one cannot be written, after all others."""
+    failed = list[ReconcilerError]()
+    for file in files:
+        try:
+            file.write()
+        except ReconcilerError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _refuse_files_read(files: Mapping[str, object], values: Mapping[str, object]) -> None:

@@ -48,11 +48,11 @@ def find_token(
             f"no token for location {location}: environment variable {variable} is not set",
             hint=f"export {variable}=…, or give the location a `token_command` in reconciler.yaml",
         )
+    held = called(held_in(environment, variable, command))
+    if token.lower().startswith("bearer "):
+        raise AuthRefused(f"{held} begins with the word Bearer", hint="the token stands alone: the header has that word")
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise AuthRefused(
-            f"{called(held_in(environment, variable, command))} has characters that a header cannot carry",
-            hint="see how it was set",
-        )
+        raise AuthRefused(f"{held} has characters that a header cannot carry", hint="see how it was set")
     return token
 
 

@@ -123,6 +123,7 @@ def test_a_first_apply_that_would_mail_many_says_so_and_is_lifted_by_create_stat
     assert planned.code == 5
     assert f"add 'mail', which starts automations or is given once, to {MANY} contacts (limit: 5)" in planned.out
     assert f"{MANY} tags to add" in planned.out, "the preview is whole"
+    assert "`reconciler apply plan.json` refuses it as this plan does" in planned.err
     refused = reconciler("apply", "plan.json", "--auto-approve")
     assert refused.code == 5
     assert "if this is meant: --create-state, or an `allow` entry" in refused.err

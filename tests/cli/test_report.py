@@ -80,6 +80,19 @@ def test_a_file_that_cannot_be_is_told_before_anything_is_sent(
     assert sandbox.world.transitions == []
 
 
+def test_each_of_several_reports_is_written(reconciler: Command, customers: None) -> None:
+    told = reconciler("plan", "--report", "plan.md", "--report", "plan.json")
+    assert told.code == 0
+    assert Path("plan.md").read_text().startswith("#")
+    assert json.loads(Path("plan.json").read_text())["locations"]
+
+    Path("gone").mkdir()
+    failed = reconciler("plan", "nowhere", "--report", "gone/plan.md", "--report", "plan.json")
+    assert failed.code == 1
+    assert "nowhere" in Path("gone/plan.md").read_text()
+    assert "nowhere" in json.loads(Path("plan.json").read_text())["error"]
+
+
 def test_an_old_report_is_replaced_whole(reconciler: Command, customers: None) -> None:
     Path("plan.json").write_text("old" * 10_000)
     Path("plan.json").chmod(0o644)
