@@ -50,7 +50,9 @@ def find_token(
         )
     held = called(held_in(environment, variable, command))
     if token.lower().startswith("bearer "):
-        raise AuthRefused(f"{held} begins with the word Bearer", hint="the token stands alone: the header has that word")
+        raise AuthRefused(
+            f"{held} begins with the word Bearer", hint="the token stands alone: the header has that word"
+        )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise AuthRefused(f"{held} has characters that a header cannot carry", hint="see how it was set")
     return token

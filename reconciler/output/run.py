@@ -135,11 +135,11 @@ def summary(ending: RunEnding, requests: int) -> str:
     """`14 requests in 2 rounds`, with the requests that read, and what for."""
     done = f"{counted(requests, 'request')} in {counted(ending.rounds, 'round')}"
     # an older version did not write down what it read for
-    reads = [f"{counted(reads, 'read')} {_READ_FOR[purpose]}" for purpose, reads in ending.reads_for]
+    reads = [f"{counted(reads, 'read')} {_READ_FOR.get(purpose, purpose)}" for purpose, reads in ending.reads_for]
     return ", ".join((done, *(reads or ([counted(ending.reads, "read")] if ending.reads else []))))
 
 
-_READ_FOR = {
+_READ_FOR: Mapping[str, str] = {
     ReadFor.DOUBTS: "to settle doubts",
     ReadFor.REFUSALS: "to see whether a refused request took effect",
     ReadFor.DATES: "to learn whether a write moves `dateUpdated`",

@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
-from reconciler.core.model.journal import Answer, ReadFor, RunEnding, RunRecord, Shortfall
+from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling
@@ -402,7 +402,7 @@ def read_ending(database: Database, run: str) -> RunEnding | None:
     numbers = json.loads(row[0])
     pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
     # an older version did not write down what it read for
-    reads_for = tuple((ReadFor(purpose), int(count)) for purpose, count in numbers.pop("reads_for", {}).items())
+    reads_for = tuple(numbers.pop("reads_for", {}).items())
     return RunEnding(pairs=pairs, reads_for=reads_for, shortfalls=_read_shortfalls(database, run), **numbers)
 
 

@@ -133,7 +133,7 @@ def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -
         pairs=((Outcome.APPLIED, 1), (Outcome.NOOP, 1), (Outcome.SEEN, 2), (Outcome.REJECTED, 1)),
         rounds=1,
         reads=2,
-        reads_for=((ReadFor.DATES, 1), (ReadFor.DOUBTS, 1)),
+        reads_for=(("dates", 1), ("doubts", 1)),
         shortfalls=(Shortfall(Outcome.REJECTED, Action.ADD, (Tag("a"),), "contact is deleted", (name("cara"),)),),
     )
     wanted = scene.wanted[HERE]

@@ -59,6 +59,7 @@ ENDING = RunEnding(
     manifests_digest="sha256:m",
     definitions_digest="sha256:d",
     waits_until=at(60),
+    reads_for=(("dates", 1), ("doubts", 1)),
 )
 LOG = RunLog(
     RECORD,
@@ -116,6 +117,7 @@ DOCUMENT: dict[str, Any] = {
         "manifests_digest": "sha256:m",
         "definitions_digest": "sha256:d",
         "waits_until": "2026-11-18T11:07:40.000Z",
+        "reads_for": {"dates": 1, "doubts": 1},
     },
     "batches": [
         {

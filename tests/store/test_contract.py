@@ -706,6 +706,7 @@ ENDING = RunEnding(
     released=4,
     outside=5,
     error="the \x00 token was refused",
+    reads_for=(("dates", 1), ("doubts", 2)),
     shortfalls=(SHORT, replace(SHORT, outcome=Outcome.DEFERRED, action=Action.REMOVE, contacts=(CARA,))),
 )
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NewType, TypeVar
 from reconciler.core.formats import Forms, JsonSpelling
 from reconciler.core.formats.json_forms import Count, Form, Schema, described, object_schema, read_list
 from reconciler.core.model import Json, JsonObject
-from reconciler.core.model.journal import Answer, BatchRecord, ReadFor, RunEnding, RunLog, RunRecord, Shortfall
+from reconciler.core.model.journal import Answer, BatchRecord, RunEnding, RunLog, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Outcome
 
@@ -50,7 +50,7 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
         sparse="manifests_digest definitions_digest waits_until reads_for",
         types={
             "pairs": Mapping[Outcome, Count],
-            "reads_for": Mapping[ReadFor, Count],
+            "reads_for": Mapping[str, Count],
             **dict.fromkeys(("rounds", "reads", "adopted", "released", "outside"), Count),
         },
     ),

@@ -69,8 +69,8 @@ class RunEnding:
     """Their definitions, without members of sets; empty where `manifests_digest` is, and where an older version ran."""
     waits_until: Instant | None = field(default=None, compare=False)
     """When the first of the additions may go that wait for a pace or a window."""
-    reads_for: tuple[tuple[ReadFor, int], ...] = ()
-    """The reads by their purpose, none of them 0; empty where an older version ran."""
+    reads_for: tuple[tuple[str, int], ...] = ()
+    """The reads by their purpose, the value of a `ReadFor`, none of them 0; empty where an older version ran."""
 
     def is_by(self, definitions_digest: str, manifests_digest: str) -> bool:
         """Whether the run carried out these definitions as a whole; one of an older version: these manifests."""

@@ -111,7 +111,7 @@ def ending_of(report: LocationReport) -> RunEnding:
         pairs=tuple(report.pairs.items()),
         rounds=report.rounds,
         reads=report.reads,
-        reads_for=tuple(sorted(report.reads_for.items())),
+        reads_for=tuple(sorted((purpose.value, reads) for purpose, reads in report.reads_for.items())),
         adopted=report.adopted,
         released=report.released,
         outside=report.outside,
