@@ -13,7 +13,9 @@ import click
 from reconciler.cli import Suggesting
 from reconciler.cli.console import end_by_signals, hear_signals
 from reconciler.cli.options import (
+    WAIT,
     Invocation,
+    SecondsRange,
     common,
     create_state_option,
     manifests_argument,
@@ -238,7 +240,7 @@ def pull_jobs(full: bool, flags: PlanFlags, database: str | None, invocation: In
 @click.option("--drain", is_flag=True, help="End when no job is left.")
 @click.option(
     "--heartbeat",
-    type=click.FloatRange(0.5, 600),
+    type=SecondsRange(0.5, 600),
     default=10,
     show_default=True,
     metavar="S",
@@ -331,9 +333,7 @@ async def _look(chosen: ChosenJobs, database: str | None, invocation: Invocation
 @fleet_command.command(epilog="Example: reconciler fleet wait 3f0c9e1b2a4d --timeout 3600")
 @_batch
 @_locations
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="S", help="Wait so many seconds at most; then exit code 3."
-)
+@click.option("--timeout", type=WAIT, metavar="S", help="Wait so many seconds at most; then exit code 3.")
 @manifests_option
 @database_option
 @output()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -171,10 +172,23 @@ create_state_option = click.option(
 )
 
 
+class SecondsRange(click.FloatRange):
+    """A number of seconds within bounds; `nan` is within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a valid float range.", param, ctx)
+        return seconds
+
+
+WAIT = SecondsRange(0, 30 * 86_400)
+"""A wait for others, of 30 days at most."""
+
 locking = click.option(
     "--lock-timeout",
     "lock_timeout_ms",
-    type=click.FloatRange(min=0),
+    type=WAIT,
     callback=lambda _context, _parameter, seconds: round(1000 * seconds),
     default=0,
     show_default=True,

@@ -54,7 +54,11 @@ def sandbox_command() -> None:
 @click.option("--location", metavar="L", shell_complete=complete_location, help="This location alone, by id or name.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another world.")
 @click.option(
-    "--extra", type=click.IntRange(min=0), default=200, show_default=True, help="Contacts that no manifest names."
+    "--extra",
+    type=click.IntRange(0, 1_000_000),
+    default=200,
+    show_default=True,
+    help="Contacts that no manifest names.",
 )
 @common
 def make(data: Path, location: str | None, seed: int, extra: int, invocation: Invocation) -> int:
@@ -171,7 +175,7 @@ class _ServeCommand(click.Command):
 @click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Made by `sandbox make`.")
 @click.option(
     "--locations",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10_000),
     metavar="N",
     help="So many made-up locations of people, instead of those in FILE; with --data they are kept there.",
 )
@@ -185,7 +189,7 @@ class _ServeCommand(click.Command):
     help="The agency that the token is of: to be exchanged for location tokens.",
 )
 @click.option(
-    "--latency-ms", type=click.IntRange(min=0), default=0, show_default=True, help="How long an answer takes."
+    "--latency-ms", type=click.IntRange(0, 600_000), default=0, show_default=True, help="How long an answer takes."
 )
 @click.option(
     "--assume",

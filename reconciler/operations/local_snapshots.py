@@ -25,6 +25,8 @@ class LocalSnapshots:
     workspace: Workspace
     unread: dict[LocationId, str] = field(default_factory=dict)
     """Why those of a location are not known."""
+    _loaded: list[Settings] = field(default_factory=list)
+    """Those of the workspace, once they are loaded: there may be a thousand locations."""
     _known: dict[LocationId, Mapping[SetName, Snapshot] | None] = field(default_factory=dict)
 
     def __call__(self, _: Settings, location: LocationId) -> Mapping[SetName, Snapshot] | None:
@@ -34,8 +36,7 @@ class LocalSnapshots:
 
     def _find(self, location: LocationId) -> Mapping[SetName, Snapshot] | None:
         try:
-            # a variable or a flag may say where the state is
-            settings = self.workspace.load_settings(begins=True)
+            settings = self._load_settings()
             if not is_remote(settings.state):
                 return self.workspace.find_snapshots(settings, location)
             reason = f"they are in the state {redacted(settings.state)}, and no host is asked"
@@ -43,3 +44,9 @@ class LocalSnapshots:
             reason = error.lines[0]
         self.unread[location] = reason
         return None
+
+    def _load_settings(self) -> Settings:
+        # a variable or a flag may say where the state is, which those of a revision do not tell
+        if not self._loaded:
+            self._loaded.append(self.workspace.load_settings(begins=True))
+        return self._loaded[0]

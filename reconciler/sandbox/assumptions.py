@@ -46,12 +46,16 @@ class DuplicateSearch(StrEnum):
 class Bounds:
     """The least and the most that a number may be."""
 
-    least: int = 0
-    most: int = 86_400_000_000
+    least: int
+    most: int
 
 
-Count = Annotated[int, Bounds()]
-Size = Annotated[int, Bounds(1)]
+Count = Annotated[int, Bounds(0, 1_000_000)]
+Size = Annotated[int, Bounds(1, 1_000_000)]
+Lag = Annotated[int, Bounds(0, 86_400_000)]
+"""Milliseconds, up to a day."""
+Lifetime = Annotated[int, Bounds(1, 31_536_000)]
+"""Seconds, up to a year."""
 RefusalStatus = Annotated[int, Bounds(400, 499)]
 SuccessStatus = Annotated[int, Bounds(200, 299)]
 
@@ -125,13 +129,13 @@ class Assumptions:
     """?: a write that changes the tags of a contact moves its `dateUpdated`."""
     noop_write_moves_date: bool = False
     """?: a write that changes nothing moves it too."""
-    search_lag_ms: Count = 3_000
+    search_lag_ms: Lag = 3_000
     """S ("a few seconds"), F (12 s, and minutes): the index that a search reads is that old."""
-    search_flickers_ms: Count = 0
+    search_flickers_ms: Lag = 0
     """F: a hit vanishes and comes back: one contact in four is out of sight, for that long each; 0 for none."""
     search_ignores_cursor: bool = False
     """?: every page is the first one, so that a search never ends."""
-    read_lag_ms: Count = 0
+    read_lag_ms: Lag = 0
     """?: the copy that reading one contact shows is that old."""
     search_row_without_tags: Count = 0
     """F: some rows of a search lack `tags`: every n-th by id; 0 for none, as it is not known which."""
@@ -172,7 +176,7 @@ class Assumptions:
     """?: the interval of the rate limit slides. Otherwise it starts anew at multiples of its length."""
     refused_requests_count: bool = False
     """?: requests that were answered with 429 count as well."""
-    location_token_s: Size = 86_399
+    location_token_s: Lifetime = 86_399
     """S (by example): how long a location token lasts that an agency's token was exchanged for."""
     exchange_status: SuccessStatus = 201
     """F: the status of an exchange: 201; S: 200."""
@@ -275,8 +279,7 @@ def _describe_values(kind: object) -> str:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return " or ".join(kind)
     bounds = _bounds(kind)
-    up_to = f" to {bounds.most}" if bounds.most < Bounds().most else ""
-    return f"a number from {bounds.least}{up_to}"
+    return f"a number from {bounds.least} to {bounds.most}"
 
 
 def _spell_value(value: object) -> str:

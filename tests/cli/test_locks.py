@@ -9,8 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -80,18 +80,55 @@ def test_there_is_nothing_to_unlock(reconciler: Command, project: Path) -> None:
     assert "not locked" in ended.err
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "2592001", "ten"])
+def test_a_wait_that_is_none_is_refused(reconciler: Command, seconds: str) -> None:
+    refused = reconciler("apply", "--lock-timeout", seconds)
+    assert refused.code == 64
+    assert "Invalid value for '--lock-timeout'" in refused.err
+
+
+@contextmanager
+def applying(url: str, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that applies, from the moment on when it says that it waits."""
+    environment = os.environ | {
+        "RECONCILER_API_BASE_URL": url,
+        "HIGHLEVEL_TOKEN": DEMO_TOKEN,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    command = [sys.executable, "-m", "reconciler", "apply", "--auto-approve", "--log-format", "json", *options]
+    with subprocess.Popen(
+        [*command, "--log-level", "debug"],
+        env=environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any('"Waiting"' in line for line in process.stderr)
+        yield process
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("locked")
-def test_a_wait_ends_as_soon_as_the_lock_does(reconciler: Command, world: World) -> None:
-    def release() -> None:
+def test_a_wait_ends_as_soon_as_the_lock_does(sandbox: Running, world: World) -> None:
+    """The lock is given up when the run has met it, and says that it waits for it."""
+    with applying(sandbox.url, "--lock-timeout", "20") as process:
+        assert not world.transitions
         with open_store(STATE) as store:
             store.at(LOCATION).unlock_lease("lease-anna")
-
-    timer = threading.Timer(0.2, release)
-    timer.start()
-    assert reconciler("apply", "--auto-approve", "--lock-timeout", "20").code == 0
-    timer.join()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
     assert len(world.holders("customer")) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("locked")
+def test_a_wait_for_a_lock_ends_when_its_time_is_over(sandbox: Running, world: World) -> None:
+    with applying(sandbox.url, "--lock-timeout", "0.5") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 6
+    assert "is locked by anna@elsewhere" in " ".join(out.split())
+    assert not world.transitions
 
 
 @pytest.fixture
@@ -107,30 +144,7 @@ def test_a_stopped_process_that_wakes_up_sends_nothing_more(
 ) -> None:
     """One request in ten seconds: the process is stopped while it waits for the second."""
     manifest(customers=(range(4), ["customer"], []))
-    environment = os.environ | {
-        "RECONCILER_API_BASE_URL": slow_sandbox.url,
-        "HIGHLEVEL_TOKEN": DEMO_TOKEN,
-        "RECONCILER_API_MAX_CONTACTS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "reconciler",
-        "apply",
-        "--auto-approve",
-        "--log-format",
-        "json",
-        "--log-level",
-        "debug",
-    ]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if '"Waiting"' in line:
-                break
+    with applying(slow_sandbox.url, RECONCILER_API_MAX_CONTACTS="1") as process:
         os.kill(process.pid, signal.SIGSTOP)
         with open_store(STATE) as state:
             other = state.at(LOCATION)

@@ -50,7 +50,7 @@ def test_one_location_of_several_may_be_chosen(reconciler: Command, two: Path) -
         ((), "there is no location to serve"),
         (("--data", "many.json", "--locations", "3"), "many.json exists already"),
         (("--data", "many.json", "--token", "pit-1"), "one token cannot be that of 2 locations"),
-        (("--locations", "0"), "0 is not in the range x>=1"),
+        (("--locations", "0"), "0 is not in the range 1<=x<=10000"),
         (("--data", "many.json", "--assume", "max_tag=3"), "the sandbox has no switch 'max_tag'"),
         (("--data", "many.json", "--assume", "max_tags=0"), "--assume max_tags has '0', and takes a number from 1"),
     ],
