@@ -184,7 +184,7 @@ def apply_command(
         set_notice(begin_notice("apply", planned.session.in_order()))
     judgement = judge_approval(planned, sending)
     if isinstance(judgement.error, StalePlan):
-        preview(planned, invocation, planned.notes)
+        preview(planned, invocation, planned.notes, is_last=False)
         raise judgement.error
     _note_locks(planned, invocation.console, sending.lock_timeout_ms)
     if dry_run:
@@ -197,7 +197,7 @@ def apply_command(
     # a file was previewed when it was saved
     reviewed = planned.proposal is not None and auto_approve
     if invocation.form.kind == "text" and not reviewed:
-        preview(planned, invocation, planned.notes)
+        preview(planned, invocation, planned.notes, is_last=False)
     else:
         for note in planned.notes:
             invocation.console.note(note)
@@ -317,7 +317,7 @@ def revert_command(
         console.note(note)
     _note_locks(planned, console, sending.lock_timeout_ms)
     if invocation.form.kind == "text" or dry_run:
-        preview(planned, invocation)
+        preview(planned, invocation, is_last=dry_run)
     if dry_run:
         return find_exit_code(planned.plan, detailed=False)
     (reversal,) = planned.reversals.values()

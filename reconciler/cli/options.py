@@ -87,11 +87,11 @@ class Invocation:
     """The manifests; in `overrides` the flags that override settings."""
     form: OutputFormat
 
-    def print_document(self, document: Document) -> None:
+    def print_document(self, document: Document, *, is_last: bool = True) -> None:
         """Answers on stdout, in the format of `--format`, and in the files of `--report`."""
         output = make_output(document)
         for file in self.form.reports:
-            file.set_answer(output)
+            file.set_answer(output, is_last=is_last)
         if self.form.kind == "text":
             self.console.show(output.view(count_rows(self.form.whole)))
             return

@@ -79,12 +79,20 @@ def print_errors(unknown: Mapping[LocationId, ReconcilerError], console: Console
     return [print_error(error, find_record()) for error in unknown.values()]
 
 
-def preview(planned: PlanResult, invocation: Invocation, notes: Sequence[str] = (), *, explain: bool = False) -> None:
-    """Shows a plan, with notes on it, in the form that was asked for."""
+def preview(
+    planned: PlanResult,
+    invocation: Invocation,
+    notes: Sequence[str] = (),
+    *,
+    explain: bool = False,
+    is_last: bool = True,
+) -> None:
+    """Shows a plan, with notes on it, in the form that was asked for; `is_last`: whether it is the command's answer."""
     invocation.console.warn_of_problems(planned.session)
     lines = [*planned.session.list_inactive_sets(), *notes, *planned.list_quota_notes()]
     undoes = next((reversal.run for reversal in planned.reversals.values()), "")
-    invocation.print_document(PlanDocument(planned.plan, notes=lines, explain=explain, undoes=undoes))
+    document = PlanDocument(planned.plan, notes=lines, explain=explain, undoes=undoes)
+    invocation.print_document(document, is_last=is_last)
 
 
 def find_exit_code(plan: Plan, *, detailed: bool) -> int:

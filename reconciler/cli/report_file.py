@@ -41,6 +41,7 @@ class Report:
         self._path = path.resolve()
         self._whole = whole
         self._answer: CommandOutput | None = None
+        self._is_last = False
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
@@ -53,13 +54,13 @@ class Report:
         if not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"--report {path}: its directory is not there, or cannot be written to")
 
-    def set_answer(self, answer: CommandOutput) -> None:
-        """The answer of the command; the last one counts."""
-        self._answer = answer
+    def set_answer(self, answer: CommandOutput, *, is_last: bool = True) -> None:
+        """The answer of the command; the last one counts. `is_last`: not of a preview, after which it would go on."""
+        self._answer, self._is_last = answer, is_last
 
     def add_error(self, error: BaseException) -> None:
-        """The error that the command ended with, after its answer; an answer that stdout does not take is whole."""
-        if self._answer is not None and isinstance(error, AnswerLost | BrokenPipeError):
+        """The error that the command ended with, after its answer; a last one that stdout does not take is whole."""
+        if self._is_last and isinstance(error, AnswerLost | BrokenPipeError):
             return
         self._answer = _make_failure(error, self._answer.document if self._answer else None)
 

@@ -69,6 +69,19 @@ def test_what_was_sent_is_in_the_report_though_the_answer_finds_no_room(
     assert json.loads(Path("run.json").read_text())["locations"][0]["pairs"] == {"applied": 4}
 
 
+@needs_full
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["apply", "apply --dry-run"])
+def test_a_preview_that_finds_no_room_is_no_end_of_a_run(
+    manifest: Manifest, sandbox: Running, world: World, command: str
+) -> None:
+    manifest(customers=(range(4), ["customer"], []))
+    ended = in_shell(f"{command} --auto-approve --report run.json", "> /dev/full", sandbox)
+
+    report = json.loads(Path("run.json").read_text())
+    assert (ended.returncode, world.transitions, "error" in report) == (1, [], command == "apply")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "redirected",
