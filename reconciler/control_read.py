@@ -38,7 +38,13 @@ class Absences:
 
     in_a_row: list[ContactId] = field(default_factory=list)
     """The last of them, with no contact between them that is there."""
+    _doubted: frozenset[ContactId] = frozenset()
     _question: Lock = field(default_factory=Lock)
+
+    @property
+    def unproven(self) -> frozenset[ContactId]:
+        """Those that are not believed to be gone, also where a contact was found since."""
+        return self._doubted.union(self.in_a_row if self.are_too_many else ())
 
     @property
     def are_too_many(self) -> bool:
@@ -53,6 +59,8 @@ class Absences:
     def add(self, contact: ContactId) -> int:
         """Counts one more, and returns how many there are in a row."""
         self.in_a_row.append(contact)
+        # so many others are not believed to be gone: an answer after theirs proves no more
+        self._doubted |= {contact} if self._doubted else set()
         return len(self.in_a_row)
 
     def end(self) -> None:
@@ -64,10 +72,12 @@ class Absences:
         # of several that ask at once, the first one gets the answer
         if not self.are_too_many or self._question.locked():
             return True
+        self._doubted = frozenset(self.in_a_row)
         async with self._question:
             is_shown = await _shows_the_living(reader)
         if is_shown:
             self.end()
+            self._doubted = frozenset()
         return is_shown
 
 

@@ -61,7 +61,7 @@ class Readings:
     def missing(self) -> dict[ContactId, Rejection]:
         """The contacts that are not there, as far as that is proven."""
         # so many in a row say more of the API than of the contacts
-        unproven = frozenset(self.absences.in_a_row if self.absences.are_too_many else ())
+        unproven = self.absences.unproven
         return {
             contact: why
             for contact, why in self.absent.items()

@@ -148,6 +148,24 @@ def test_ten_in_a_row_that_are_gone_are_gone_where_others_are_shown(tmp_path: Pa
     assert (plan.batches, plan.held) == ((), ())
 
 
+def test_ten_in_a_row_that_are_not_believed_stay_so_where_a_later_answer_finds_a_contact(tmp_path: Path) -> None:
+    """The search shows contacts that reading does not, and an answer that was under way meanwhile breaks the row."""
+    scene = Scene(
+        tmp_path,
+        *map(contact, CROWD),
+        faults=faults(FaultKind.RESET_AFTER),
+        options=FREE,
+        in_flight=5,
+        search_lag_ms=86_400_000,
+    )
+    scene.want(a_set("s", CROWD, "a"))
+    gone_after_the_write(scene, CROWD[:10])
+    report = scene.apply()
+
+    assert any("not believed" in note for note in report.notes)
+    assert (pairs(report)["seen"], quarantined(scene, CROWD)) == (4, [])
+
+
 def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_ends_the_run(tmp_path: Path) -> None:
     plan = after_a_lost_write(FaultKind.TOO_MANY, range(11, 5_000))
     scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=1)
