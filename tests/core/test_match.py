@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -193,6 +195,22 @@ def test_an_index_that_flickers_prunes_nobody(
     assert set(result.contacts) <= set(again.contacts)
     gone = PeopleIndex(current=flickered.current)
     assert not missed & set(match_rows(rows(*cells), gone, snapshot(*result.contacts)).contacts)
+
+
+@pytest.mark.parametrize(
+    ("begun_at", "pulled", "now", "lacks"),
+    [
+        (5, 4, 9, True),
+        # by the pull that began it
+        (5, 5, 9, False),
+        # the clock of the machine that pulled it was ahead
+        (5, 7, 5, True),
+        (None, 4, 9, False),
+    ],
+)
+def test_an_index_lacks_what_was_before_it_began(begun_at: int | None, pulled: int, now: int, lacks: bool) -> None:
+    status = IndexStatus(begun_at=None if begun_at is None else Instant(begun_at))
+    assert status.may_lack_past(replace(snapshot(ANN), as_of=Instant(pulled)), Instant(now)) is lacks
 
 
 def test_of_an_index_that_began_anew_a_value_of_several_may_have_been_anyone_s() -> None:
