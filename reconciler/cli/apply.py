@@ -39,8 +39,7 @@ from reconciler.operations.runs import make_revert_plan
 from reconciler.operations.saved_plan import remake_plan
 from reconciler.operations.workspace import MANIFESTS, Workspace, open_session
 from reconciler.output.notice import make_run_notice
-from reconciler.output.plan import WORD, question
-from reconciler.output.plan_tables import left_out
+from reconciler.output.plan import WORD, has_nothing_left, question
 from reconciler.output.run import RunDocument
 from reconciler.planfile import no_plan_file
 
@@ -327,7 +326,7 @@ def revert_command(
     if judgement.error is not None:
         raise judgement.error
     if planned.plan.is_empty:
-        if not any(map(left_out, planned.plan.locations)):
+        if all(map(has_nothing_left, planned.plan.locations)):
             console.note(f"nothing of run {reversal.run} is left to undo")
     elif not auto_approve:
         _ask(judgement)

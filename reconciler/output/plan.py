@@ -211,7 +211,7 @@ def _location_section(
     # a plan is of one state: a reviewer sees which, and that a first plan knows of no contact
     since = f"state serial {plan.serial}" if plan.lineage else "no state yet: nothing is known of any contact"
     headline = plan_headline(plan, left_out=bool(left_out(plan)))
-    if undoes and headline == CONVERGED:
+    if undoes and has_nothing_left(plan):
         headline = Cell(f"Nothing of run {undoes} is left to undo.", Style.STRONG)
     own_digest = [Cell(f"Change digest of this location {plan.change_digest}", Style.FAINT)]
     return make_section(
@@ -257,6 +257,11 @@ def _plan_totals(plan: LocationPlan) -> tuple[Total, ...]:
         ("held", counts.held, Style.WARN),
         ("quarantined", counts.quarantined, Style.WARN),
     )
+
+
+def has_nothing_left(plan: LocationPlan) -> bool:
+    """Whether nothing is sent, and nothing is left out, held or refused either."""
+    return plan_headline(plan, left_out=bool(left_out(plan))) == CONVERGED
 
 
 def plan_headline(plan: LocationPlan, *, left_out: bool) -> Cell:

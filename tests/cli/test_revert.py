@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.names import Instant
 from reconciler.sandbox import Running
 from reconciler.sandbox.world import World
 from tests.cli.conftest import Command, contact_id
@@ -107,3 +108,21 @@ def test_a_run_that_never_was(reconciler: Command) -> None:
     ended = reconciler("revert", "ffffffffffff")
     assert ended.code == 64
     assert "reconciler history" in ended.err
+
+
+def test_what_cannot_be_undone_on_contacts_that_are_refused_is_left_all_the_same(
+    reconciler: Command, manifest: Manifest, world: World
+) -> None:
+    manifest(customers=([2, 3], ["customer"], []))
+    assert reconciler("apply", "--auto-approve").code == 0
+    (run,) = json.loads(reconciler("history", "--format", "json").out)["locations"][0]["runs"]
+    for number in (2, 3):
+        world.delete(contact_id(number), now=Instant(1))
+    manifest(customers=([2, 3], ["customer", "newsletter"], []))
+    assert reconciler("apply", "--auto-approve").code == 3
+    manifest()
+
+    reverted = reconciler("revert", run["id"], "--auto-approve", *LIFT)
+    assert reverted.code == 0
+    assert "Quarantined" in reverted.out
+    assert "left to undo" not in reverted.out + reverted.err
