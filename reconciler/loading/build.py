@@ -136,7 +136,8 @@ class SetBuilder:
             tags=_tag_uses(node.get("tags")),
             absent=_tag_uses(node.get("absent")),
             authority=model.authority,
-            ignore=tuple(model.ignore),
+            # compared with tags, which are normalised: as it is written, `WF-*` would leave none of them alone
+            ignore=tuple(map(normalise_tag, model.ignore)),
             on_leave=model.on_leave,
             start=read_instant(model.start, self._zone),
             until=read_instant(model.until, self._zone),

@@ -255,6 +255,19 @@ def test_a_tag_that_only_removals_name_can_be_asked_for(
     assert (refused.code, "did you mean 'wild'?" in refused.err) == (64, True)
 
 
+def test_a_pattern_leaves_a_tag_alone_however_it_is_spelt(
+    reconciler: Command, project: Path, manifest: Manifest, world: World
+) -> None:
+    """The API has tags lower-cased, whatever a person writes: the tags of workflows went from whoever carried them."""
+    manifest(customers=([0], ["customer"], []))
+    path = project / "manifests" / "acme.yaml"
+    path.write_text(path.read_text() + '    authority: exact\n    ignore: ["WF-*", " Imported "]\n')
+    world.add(contact_id(0), ["wf-done", "imported", "wild"], now=Instant(0), by="human")
+    lifted = ("--allow", "empties_tag:tag=trial", "--allow", "empties_tag:tag=wild", "--reason", "meant")
+    assert reconciler("apply", "--refresh", "get", "--auto-approve", *lifted).code == 0
+    assert world.tags_of(contact_id(0)) == {"customer", "wf-done", "imported"}
+
+
 def test_output_is_the_same_words_with_and_without_colour(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=(range(3), ["customer"], []))
     plain, coloured = reconciler("plan", "--color", "never").out, reconciler("plan", "--color", "always").out

@@ -51,7 +51,7 @@ contact_sets:
     on_leave: keep
     from: 2026-03-29
     until: 2026-12-31T18:00:00+01:00
-    ignore: ["wf-*"]
+    ignore: [" WF-*", imported]
     allow_empty: true
   all:
     contacts: {{sets: [vip], except: [out], only: [vip]}}
@@ -74,7 +74,12 @@ def test_a_manifest_becomes_values_with_places(tmp_path: Path) -> None:
     assert [(use.tag, use.written, use.source.line) for use in vip.tags] == [("vip", " VIP", 8), ("no", "no", 8)]
     assert [use.tag for use in (*vip.absent, *out.absent)] == ["012", "null"]
     assert (vip.start, vip.until) == (parse_instant("2026-03-28T23:00:00Z"), parse_instant("2026-12-31T17:00:00Z"))
-    assert (vip.on_leave, vip.ignore, vip.authority, vip.allow_empty) == (OnLeave.KEEP, ("wf-*",), None, True)
+    assert (vip.on_leave, vip.ignore, vip.authority, vip.allow_empty) == (
+        OnLeave.KEEP,
+        ("wf-*", "imported"),
+        None,
+        True,
+    )
     assert isinstance(everyone.contacts, Combined)
     assert [use.name for use in (*everyone.contacts.sets, *everyone.contacts.minus)] == ["vip", "out"]
     assert everyone.authority is Authority.EXACT

@@ -170,7 +170,7 @@ def _find_taker(condition: Condition, takers: Iterable[ContactSet]) -> str:
     tag = normalise_tag(str(condition.value))
     for taker in takers:
         # of a part of a tag, or of any tag, no pattern tells that all of them are ignored
-        if not is_one or not any(fnmatchcase(tag, pattern.lower()) for pattern in taker.ignore):
+        if not is_one or not any(fnmatchcase(tag, pattern) for pattern in taker.ignore):
             return f"contact set {taker.name!r} has authority exact, which takes any tag that it does not ignore"
     return ""
 
