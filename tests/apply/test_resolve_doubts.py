@@ -19,6 +19,7 @@ from reconciler.core.planning.changes import UNCONFIRMED, Selection
 from reconciler.core.running.shortfalls import HELD
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_reader
+from tests.apply.test_daily import look_again
 from tests.apply.test_scenarios import DOUBTFUL, FREE, converged, faults, pairs
 from tests.build import HERE, a_rule, a_set, contact, fields_of, name
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
@@ -131,8 +132,9 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
     scene.want(a_set("s", "anna", "hello"), rule=rules)
     assert pairs(scene.apply()) == {"held": 1}
     scene.clock.ms += DAY_MS
+    # a look ends the doubt, and does not show the tag
+    look_again(scene)
     scene.want(a_set("s", "anna", "hello vip"), rule=rules)
-    # its answer ends the doubt, and does not show the tag
     assert pairs(scene.apply())["applied"] == 1
     (plan,) = scene.plan().locations
     assert (scene.known("anna").doubtful, [(each.why, each.tags) for each in plan.held]) == (

@@ -92,9 +92,23 @@ def record_answer(
     if outcome.observed is None:
         return state.with_doubt(tags, sent)
     seen = record_observation(state, outcome.observed, at=answered, origin=ObservationOrigin.WRITE, settle_ms=settle_ms)
+    seen = _hold_adds(seen, state, tags)
     if action is Action.ADD:
         return confirm_adds(seen, tags)
     return release_pairs(seen, tags - outcome.observed - seen.doubtful, once=once, at=answered)
+
+
+def _hold_adds(seen: ContactState, before: ContactState, tags: TagSet) -> ContactState:
+    """The state with the adds still in doubt that the answer to another request, about `tags`, does not show.
+
+    They may have come to be, and a workflow may have consumed them; and that request moved the date that would tell.
+    """
+    if before.doubt is None or seen.observed is None:
+        return seen
+    unproven = not_among((before.doubt.tags & before.ledger.unconfirmed) - tags, seen.observed)
+    if unproven <= seen.doubtful:
+        return seen
+    return replace(seen, doubt=Doubt(unproven | seen.doubtful, before.doubt.sent, before.doubt.reading))
 
 
 def quarantine(

@@ -5,7 +5,8 @@ Rules
 2. A pair enters the ledger with the intent of an add, or when it is adopted; it leaves when it is not desired and
    known absent, when it was rejected, or when the request that would have added it is known to have had no effect.
    A pair in doubt does not leave: a request may have put it there, or may still.
-3. A doubt ends with an observation made when its request could no longer take effect, be it the answer to a write.
+3. A doubt ends with an observation made when its request could no longer take effect. The answer to another write that
+   does not show an add which nobody ever saw leaves it in doubt: a workflow may have consumed it.
 4. A pair of the ledger is unconfirmed from the intent of its first add until an answer or an observation shows that it
    came to be.
 5. A pair of a tag that is `once` is remembered with the date it was given (`spent`), from its intent on and beyond the

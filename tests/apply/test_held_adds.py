@@ -1,0 +1,77 @@
+"""An add in doubt that a workflow may have consumed: no answer to another request of its contact sends it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.core.model.contact_changes import record_answer
+from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, Doubt, Ledger
+from reconciler.core.model.names import Instant
+from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
+from reconciler.core.model.settings import GuardLimits
+from tests.build import a_rule, a_set, contact, tags
+from tests.sandbox.faults import Fault, FaultKind, FaultPlan
+from tests.scene import Scene, plan_options
+
+OPTIONS = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
+WELCOME = tags("welcome")
+LATER = Instant(10_000_000)
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+@pytest.mark.parametrize("triggers", [True, False])
+def test_an_answer_about_another_tag_sends_it_no_second_time(tmp_path: Path, may_read: bool, triggers: bool) -> None:
+    """The API added the tag and answered nothing; a workflow took it, as its automation does when it has begun."""
+    lost = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)}, path="/contacts/bulk")
+    scene = Scene(tmp_path, contact("anna"), options=OPTIONS, may_read=False, faults=lost)
+    rule = [a_rule("welcome", triggers=triggers)]
+    scene.want(a_set("s", "anna", "welcome"), rule=rule)
+    scene.apply()
+    scene.edit("anna", remove="welcome")
+    scene.clock.ms += 400_000
+    scene.may_read = may_read
+    scene.want(a_set("s", "anna", "welcome other"), rule=rule)
+    # a round after the answer would send it, and so would the run after that
+    for _ in range(3):
+        scene.apply()
+    assert {tag: number for (_, tag), number in scene.adds().items()} == {"welcome": 1, "other": 1}
+    assert scene.plan().locations[0].held[0].tags == ("welcome",)
+
+
+def test_it_is_sent_once_more_where_that_answer_makes_the_reading_of_before_a_proof(tmp_path: Path) -> None:
+    """The request never arrived. That writes move `dateUpdated` here is learnt by the other one."""
+    lost = FaultPlan({0: Fault(FaultKind.TIMEOUT_BEFORE)}, path="/contacts/bulk")
+    scene = Scene(tmp_path, contact("anna"), options=OPTIONS, faults=lost)
+    rule = [a_rule("welcome", triggers=True)]
+    scene.want(a_set("s", "anna", "welcome"), rule=rule)
+    assert scene.apply().pairs == {Outcome.HELD: 1}
+    scene.want(a_set("s", "anna", "welcome other"), rule=rule)
+    assert scene.apply().pairs == {Outcome.APPLIED: 2}
+    assert {tag: number for (_, tag), number in scene.adds().items()} == {"welcome": 1, "other": 1}
+
+
+@pytest.mark.parametrize(
+    ("shown", "sent", "left"),
+    [
+        ("other", "other", "welcome"),
+        ("other welcome", "other", ""),
+        ("other welcome", "other welcome", ""),
+    ],
+    ids=["neither shown nor sent", "shown", "sent once more"],
+)
+def test_an_answer_settles_what_it_shows_and_what_it_is_of(shown: str, sent: str, left: str) -> None:
+    before = replace(NEVER_OBSERVED, doubt=Doubt(WELCOME, Instant(0)), ledger=Ledger(WELCOME, unconfirmed=WELCOME))
+    outcome = ContactOutcome(Outcome.APPLIED, old=tags(shown))
+    after = record_answer(before, outcome, Action.ADD, tags(sent), sent=LATER, answered=LATER)
+    assert after.doubtful == tags(left)
+
+
+def test_an_answer_settles_a_tag_that_was_seen_there_before() -> None:
+    """Others took it since: it is no add whose effect is unknown."""
+    before = replace(NEVER_OBSERVED, doubt=Doubt(WELCOME, Instant(0)), ledger=Ledger(WELCOME))
+    outcome = ContactOutcome(Outcome.APPLIED, old=tags("other"))
+    after = record_answer(before, outcome, Action.ADD, tags("other"), sent=LATER, answered=LATER)
+    assert after.doubtful == NONE
