@@ -19,6 +19,7 @@ from reconciler.core.model.names import ContactId
 from reconciler.core.observing.drift import NO_REFRESH, Evidence, find_drift
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationState, Plan, combine_plans
+from reconciler.core.running.pending_causes import History, explain_pending
 from reconciler.output.drift import DriftDocument
 from reconciler.output.plan import PlanDocument
 from reconciler.output.run import RunDocument
@@ -65,6 +66,7 @@ def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
     desired, state = case.desired()[HERE], case.state(HERE)
     earlier, evidence = look(case, tmp_path, state) if (case.path / "server.json").exists() else (None, NO_REFRESH)
     report = find_drift(desired, state, earlier=earlier, evidence=evidence, now=case.now)
+    report = explain_pending(report, desired, History((), lambda run: None, {}), now=case.now, spelling=state.spelling)
     found = {
         "drift.json": as_json(DriftDocument([report]).json()),
         "drift.txt": render_text(DriftDocument([report]).view()),

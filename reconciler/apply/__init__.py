@@ -197,6 +197,7 @@ async def _run_under_lease(
     if plan.location not in options.reversals:
         _refuse_expired(plan, services.clock.now())
     plan_options = options.options[plan.location]
+    is_whole = plan.location not in options.reversals and not plan_options.selection.is_part
     header = RunHeader(
         location=plan.location,
         operation=options.holder.operation,
@@ -206,6 +207,8 @@ async def _run_under_lease(
         commit=options.commit,
         # also those that the plan did not need: a later round may
         allowed=tuple(sorted({*map(str, plan_options.allowances), *plan_options.exceptions})),
+        # a run that is killed writes no ending: by this drift knows what it left
+        manifests_digest=plan.manifests_digest if is_whole else "",
     )
     async with journalled_run(held, header, cancelled=None) as journal:
         ids = tuple(record.id for record in earlier)

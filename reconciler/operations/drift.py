@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.core.model.errors import ReconcilerError
-from reconciler.core.model.lease import Lease
+from reconciler.core.model.lease import Lease, judge_by_lease
 from reconciler.core.model.measured import DriftCounted
 from reconciler.core.model.names import Instant, LocationId
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing import drift
 from reconciler.core.observing.attribution import attribute_drift, mark_expected
 from reconciler.core.observing.drift import DriftReport, Evidence
+from reconciler.core.running.pending_causes import History, explain_pending
 from reconciler.operations.current_state import CurrentState, find_current, find_leases, work_each
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
 from reconciler.operations.stored_state import refuse_missing_state
@@ -88,14 +89,18 @@ def _report_drift(
         stale_before=None if age is None else Instant(session.now - age),
         foreign=request.foreign,
     )
+    runs = reader.read_runs()
     report = attribute_drift(
         deviations,
         state.observed,
         current.earlier or {},
-        reader.read_runs(),
+        runs,
         # in the spelling of the state, so that a pair is found by either name
         lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
     )
+    lease = reader.read_lease(session.workspace.clock.now())
+    history = History([judge_by_lease(run, lease) for run in runs], reader.read_ending, current.sent)
+    report = explain_pending(report, desired, history, now=session.now, spelling=state.spelling)
     report = mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
     for drift_class in DriftClass:
         session.workspace.listener(DriftCounted(state.location, drift_class, report.count(drift_class)))

@@ -12,9 +12,10 @@ from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
-from reconciler.core.model.settings import DriftClass
+from reconciler.core.model.settings import DriftClass, PendingCause
 from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport, Setter
 from reconciler.core.planning.situation import OlderRows
+from reconciler.core.running.pending_causes import MOVED
 from reconciler.core.running.shortfalls import drift_remedies
 from reconciler.output.blocks import (
     ROWS,
@@ -62,7 +63,7 @@ _STYLES = {
 _MEANING = {
     DriftClass.MISSING: "others removed it",
     DriftClass.UNEXPECTED: "others added it",
-    DriftClass.PENDING: "the manifests moved",
+    DriftClass.PENDING: MOVED,
     DriftClass.FLAPPING: "comes and goes, held",
     DriftClass.TOLERATED: "owned, not declared, left",
     DriftClass.FOREIGN: "no manifest names it",
@@ -79,16 +80,16 @@ def _report_section(report: DriftReport, most: int | None) -> Section:
     return make_section(
         f"Location {report.location}, state serial {report.serial}",
         _report_verdict(report),
-        _drift_table("", surprising, most, report.applied),
-        _drift_table("Expected, as the settings say", expected, most, report.applied),
+        _drift_table("", surprising, most),
+        _drift_table("Expected, as the settings say", expected, most),
         Lines("", (*_proof_cells(report), *_remedy_cells(report), _age_cell(report))),
         location=report.location,
     )
 
 
-def _drift_table(title: str, rows: Sequence[Drifted], most: int | None, applied: bool) -> Block:
+def _drift_table(title: str, rows: Sequence[Drifted], most: int | None) -> Block:
     """Columns in which nothing stands are left out."""
-    cells = [_drifted_row(drifted, applied) for drifted in rows]
+    cells = [_drifted_row(drifted) for drifted in rows]
     # eight columns do not fit on a terminal: a column without any text gives its room to the others
     used = [any(row[index].text for row in cells) for index in range(len(_COLUMNS))]
     kept = [tuple(cell for cell, use in zip(row, used, strict=True) if use) for row in cells]
@@ -118,12 +119,34 @@ def _report_verdict(report: DriftReport) -> Cell:
         text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
         return Cell(f"{text}{counted(pending, 'tag')} pending.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
     if pending:
-        text = f"No drift, but {counted(pending, 'tag')} pending: the manifests moved since the last apply."
+        text = f"No drift, but {counted(pending, 'tag')} pending: {_explain_pending(report)}."
         return Cell(text + _append_others(report, _AFTER_UNDONE), Style.STRONG)
     besides = _append_others(report, _AFTER_UNDONE)
     expected = " but what is expected" if any(drifted.expected is not None for drifted in report.drifted) else ""
     text = f"No drift{expected} among the {counted(report.observed, 'contact')} observed."
     return Cell(text + besides, Style.STRONG if besides else Style.GOOD)
+
+
+_PENDING = {
+    PendingCause.MOVED: "the manifests moved since the last apply",
+    PendingCause.BEGAN: "a set began since the last apply",
+    PendingCause.ENDED: "a set ended",
+    PendingCause.FOUND: "an observation showed more than the last apply knew",
+    PendingCause.PACE: "what is given slowly waits for its pace or its window",
+    PendingCause.LEFT: "an earlier run planned it, and did not send it",
+    PendingCause.WAITS: "a removal waits for an add",
+}
+"""Why pairs are pending, in the order in which it is told."""
+
+
+def _explain_pending(report: DriftReport) -> str:
+    """The causes of what is pending; of several each with its number of tags."""
+    tags: Counter[PendingCause] = Counter()
+    for drifted in report.drifted:
+        if drifted.drift is DriftClass.PENDING and drifted.expected is None:
+            tags[drifted.cause or PendingCause.MOVED] += len(drifted.contacts)
+    causes = [cause for cause in _PENDING if tags[cause]]
+    return "; ".join(f"{_PENDING[cause]} ({tags[cause]:,})" if causes[1:] else _PENDING[cause] for cause in causes)
 
 
 _UNDONE = (DriftClass.HELD, DriftClass.UNREACHABLE, DriftClass.FLAPPING)
@@ -181,7 +204,7 @@ def _age_cell(report: DriftReport) -> Cell:
     return Cell(f"{text}; nothing observed since. `--refresh auto` reads again.", Style.FAINT)
 
 
-def _drifted_row(drifted: Drifted, applied: bool) -> tuple[Cell, ...]:
+def _drifted_row(drifted: Drifted) -> tuple[Cell, ...]:
     """A pair was right at one time and observed otherwise at another: the change happened in between."""
     style = _STYLES.get(drifted.drift, Style.PLAIN)
     setter = drifted.set_by
@@ -189,7 +212,7 @@ def _drifted_row(drifted: Drifted, applied: bool) -> tuple[Cell, ...]:
         number(len(drifted.contacts)),
         Cell(drifted.drift, style),
         Cell(drifted.tag),
-        Cell(drifted.expected if drifted.expected is not None else _explain_class(drifted, applied)),
+        Cell(drifted.expected if drifted.expected is not None else _explain_class(drifted)),
         Cell(_to_minute(drifted.after)),
         Cell(_to_minute(drifted.oldest)),
         Cell("" if setter is None else f"run {setter.run[:8]}, {setter.who}"),
@@ -197,11 +220,8 @@ def _drifted_row(drifted: Drifted, applied: bool) -> tuple[Cell, ...]:
     )
 
 
-def _explain_class(drifted: Drifted, applied: bool) -> str:
-    # before the first apply there is nothing that the manifests moved from
-    if drifted.drift is DriftClass.PENDING and not applied:
-        return "never applied"
-    return _MEANING.get(drifted.drift, drifted.reason)
+def _explain_class(drifted: Drifted) -> str:
+    return drifted.why_pending or _MEANING.get(drifted.drift, drifted.reason)
 
 
 def _first_contact(drifted: Drifted) -> str:
@@ -223,7 +243,12 @@ _FORMS = Forms(
             "`incomplete`: why a search",
             derived={"remedies": (Remedies, drift_remedies)},
         ),
-        Drifted: JsonSpelling(about="Contacts that drifted alike. `tag` is empty where the whole contact is meant."),
+        Drifted: JsonSpelling(
+            about="Contacts that drifted alike. `tag` is empty where the whole contact is meant. `cause`: why pending "
+            "tags are; `meaning`: that, or the class, in words.",
+            members="drift tag reason contacts set_by after oldest newest expected cause",
+            derived={"meaning": (str, _explain_class)},
+        ),
         Setter: JsonSpelling(
             about="A run that last set a pair: its id, whose it was, and when the request was answered."
         ),
@@ -254,7 +279,7 @@ class DriftDocument(DerivedDocument):
         return View("Drift", sections, closing, _make_overview(self.locations, self.unknown, self.now, most))
 
     def records(self) -> Records:
-        columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by"
+        columns = "location class contact tag why expected was_right_at observed_at set_by_run set_by cause meaning"
 
         def rows() -> Iterator[Row]:
             yield from (row for report in self.locations for row in _drift_rows(report))
@@ -329,6 +354,8 @@ def _drift_rows(report: DriftReport) -> Iterator[Row]:
             iso_or_empty(drifted.after),
             iso_or_empty(drifted.oldest),
             *who,
+            drifted.cause or "",
+            _explain_class(drifted),
         )
         yield from ((report.location, drifted.drift, contact, *facts) for contact in drifted.contacts)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.core.model.alike import distinct_objects, map_alike
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
-from reconciler.core.model.journal import Answer, RunEnding, RunRecord, Shortfall
+from reconciler.core.model.journal import Answer, RunEnding, RunHeader, RunRecord, Shortfall
 from reconciler.core.model.names import ContactId, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.planning.tag_aliases import Spelling
@@ -31,8 +31,10 @@ ADD_CONTACTS = f"""
 INSERT INTO contacts (location, id, known) SELECT ?, id, known FROM {Given.CONTACTS} WHERE true
 ON CONFLICT (location, id) """
 _PUT_RUN = """
-INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, ended, status, allowed, traced)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO runs (
+    id, location, operation, who, change_digest, commit_id, started, ended, status, allowed, traced, ending
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _PUT_BATCH = """
 INSERT INTO batches (run, action, tags, intended, ended, status)
@@ -177,8 +179,13 @@ def put_run(database: Database, number: int, run: RunRecord) -> None:
     """Of the location of that number."""
     header = run.header
     why = (header.operation, header.who, header.change_digest, header.commit)
-    ended = (run.ended, run.status, json.dumps(header.allowed), int(run.traced))
+    ended = (run.ended, run.status, json.dumps(header.allowed), int(run.traced), _begin_ending(header))
     database.execute(_PUT_RUN, (run.id, number, *why, header.started, *ended))
+
+
+def _begin_ending(header: RunHeader) -> str | None:
+    """All that is known of a run's ending when it begins: a run that is killed has no more."""
+    return json.dumps({"manifests_digest": header.manifests_digest}) if header.manifests_digest else None
 
 
 def put_batch(database: Database, run: str, row: tuple[object, ...]) -> Rows:
@@ -400,6 +407,9 @@ def read_ending(database: Database, run: str) -> RunEnding | None:
     if row is None or row[0] is None:
         return None
     numbers = json.loads(row[0])
+    # a run that has not ended tells its manifests alone
+    if "pairs" not in numbers:
+        return None
     pairs = tuple((Outcome(outcome), int(count)) for outcome, count in numbers.pop("pairs").items())
     # an older version did not write down what it read for
     reads_for = tuple(numbers.pop("reads_for", {}).items())

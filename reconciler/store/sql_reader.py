@@ -97,7 +97,16 @@ def _run(location: LocationId, row: tuple[Any, ...]) -> RunRecord:
     numbers = json.loads(ending or "{}")
     return RunRecord(
         id=run,
-        header=RunHeader(location, operation, who, started, digest, commit, tuple(json.loads(allowed))),
+        header=RunHeader(
+            location,
+            operation,
+            who,
+            started,
+            digest,
+            commit,
+            tuple(json.loads(allowed)),
+            numbers.get("manifests_digest", ""),
+        ),
         status=RunStatus(status),
         ended=ended,
         requests=requests,

@@ -206,3 +206,19 @@ def test_rows_are_grouped_by_what_they_show(reconciler: Command, manifest: Manif
     (location,) = json.loads(reconciler("drift", "--refresh", "get", "--format", "json").out)["locations"]
     rows = [each for each in location["drifted"] if each["drift"] == "missing"]
     assert [len(each["contacts"]) for each in rows] == [6]
+
+
+def test_what_waits_for_its_pace_is_told_so_in_every_format(
+    reconciler: Command, manifest: Manifest, project: Path
+) -> None:
+    manifest(vip=(range(2, 6), ["vip"], []))
+    (project / "manifests" / "reconciler.yaml").write_text("tags: {vip: {pace: {adds: 1, per: 1h}}}\n")
+    assert reconciler("apply", "--auto-approve").code == 3
+    text = " ".join(reconciler("drift").out.split())
+    assert "3 tags pending" in text
+    assert "the manifests moved" not in text
+    (waiting,) = [each for each in drifted(reconciler("drift", "--format", "json")).values() if each["cause"] == "pace"]
+    assert (waiting["reason"], waiting["meaning"][:12]) == ("declared", "waits until ")
+    for kind in ("csv", "markdown", "html"):
+        out = reconciler("drift", "--format", kind).out
+        assert ("(pace of vip: 1 in 1h)" in out, "the manifests moved" in out) == (True, False)

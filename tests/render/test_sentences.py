@@ -9,7 +9,7 @@ from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, Tag
 from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
+from reconciler.core.model.settings import DriftClass, Guard, GuardLimits, PendingCause
 from reconciler.core.observing.drift import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.guards import Measured
@@ -57,17 +57,31 @@ def drifted(report: DriftReport, expected: str | None = None, **classes: int) ->
     return replace(report, drifted=tuple(rows))
 
 
+def pending(report: DriftReport, **causes: int) -> DriftReport:
+    """The report with so many pending contacts of each cause."""
+    rows = [
+        Drifted(
+            DriftClass.PENDING, Tag("vip"), "declared", ids(many(number)), cause=PendingCause(name), why_pending=why
+        )
+        for name, number in causes.items()
+        for why in [f"why it is {name}"]
+    ]
+    return replace(report, drifted=(*report.drifted, *rows))
+
+
 REPORTS = {
     "all is as declared": SEEN,
     "others moved it": drifted(SEEN, missing=2, unexpected=1, pending=1, held=1, unobserved=2),
     "others moved what they may": drifted(SEEN, "a workflow consumes it", missing=2),
-    "the state is gone": replace(drifted(UNSEEN, pending=3, unobserved=3), applied=False),
-    "the state is gone, and contacts were read": replace(drifted(SEEN, pending=3), applied=False),
+    "the state is gone": replace(pending(drifted(UNSEEN, unobserved=3), never=3), applied=False),
+    "the state is gone, and contacts were read": replace(pending(SEEN, never=3), applied=False),
     "the first apply is to come, and would change nothing": replace(SEEN, applied=False),
     "a request was lost": drifted(SEEN, held=2, pending=1),
     "a contact is refused": drifted(SEEN, unreachable=1),
     "others take it away again and again": drifted(SEEN, flapping=1),
     "the manifests moved": drifted(SEEN, pending=1, stale=1),
+    **{f"pending: {cause}": pending(SEEN, **{cause: 2}) for cause in PendingCause if cause is not PendingCause.NEVER},
+    "pending for several causes": pending(SEEN, pace=3, left=1, moved=2),
     "not all was ever observed": drifted(SEEN, unobserved=2),
     "the search was behind": replace(SEEN, older_rows=OlderRows(50, 30, 0)),
     "nobody looked who else has it": replace(SEEN, waiting=(Tag("board"),)),

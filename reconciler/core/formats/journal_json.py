@@ -90,9 +90,11 @@ def listed_members() -> Schema:
 
 
 def log_document(log: RunLog) -> JsonObject:
-    """The run with all that it asked and was answered."""
+    """The run with all that it asked and was answered; one without an ending tells its manifests itself."""
+    digest = log.record.header.manifests_digest if log.ending is None else ""
     return {
         **run_document(log.record),
+        **({"manifests_digest": digest} if digest else {}),
         "adopted": adopted_document(log.adopted),
         "ending": None if log.ending is None else JOURNAL_FORMS.write(log.ending),
         "batches": [JOURNAL_FORMS.write(batch) for batch in log.batches],
@@ -108,7 +110,10 @@ def read_log(location: LocationId, item: Mapping[str, Json]) -> RunLog:
     told = {"traced": False, **item, "location": location, **counts}
     # before version 1.4 nobody wrote down what the report told
     ending = None if item.get("ending") is None else JOURNAL_FORMS.form(RunEnding).read(item["ending"])
-    return RunLog(JOURNAL_FORMS.form(RunRecord).read(told), batches, _read_adopted(item.get("adopted", [])), ending)
+    record = JOURNAL_FORMS.form(RunRecord).read(told)
+    digest = _TEXT.read(item.get("manifests_digest", "")) if ending is None else ending.manifests_digest
+    record = replace(record, header=replace(record.header, manifests_digest=digest))
+    return RunLog(record, batches, _read_adopted(item.get("adopted", [])), ending)
 
 
 def adopted_document(adopted: Mapping[ContactId, TagSet]) -> list[JsonObject]:
@@ -190,3 +195,4 @@ JOURNAL_FORMS = Forms(
     },
 )
 _WAIT = JOURNAL_FORMS.form_of(Instant | None)
+_TEXT = JOURNAL_FORMS.form(str)

@@ -43,6 +43,8 @@ class ResolvedSet:
     until: Instant | None
     pulled_at: Instant | None = None
     """When the snapshot was made that a matched set has its members by; None for other sets."""
+    tags: TagSet = frozenset()
+    """The tags that it declares while it is active, as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Desired:
     valid_until: Instant | None
     """The next `from` or `until`, when all this may change, or the end of a `max_age`, when it is too old."""
     find_digest: Callable[[], str] = field(compare=False, repr=False)
-    """Works `digest` out when it is first asked for: a plan names it, and a report of a million contacts does not."""
+    """Works `digest` out when it is first asked for: a plan names it, and a report without pending tags does not."""
     definitions_digest: str
     """Identifies rules and definitions of sets: their members do not move it."""
     combinations: tuple[Combination, ...]
@@ -151,7 +153,14 @@ def _resolve_set(contact_set: ContactSet, members: Sequence[ContactId], now: Ins
     match = _match_of(contact_set)
     pulled_at = None if match is None or match.snapshot is None else match.snapshot.as_of
     return ResolvedSet(
-        contact_set.name, contact_set.source, members, active, contact_set.start, contact_set.until, pulled_at
+        contact_set.name,
+        contact_set.source,
+        members,
+        active,
+        contact_set.start,
+        contact_set.until,
+        pulled_at,
+        frozenset(use.tag for use in contact_set.tags),
     )
 
 

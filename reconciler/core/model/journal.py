@@ -98,6 +98,8 @@ class RunHeader:
     change_digest: str = ""
     commit: str = ""
     allowed: tuple[str, ...] = ()
+    manifests_digest: str = field(default="", compare=False)
+    """The manifests that it is to carry out as a whole; empty for a part of them, and where an older version ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _move(holders: Counter[Tag], before: TagSet, now: TagSet) -> None:
 
 
 _SET_BY = {DriftClass.MISSING: Action.ADD, DriftClass.FLAPPING: Action.ADD, DriftClass.UNEXPECTED: Action.REMOVE}
-_ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
+ADDING = (Reason.DECLARED, Reason.RESTORED, Reason.AGAIN)
 _NOBODY = Setter("", "", Instant(0))
 
 
@@ -216,7 +216,7 @@ def _attributed(
 
 
 def _is_pending_removal(drifted: Drifted) -> bool:
-    return drifted.drift is DriftClass.PENDING and drifted.reason not in _ADDING
+    return drifted.drift is DriftClass.PENDING and drifted.reason not in ADDING
 
 
 def _by_setter(

@@ -1,7 +1,7 @@
 """The doing of others: how the observed tags of a location differ from the tags that the last apply left.
 
 Rules
-1. Drift is the changes of a plan, told by cause: `pending`: the manifests moved; `missing` and `unexpected`: others
+1. Drift is the changes of a plan, told by cause: `pending`: no one else did; `missing` and `unexpected`: others
    did; and differences that a plan leaves: `tolerated` and `foreign` tags, `flapping` pairs, `unreachable` contacts.
 2. A pair in the ledger that is observed gone is `missing`. A tag to remove that is not in the ledger, and was not
    there when it was last observed before, is `unexpected`; so is an exclusive tag that the contact never got from us.
@@ -24,7 +24,7 @@ from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, Con
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
 from reconciler.core.model.outcome import Action
-from reconciler.core.model.settings import DriftClass
+from reconciler.core.model.settings import DriftClass, PendingCause
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import WantAndState, diff, find_planned, owned_in
 from reconciler.core.planning.plan import LocationState
@@ -49,7 +49,7 @@ class Drifted:
 
     `set_by`: the last run that made it as it should be, as far as the history reaches. `after`: when it was still so,
     on the one of the contacts that drifted longest ago at the latest; `oldest` and `newest`: their observations.
-    `expected`: why this is expected, None where it is not.
+    `expected`: why this is expected, None where it is not. `cause`, `why_pending`: of pending pairs alone.
     """
 
     drift: DriftClass
@@ -61,6 +61,8 @@ class Drifted:
     oldest: Instant | None = None
     newest: Instant | None = None
     expected: str | None = None
+    cause: PendingCause | None = None
+    why_pending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +187,13 @@ def _moved(found: Diff, observed: ContactStates, earlier: Mapping[ContactId, Con
                 groups[drift, change.tag, change.reason].extend(contacts)
     for deferral in found.deferrals:
         # other deferrals wait for an observation: which of the tags the contacts carry is not known
-        if deferral.reason in _REMOVED_LATER:
+        if deferral.reason in REMOVED_LATER:
             for tag in deferral.tags:
                 carriers = [each for each in deferral.contacts if tag in (observed[each].observed or ())]
                 groups[DriftClass.PENDING, tag, deferral.reason].extend(carriers)
 
 
-_REMOVED_LATER = (DeferralReason.UNTIL_SETTLED, DeferralReason.UNTIL_REPLACED)
+REMOVED_LATER = (DeferralReason.UNTIL_SETTLED, DeferralReason.UNTIL_REPLACED)
 """Removals that wait for an add; of contacts that were observed it is known which tags these are."""
 
 
