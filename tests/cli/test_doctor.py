@@ -97,10 +97,11 @@ def test_all_is_well_and_nothing_is_changed(reconciler: Command, applied: Path, 
     before, tags = _files(applied.parent), dict(app.world.contacts)
     code, found = _remarks(reconciler)
     assert code == 0
-    assert {subject: verdict for subject, (verdict, _) in found.items() if verdict != "ok"} == {}
+    assert {subject: verdict for subject, (verdict, _) in found.items() if verdict != "ok"} == {
+        "scope contacts.write": "?"
+    }
     assert found["API reachable"] == ("ok", f"{os.environ['RECONCILER_API_BASE_URL']} answered")
     assert found["token"] == ("ok", "from environment variable HIGHLEVEL_TOKEN: the API knows it")
-    assert found["scope contacts.write"][1].startswith("granted when a write was last answered, 20")
     assert found["daily quota"][1].startswith("200,000 requests a day, 199,9")
     assert app.asked == ["POST /contacts/search", f"GET /locations/{LOCATION}/tags"]
     assert _files(applied.parent) == before
@@ -229,6 +230,19 @@ def test_a_token_that_is_refused_now_has_no_scope_for_sure(
     verdict, told = found["scope contacts.write"]
     assert (code, verdict) == (7, "?")
     assert re.fullmatch(r"a write was last answered 20..-..-.. ..:..:..Z; of the token as it is: see above", told)
+
+
+@pytest.mark.parametrize("token", [DEMO_TOKEN, WEAK])
+def test_a_write_tells_nothing_of_another_token(
+    reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    # nothing of a token is kept: the one that wrote and one that may only read are told alike
+    monkeypatch.setenv("HIGHLEVEL_TOKEN", token)
+    verdict, told = _remarks(reconciler)[1]["scope contacts.write"]
+    assert verdict == "?"
+    assert re.fullmatch(
+        r"a write was last answered 20..-..-.. ..:..:..Z, to the token of then; of this one only a write can tell", told
+    )
 
 
 def test_without_a_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

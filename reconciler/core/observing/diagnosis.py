@@ -142,13 +142,14 @@ def read_remark(scope: str, answered: Answered, held_in: str, *, needed: bool) -
 
 def write_remark(told_at: Instant | None, token: Remark) -> Remark:
     """`told_at`: when a write was last answered, as far as the state knows; `token`: the remark on the token."""
-    subject, at = "scope contacts.write", "" if told_at is None else f"{iso(told_at)[:19].replace('T', ' ')}Z"
-    # an answered write proves the scope of the token of then, which may be another one now
-    if at and token.verdict is not CheckStatus.GOOD:
-        return unknown(subject, f"a write was last answered {at}; of the token as it is: see above")
-    if at:
-        return good(subject, f"granted when a write was last answered, {at}")
-    return unknown(subject, "only a write can tell, and doctor writes nothing; apply needs it, plan does not")
+    subject = "scope contacts.write"
+    if told_at is None:
+        return unknown(subject, "only a write can tell, and doctor writes nothing; apply needs it, plan does not")
+    at = f"a write was last answered {iso(told_at)[:19].replace('T', ' ')}Z"
+    # nothing of a token is kept: the answer may have been to another one, whose scopes may be others
+    if token.verdict is CheckStatus.GOOD:
+        return unknown(subject, f"{at}, to the token of then; of this one only a write can tell")
+    return unknown(subject, f"{at}; of the token as it is: see above")
 
 
 def last_write(state: LocationState) -> Instant | None:
