@@ -84,6 +84,9 @@ def _note_import(result: ImportResult, console: Console) -> None:
         console.note(f"left out {counted(exported.elsewhere, 'contact')} of other locations")
     if exported.without_tags:
         console.note(f"left out {counted(exported.without_tags, 'row')} that do not tell the tags")
+    if exported.unparted:
+        rows = counted(exported.unparted, "row")
+        console.note(f"{rows} with a tag that has ';' or '|' in it: it is one tag, as commas part them")
     if kept := result.contacts - result.changed:
         console.note(f"kept what is known from later, or the same, of {counted(kept, 'contact')}")
 

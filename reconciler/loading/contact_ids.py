@@ -261,11 +261,8 @@ def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tupl
     default = next((name for name in DEFAULT_COLUMNS if name in names), None)
     columns = request.people or tuple(filter(None, (request.column or default,)))
     missing = [name for name in request.named_columns if name not in names]
-    # a file without a header has people in its first line: none of its cells is repeated
-    if (missing or not columns) and any("@" in name or _NUMBER.fullmatch(name) for name in names):
-        hint = "begin the file with a line that names its columns"
-        message = "the first line has an e-mail address or a number, and names no columns"
-        raise faults.fatal_error("column", line, message, hint)
+    if missing or not columns:
+        refuse_headless(names, faults, line=line)
     if missing or not columns:
         absent = repr(missing[0]) if missing else "'contact_id', 'Contact Id' or 'id'"
         of_ids = not columns or (not request.people and columns[0] in missing)
@@ -278,6 +275,21 @@ def find_columns(names: list[str], faults: FileFaults, *, line: int = 1) -> tupl
     return columns
 
 
+def refuse_headless(names: Iterable[str], faults: FileFaults, *, line: int = 1) -> None:
+    """Raises InvalidInput where the names of columns are people: a file without a header has them in its first line."""
+    # none of its cells is repeated
+    if any("@" in name or _NUMBER.fullmatch(name) for name in names):
+        hint = "begin the file with a line that names its columns"
+        message = "the first line has an e-mail address or a number, and names no columns"
+        raise faults.fatal_error("column", line, message, hint)
+
+
+def name_separator(names: Sequence[str]) -> str:
+    """A hint where the only column of a table is a header that something else separates; empty elsewhere."""
+    separator = next((char for char in ";\t|," if char in names[0]), "") if len(names) == 1 else ""
+    return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs" if separator else ""
+
+
 def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(repr(name[:60]) for name in names[:20]) + more
@@ -285,8 +297,8 @@ def _join_names(names: list[str]) -> str:
 
 def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> str:
     """Names the column that was probably meant by one of `wanted`."""
-    if len(names) == 1 and (separator := next((char for char in ";\t|," if char in names[0]), "")):
-        return f"the file looks separated by {separator!r}: .csv is separated by commas, .tsv by tabs"
+    if hint := name_separator(names):
+        return hint
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
     close = [plain[near] for name in wanted for near in get_close_matches(name.lower(), list(plain), n=1, cutoff=0.8)]
     if of_ids and not close:

@@ -121,7 +121,7 @@ async def import_contacts(workspace: Workspace, request: ImportRequest) -> Impor
     """Stores the tags of an export, without a request; a later observation stays."""
     settings = workspace.load_state_settings()
     location = settings.find_location(request.location)
-    exported = read_export(request.file, location)
+    exported = read_export(request.file, location, odd_ids=settings.guards.odd_ids)
     observations = [
         ObservedContacts(tags, request.observed_at, ObservationOrigin.IMPORT, contacts)
         for tags, contacts in exported.contacts.items()

@@ -291,6 +291,7 @@ def test_a_location_is_adopted_without_a_write(
     assert b"Anna" not in (project / ".reconciler" / "state.db").read_bytes()
 
 
+AN_ID = contact_id(0).encode()
 ROWS = [
     {"id": contact_id(0), "locationId": LOCATION, "tags": ["Trial"], "email": "anna@example.com"},
     {"id": contact_id(1), "locationId": LOCATION, "tags": []},
@@ -335,7 +336,8 @@ def test_what_is_known_from_later_is_kept(reconciler: Command, project: Path) ->
         (b"", "columns contact_id and tags"),
         (b"name,tags\na,b\n", "columns contact_id and tags"),
         (b"id,tags\na\n", ":2: 1 cells"),
-        (b"id,tags\na,b\na,c\n", ":3: contact a has other tags"),
+        (b"id,tags\n%(id)s,b\n%(id)s,c\n" % {b"id": AN_ID}, f":3: contact {AN_ID.decode()} has other tags"),
+        (b"id;tags\n%s;b\n" % AN_ID, "the file looks separated by ';'"),
         (b"id,tags\n,c\n", ":2: a row without"),
         (b'id,tags\n"a,b\n', "no CSV"),
         (b"\xff\xfe", "UTF-8"),
@@ -343,6 +345,15 @@ def test_what_is_known_from_later_is_kept(reconciler: Command, project: Path) ->
         (b"[1]", "no search row"),
         (b'{"id": "a"', "is not JSON"),
         (b"[" * 100_000, "nested"),
+        (b"id,tags\nanna@example.com,b\n", ":2: an e-mail address where a contact id is needed"),
+        (b"id,tags\n+49 30 901820,b\n", ":2: a phone number where a contact id is needed"),
+        (b"id,tags\n1.2E+19,b\n", ":2: a number such as 1.2E+19, which a spreadsheet made"),
+        (b"id,tags\n%s,b\nzzz,c\n" % AN_ID, ":3: 'zzz' cannot be a HighLevel contact id"),
+        (b"id,tags\nAnna Muster,b\n4930901820,b\n", ":2: this text cannot be a HighLevel contact id"),
+        (b'[{"id": "anna@example.com", "tags": []}]', ":1: an e-mail address where a contact id is needed"),
+        (b"anna@example.com,tags\n", ":1: the first line has an e-mail address or a number, and names no columns"),
+        (b"id,tags\n%s,a;b\n" % AN_ID, ":2: tags that ';' or '|' seems to part"),
+        (b"id,tags\n%s,a | b\n" % AN_ID, ":2: tags that ';' or '|' seems to part"),
     ],
 )
 def test_an_export_with_a_mistake_is_refused_whole(
@@ -353,7 +364,28 @@ def test_an_export_with_a_mistake_is_refused_whole(
     ended = reconciler("state", "import", "export", *HERE)
     assert ended.code == 1
     assert expected in ended.err
+    assert not any(person in ended.err for person in ("anna@example.com", "Anna", "901820"))
     assert not (project / ".reconciler").exists()
+
+
+def test_ids_of_test_data_are_taken_where_the_settings_say_so(
+    reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_GUARDS_ODD_IDS", "false")
+    (project / "export.csv").write_text("id,tags\nzzz,a\n")
+    assert reconciler("state", "import", "export.csv", *HERE).code == 0
+    assert listed(reconciler) == ["zzz"]
+    for person in ("anna@example.com", "4930901820", "Anna Muster"):
+        (project / "export.csv").write_text(f"id,tags\n{person},a\n")
+        assert reconciler("state", "import", "export.csv", *HERE).code == 1
+
+
+def test_a_tag_with_another_separator_is_one_tag_beside_commas(reconciler: Command, project: Path) -> None:
+    (project / "export.csv").write_text(f'id,tags\n{contact_id(0)},"lead | fb,vip"\n{contact_id(1)},a;b\n')
+    ended = reconciler("state", "import", "export.csv", *HERE)
+    assert ended.code == 0
+    assert "2 rows with a tag that has ';' or '|' in it: it is one tag, as commas part them" in ended.err
+    assert listed(reconciler, "--tag", "lead | fb") == [contact_id(0)]
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2126-01-01", "2026-13-01"])

@@ -33,12 +33,13 @@ def contact_ids(manifests: Manifests) -> Iterator[CheckFinding]:
                 more = f" (and {len(odd) - LISTED:,} more in this list)" if place == LISTED < len(odd) else ""
                 yield CheckFinding(
                     listed.place(listed.ids.index(contact)),
-                    f"{_name_id(contact)} cannot be a HighLevel contact id{more}",
+                    f"{name_id(contact)} cannot be a HighLevel contact id{more}",
                     "an id has 20 letters and digits; this one is sent, and would come back rejected",
                 )
 
 
-def _name_id(contact: ContactId) -> str:
+def name_id(contact: ContactId) -> str:
+    """An id that cannot be one, as a message names it."""
     # its line tells which is meant
     return "this text" if tells_person(contact) else repr(contact[:80])
 
@@ -53,5 +54,5 @@ def shared_contacts(manifests: Manifests) -> Iterator[CheckFinding]:
             for path, listed in seen.items():
                 if common := ids & listed:
                     message = f"{len(common):,} of its {len(ids):,} contacts are listed in {path} too"
-                    yield CheckFinding(manifest.source, f"{message}, for example {_name_id(min(common))}")
+                    yield CheckFinding(manifest.source, f"{message}, for example {name_id(min(common))}")
             seen[manifest.path] = ids
