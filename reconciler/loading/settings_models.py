@@ -240,7 +240,10 @@ class SettingsModel(Strict):
     state: Line = Field(DEFAULT_STATE, examples=["postgresql://crm@db/reconciler", "s3://bucket/{location}"])
     """Where state lives; `{location}` stands for the location's id."""
     snapshots: Folder = Field("", examples=["manifests/.resolved/"])
-    """The directory, inside that of the manifests, where snapshots of matched sets are files. Empty: in the state."""
+    """The directory, inside that of the manifests and named from above them, where snapshots of matched sets are files.
+
+    Empty: in the state.
+    """
     lineage: Lineage | None = Field(None, examples=["6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"])
     """The lineage that the state of every location must have, where the location names none of its own."""
     timezone: TimeZone = Field("UTC", examples=["Europe/Berlin"])

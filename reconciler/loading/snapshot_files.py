@@ -14,6 +14,7 @@ import json
 import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,12 +49,33 @@ class DamagedSnapshot(Exception):
 
 
 def locate_folder(setting: str, directory: str) -> str:
-    """The name of the snapshots' directory in the tree of manifests at `directory`; raises CannotRead outside of it."""
-    # both are relative to the working directory, as a state's file is
-    relative = Path(os.path.relpath(setting, directory or ".")).as_posix()
-    if relative == ".." or relative.startswith("../"):
-        raise CannotRead(f"the directory {OUTSIDE}")
-    return "" if relative == "." else relative
+    """The name of the snapshots' directory in the tree of manifests at `directory`; raises CannotRead outside of it.
+
+    The same wherever a command runs: from the topmost directory above the manifests that it leads into them from. One
+    that begins with a dot is relative to the manifests where there is none, as is any where they are a whole checkout.
+    """
+    home = _find_home(directory)
+    starts = [(start, place) for place in dict.fromkeys((home, home.resolve())) for start in reversed(place.parents)]
+    if setting.startswith(".") or os.path.lexists(home / ".git"):
+        starts.append((home, home))
+    for start, place in starts:
+        relative = Path(os.path.relpath(start / setting, place)).as_posix()
+        if relative != ".." and not relative.startswith("../"):
+            return "" if relative == "." else relative
+    raise CannotRead(f"the directory {OUTSIDE}")
+
+
+def _find_home(directory: str) -> Path:
+    """The whole path of a directory, through links as they are written; empty: the working directory."""
+    return Path(os.path.normpath(Path(directory).absolute()))
+
+
+def find_folder(settings: Settings, directory: Path) -> Path | None:
+    """The directory of snapshots; None where they are in the state. `directory`: that of the manifests.
+
+    Raises CannotRead where the setting names one outside.
+    """
+    return directory / locate_folder(settings.snapshots, str(directory)) if settings.snapshots else None
 
 
 def snapshot_paths(folder: str, location: LocationId, name: SetName) -> tuple[str, str]:
@@ -69,11 +91,17 @@ def find_set_names(directory: Path, location: LocationId) -> set[SetName]:
     return {SetName(unquote(path.stem)) for path in (directory / location).glob("*.json")}
 
 
-def find_naming(directory: Path, location: LocationId, contacts: Collection[ContactId]) -> tuple[Path, ...]:
-    """The files of ids below the directory of snapshots that name one of the contacts, sorted."""
-    sought = {contact.encode() for contact in contacts}
-    folder = directory / location
-    listed = sorted([*folder.glob("*.txt"), *folder.glob(waiting_name("*.txt"))]) if sought else []
+def find_naming(
+    settings: Settings, directory: Path, location: LocationId, contacts: Collection[ContactId]
+) -> tuple[Path, ...]:
+    """The files of ids that name one of the contacts, sorted; none where snapshots are in the state, or outside."""
+    home: Path | None = None
+    with suppress(CannotRead):
+        home = find_folder(settings, directory)
+    if home is None or not contacts:
+        return ()
+    sought, folder = {contact.encode() for contact in contacts}, home / location
+    listed = sorted([*folder.glob("*.txt"), *folder.glob(waiting_name("*.txt"))])
     return tuple(path for path in listed if not sought.isdisjoint(path.read_bytes().split()))
 
 
@@ -246,7 +274,8 @@ class SnapshotFinder:
         except CannotRead as error:
             self.known = False
             source = self._settings.origin("snapshots").source or Source(self._files.label)
-            hint = f"such as {posixpath.join(self._files.place, '.resolved')}"
+            # no whole path, which is one of this machine
+            hint = f"such as {posixpath.join(_find_home(self._files.place).name, '.resolved')}"
             self._report(Problem(source, f"snapshots: {setting[:200]!r}: {error}", "snapshots", hint=hint))
             return None
 

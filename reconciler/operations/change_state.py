@@ -89,7 +89,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
         tuple(contact for contact in request.contacts if contact in people),
         tuple(contact for contact in request.contacts if contact not in known),
         {contact: ledger for contact in forgotten if (ledger := observed[contact].ledger.tags)},
-        find_naming(Path(settings.snapshots), location, request.contacts) if settings.snapshots else (),
+        find_naming(settings, workspace.directory, location, request.contacts),
     )
 
 

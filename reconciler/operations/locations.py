@@ -126,7 +126,11 @@ class _Side:
         matched = [name for manifest in self.manifests.get(location, ()) for name in manifest.matched]
         if not matched or not self.settings.snapshots:
             return ()
-        folder = locate_folder(self.settings.snapshots, self.files.place)
+        try:
+            folder = locate_folder(self.settings.snapshots, self.files.place)
+        except CannotRead:
+            # `validate` and `plan` refuse the setting: it has no file of this tree
+            return ()
         return [path for name in matched for path in snapshot_paths(folder, location, name)]
 
 

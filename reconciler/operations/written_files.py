@@ -19,9 +19,10 @@ from pathlib import Path
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
 from reconciler.core.model.settings import Settings
 from reconciler.loading import load_settings
-from reconciler.loading.file_tree import ENDINGS, MANIFEST_ENDINGS
+from reconciler.loading.file_tree import ENDINGS, MANIFEST_ENDINGS, CannotRead
 from reconciler.loading.files import Directory
 from reconciler.loading.manifest_files import read_manifest_files
+from reconciler.loading.snapshot_files import find_folder
 from reconciler.operations.workspace import Workspace
 from reconciler.store import is_state_file
 
@@ -87,8 +88,10 @@ class _RunFiles:
         return self._describe_read(target) if _lies_in(target, self.directory) else ""
 
     def _is_snapshot(self, target: Path) -> bool:
-        folder = self.settings.snapshots
-        return bool(folder) and _is_same(target.parent.parent, Path(folder)) and target.suffix in (".txt", ".json")
+        folder: Path | None = None
+        with suppress(CannotRead):
+            folder = find_folder(self.settings, self.directory)
+        return folder is not None and _is_same(target.parent.parent, folder) and target.suffix in (".txt", ".json")
 
     def _list_words(self) -> Iterator[str]:
         for query in self.settings.sources.values():

@@ -351,6 +351,26 @@ def test_a_source_that_fails_keeps_its_snapshot(
     assert json.loads(planned.out)["locations"][0]["summary"]["adds"] == 12
 
 
+@pytest.mark.parametrize("working", ["manifests", "/"])
+def test_snapshots_are_the_same_files_wherever_a_pull_runs(
+    reconciler: Command, people: Callable[..., None], project: Path, monkeypatch: pytest.MonkeyPatch, working: str
+) -> None:
+    manifests, state = project / "manifests", f"sqlite:///{project}/.reconciler/state.db"
+    (manifests / "reconciler.yaml").write_text("snapshots: manifests/.resolved/\n")
+    people(range(12))
+    assert reconciler("pull").code == 0
+    people(range(11))
+    monkeypatch.chdir(working)
+    named = "." if working == "manifests" else str(manifests)
+
+    pulled = json.loads(reconciler("pull", named, "--state", state, "--format", "json").out)
+
+    assert pulled["locations"][0]["sets"][0]["left"] == [contact_id(11)]
+    assert len((manifests / ".resolved" / LOCATION / "vip.txt").read_text().split()) == 11
+    assert not (manifests / "manifests").exists()
+    assert "valid: 1 manifest" in reconciler("validate", named, "--state", state).out
+
+
 def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:

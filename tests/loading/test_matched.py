@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.errors import StateError
+from reconciler.core.model.errors import InvalidInput, StateError
 from reconciler.core.model.manifest import ListedContacts
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, parse_instant
 from reconciler.core.model.people import Match, MatchCounts, MatchKey, RowFilter, Snapshot, ValueKind
 from reconciler.core.model.settings import Settings
 from reconciler.loading import FileTree, load
-from reconciler.loading.snapshot_files import write_snapshot
+from reconciler.loading.file_tree import CannotRead
+from reconciler.loading.snapshot_files import find_folder, locate_folder, write_snapshot
 
 HERE = LocationId("asdrwHvLUxlfw5SqKVCN")
 VIP = SetName("vip")
@@ -168,6 +169,57 @@ def test_the_files_of_another_revision_are_read(tmp_path: Path) -> None:
     content = {path.relative_to(home).as_posix(): path.read_bytes() for path in home.rglob("*") if path.is_file()}
     there = FileTree(content, label="main:manifests", place=str(home))
     assert contacts_of(there).ids == (ANN,)
+
+
+@pytest.mark.parametrize(
+    ("setting", "folder"),
+    [
+        ("repo/manifests/.resolved/", ".resolved"),
+        ("manifests/.resolved", ".resolved"),
+        ("./manifests/a/../.resolved", ".resolved"),
+        ("manifests", ""),
+        (".resolved", ".resolved"),
+        ("./kept/ids", "kept/ids"),
+        ("../manifests/.resolved", ".resolved"),
+        ("{top}/repo/manifests/.resolved", ".resolved"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("working", "typed"),
+    [("repo", "manifests"), ("repo/manifests", "."), ("/", "{top}/repo/manifests"), (".", "repo/../repo/manifests")],
+)
+def test_the_directory_of_snapshots_is_the_same_wherever_a_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, folder: str, working: str, typed: str
+) -> None:
+    (tmp_path / "repo" / "manifests").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / working)
+    directory = Path(typed.format(top=tmp_path))
+    assert locate_folder(setting.format(top=tmp_path), str(directory)) == folder
+    # as a person types it
+    assert find_folder(Settings(snapshots=setting.format(top=tmp_path)), directory) == directory / folder
+
+
+@pytest.mark.parametrize("setting", ["../.resolved", "/elsewhere", "elsewhere/", "manifests/../../.resolved"])
+@pytest.mark.parametrize("working", [".", "manifests"])
+def test_a_directory_of_snapshots_outside_is_refused_with_a_path_of_no_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, working: str
+) -> None:
+    home = in_files(tmp_path, pulled(ANN))
+    (home / "reconciler.yaml").write_text(f"snapshots: {setting}\n")
+    monkeypatch.chdir(tmp_path / working)
+    with pytest.raises(InvalidInput) as refused:
+        load(home, now=NOW)
+    assert [each.hint for each in refused.value.problems] == ["such as manifests/.resolved"]
+
+
+def test_snapshots_of_manifests_that_are_a_checkout_or_have_another_name_by_a_link(tmp_path: Path) -> None:
+    (tmp_path / "checkout" / ".git").mkdir(parents=True)
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "manifests")
+    assert locate_folder("kept/ids", str(tmp_path / "checkout")) == "kept/ids"
+    assert locate_folder("manifests/.resolved", str(tmp_path / "linked")) == ".resolved"
+    with pytest.raises(CannotRead):
+        locate_folder("kept/ids", str(tmp_path / "manifests"))
 
 
 @pytest.mark.parametrize("ids", [(ANN, BERT), (BERT, BERT)], ids=["not sorted", "twice"])
