@@ -119,7 +119,7 @@ def export_command(
     settings = workspace.load_settings(begins=True)
     request = ExportRequest(GroupBy(group_by), tags, refresh is not None, lock_timeout_ms)
     files: dict[Path, str] = {}
-    for location in choose_exported(settings, locations, search=request.search):
+    for location in choose_exported(workspace, settings, locations, search=request.search):
         result = asyncio.run(end_by_signals(export_location(workspace, settings, location, request), KEPT))
         files |= result.files
         _note_result(result, console)

@@ -238,7 +238,7 @@ class SettingsModel(Strict):
     """The settings of a manifests directory."""
 
     state: Line = Field(DEFAULT_STATE, examples=["postgresql://crm@db/reconciler", "s3://bucket/{location}"])
-    """Where state lives; `{location}` stands for the location's id."""
+    """Where state lives; `{location}` stands for the location's id. A relative path is one of the working directory."""
     snapshots: Folder = Field("", examples=["manifests/.resolved/"])
     """The directory, inside that of the manifests and named from above them, where snapshots of matched sets are files.
 

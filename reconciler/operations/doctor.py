@@ -40,6 +40,7 @@ from reconciler.core.running.pace import Pace
 from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
 from reconciler.operations.api import LocationApi
 from reconciler.operations.local_snapshots import LocalSnapshots
+from reconciler.operations.state_place import refuse_other_state, warn_of_other_state
 from reconciler.operations.workspace import SilentListener, Tokens, Workspace, rate_from
 from reconciler.output.blocks import counted
 from reconciler.request_gate import NoLease, RequestGate
@@ -98,6 +99,8 @@ def _list_versions() -> list[Remark]:
 
 def _examine_state_home(workspace: Workspace, settings: Settings) -> Remark:
     place = f"{redacted(settings.state)} (from {settings.origin('state')})"
+    if problems := warn_of_other_state(settings, workspace.directory):
+        return watch("state", problems[0].message, problems[0].hint)
     # a job's disk is gone when the job ends
     if workspace.in_ci and settings.origin("state").kind is OriginKind.DEFAULT:
         remedy = "name a state that outlives the job: --state, RECONCILER_STATE or `state` in reconciler.yaml"
@@ -128,6 +131,7 @@ def _examine_state(
     workspace: Workspace, settings: Settings, location: LocationId
 ) -> tuple[LocationState | None, list[Remark]]:
     try:
+        refuse_other_state(settings, workspace.directory)
         with open_reader(settings.state) as reader:
             state = reader.at(location).load_state()
             lease = reader.at(location).read_lease(workspace.clock.now())

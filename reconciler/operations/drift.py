@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.model.errors import ReconcilerError
@@ -16,6 +16,7 @@ from reconciler.core.observing.drift import DriftReport, Evidence
 from reconciler.core.running.pending_causes import History, explain_pending
 from reconciler.operations.current_state import CurrentState, find_current, find_leases, work_each
 from reconciler.operations.plan_options import STORED_ONLY, Reading, Scope, make_selection
+from reconciler.operations.state_place import describe_place
 from reconciler.operations.stored_state import refuse_missing_state
 from reconciler.operations.workspace import Session
 from reconciler.ports import LocationReader
@@ -69,9 +70,23 @@ async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
         strays = session.list_strays(reader)
     told = [location for location in reports if location not in unleased]
     unread = [note for location in told for note in known[location].list_unread()]
+    stateless = [location for location in told if known[location].state.lineage is None]
     return DriftResult(
-        tuple(reports[location] for location in told), (*strays, *unread), leases, {**unknown, **unusable, **unleased}
+        tuple(reports[location] for location in told),
+        (*_describe_stateless(session, stateless), *strays, *unread),
+        leases,
+        {**unknown, **unusable, **unleased},
     )
+
+
+def _describe_stateless(session: Session, locations: Sequence[LocationId]) -> Iterator[str]:
+    """A line on the locations that have no state, whatever was observed of them."""
+    if locations:
+        more = f" and {len(locations) - 3:,} more" if len(locations) > 3 else ""
+        yield (
+            f"there is no state of location {', '.join(locations[:3])}{more} at {describe_place(session.settings)}: "
+            "what others changed is told by an apply, and none is known here"
+        )
 
 
 def _report_drift(

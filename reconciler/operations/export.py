@@ -16,6 +16,7 @@ from reconciler.core.running.pace import Pace
 from reconciler.loading.export_files import contacts_text, manifest_text
 from reconciler.operations.api import LocationApi
 from reconciler.operations.refresh import read_and_store
+from reconciler.operations.state_place import refuse_other_state
 from reconciler.operations.stored_state import load_state
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.store import open_reader, open_store
@@ -48,8 +49,11 @@ class ExportResult:
     """Why contacts may be missing; empty where none is."""
 
 
-def choose_exported(settings: Settings, locations: Sequence[str], *, search: bool) -> list[LocationId]:
+def choose_exported(
+    workspace: Workspace, settings: Settings, locations: Sequence[str], *, search: bool
+) -> list[LocationId]:
     """The named locations; else those that have state, and those in the settings where they are searched."""
+    refuse_other_state(settings, workspace.directory)
     if locations:
         return [settings.find_location(location) for location in locations]
     with open_reader(settings.state) as reader:

@@ -25,6 +25,7 @@ from reconciler.loading.files import display_path
 from reconciler.loading.manifest_files import ManifestFile, digest_files, read_manifest_files
 from reconciler.loading.snapshot_files import locate_folder, snapshot_paths
 from reconciler.operations.git import read_files_at
+from reconciler.operations.state_place import refuse_other_state
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.operations.workspace import Workspace
 from reconciler.output.locations import ChangedPart, ListedLocation
@@ -85,6 +86,7 @@ def _find_with_state(workspace: Workspace, settings: Settings, notes: list[str])
         notes.append(f"which locations have state is not known: only the pull request names {state}, it is not asked")
         return None
     try:
+        refuse_other_state(settings, workspace.directory)
         with open_reader(settings.state) as reader:
             return frozenset(reader.list_locations())
     except ReconcilerError as error:

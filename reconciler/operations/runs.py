@@ -105,7 +105,7 @@ async def make_revert_plan(workspace: Workspace, run: str, request: PlanRequest 
 
     Raises UsageError where no such run is, or its rows are given up, and the errors of `make_plan`.
     """
-    with open_reader(workspace.load_settings().state) as reader:
+    with open_reader(workspace.load_state_settings().state) as reader:
         reversal, location = _reverse_run(reader, run, workspace.clock)
         session = open_session(workspace, [location], unpulled=True)
         # contacts of the run alone, and at this moment: an index that lags cannot verify

@@ -3,7 +3,7 @@
 Rules
 1. In CI a missing state is more likely lost or misnamed than new, wherever it is named: a plan on it gives every tag
    again, and a report on it observed nothing. Every operation that goes by state refuses it there, unless that creates
-   it.
+   it; anywhere, it refuses to take none for the state of the manifests (`state_place.py`).
 2. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
    on purpose lifts it.
 """
@@ -20,6 +20,7 @@ from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.core.planning.plan import LocationState
+from reconciler.operations.state_place import refuse_other_state
 from reconciler.operations.workspace import Session
 from reconciler.ports import StateReader
 from reconciler.store import open_reader
@@ -55,7 +56,11 @@ def check_pin(settings: Settings, state: LocationState) -> LocationState:
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:
-    """Raises UsageError in CI where no location has state, unless that is to be created."""
+    """Raises UsageError where the manifests have a state elsewhere, and in CI where no location has one.
+
+    `create_state`: whether one is to be created.
+    """
+    refuse_other_state(session.settings, session.workspace.directory)
     if create_state or not session.workspace.in_ci:
         return
     settings = session.settings

@@ -54,6 +54,7 @@ from reconciler.journalled_run import HeldLease
 from reconciler.operations.api import LocationApi
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import begin_run, hold_location
+from reconciler.operations.state_place import refuse_other_state
 from reconciler.operations.stored_state import check_pin, find_location
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.request_gate import Halted, RequestGate, Stop
@@ -100,6 +101,7 @@ async def try_contact(workspace: Workspace, request: TrialRequest) -> TrialResul
     Raises UsageError, StateError, ApiError, Interrupted, and Unfinished where tags are left.
     """
     settings = workspace.load_settings()
+    refuse_other_state(settings, workspace.directory)
     location, contact = _find_location(workspace, settings, request.location), ContactId(request.contact)
     if settings.api.max_tags < (count := len(TrialTags.make("").sent)):
         raise UsageError(

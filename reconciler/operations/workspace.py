@@ -35,6 +35,7 @@ from reconciler.core.planning.plan import LocationState
 from reconciler.core.running.pace import Pace
 from reconciler.loading import FindSnapshots, Loaded, load, load_settings
 from reconciler.loading.settings import variable_name
+from reconciler.operations.state_place import refuse_other_state, warn_of_other_state
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, LocationReader, StartWorker, StateReader, Worker
@@ -155,12 +156,14 @@ class Workspace:
         return settings
 
     def load_state_settings(self) -> Settings:
-        """The settings of an operation on the state alone; raises InvalidInput.
+        """The settings of an operation on the state alone; raises InvalidInput, and UsageError for another state.
 
         Where a flag or a variable says which state that is, the directory need not be there, unless it was named.
         """
         named = "state" in self.overrides or variable_name("state") in self.environment
-        return self.load_settings(begins=named and self.directory == MANIFESTS)
+        settings = self.load_settings(begins=named and self.directory == MANIFESTS)
+        refuse_other_state(settings, self.directory)
+        return settings
 
     def load_manifests(
         self,
@@ -199,9 +202,11 @@ class Workspace:
     def find_snapshots(self, settings: Settings, location: LocationId) -> Mapping[SetName, Snapshot]:
         """The snapshots of a location's matched sets, from the state that the settings name.
 
-        Raises StateError, and InvalidInput where only the files of a pull request name that state.
+        Raises StateError, InvalidInput where only the files of a pull request name that state, and UsageError where it
+        is another than that of the manifests.
         """
         refuse_unreviewed_state(settings, self.environment, self.directory)
+        refuse_other_state(settings, self.directory)
         with open_reader(settings.state) as reader:
             return reader.at(location).read_snapshots()
 
@@ -369,7 +374,7 @@ def open_session(
         now,
         settings,
         resolve_all(groups, settings, now),
-        loaded.problems,
+        (*loaded.problems, *warn_of_other_state(settings, workspace.directory)),
         is_part=bool(chosen),
         matched={location: sets for location, group in groups.items() if (sets := _find_matched(group))},
         rollouts=_find_rollouts(groups),

@@ -98,7 +98,7 @@ def _drift_table(title: str, rows: Sequence[Drifted], most: int | None) -> Block
 
 
 def _report_verdict(report: DriftReport) -> Cell:
-    """The worst that is true: changes by others, contacts never observed, pairs left aside, moved manifests."""
+    """The worst that is true: changes by others, nothing observed or applied, pairs left aside, moved manifests."""
     missing, unexpected = (report.count(drift) for drift in _OURS)
     # changes by others come first: they are the reason to ask for drift
     if missing or unexpected:
@@ -109,15 +109,16 @@ def _report_verdict(report: DriftReport) -> Cell:
     if unobserved and not report.observed:
         text = f"Nothing known: none of {counted(unobserved, 'declared contact')} was ever observed."
         return Cell(text + _append_others(report, _AFTER_OURS[:-1]), Style.WARN)
+    pending = report.count(DriftClass.PENDING)
     # held, unreachable and flapping contacts are not as declared, though nobody else changed them
     undone = [_count_class(report, drift) for drift in _UNDONE if report.count(drift)]
+    # drift is a difference from the last apply: without one there is nothing to differ from
+    if (pending or undone) and not report.applied:
+        text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
+        counts = ", ".join([*([f"{counted(pending, 'tag')} pending"] if pending else ()), *undone])
+        return Cell(f"{text}{counts}.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
     if undone:
         return Cell(f"Not as declared: {', '.join(undone)}.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
-    # drift is a difference from the last apply: without one there is nothing to differ from
-    pending = report.count(DriftClass.PENDING)
-    if pending and not report.applied:
-        text = "No statement on drift: no apply of this location is known, so nothing tells what others changed. "
-        return Cell(f"{text}{counted(pending, 'tag')} pending.{_append_others(report, _AFTER_UNDONE)}", Style.WARN)
     if pending:
         text = f"No drift, but {counted(pending, 'tag')} pending: {_explain_pending(report)}."
         return Cell(text + _append_others(report, _AFTER_UNDONE), Style.STRONG)
@@ -310,10 +311,13 @@ def _brief_verdict(report: DriftReport) -> Cell:
         return Cell("drift", Style.WARN)
     if report.count(DriftClass.UNOBSERVED) and not report.observed:
         return Cell("nothing known", Style.WARN)
-    if any(report.count(drift) for drift in _UNDONE):
+    undone, pending = any(report.count(drift) for drift in _UNDONE), report.count(DriftClass.PENDING)
+    if (undone or pending) and not report.applied:
+        return Cell("no statement", Style.WARN)
+    if undone:
         return Cell("not as declared", Style.WARN)
-    if report.count(DriftClass.PENDING):
-        return Cell("pending", Style.STRONG) if report.applied else Cell("no statement", Style.WARN)
+    if pending:
+        return Cell("pending", Style.STRONG)
     return NO_DRIFT if _report_verdict(report).style is Style.GOOD else Cell("no drift in part", Style.STRONG)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -40,6 +41,30 @@ def is_state_file(url: str, path: Path) -> bool:
         parts = map(re.escape, str(_sqlite_path(url).resolve()).split(LOCATION))
         return re.fullmatch("[^/]*".join(parts) + "(-wal|-shm|-journal|[.].*backup)?", str(path.resolve())) is not None
     return False
+
+
+def find_state_file(url: str, directory: Path) -> Path | None:
+    """The file of the state that a relative URL names in a directory, with {location} one of them.
+
+    None where there is none, or the URL is not relative.
+    """
+    path = _relative_path(url)
+    pattern = "" if path is None else glob.escape(str(directory / path)).replace(LOCATION, "*")
+    # not Path.glob, which takes no `..`
+    return next(map(Path, glob.iglob(pattern)), None) if pattern else None  # noqa: PTH207
+
+
+def name_state(url: str, directory: Path) -> str:
+    """The whole URL of the state that a relative one names in a directory; another URL as it is."""
+    path = _relative_path(url)
+    return url if path is None else f"sqlite:///{directory / path}"
+
+
+def _relative_path(url: str) -> Path | None:
+    with suppress(UsageError):
+        path = _sqlite_path(url)
+        return None if path.is_absolute() else path
+    return None
 
 
 def open_reader(url: str) -> AbstractContextManager[StateReader]:

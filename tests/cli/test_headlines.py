@@ -127,6 +127,8 @@ def test_without_a_known_apply_nothing_tells_what_others_changed(
     assert "never applied" in ended.out
     assert ("Nothing known: " if not reading and state != "refreshed" else "No statement on drift: ") in ended.out
     assert "between never and never" not in ended.out
+    told = f"there is no state of location {LOCATION} at sqlite:///other.db (relative to the working directory): "
+    assert (told in " ".join(ended.out.split())) is (state != "refreshed")
     found = json.loads(reconciler("drift", *reading, "--state", "sqlite:///other.db", "--format", "json").out)
     assert found["locations"][0]["applied"] is False
 
@@ -135,7 +137,20 @@ def test_where_all_is_as_declared_there_is_no_drift_before_the_first_apply(
     reconciler: Command, manifest: Manifest
 ) -> None:
     manifest(some=(range(2), ["trial"], []))
-    assert "No drift among the 2 contacts observed." in reconciler("drift", "--refresh", "get").out
+    ended = reconciler("drift", "--refresh", "get")
+    assert "No drift among the 2 contacts observed." in ended.out
+    assert f"there is no state of location {LOCATION} at " in ended.out
+
+
+def test_contacts_that_are_gone_do_not_hide_that_no_state_is_there(reconciler: Command, manifest: Manifest) -> None:
+    manifest(some=([2, 3, 8, 9], ["vip"], []))
+    assert reconciler("apply", "--auto-approve").code == 3
+    reading = ("drift", "--refresh", "get", "--fail-on", "missing,unexpected")
+    assert "Not as declared: 2 contacts unreachable." in reconciler(*reading).out
+    elsewhere = reconciler(*reading, "--state", "sqlite:///other.db")
+    assert "No statement on drift: no apply of this location is known" in elsewhere.out
+    assert "2 tags pending, 2 contacts unreachable." not in reconciler(*reading).out
+    assert f"there is no state of location {LOCATION} at sqlite:///other.db" in " ".join(elsewhere.out.split())
 
 
 @pytest.mark.slow

@@ -75,6 +75,10 @@ REPORTS = {
     "others moved what they may": drifted(SEEN, "a workflow consumes it", missing=2),
     "the state is gone": replace(pending(drifted(UNSEEN, unobserved=3), never=3), applied=False),
     "the state is gone, and contacts were read": replace(pending(SEEN, never=3), applied=False),
+    "the state is gone, and contacts too": replace(
+        pending(drifted(SEEN, unreachable=2, stale=1), never=3), applied=False
+    ),
+    "the state is gone, and nobody is there": replace(drifted(SEEN, unreachable=2), applied=False),
     "the first apply is to come, and would change nothing": replace(SEEN, applied=False),
     "a request was lost": drifted(SEEN, held=2, pending=1),
     "a contact is refused": drifted(SEEN, unreachable=1),
