@@ -225,7 +225,10 @@ class LocationStore(LocationReader, Protocol):
         """Batch `number` is known to have had no effect."""
 
     def prune_journal(self, lease: Lease, keep: int, /) -> None:
-        """Gives up the rows of all but the last `keep` runs with batches or adoptions; the runs stay listed."""
+        """Gives up the rows of all but the last `keep` runs that had an effect, and as many with batches or adoptions.
+
+        The runs stay listed.
+        """
 
     def save_snapshots(self, lease: Lease, snapshots: Mapping[SetName, Snapshot], /) -> None:
         """Replaces the snapshots of the sets that are named. The serial grows where the contacts of one are new."""

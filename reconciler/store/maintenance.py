@@ -16,21 +16,23 @@ from reconciler.store.pattern_table import Interning, find_contradictions
 from reconciler.store.sql_journal import put_ending
 
 _BATCHES = "SELECT batches.n FROM batches JOIN runs ON batches.run = runs.n WHERE runs.location = ?"
-_KEPT = """
-SELECT runs.n FROM runs WHERE runs.location = ?
-    AND (EXISTS (SELECT 1 FROM batches WHERE run = runs.n) OR EXISTS (SELECT 1 FROM adopted WHERE run = runs.n))
-ORDER BY runs.n DESC LIMIT ?
+# what a run sent may have had an effect where it has no answer yet, or one that is neither of these
+_EFFECTIVE = """
+(EXISTS (SELECT 1 FROM adopted WHERE run = runs.n) OR EXISTS (
+    SELECT 1 FROM batches LEFT JOIN answers ON answers.batch = batches.n
+    WHERE run = runs.n AND (batches.status = 'intended' OR outcome NOT IN ('rejected', 'not_sent'))))
 """
-_OLD_BATCHES = f"""
-{_BATCHES} AND runs.n NOT IN (
-    {_KEPT})
-"""
+_ASKED = "(EXISTS (SELECT 1 FROM batches WHERE run = runs.n) OR EXISTS (SELECT 1 FROM adopted WHERE run = runs.n))"
+_LAST = "SELECT n FROM (SELECT n FROM runs WHERE location = ? AND {} ORDER BY n DESC LIMIT ?) AS last"
+# as many of all runs that asked for something, besides: what was refused every night is to be seen in the morning, and
+# is not to take the place of a run that can be reverted
+_KEPT = f"{_LAST.format(_EFFECTIVE)} UNION {_LAST.format(_ASKED)}"
+_OLD_BATCHES = f"{_BATCHES} AND runs.n NOT IN ({_KEPT})"
 _OLD_RUNS = f"SELECT n FROM runs WHERE location = ? AND n < (SELECT min(n) FROM ({_KEPT}) AS kept)"
 # a run that stops before it sends anything counts for nothing above, and may leave a row a contact all the same
-_OLD_SHORT = """
-SELECT n FROM runs WHERE location = ? AND n NOT IN (
-    SELECT n FROM runs WHERE location = ? AND EXISTS (SELECT 1 FROM shortfalls WHERE run = runs.n)
-    ORDER BY n DESC LIMIT ?)
+_OLD_SHORT = f"""
+SELECT n FROM runs WHERE location = ? AND n NOT IN ({_KEPT}) AND n NOT IN (
+    {_LAST.format("EXISTS (SELECT 1 FROM shortfalls WHERE run = runs.n)")})
 """
 _PUT_FACTS = """
 INSERT INTO facts (location, moves_updated, max_contacts, max_tags, aliases, limits_at, tried)
@@ -95,14 +97,15 @@ def put_facts(database: Database, number: int, facts: LocationFacts) -> None:
 
 
 def prune(database: Database, number: int, keep: int) -> None:
-    """Gives up the rows of all but the last `keep` runs with batches or adoptions."""
+    """Gives up the rows of all but the last `keep` runs with an effect, and as many with batches or adoptions."""
+    kept = (number, keep)
+    old = (number, *kept, *kept)
     for table in ("rows", "answers"):
-        database.execute(f"DELETE FROM {table} WHERE batch IN ({_OLD_BATCHES})", (number, number, keep))
-    old = (number, number, keep)
+        database.execute(f"DELETE FROM {table} WHERE batch IN ({_OLD_BATCHES})", old)
     database.execute(f"DELETE FROM adopted WHERE run IN ({_OLD_RUNS})", old)
     for table in ("shortfall_contacts", "shortfalls"):
         database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_RUNS})", old)
-        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_SHORT})", old)
+        database.execute(f"DELETE FROM {table} WHERE run IN ({_OLD_SHORT})", (*old, *kept))
     # such a run no longer says which pairs it put under management: revert must know
     database.execute(f"UPDATE runs SET traced = 0 WHERE n IN ({_OLD_RUNS})", old)
 

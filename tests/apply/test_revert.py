@@ -305,6 +305,15 @@ def test_a_run_of_an_older_version_says_that_its_management_is_unknown(scene: Sc
     assert scene.plan_revert(run, NOTHING).is_empty
 
 
+def test_runs_whose_token_was_refused_leave_a_run_to_be_reverted(scene: Scene) -> None:
+    run = scene.run(of("anna bert", "vip")).run
+    scene.here.app._accesses.clear()
+    codes = [scene.run(of("anna bert cara", "vip"), history_keep=1).exit_code for _ in range(2)]
+    assert codes == [ExitCode.AUTH] * 2
+    assert [each.is_pruned for each in scene.runs()] == [False, True, False]
+    assert [delta.contacts for delta in scene.plan_revert(run, NOTHING).deltas] == [(who("anna"),)]
+
+
 def some_desired(chance: Random) -> Desired:
     names = [name for name in PEOPLE if chance.random() < 0.7]
     present = [tag for tag in ("old", "vip", "new", "x") if chance.random() < 0.4]

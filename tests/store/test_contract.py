@@ -772,6 +772,33 @@ def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
     assert contents(store.load_state()) == before
 
 
+@pytest.mark.parametrize("ending", ["withdrawn", "rejected"])
+def test_runs_without_an_effect_take_no_place_of_one_that_had_one(home: Home, ending: str) -> None:
+    """A job whose token was revoked ends with a 401 every hour: in the morning the run of the day can be reverted."""
+    store = home.store()
+    lease = taken(store)
+    real = store.begin_run(lease, header())
+    number = store.record_intent(lease, real, batch(ANNA, BERT), {}, START)
+    store.record_answer(lease, number, {ANNA: applied("x"), BERT: applied("x")}, {}, LATER)
+    store.end_run(lease, real, RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+    refused = []
+    for _ in range(4):
+        refused.append(store.begin_run(lease, header()))
+        number = store.record_intent(lease, refused[-1], batch(CARA, DORA), {}, START)
+        if ending == "withdrawn":
+            store.withdraw_batch(lease, number, {}, LATER)
+        else:
+            gone = ContactOutcome(Outcome.REJECTED, "contact is deleted", Rejection.DELETED)
+            store.record_answer(lease, number, {CARA: gone, DORA: gone}, {}, LATER)
+        store.end_run(lease, refused[-1], RunStatus.STOPPED, LATER, set_sizes=None, ending=ENDING)
+        store.prune_journal(lease, 2)
+
+    listed = {each.id: each for each in home.reader().read_runs()}
+    assert [listed[run].is_pruned for run in (real, *refused)] == [False, True, True, False, False]
+    assert listed[real].traced
+    assert [store.read_ending(run) for run in (real, *refused[2:])] == [ENDING] * 3
+
+
 def test_a_lease_is_refused_while_another_holds_it(home: Home) -> None:
     taken(home.store())
     with pytest.raises(LockHeld) as caught:
