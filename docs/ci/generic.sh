@@ -28,7 +28,7 @@ case ${1:-} in
     reconciler pull "$manifests" --lock-timeout 600
     ;;
   drift)
-    reconciler drift "$manifests" --refresh search --fail-on missing,unexpected
+    reconciler drift "$manifests" --refresh search --fail-on missing,unexpected,flapping
     ;;
   *)
     echo "usage: generic.sh check|plan|apply|pull|drift" >&2

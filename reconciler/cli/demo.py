@@ -184,7 +184,7 @@ class _Stage:
 
 
 LOOK = ("--refresh", "get", "--set", "vip")
-FAIL = ("--fail-on", "missing,unexpected")
+FAIL = ("--fail-on", "missing,unexpected,flapping")
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def _enqueue(jobs: Sequence[NewJob], database: str | None, invocation: Invocatio
     return judge_jobs(queued)
 
 
-@fleet_command.command("drift", epilog="Example: reconciler fleet drift --refresh auto --fail-on missing,unexpected")
+@fleet_command.command("drift", epilog="Example: reconciler fleet drift --fail-on missing,unexpected,flapping")
 @manifests_argument
 @click.option("--fail-on", default="", metavar="CLASSES", help="Exit code 2 of a job with drift of these classes.")
 @create_state_option

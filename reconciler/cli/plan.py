@@ -101,7 +101,7 @@ def find_exit_code(plan: Plan, *, detailed: bool) -> int:
     return ExitCode.CHANGES if detailed and not plan.is_settled else ExitCode.DONE
 
 
-@click.command(epilog="Example: reconciler drift --refresh auto --fail-on missing,unexpected --show foreign")
+@click.command(epilog="Example: reconciler drift --refresh auto --fail-on missing,unexpected,flapping --show foreign")
 @manifests_argument
 @click.option("--fail-on", default="", metavar="CLASSES", help="Exit 2 where there is drift of these classes.")
 @click.option("--show", default="", metavar="CLASSES", help="Tell these classes too: foreign.")
@@ -136,7 +136,7 @@ def drift_command(
     foreign = DriftClass.FOREIGN in (*failing, *shown)
     request = DriftRequest(flags.scope, flags.reading, foreign, flags.create_state)
     result = run_to_end(find_drift(session, request), waits=flags.refresh is not None)
-    notes = [*describe_leases(result.leases), *result.notes]
+    notes = [*describe_leases(result.leases), *result.notes, *result.explain_uncounted(failing)]
     unknown = UnknownLocation.list_from(result.unknown)
     set_notice(make_drift_notice(result.reports, unknown, failing))
     invocation.print_document(DriftDocument(result.reports, unknown, notes, session.now))

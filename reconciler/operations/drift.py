@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.core.model.errors import ReconcilerError
@@ -51,6 +51,21 @@ class DriftResult:
     def has_any(self, classes: Iterable[DriftClass]) -> bool:
         """Whether there is drift of one of these classes."""
         return any(report.count(drift_class) for report in self.reports for drift_class in classes)
+
+    def explain_uncounted(self, classes: Collection[DriftClass]) -> list[str]:
+        """A line for each class of pairs that no plan mends and `classes` leaves out."""
+        # to fail on nothing is no statement on any class
+        left_out = [drift_class for drift_class in _NOT_MENDED if classes and drift_class not in classes]
+        counts = {drift_class: sum(report.count(drift_class) for report in self.reports) for drift_class in left_out}
+        return [
+            f"{count:,} {'tag' if count == 1 else 'tags'} {drift_class} {'does' if count == 1 else 'do'} not count for "
+            f"the exit code: --fail-on does not name {drift_class}"
+            for drift_class, count in counts.items()
+            if count
+        ]
+
+
+_NOT_MENDED = (DriftClass.FLAPPING, DriftClass.HELD)
 
 
 async def find_drift(session: Session, request: DriftRequest) -> DriftResult:

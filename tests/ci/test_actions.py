@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 from reconciler_action import apply, drift, plan
 from reconciler_action.github import marker
 
@@ -17,6 +18,7 @@ from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.world import World
 from tests.ci.conftest import NUMBER, Step
 from tests.ci.github import FakeGitHub, served
+from tests.ci.test_pins import ROOT
 from tests.cli.conftest import ELSEWHERE, LOCATION, Command, contact_id
 
 pytestmark = pytest.mark.slow
@@ -281,6 +283,37 @@ def test_drift_keeps_one_issue(
     reconciler("apply", "--auto-approve", "--refresh", "get")
     look()
     assert fake.issues[0]["state"] == "closed"
+
+
+def test_an_issue_stays_open_while_a_tag_is_taken_off_again_and_again(
+    step: Make,
+    manifest: Write,
+    reconciler: Command,
+    sandbox: Running,
+    github: tuple[FakeGitHub, dict[str, str]],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The action counts what is flapping where nothing else is said, and closes no issue where it is not to count."""
+    fake, variables = github
+    action = yaml.safe_load((ROOT / ".github" / "actions" / "drift" / "action.yml").read_text(encoding="utf-8"))
+    by_default = action["inputs"]["fail-on"]["default"]
+    assert by_default.split(",") == ["missing", "unexpected", "flapping"]
+    manifest(customers=(range(3), ["customer"], []))
+    reconciler("apply", "--auto-approve")
+
+    def look(fail_on: str) -> str:
+        one = step(fail_on=fail_on, refresh="get", issue="true", event={}, variables=variables)
+        assert drift.main(one.runner) == 0
+        return one.outputs["drifted"]
+
+    for _ in range(2):
+        sandbox.do(lambda world, now: world.remove(contact_id(0), ["customer"], now=now, by="somebody"))
+        assert look(by_default) == "true"
+        reconciler("apply", "--auto-approve", "--refresh", "get")
+    assert look("missing,unexpected") == "false"
+    (issue,) = fake.issues
+    assert issue["state"] == "open"
+    assert "::warning::tags that are declared are taken off again and again (flapping)" in capfd.readouterr().out
 
 
 def test_drift_of_a_location_keeps_an_issue_of_its_own(

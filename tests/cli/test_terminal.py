@@ -86,7 +86,7 @@ def test_the_scene_of_the_demo_goes_on_in_other_processes(tmp_path: Path, monkey
         {goes}
         {serves}
         until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done
-        {looks} --fail-on missing,unexpected; echo "drift: $?"
+        {looks} --fail-on missing,unexpected,flapping; echo "drift: $?"
         reconciler plan --detailed-exitcode; echo "plan: $?"
         kill -INT %1; wait %1
     """

@@ -36,13 +36,16 @@ def main(runner: Runner) -> int:
 
 
 def makes_no_statement(report: str) -> str:
-    """Why the report does not tell that nothing drifted in any of its locations; empty where it does."""
+    """Why a report without drift that counts does not tell that all is as declared; empty where it does."""
     for location in json.loads(report)["locations"]:
         classes = {drifted["drift"] for drifted in location["drifted"] if drifted["expected"] is None}
         if not location["observed"] and "unobserved" in classes:
             return "nothing was ever observed in a location"
         if not location["applied"] and "pending" in classes:
             return "no apply of a location is known, so nothing tells what others changed"
+        # drift that counts has the exit code of drift
+        if "flapping" in classes:
+            return "tags that are declared are taken off again and again (flapping), which fail-on does not name"
     return ""
 
 
