@@ -293,7 +293,8 @@ async def _end_run(run: Run, report: LocationReport) -> None:
         await run.call(run.store.save_states, run.lease, believed)
     # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
     is_whole = run.reversal is None and not run.options.selection.is_part
-    sizes = run.desired.set_sizes if is_whole and report.status is RunStatus.COMPLETE else None
+    is_applied = report.status is RunStatus.COMPLETE or _has_begun_location(run)
+    sizes = run.desired.set_sizes if is_whole and is_applied else None
     ending = replace(ending_of(report), waits_until=None if report.error else run.progress.release.until)
     if is_whole:
         desired = run.desired
@@ -301,6 +302,11 @@ async def _end_run(run: Run, report: LocationReport) -> None:
     await run.journal.end(report.status, set_sizes=sizes, ending=ending)
     if run.apply_options.history_keep is not None:
         await prune_journal(run, run.apply_options.history_keep)
+
+
+def _has_begun_location(run: Run) -> bool:
+    """Whether this is the first run that was answered: with it the guard of first additions has had its say."""
+    return run.progress.answered and not run.location_book.state.set_sizes
 
 
 async def _report_run(run: Run, problem: ReconcilerError | None) -> LocationReport:

@@ -178,7 +178,8 @@ class GuardsModel(Strict):
     """The most contacts that get a tag back which others removed, in percent of those that have it from here; counts
     from 6 on."""
     max_first_adds: Count | None = _GUARDS.max_first_adds
-    """The most contacts that get a tag which `triggers` or is given `once`, where no apply of the location is known."""
+    """The most contacts that get a tag which `triggers` or is given `once`, where no apply of all of the location is
+    known."""
     empties_tag: Flag = _GUARDS.empties_tag
     """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
     min_holders: Count | None = _GUARDS.min_holders

@@ -24,6 +24,7 @@ from reconciler.core.model.journal import LocationReport, RunHeader, RunStatus
 from reconciler.core.model.measured import StateCalled
 from reconciler.core.model.outcome import Outcome
 from reconciler.core.model.settings import Guard
+from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.guards import Allowance
 from reconciler.store import open_reader, open_store
 from tests.apply.test_beside import HookedStore, once
@@ -157,6 +158,21 @@ def test_the_sizes_of_the_sets_are_those_of_the_last_run_of_all_that_was_complet
     wanted = scene.wanted[HERE]
     digests = (wanted.digest, wanted.definitions_digest) if how in ("whole", "stopped") else ("", "")
     assert (ending.manifests_digest, ending.definitions_digest) == digests
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_first_run_of_all_counts_as_one_where_it_ended_early_and_was_answered(tmp_path: Path, answered: bool) -> None:
+    """It was let pass as a first run: its rest needs no other word. One that was answered nothing began nothing."""
+    scene = Scene(tmp_path, contact("anna"), options=replace(FREE, caps=Caps(1, 1)))
+    scene.want(a_set("s", "anna", "new vip"))
+
+    def refuse(nth: int) -> None:
+        if nth == int(answered):
+            scene.here.app._accesses = {}
+
+    scene.here.before = refuse
+    assert scene.apply().error
+    assert sizes(scene) == ({"s": 1} if answered else {})
 
 
 def refused_removals(directory: Path) -> Scene:

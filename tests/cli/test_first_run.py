@@ -121,7 +121,8 @@ def test_a_first_apply_that_would_mail_many_says_so_and_is_lifted_by_create_stat
     delicate(rule, MANY)
     planned = reconciler("plan", "--out", "plan.json")
     assert planned.code == 5
-    assert f"add 'mail', which starts automations or is given once, to {MANY} contacts (limit: 5)" in planned.out
+    said = " ".join(planned.out.split())
+    assert f"add 'mail', which starts automations or is given once, to {MANY} contacts (limit: 5)" in said
     assert f"{MANY} tags to add" in planned.out, "the preview is whole"
     assert "`reconciler apply plan.json` refuses it as this plan does" in planned.err
     refused = reconciler("apply", "plan.json", "--auto-approve")
@@ -140,6 +141,24 @@ def test_what_was_applied_once_is_first_no_more(
     assert reconciler("apply", "--auto-approve").code == 0
     delicate("triggers: true", MANY)
     assert reconciler("apply", "--auto-approve").code == 0
+    assert len(world.holders("mail")) == MANY
+
+
+@pytest.mark.parametrize("part", [("--tag", "customer"), ("--set", "few")], ids=["tag", "set"])
+def test_an_apply_of_a_part_does_not_make_the_next_one_of_all_a_second_one(
+    part: tuple[str, str], reconciler: Command, delicate: Callable[[str, int], None], project: Path, world: World
+) -> None:
+    """State was lost, and a careful person begins with the harmless tag, or with a few contacts."""
+    delicate("triggers: true", MANY)
+    with (project / "manifests" / "acme.yaml").open("a") as file:
+        file.write(f"  few:\n    contacts: [{contact_id(0)}]\n    tags: [mail, customer]\n")
+    assert reconciler("apply", *part, "--auto-approve").code == 0
+    given = world.holders("mail")
+    refused = reconciler("apply", "--auto-approve")
+    assert refused.code == 5
+    assert "no apply of the whole location is known" in refused.err
+    assert world.holders("mail") == given
+    assert reconciler("apply", "--auto-approve", "--create-state").code == 0
     assert len(world.holders("mail")) == MANY
 
 

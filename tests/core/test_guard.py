@@ -455,6 +455,28 @@ def test_each_guard_tells_its_measure_its_limit_and_the_share_the_worst_refusals
     assert list(map(_told, found)) == expected
 
 
+@pytest.mark.parametrize(
+    ("managed", "sizes", "refused"),
+    [
+        ({}, {}, {"max_first_adds of y"}),
+        ({"w": 9, "x": 5}, {}, {"max_first_adds of x", "max_first_adds of y"}),
+        ({"x": 4}, {}, {"max_first_adds of x", "max_first_adds of y"}),
+        ({"x": 6}, {}, {"max_first_adds of y"}),
+        ({}, {"s": 0}, set()),
+    ],
+    ids=["nothing", "as many as pass unasked", "fewer", "more: it was meant", "all was applied"],
+)
+def test_a_tag_is_new_to_a_location_until_all_was_applied_or_it_was_let_pass(
+    managed: dict[str, int], sizes: dict[str, int], refused: set[str]
+) -> None:
+    limits, desired = (
+        replace(NO_LIMITS, max_first_adds=5),
+        declare(rule=[a_rule("x", once=True), a_rule("y", once=True)]),
+    )
+    found = refusals(limits, adds={"w": 6, "x": 2, "y": 6}, ledger=managed, sizes=sizes, desired=desired)
+    assert found == refused
+
+
 def test_a_guard_that_measured_nothing_is_no_news() -> None:
     def found(**counts: Counter[Tag]) -> list[str]:
         before = Before(Counter(), {})

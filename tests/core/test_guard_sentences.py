@@ -99,8 +99,19 @@ SENTENCES = [
         6,
         6,
         0,
-        "no apply of this location is known, so it would be the first, and add 'x', which starts automations or is "
+        "no apply of the whole location is known, and it would add 'x', which starts automations or is "
         "given once, to 6 contacts (limit: 5); if it was applied before, the state is lost or is another one",
+    ),
+    (
+        Guard.MAX_FIRST_ADDS,
+        "x",
+        5,
+        6,
+        1,
+        5,
+        "no apply of the whole location is known, and it would add 'x', which starts automations or is "
+        "given once, to 1 contact besides 5 that have it from here (limit: 5); if it was applied before, the state is "
+        "lost or is another one",
     ),
     (
         Guard.EMPTIES_TAG,

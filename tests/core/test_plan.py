@@ -503,12 +503,21 @@ def test_the_solver_is_asked_for_the_effort_that_was_chosen_and_for_what_may_be_
     ]
 
 
-def test_a_location_with_pairs_under_management_is_not_applied_for_the_first_time() -> None:
+@pytest.mark.parametrize(
+    ("known", "refused"),
+    [
+        (LocationState(HERE), True),
+        (LocationState(HERE, observed=state(anna=carries("y", ledger="y", kept="y"))), True),
+        (LocationState(HERE, set_sizes={SetName("other"): 1}), False),
+    ],
+    ids=["no state", "a part was applied", "all was applied"],
+)
+def test_a_location_of_which_only_a_part_was_applied_is_applied_for_the_first_time(
+    known: LocationState, refused: bool
+) -> None:
     desired = declare(a_set("s", many(6), "x"), rule=[a_rule("x", triggers=True)])
-    new = plan_location(desired, LocationState(HERE), plan_options())
-    assert [each.flag for each in new.refused] == ["max_first_adds:tag=x"]
-    known = LocationState(HERE, observed=state(anna=carries("y", ledger="y", kept="y")))
-    assert plan_location(desired, known, plan_options()).refused == ()
+    plan = plan_location(desired, known, plan_options())
+    assert [each.flag for each in plan.refused] == ["max_first_adds:tag=x"] * refused
 
 
 def test_an_approval_that_was_written_down_is_of_the_same_changes_in_each_release() -> None:

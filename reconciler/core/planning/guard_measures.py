@@ -149,11 +149,15 @@ def _percent_of(part: int, total: int) -> float:
 
 
 def _measure_first_adds(case: _Case) -> Iterator[Measured]:
-    """The tags that a second add does harm with, where no apply is known."""
-    if case.before.is_first:
-        harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
-        for tag in sorted(case.counts.adds.keys() & harmful):
-            yield from _measure_number(Guard.MAX_FIRST_ADDS, tag, case.counts.adds[tag], case.limits.max_first_adds)
+    """The tags that a second add does harm with, where no apply of everything is known."""
+    if (limit := case.limits.max_first_adds) is None or not case.before.is_first:
+        return
+    harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
+    for tag in sorted(case.counts.adds.keys() & harmful):
+        # applies of parts may have given a few unasked; where more are managed, a person let them pass
+        if (managed := case.before.ledger[tag]) <= limit:
+            adds = case.counts.adds[tag]
+            yield Measured(Guard.MAX_FIRST_ADDS, tag, limit, adds + managed, adds + managed > limit, adds, managed)
 
 
 def _measure_holders(case: _Case) -> Iterator[Measured]:

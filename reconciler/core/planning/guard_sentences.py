@@ -159,10 +159,11 @@ def _max_restored_pct(measured: Measured) -> str:
 
 
 def _max_first_adds(measured: Measured) -> str:
+    besides = f" besides {measured.denominator:,} that have it from here" if measured.denominator else ""
     return (
-        f"no apply of this location is known, so it would be the first, and add {measured.scope!r}, which starts "
-        f"automations or is given once, to {_contacts(measured.numerator)} {_at_most(measured)}; if it was applied "
-        "before, the state is lost or is another one"
+        f"no apply of the whole location is known, and it would add {measured.scope!r}, which starts automations or is "
+        f"given once, to {_contacts(measured.numerator)}{besides} {_at_most(measured)}; if it was applied before, the "
+        "state is lost or is another one"
     )
 
 

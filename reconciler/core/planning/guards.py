@@ -7,7 +7,7 @@ Rules
 3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
 4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from no holder.
 5. The first apply of a location may follow a lost state: the tags that start automations or are given once, which it
-   adds, were maybe given before.
+   adds, were maybe given before. One of some sets or tags alone says nothing of the others.
 6. Ids that HighLevel cannot have issued do no harm where they join: they come back rejected. Where others lose the
    same tag, they are another column in the place of the ids.
 7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
@@ -130,8 +130,8 @@ class Before:
 
     @property
     def is_first(self) -> bool:
-        """Whether no apply is known: nothing is under management, and no size of a set was recorded."""
-        return not self.sizes and not self.ledger
+        """Whether no apply of all sets and tags is known, which would have recorded the sizes of the sets."""
+        return not self.sizes
 
 
 def count_pairs(
