@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from reconciler_action.runner import Runner
 from reconciler.sandbox import Running
 from tests.ci.github import BOT, REPOSITORY, TOKEN
 from tests.cli.conftest import manifest, project, reconciler, sandbox, world
+from tests.warm import the_product
 
 __all__ = ["manifest", "project", "reconciler", "sandbox", "world"]
 
 NUMBER = 7
-PROGRAM = (sys.executable, "-m", "reconciler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,6 @@ def step(tmp_path: Path, sandbox: Running) -> Callable[..., Step]:
             **{f"INPUT_{name.upper()}": value for name, value in given.items()},
             **variables,
         }
-        return Step(Runner(environment, PROGRAM), files)
+        return Step(Runner(environment, (*the_product(), "-m", "reconciler")), files)
 
     return make

@@ -43,6 +43,7 @@ MATRIX = ROOT / "docs" / "ci" / "github-matrix"
 COMPANY = "ve9EPM428h8vShlRW1KT"
 OTHER = f"other{LOCATION[5:]}"
 STUBS = Path(__file__).parent / "stubs"
+USED = (".github/actions", "reconciler", "manifests", "docs/ci", "pyproject.toml", "README.md", "LICENSE")
 HOSTILE = "::error::boo <!-- reconciler:plan:x --> ``` ##[add-path]/evil"
 LAW = f"""
 location: {LOCATION}
@@ -70,6 +71,7 @@ class Bench:
 
     directory: Path
     cache: Path
+    ours: Path
     github: FakeGitHub
     github_url: str
     sandbox: Running
@@ -110,7 +112,7 @@ class Bench:
             "-P",
             "ubuntu-latest=-self-hosted",
         ]
-        line += ["--no-cache-server", *_local()]
+        line += ["--no-cache-server", *_local(self.ours)]
         line += [word for name, value in secrets.items() for word in ("-s", f"{name}={value}")]
         line += [word for name, value in variables.items() for word in ("--env", f"{name}={value}")]
         own = {
@@ -126,15 +128,15 @@ class Bench:
         return Ran(done.returncode, done.stdout + done.stderr)
 
 
-def _local() -> list[str]:
-    """Where act takes actions from, for every `uses` of the examples."""
+def _local(ours: Path) -> list[str]:
+    """Where act takes actions from, for every `uses` of the examples; `ours` is the repository of our own."""
     text = "".join(
         path.read_text()
         for path in [*EXAMPLES.glob("*.yml"), *MATRIX.glob("*.yml"), *(ROOT / ".github/actions").glob("*/action.yml")]
     )
     found = {}
     for owner, name, commit in re.findall(r"uses: (actions|OWNER)/([\w-]+)(?:/\S+)?@(\w+)", text):
-        place = ROOT if owner == "OWNER" else STUBS / name
+        place = ours if owner == "OWNER" else STUBS / name
         if place.is_dir():
             found[f"{owner}/{name}@{commit}"] = place
     return [word for name, place in found.items() for word in ("--local-repository", f"{name}={place}")]
@@ -149,6 +151,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the composite actions use of this checkout: act copies all that is there, for each step of each job."""
+    place = tmp_path_factory.mktemp("ours")
+    for name in USED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, place / name)
+    return place
+
+
 @contextmanager
 def _alone_until_installed(cache: Path) -> Iterator[None]:
     """Who comes first installs it, and the others wait for the end of that."""
@@ -160,13 +174,13 @@ def _alone_until_installed(cache: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
-    with _bench(tmp_path, cache, [App(world)], EXAMPLES, {"acme.yaml": LAW}) as made:
+def bench(tmp_path: Path, cache: Path, ours: Path, world: World) -> Iterator[Bench]:
+    with _bench(tmp_path, cache, ours, [App(world)], EXAMPLES, {"acme.yaml": LAW}) as made:
         yield made
 
 
 @pytest.fixture
-def matrix(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
+def matrix(tmp_path: Path, cache: Path, ours: Path, world: World) -> Iterator[Bench]:
     """Two locations of an agency: act has one set of secrets for all environments."""
     other = World(LocationId(OTHER), [Contact(contact_id(7), LocationId(OTHER))])
     agency = SandboxAgency(DEMO_TOKEN, COMPANY, SCOPES)
@@ -176,17 +190,19 @@ def matrix(tmp_path: Path, cache: Path, world: World) -> Iterator[Bench]:
         "reconciler.yaml": f"api: {{company_id: {COMPANY}}}\n",
     }
     apps = [App(each, accesses=(), agency=agency) for each in (world, other)]
-    with _bench(tmp_path, cache, apps, MATRIX, files) as made:
+    with _bench(tmp_path, cache, ours, apps, MATRIX, files) as made:
         yield made
 
 
 @contextmanager
-def _bench(tmp_path: Path, cache: Path, apps: list[App], examples: Path, files: dict[str, str]) -> Iterator[Bench]:
+def _bench(
+    tmp_path: Path, cache: Path, ours: Path, apps: list[App], examples: Path, files: dict[str, str]
+) -> Iterator[Bench]:
     if not shutil.which("act"):
         pytest.skip("no act: pip install -r .ci/tools.txt")
     fake = FakeGitHub()
     with served(fake) as url, in_background(Locations(apps)) as sandbox:
-        made = Bench(tmp_path, cache, fake, url, sandbox)
+        made = Bench(tmp_path, cache, ours, fake, url, sandbox)
         (made.repository / ".github" / "workflows").mkdir(parents=True)
         (made.repository / "manifests").mkdir()
         _workflows(made, examples)

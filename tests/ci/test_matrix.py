@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.ci.conftest import read_outputs
 from tests.ci.test_pins import ROOT
 from tests.ci.test_schedules import KUBERNETES, SERVICE, read_unit
 from tests.cli.conftest import LOCATION, contact_id
+from tests.warm import a_program
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +76,7 @@ class Fleet:
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     for name in ("bin", "manifests", "tokens"):
         (tmp_path / name).mkdir()
-    program = tmp_path / "bin" / "reconciler"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
-    program.chmod(0o755)
+    a_program(tmp_path / "bin" / "reconciler")
     settings = "locations:\n"
     for number, location in enumerate(IDS):
         (tmp_path / "manifests" / f"{number}.yaml").write_text(MANIFEST.format(location, contact_id(number)))

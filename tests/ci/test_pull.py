@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,12 @@ from reconciler.sandbox.world import Contact, World
 from tests.ci.hostile import git
 from tests.ci.test_pins import ROOT
 from tests.cli.conftest import LOCATION, contact_id
+from tests.warm import a_program
 
 GITHUB = ROOT / "docs" / "ci" / "github" / "pull.yml"
 GITLAB = ROOT / "docs" / "ci" / "gitlab.yml"
-PROGRAMS = {
-    "reconciler": f'exec {sys.executable} -m reconciler "$@"',
-    # no pull request is open: `pr list` says nothing
-    "gh": 'echo "$@" >> "$RUNNER_TEMP/gh.txt"',
-}
+GH = '#!/bin/sh\necho "$@" >> "$RUNNER_TEMP/gh.txt"\n'
+"""No pull request is open: `pr list` says nothing."""
 LISTED = f"manifests/.resolved/{LOCATION}/vip.txt"
 
 
@@ -83,9 +80,9 @@ def job(request: pytest.FixtureRequest, project: Path, tmp_path: Path, monkeypat
     made: Callable[[], list[str]] = request.param
     elsewhere = tmp_path.parent / f"{tmp_path.name}-runner"
     (elsewhere / "bin").mkdir(parents=True)
-    for name, line in PROGRAMS.items():
-        (elsewhere / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
-        (elsewhere / "bin" / name).chmod(0o755)
+    a_program(elsewhere / "bin" / "reconciler")
+    (elsewhere / "bin" / "gh").write_text(GH)
+    (elsewhere / "bin" / "gh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{elsewhere / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("RUNNER_TEMP", str(elsewhere))

@@ -30,6 +30,7 @@ from reconciler.store import open_reader
 from tests.cli.conftest import LOCATION, contact_id
 from tests.fakes import directory_in_memory
 from tests.sizes import how_many
+from tests.warm import the_product
 
 PEOPLE = [contact_id(number) for number in range(6)]
 PLAN = "plan.json"
@@ -69,7 +70,7 @@ class KillScene:
     def run(self, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """By a launcher in a process of its own, which is killed; without one in this process, which is not."""
         if launcher:
-            command = [sys.executable, *launcher, *arguments]
+            command = [*the_product(), *launcher, *arguments]
             return subprocess.run(command, cwd=self.directory, env=self.environment, capture_output=True, text=True)
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):

@@ -15,10 +15,11 @@ import os
 import re
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.warm import a_program
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r'^```(console|(?:yaml|csv|text) title="([^"]+)")\n(.*?)^```', re.M | re.S)
@@ -109,9 +110,7 @@ class Played:
 def play(page: str, directory: Path) -> Played:
     """Runs a page in a directory of its own, with `reconciler` on the PATH."""
     (directory / "bin").mkdir()
-    program = directory / "bin" / "reconciler"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
-    program.chmod(0o755)
+    a_program(directory / "bin" / "reconciler")
     for name in ("work", "told"):
         (directory / name).mkdir()
     port = free_port()
