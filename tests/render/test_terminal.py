@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,13 +30,20 @@ def on_screen(text: str, columns: int) -> list[tuple[str, list[str]]]:
     assert screen.mode == fresh, "a mode was changed"
     assert (screen.title, screen.icon_name, screen.margins) == ("", "", None)
     assert screen.cursor.y == text.count("\n"), "the cursor is where it should not be"
-    return [(line.rstrip(), _colours(screen, number)) for number, line in enumerate(screen.display)]
+    # the buffer holds only what was written: `display` looks at every place of the screen, for most of the time
+    lines = (screen.buffer[number] for number in range(LINES))
+    return [(_text(cells), _colours(cells)) for cells in lines]
 
 
-def _colours(screen: object, line: int) -> list[str]:
-    # the buffer holds only what was written
-    cells = screen.buffer[line].values()  # type: ignore[attr-defined]
-    return sorted({f"{cell.fg} {cell.bg} {cell.bold} {cell.reverse}" for cell in cells if cell.data.strip()})
+def _text(cells: Mapping[int, Any]) -> str:
+    # behind a wide character is a cell without one
+    places = range(max(cells, default=-1) + 1)
+    return "".join(cells[place].data if place in cells else " " for place in places).rstrip()
+
+
+def _colours(cells: Mapping[int, Any]) -> list[str]:
+    found = {(cell.fg, cell.bg, cell.bold, cell.reverse) for cell in cells.values() if cell.data.strip()}
+    return sorted(f"{fg} {bg} {bold} {reverse}" for fg, bg, bold, reverse in found)
 
 
 def check(texts: Iterable[str], name: str) -> None:
