@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -69,9 +69,11 @@ class Route:
         return "where your network puts its own certificate there, name that one in the variable SSL_CERT_FILE"
 
 
+@cache
 def no_route() -> Route:
     """The way where nothing is encrypted."""
-    # a context that trusts no certificate: to load those of the installation takes a while
+    # a context that trusts no certificate: to load those of the installation takes a while; OpenSSL makes one in a
+    # millisecond, and every way shares it
     return Route(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
