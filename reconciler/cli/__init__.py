@@ -42,7 +42,7 @@ COMMANDS = {
     "history": ("state", "List what was run: when, by whom, how it ended."),
     "revert": ("apply", "Undo what a run changed."),
     "refresh": ("refresh", "Read what contacts carry now, and store it."),
-    "drift": ("plan", "Report what others changed."),
+    "drift": ("plan", "Report what others changed, and what is pending."),
     "state": ("change_state", "Look at what is known of each contact, and mend it."),
     "doctor": ("doctor", "Look whether everything is in place to plan and apply: changes nothing."),
     "completion": ("setup", "Print the script that makes a shell complete commands, options, and names."),

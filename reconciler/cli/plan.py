@@ -32,7 +32,7 @@ from reconciler.planfile import write_plan
 @manifests_argument
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan for apply.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there are changes.")
-@click.option("--explain-batches", is_flag=True, help="Show why no plan needs fewer requests.")
+@click.option("--explain-batches", is_flag=True, help="Show pairs of which no two can share a request.")
 @create_state_option
 @plan_flags
 @output()
@@ -116,7 +116,7 @@ def drift_command(
     flags: PlanFlags,
     invocation: Invocation,
 ) -> int:
-    """Report what others changed.
+    """Report what others changed, and what is pending.
 
     Read-only. Without --refresh it tells from what earlier runs were answered; with it, contacts are read first.
     --max-age names what is too old: it is stale, and --refresh reads nobody else.
