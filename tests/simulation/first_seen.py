@@ -58,7 +58,7 @@ FIRST_SEEN = {
     "take a row with one value that is none for malformed": 5,
     "prune the first where a second contact has the value": 13,
     "take a search that hid contacts for a complete one": 2,
-    "forget who had which value where other values are asked for": 19,
+    "forget who had which value where other values are asked for": 25,
     "keep a snapshot that a guard refuses": 5,
     "read changes without the lag of the index": 56,
     "drop the snapshots of sets that were not chosen": 2,
