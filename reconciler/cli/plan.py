@@ -89,7 +89,7 @@ def preview(
 ) -> None:
     """Shows a plan, with notes on it, in the form that was asked for; `is_last`: whether it is the command's answer."""
     invocation.console.warn_of_problems(planned.session)
-    lines = [*planned.session.list_inactive_sets(), *notes, *planned.list_quota_notes()]
+    lines = [*planned.session.list_timed_sets(), *notes, *planned.list_quota_notes()]
     undoes = next((reversal.run for reversal in planned.reversals.values()), "")
     document = PlanDocument(planned.plan, notes=lines, explain=explain, undoes=undoes)
     invocation.print_document(document, is_last=is_last)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.manifests.checks import list_unplannable
-from reconciler.core.manifests.resolve import Desired, resolve
+from reconciler.core.manifests.resolve import Desired, ResolvedSet, resolve
 from reconciler.core.model.api_limits import Rate
 from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import (
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 
 LOCATIONS_A_CORE = 4
 """So many locations work at once for each core where the settings do not say how many."""
+
+
+ENDS_SOON_MS = 7 * 86_400_000
+"""So long before its end a set is noted: an exception from the guards takes a review."""
 
 
 MANIFESTS = Path("manifests")
@@ -278,13 +282,13 @@ class Session:
             for location, sets in self.matched.items()
         }
 
-    def list_inactive_sets(self) -> list[str]:
-        """A line for each set that does not declare now, and when it does."""
+    def list_timed_sets(self) -> list[str]:
+        """A line for each set that does not declare now, and when it does, or that ends soon."""
         return [
-            f"{declared.source}: set {declared.name!r} {_describe_interval(declared.start, declared.until, self.now)}"
+            f"{declared.source}: set {declared.name!r} {interval}"
             for desired in self.desired.values()
             for declared in desired.sets
-            if not declared.active
+            if (interval := _describe_interval(declared, self.now))
         ]
 
     def list_strays(self, reader: StateReader) -> list[str]:
@@ -327,10 +331,15 @@ def _refuse_unplannable(manifests: Iterable[Manifest], now: Instant) -> None:
         raise NeedsPull(refused)
 
 
-def _describe_interval(start: Instant | None, until: Instant | None, now: Instant) -> str:
-    if start is not None and now < start:
-        return f"becomes active {moment(start)}"
-    return f"expired {moment(until)}"
+def _describe_interval(declared: ResolvedSet, now: Instant) -> str:
+    """Empty for a set that is active, and for some time to come."""
+    if declared.start is not None and now < declared.start:
+        return f"becomes active {moment(declared.start)}"
+    if not declared.active:
+        return f"expired {moment(declared.until)}"
+    if declared.until is None or declared.until - now > ENDS_SOON_MS:
+        return ""
+    return f"ends {moment(declared.until)}: guards count what is removed then as any other removal (`allow` lifts them)"
 
 
 def open_session(

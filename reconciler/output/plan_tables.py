@@ -21,7 +21,13 @@ from reconciler.core.planning.changes import (
     LedgerChange,
     count_changes,
 )
-from reconciler.core.planning.guard_sentences import explain_lifted, explain_refusals, explain_warnings, guess_renames
+from reconciler.core.planning.guard_sentences import (
+    explain_ended,
+    explain_lifted,
+    explain_refusals,
+    explain_warnings,
+    guess_renames,
+)
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.slow_release import TagRelease
 from reconciler.core.running.shortfalls import plan_remedies
@@ -282,11 +288,11 @@ def guard_lines(plan: LocationPlan, most: int | None) -> Block:
     refusals = [Cell(text, Style.BAD) for text in explain_refusals((plan,))]
     # several guards may be lifted by one flag
     lifts = [Cell(f"lift it with: {lift}") for lift in dict.fromkeys(measured.lift for measured in plan.refused)]
-    renames = [Cell(text) for text in guess_renames(plan)]
+    causes = [Cell(text) for text in (*guess_renames(plan), *explain_ended(plan))]
     allowed = [Cell(explain_lifted(measured), Style.WARN) for measured in plan.guards if measured.allowed]
     warnings = [Cell(f"warning: {text}", Style.WARN) for text in explain_warnings(plan)]
     # refusals first, then the guess that explains many of them, then the flags that lift them
-    sentences = [*refusals, *renames, *lifts, *allowed, *warnings]
+    sentences = [*refusals, *causes, *lifts, *allowed, *warnings]
     return lines("Guards", sentences, most=most, key=True)
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.model.batch import Reason
-from reconciler.core.model.names import Tag
+from reconciler.core.model.names import Source, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.guard_sentences import (
+    explain_ended,
     explain_lifted,
     explain_lifting,
     explain_pull_refusals,
@@ -265,6 +266,23 @@ def test_the_ways_out_of_a_refusal_are_told_each_once() -> None:
         explain_lifting([adds, first, adds, replace(adds, scope="")])
         == f'if this is meant: --allow max_adds:tag=x --create-state --allow max_adds --reason "…"{file}'
     )
+
+
+def test_removals_by_the_end_of_a_set_name_its_place_and_the_entries_that_let_them_pass() -> None:
+    ended = Change(Action.REMOVE, X, Reason.EXPIRED, (Source("a.yaml", 5, 12),))
+    deltas = [Delta((ended,), ids("anna")), Delta((replace(ended, sources=(Source("b.yaml", 2, 3),)),), ids("bert"))]
+    share, all_of_it = Measured(Guard.MAX_REMOVES_PCT, "", 30, 40, True), Measured(Guard.EMPTIES_TAG, "x", 0, 0, True)
+    others = Measured(Guard.EMPTIES_TAG, "y", 0, 0, True), Measured(Guard.MAX_ADDS, "x", 1, 2, True)
+    entry = f"location: {HERE}, reason: …, until: …}}"
+    assert explain_ended(a_plan(share, all_of_it, *others, deltas=deltas)) == (
+        "a set that declared 'x' has ended by its `until` (a.yaml:5:12, b.yaml:2:3), and what is removed for that "
+        "counts as any other removal; if it is meant, put up for review: allow: "
+        f"[{{guard: max_removes_pct, {entry}, {{guard: empties_tag, tag: x, {entry}]",
+    )
+    assert explain_ended(a_plan(*others, deltas=deltas)) == ()
+    assert explain_ended(a_plan(replace(share, refused=False), deltas=deltas)) == ()
+    pruned = [a_change(Action.REMOVE, "x", 2, Reason.PRUNED)]
+    assert explain_ended(a_plan(share, all_of_it, deltas=pruned)) == ()
 
 
 def new_names(*guards: Measured, deltas: tuple[Delta, ...] = ()) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from dataclasses import InitVar, dataclass
 from functools import partial
 from itertools import filterfalse
 
+from reconciler.core.model.batch import Reason
 from reconciler.core.model.errors import GuardRefused
-from reconciler.core.model.names import ContactId, LocationId, Tag, looks_like_contact_id
+from reconciler.core.model.names import ContactId, LocationId, Source, Tag, looks_like_contact_id
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.safe_text import tells_person
 from reconciler.core.model.settings import Guard
@@ -64,6 +65,36 @@ def explain_lifted(measured: Measured, *, of_pull: bool = False) -> str:
     """The sentence of a guard that a person lifted, with the reason."""
     sentence = explain_pulled(measured) if of_pull else _sentence_of(measured)
     return f"guard {measured.guard} is lifted ({measured.allowed}): {sentence}"
+
+
+def explain_ended(plan: LocationPlan) -> tuple[str, ...]:
+    """For each tag whose refused removal follows from the end of a set: the place, and the entries that lift it."""
+    ended: dict[Tag, set[Source]] = {}
+    for delta in plan.deltas if plan.refused else ():
+        for change in delta.changes:
+            if change.reason is Reason.EXPIRED:
+                ended.setdefault(change.tag, set()).update(change.sources)
+    entries = {
+        tag: [_write_allow_entry(measured, plan.location) for measured in plan.refused if _is_by_removal(measured, tag)]
+        for tag in sorted(ended)
+    }
+    return tuple(
+        f"a set that declared {tag!r} has ended by its `until` ({', '.join(map(str, sorted(ended[tag])))}), and what "
+        "is removed for that counts as any other removal; if it is meant, put up for review: allow: "
+        f"[{', '.join(lift)}]"
+        for tag, lift in entries.items()
+        if lift
+    )
+
+
+def _is_by_removal(measured: Measured, tag: Tag) -> bool:
+    """Whether removals of the tag are among what the guard refuses."""
+    return measured.scope in ("", tag) and measured.guard in (Guard.EMPTIES_TAG, Guard.MIN_HOLDERS, *_REMOVES)
+
+
+def _write_allow_entry(measured: Measured, location: LocationId) -> str:
+    scope = f", tag: {measured.scope}" if measured.scope else ""
+    return f"{{guard: {measured.guard}{scope}, location: {location}, reason: …, until: …}}"
 
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
@@ -304,7 +335,8 @@ def approve(plan: Plan) -> ApprovedPlan:
 
 
 def _ways_out(plan: Plan) -> list[str]:
-    return [*(hint for location in plan.locations for hint in guess_renames(location)), explain_lifting(plan.refused)]
+    guesses = (hint for location in plan.locations for hint in (*guess_renames(location), *explain_ended(location)))
+    return [*guesses, explain_lifting(plan.refused)]
 
 
 def explain_lifting(refused: Iterable[Measured]) -> str:
