@@ -198,14 +198,16 @@ def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:
         (place, key.kind, file.fingerprinter.for_kind(key.kind, key.custom_field), fingerprints[place])
         for place, key in enumerate(file.match.keys)
     ]
-    normalise = file.normaliser.normalise
+    normalise, unread_phones = file.normaliser.normalise, 0
     for line, cells in read_cells(stream, faults):
         lines.append(line)
         for place, kind, make_fingerprint, collected in columns:
             text = normalise(kind, _value_text(cells[place]))
             collected += NO_VALUE if text is None else make_fingerprint(text)
+            if text is None and kind is ValueKind.PHONE and _value_text(cells[place]).strip():
+                unread_phones += 1
     faults.raise_errors()
-    return PeopleRows(lines, tuple(map(bytes, fingerprints)))
+    return PeopleRows(lines, tuple(map(bytes, fingerprints)), unread_phones)
 
 
 def find_values(stream: BinaryIO, file: PeopleFile, wanted: Collection[Fingerprint]) -> Iterator[PersonValue]:

@@ -162,7 +162,18 @@ class ReadPeople:
                 f"{KEY_VARIABLE} is not set: a filter asks for an address or a number, and who has the snapshot of its "
                 "set can try addresses."
             )
-        return (*remarks, *self.filtered.list_remarks())
+        return (*remarks, *self._explain_unread_phones(), *self.filtered.list_remarks())
+
+    def _explain_unread_phones(self) -> Iterator[str]:
+        """Of files without a region: their numbers may be sound in some country."""
+        for name, rows in self.rows.items():
+            file = self.files[name]
+            if rows.unread_phones and not file.match.region:
+                yield (
+                    f"{file.path}: {counted(rows.unread_phones, 'phone number')} cannot be read, and no country is "
+                    "named for numbers that are written without one: add it, as `region: DE` beside `match` "
+                    "(`resolve`: --region DE)."
+                )
 
 
 async def keep_nothing(_: PeopleLot) -> None:

@@ -124,6 +124,8 @@ class PeopleRows:
     """The line of each row; of Parquet, its number from 1."""
     fingerprints: tuple[bytes, ...] = field(repr=False)
     """By key of the match: `FINGERPRINT_BYTES` for each row, `NO_VALUE` where the row has no sound value."""
+    unread_phones: int = 0
+    """Cells for a phone number that have a text and no sound number."""
 
     def __len__(self) -> int:
         return len(self.lines)
