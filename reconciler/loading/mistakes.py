@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -130,6 +132,8 @@ def _find_hint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> str:
     if rule == "string_type" and isinstance(node, Mapping) and len(node.items) == 1:
         return "a text that holds ': ' needs quotes, such as 'wa: 521'"
     if rule in _WANTED and isinstance(node, Scalar) and not node.nothing:
+        if location[-1] == "command":
+            return _hint_at_command(node.text)
         return _hint_at_glued(node.text) or _hint_at_text(rule, node.text, is_shown=not _holds_people(location))
     if rule in ("dict_type", "model_type") and isinstance(node, SequenceNode):
         return "leave the dashes out: each name is a key here, with a colon behind it"
@@ -156,6 +160,24 @@ def _hint_at_text(rule: str, text: str, *, is_shown: bool) -> str:
     if all(map(looks_like_contact_id, ids)):
         return f"write it as a list: [{', '.join(ids[:2])}{', …' if len(ids) > 2 else ''}]"
     return "write ids as a list, a file as {file: contacts.csv}, other sets as {sets: [vip]}"
+
+
+def _hint_at_command(text: str) -> str:
+    """A hint for a line of a shell in the place of a list of words."""
+    if re.search(r"[|<>;&`$*]", re.sub(r"'[^']*'|\"[^\"]*\"", "", text)):
+        return "no shell reads it: write its words as a list, or name one: [sh, -c, the line in quotes]"
+    try:
+        words = ", ".join(map(_write_word, shlex.split(text)))
+    except ValueError:
+        # a quote that is open
+        words = ""
+    return f"write its words as a list: [{words or 'program, argument'}]"
+
+
+def _write_word(word: str) -> str:
+    """The word as YAML's flow style has it."""
+    is_plain = re.fullmatch(r"-{0,2}[\w./][\w./=@+-]*", word)
+    return word if is_plain else json.dumps(word, ensure_ascii=False)
 
 
 def node_at(root: Node, location: Location) -> Node | None:
