@@ -18,7 +18,7 @@ from reconciler.core.model.settings import Guard, GuardLimits, Reassert
 from reconciler.core.planning.batches import Reasserted
 from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.guard_measures import measure_guards, repeats_over_limit
-from reconciler.core.planning.guard_sentences import approve, explain_warnings
+from reconciler.core.planning.guard_sentences import approve, explain_warnings, guess_renames
 from reconciler.core.planning.guards import Allowance, Before, Counts, Measured, count_pairs
 from reconciler.core.planning.make_plan import plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, combine_plans
@@ -764,6 +764,26 @@ def test_one_tag_out_and_one_in_on_the_same_contacts_looks_like_a_new_name() -> 
     text = explained(plan)
     assert "it would leave nobody with 'top': 3 of 3 lose it (limit: at least 1)" in text
     assert "if 'gold' is the new name of 'top', say so in the manifest: tags: {gold: {renamed_from: top}}" in text
+
+
+@pytest.mark.parametrize("rule", ["triggers", "once", "protected", "renamed_from"])
+def test_a_tag_that_does_harm_where_it_is_added_is_never_guessed_to_be_a_new_name(rule: str) -> None:
+    known = state(**{f"c{number}": carries("top", ledger="top") for number in range(3)})
+    rules = [a_rule("gold", **{rule: Tag("other") if rule == "renamed_from" else True})]
+    desired = declare(a_set("s", many(3), "gold"), rule=rules)
+    plan = plan_location(desired, LocationState(HERE, observed=known), plan_options(limits=GuardLimits()))
+    assert plan.refused
+    assert guess_renames(plan) == ()
+
+
+@pytest.mark.parametrize("before", [carries("gold"), unseen(ledger="gold")], ids=["observed", "managed"])
+def test_a_tag_that_somebody_had_before_is_no_new_name(before: ContactState) -> None:
+    holders = {f"c{number}": carries("top", ledger="top") for number in range(3)}
+    known = state(**holders, other=before)
+    desired = declare(a_set("s", many(3), "gold"))
+    plan = plan_location(desired, LocationState(HERE, observed=known), plan_options(limits=GuardLimits()))
+    assert plan.refused
+    assert guess_renames(plan) == ()
 
 
 def test_what_earlier_rounds_did_counts() -> None:

@@ -27,8 +27,9 @@ from tests.build import HERE, declare, ids, many, plan_options
 X = Tag("x")
 
 
-def a_plan(*guards: Measured, deltas: tuple[Delta, ...] = ()) -> LocationPlan:
-    return replace(plan_location(declare(), LocationState(HERE), plan_options()), deltas=deltas, guards=guards)
+def a_plan(*guards: Measured, deltas: tuple[Delta, ...] = (), new: str = "") -> LocationPlan:
+    empty = plan_location(declare(), LocationState(HERE), plan_options())
+    return replace(empty, deltas=deltas, guards=guards, new_names=tuple(map(Tag, new.split())))
 
 
 SENTENCES = [
@@ -286,7 +287,7 @@ def test_removals_by_the_end_of_a_set_name_its_place_and_the_entries_that_let_th
 
 
 def new_names(*guards: Measured, deltas: tuple[Delta, ...] = ()) -> tuple[str, ...]:
-    return guess_renames(a_plan(*guards, deltas=deltas))
+    return guess_renames(a_plan(*guards, deltas=deltas, new="few new zone"))
 
 
 @pytest.mark.parametrize("guard", [Guard.EMPTIES_TAG, Guard.MAX_REMOVES, Guard.MAX_REMOVES_PCT])

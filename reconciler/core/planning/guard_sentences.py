@@ -99,20 +99,20 @@ def _write_allow_entry(measured: Measured, location: LocationId) -> str:
 
 def guess_renames(plan: LocationPlan) -> tuple[str, ...]:
     """Tags and sets that may have another name only: each refused tag, where its holders and no other contacts get one
-    other tag; each refused set that is gone, where another set gains as many contacts."""
+    other tag that is new; each refused set that is gone, where another set gains as many contacts."""
     return *_renamed_tags(plan), *_renamed_sets(plan)
 
 
 def _renamed_tags(plan: LocationPlan) -> tuple[str, ...]:
     refused = {measured.scope for measured in plan.refused if measured.guard in (Guard.EMPTIES_TAG, *_REMOVES)}
-    if not refused:
+    if not refused or not plan.new_names:
         return ()
     changed = {action: _contacts_by_tag(plan, action) for action in Action}
     return tuple(
         f"if {new!r} is the new name of {old!r}, say so in the manifest: tags: {{{new}: {{renamed_from: {old}}}}}"
         for old, losers in sorted(changed[Action.REMOVE].items())
         if old in refused
-        for new in [tag for tag, winners in sorted(changed[Action.ADD].items()) if winners == losers][:1]
+        for new in [tag for tag in plan.new_names if changed[Action.ADD].get(tag) == losers][:1]
     )
 
 

@@ -135,7 +135,20 @@ def plan_of(
         tried=find_tried(diff.deltas, state.observed),
         oldest=_find_oldest(diff, desired, state.observed, options),
         pacing=pacing,
+        new_names=_find_new_names(diff.deltas, then, desired),
         sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
+    )
+
+
+def _find_new_names(deltas: Iterable[Delta], before: Before, desired: Desired) -> tuple[Tag, ...]:
+    """The tags to add that nobody had, and that may take the place of another one.
+
+    A tag that does harm where it is added, or that is a new name already, is none to be guessed at.
+    """
+    added = frozenset(tag for delta in deltas for tag in delta.tags(Action.ADD))
+    harmful = {tag for tag, rule in desired.rules.items() if rule.triggers or rule.once or rule.protected}
+    return tuple(
+        sorted(added - before.holders.keys() - before.ledger.keys() - harmful - old_names(desired.rules).keys())
     )
 
 

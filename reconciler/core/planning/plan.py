@@ -149,6 +149,8 @@ class LocationPlan:
     sizes_moved: bool = field(default=False, compare=False)
     """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
     with the plan that was made: a file of it is planned anew."""
+    new_names: tuple[Tag, ...] = field(default=(), compare=False)
+    """The tags to add that another tag may be called by now: nobody had them. It stays with the plan, too."""
     change_digest: str = field(default="", compare=False)
     """That of a plan of this location alone; `combine_plans` says it."""
 
