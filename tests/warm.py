@@ -30,6 +30,7 @@ from pkgutil import walk_packages
 from selectors import EVENT_READ, DefaultSelector
 from socket import AF_UNIX, recv_fds, socket
 from tempfile import mkdtemp
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 OURS = ("reconciler", "tests")
@@ -40,14 +41,14 @@ MOST = 1 << 20
 @cache
 def the_product() -> tuple[str, ...]:
     """Words that begin a Python which has imported the whole product."""
-    return _start("reconciler", forgets=False)
+    return _start("reconciler", walks=True)
 
 
 @cache
-def what_it_needs(module: str) -> tuple[str, ...]:
-    """Words that begin a Python which has imported what a module needs of others, and nothing of this repository: that
+def what_they_need(*modules: str) -> tuple[str, ...]:
+    """Words that begin a Python which has imported what modules need of others, and nothing of this repository: that
     may come from elsewhere."""
-    return _start(module, forgets=True)
+    return _start(*modules, walks=False)
 
 
 def a_program(place: Path) -> None:
@@ -56,12 +57,12 @@ def a_program(place: Path) -> None:
     place.chmod(0o755)
 
 
-def _start(module: str, *, forgets: bool) -> tuple[str, ...]:
+def _start(*modules: str, walks: bool) -> tuple[str, ...]:
     if not hasattr(os, "fork"):
         return (sys.executable,)
     address = Path(mkdtemp()) / "warm"
     # -P: the files beside this one are no modules by themselves
-    command = [sys.executable, "-P", __file__, str(address), module, *(["forgets"] if forgets else [])]
+    command = [sys.executable, "-P", __file__, str(address), "walk" if walks else "forget", *modules]
     path = os.pathsep.join([str(ROOT), *(each for each in sys.path if each)])
     forking = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -182,21 +183,26 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def main() -> None:
-    address, module, *forgets = sys.argv[1:]
-    import_module(module)
-    if forgets:
+    address, then, *modules = sys.argv[1:]
+    for module in modules:
+        imported = import_module(module)
+        if then == "walk":
+            _walk(imported)
+    if then == "forget":
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
             del sys.modules[name]
-    else:
-        for found in walk_packages(import_module(module).__path__, f"{module}."):
-            # what needs an extra that is not there is not warm
-            if not found.name.endswith("__main__"):
-                with suppress(ImportError):
-                    import_module(found.name)
     # who looks for garbage would write to all the pages that the processes share
     gc.collect()
     gc.freeze()
     _serve(address)
+
+
+def _walk(package: ModuleType) -> None:
+    for found in walk_packages(package.__path__, f"{package.__name__}."):
+        # what needs an extra that is not there is not warm
+        if not found.name.endswith("__main__"):
+            with suppress(ImportError):
+                import_module(found.name)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ of them fails.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-import sys
+from collections.abc import Mapping
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.ci.guards import GUARDS
 from tests.planted_rules import RULES
 from tests.simulation.bugs import Bug
 from tests.simulation.planted import ROOT, planted
+from tests.warm import what_they_need
 
 RUN = "import sys, reconciler, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 """The spoilt package comes first: pytest puts the directory it runs in before all others."""
@@ -31,14 +33,25 @@ def test_each_guard_can_still_be_taken_away_and_its_test_is_there() -> None:
         assert f"def {test.partition('[')[0]}(" in (ROOT / page).read_text(), bug.name
 
 
+def run(test: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [*what_they_need("pytest", "tests.simulation.hunt"), "-c", RUN, *OPTIONS, test]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
+
+
 def escapes(bug: Bug) -> str:
     """How the bug got past its test; empty where the test failed, and did not end otherwise."""
     with planted(bug) as environment:
-        command = [sys.executable, "-c", RUN, *OPTIONS, bug.caught]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = run(bug.caught, environment)
     if done.returncode == 1 and re.search(r"^1 failed\b", done.stdout, re.MULTILINE):
         return ""
     return f"{bug.name}: {bug.caught} ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+def test_a_test_passes_where_no_guard_is_taken_away() -> None:
+    """The bugs are what fails, and not how the tests are run."""
+    done = run(PLANTED[0].caught, {"PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.fakes import directory_in_memory
 from tests.simulation.bugs import Bug
 from tests.simulation.first_seen import FIRST_SEEN
-from tests.warm import what_it_needs
+from tests.warm import what_they_need
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 400
@@ -36,7 +36,7 @@ def escapes(bug: Bug, hunt: str = "tests.simulation.hunt") -> str:
     """How the bug got past the worlds that the module `hunt` plays; empty where it was caught as it should be."""
     with planted(bug) as environment:
         sooner = [str(FIRST_SEEN[bug.name])] if bug.name in FIRST_SEEN else []
-        command = [*what_it_needs("tests.simulation.hunt"), "-m", hunt, "0", str(SEEDS), *sooner]
+        command = [*what_they_need("tests.simulation.hunt"), "-m", hunt, "0", str(SEEDS), *sooner]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     complaints = {line.partition(":")[0] for line in done.stdout.splitlines()}
     if done.returncode == 1 and complaints & set(bug.caught.split()):
