@@ -68,12 +68,8 @@ def _start(*modules: str, walks: bool) -> tuple[str, ...]:
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
 
-    def end() -> None:
-        forking.communicate()
-        address.unlink(missing_ok=True)
-        address.parent.rmdir()
-
-    atexit.register(end)
+    # a worker that is ended otherwise ends it too, as its end of stdin is closed then
+    atexit.register(forking.communicate)
     assert forking.stdout is not None
     assert forking.stdout.readline() == b"listens\n", "nothing is warm"
     return (sys.executable, "-IS", str(Path(__file__).with_name("ask_warm.py")), str(address))
@@ -195,6 +191,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     _serve(address)
+    Path(address).unlink()
+    Path(address).parent.rmdir()
 
 
 def _walk(package: ModuleType) -> None:

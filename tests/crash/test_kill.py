@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def a_scene() -> Iterator[KillScene]:
         yield KillScene(directory, environment, world)
 
 
-def points(what: str = "manifests", most: int = MOST) -> list[int]:
+@cache
+def points(what: str = "manifests", most: int = MOST) -> tuple[int, ...]:
     """What to die of, as numbers of what a whole run does: of each kind the first, the last, and some between."""
     with a_scene() as scene:
         log = scene.directory / "log"
@@ -115,7 +117,7 @@ def points(what: str = "manifests", most: int = MOST) -> list[int]:
     orders = [[found[0], found[-1], *found[len(found) // 2 :], *found] for found in kinds.values()]
     chosen = dict.fromkeys(number for turn in zip_longest(*orders) for number in turn if number)
     found = sorted(list(chosen)[:MOST])
-    return found[:: max(1, len(found) // most)][:most]
+    return tuple(found[:: max(1, len(found) // most)][:most])
 
 
 def faults_of(nth: int) -> list[str]:
