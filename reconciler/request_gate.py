@@ -10,6 +10,7 @@ Rules
 4. A pause before another try is drawn evenly between nothing and a ceiling that doubles with each attempt: many clients
    that were turned away together do not come back together. The wait that the server asks for comes on top of it.
 5. Halting lets no more leave: it ends the requests that wait, and lets those under way end.
+6. No write leaves once its plan has ended, and none waits for that: it halts the gate.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from reconciler.core.model.errors import (
     QuotaExhausted,
     RateLimited,
     ReconcilerError,
+    StalePlan,
 )
 from reconciler.core.model.events import WaitCause, Waiting
 from reconciler.core.model.journal import ReadFor
-from reconciler.core.model.names import Instant, LocationId
+from reconciler.core.model.names import Instant, LocationId, iso
 from reconciler.core.running.pace import Pace, quota_wait_ms, refuse_starved
 from reconciler.ports import Clock, Heartbeat, Reporter
 
@@ -127,6 +129,8 @@ class RequestGate:
     """Whether to wait for tomorrow's quota where today's is used up."""
     later: str = READ_LATER
     """The hint for a person where today's quota is used up, and nothing waits for tomorrow's."""
+    valid_until: Instant | None = None
+    """The plan ends then, and no write leaves from then on; None: it does not end."""
     error: ReconcilerError | None = None
     reads_for: Counter[ReadFor] = field(default_factory=Counter)
     """The requests that read, by their purpose."""
@@ -147,6 +151,17 @@ class RequestGate:
     def raise_if_halted(self) -> None:
         if self.error is not None:
             raise Halted
+
+    def halt_if_ended(self, wait_ms: int = 0) -> None:
+        """Lets no write leave that after such a wait would be of a plan that has ended; raises Halted then."""
+        if self.valid_until is not None and self.clock.now() + wait_ms >= self.valid_until:
+            self.halt(
+                StalePlan(
+                    f"the plan is stale from {iso(self.valid_until)} on: a set becomes active or expires then",
+                    hint="what was sent before is told above; plan again from then on, for what is left",
+                )
+            )
+        self.raise_if_halted()
 
     async def read(self, request: Callable[[], Awaitable[T]], purpose: ReadFor = ReadFor.DOUBTS) -> tuple[Instant, T]:
         """When the request left, and its answer. Raises its error, and those of `take_turn`."""
@@ -186,7 +201,7 @@ class RequestGate:
         Raises Halted and LeaseLost: that took its time. Then the request does not leave, and its ticket is void.
         """
         with self.returning(ticket):
-            self.raise_if_halted()
+            self.halt_if_ended()
             self.heartbeat.refuse_ended()
         self.pace.leave_late(ticket, self.clock.now())
 
@@ -196,7 +211,7 @@ class RequestGate:
         return await self._await_answer(ticket, request)
 
     async def take_turn(self, prepare: Callable[[], Awaitable[None]] | None = None) -> int:
-        """Waits until one more request may leave; its ticket. `prepare` gets the token that the request needs.
+        """Waits until one more request may leave; its ticket. `prepare` gets the token that a write needs.
 
         Raises Halted, LeaseLost, QuotaExhausted, and the errors of `prepare`.
         """
@@ -204,11 +219,14 @@ class RequestGate:
             self.raise_if_halted()
             # asked anew after each pause: a request under way may hold its place, or bring new limits
             while wait := self._next_wait():
+                # nor does a reading hold the lease for a day that the plan does not see
+                if prepare is not None or wait.cause is WaitCause.QUOTA:
+                    self.halt_if_ended(wait.milliseconds)
                 await self._wait_out(wait)
             if prepare is not None:
                 # a doubt is dated from its intent: nothing may take time between that and the request
                 await self._prepare(prepare)
-                self.raise_if_halted()
+                self.halt_if_ended()
             # last: the lease may have ended during the wait
             await self.heartbeat.renew()
             # to renew it may have taken time

@@ -55,6 +55,8 @@ def check_run(
         assert all(action is Action.REMOVE and contact in opened for action, contact, _ in besides)
         # 5: the intent is durable before it leaves; one contact is in one request at a time
         assert each.journalled
+        # stale from then on: what was desired is not any more
+        assert plan.valid_until is None or scene.undoes or each.began < plan.valid_until
         assert not any(set(each.contacts) & set(other.contacts) for other in each.alongside)
         # 6: known outcomes are not sent again, doubts only once they were read
         assert not each.pairs() & settled

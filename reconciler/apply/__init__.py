@@ -5,7 +5,7 @@ Law: sees core, wire, ports, the gate and the bracket of runs; no store, no clie
 
 Rules
 1. A plan is refused as stale where it is of another lineage, or a run has carried it out already, or a pull has given
-   a set other contacts than the manifests were read with, or a set has begun or ended meanwhile.
+   a set other contacts than the manifests were read with, or a set has begun or ended meanwhile, on the way too.
 2. An error is in the report of its location: the other locations go on.
 3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
@@ -247,6 +247,8 @@ def _open_run(
             chance=services.chance,
             spill=options.spill,
             later=APPLY_LATER,
+            # what a run undoes is of no time
+            valid_until=plan.valid_until if reversal is None else None,
         ),
         earlier=earlier,
         began=began,

@@ -149,6 +149,8 @@ class _Rounds:
 
     async def _send_round(self, current: LocationPlan) -> None:
         run = self.run
+        # nor is a pair put under management that a set which has ended declared
+        run.gate.halt_if_ended()
         await _record_ledger(run, current)
         run.outcomes.add_planned(current.deltas)
         observed, requests = run.observed, len(current.batches)

@@ -108,6 +108,22 @@ def test_nothing_leaves_that_was_halted_while_its_intent_was_written(tmp_path: P
     assert pairs(scene.run(ALL)) == {"applied": 2}
 
 
+def test_nothing_leaves_where_its_plan_ended_while_its_intent_was_written(tmp_path: Path) -> None:
+    scene = one_by_one(tmp_path, NOBODY)
+    ends = START + 60_000
+
+    def wait() -> None:
+        scene.clock.ms = ends
+
+    with open_store(scene.url) as store:
+        ending = declare(a_set("s", who("anna bert cara"), "vip", until=ends))
+        report = scene.run(ending, store=HookedStore(store, once("record_intent", 2, wait)))
+
+    assert (report.exit_code, len(scene.updates)) == (ExitCode.STALE, 1)
+    assert batches(scene) == [BatchStatus.ANSWERED, BatchStatus.WITHDRAWN]
+    assert doubtful(scene) == []
+
+
 def test_nothing_leaves_where_the_lease_ended_while_its_intent_was_written(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, NOBODY)
 

@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.events import Waiting
 from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.names import Instant, iso
 from reconciler.core.running.pace import APPLY_LATER, DAY_MS, SHARED
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.access import Limits
@@ -239,6 +240,40 @@ def test_where_others_use_the_day_up_a_run_ends_or_waits_for_the_next_one(tmp_pa
         return
     assert (pairs(report), report.exit_code) == ({"applied": 1, "not_sent": 1}, ExitCode.QUOTA)
     assert (report.hint, report.resets) == (f"{APPLY_LATER}; {SHARED}", midnight)
+
+
+def test_nothing_of_a_plan_that_ends_on_the_way_is_sent_after_its_end(tmp_path: Path) -> None:
+    ends = Instant(START + 5_000)
+    scene = Scene(tmp_path, *map(contact, CROWD[:5]), options=LONE, in_flight=1, latency_ms=2_000)
+    scene.want(a_set("s", CROWD[:5], "vip", until=ends))
+    report = scene.apply()
+
+    sent = scene.adds().total()
+    assert (report.exit_code, report.status, sent) == (ExitCode.STALE, RunStatus.STOPPED, 2)
+    assert pairs(report) == {"applied": sent, "not_sent": 5 - sent}
+    assert report.error.startswith(f"the plan is stale from {iso(ends)} on")
+    # what was sent is recorded: the set has ended, and gives nothing to anybody any more
+    assert [bool(scene.known(each).ledger.tags) for each in CROWD[:5]] == [True] * sent + [False] * (5 - sent)
+
+
+def test_a_set_that_begins_on_the_way_ends_a_plan_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *map(contact, CROWD[:5]), options=LONE, in_flight=1, latency_ms=3_000)
+    begins = Instant(START + 5_000)
+    scene.want(a_set("s", CROWD[:5], absent="vip"), a_set("t", CROWD[4:5], "gold", start=begins))
+    assert (scene.apply().exit_code, len(scene.here.sent)) == (ExitCode.STALE, 2)
+
+
+def test_a_run_waits_for_no_day_that_begins_after_the_end_of_its_plan(tmp_path: Path) -> None:
+    limits = Limits(100, 10_000, 100)
+    scene = Scene(tmp_path, contact("anna"), contact("bert"), options=LONE, in_flight=1, limits=limits, latency_ms=0)
+    midnight = Instant((scene.clock.ms // DAY_MS + 1) * DAY_MS)
+    scene.want(a_set("s", "anna bert", "vip", until=midnight))
+    scene.here.app.limiter.spend(98, now=scene.clock.now())
+    report = scene.apply(spill=True)
+
+    assert (pairs(report), report.exit_code) == ({"applied": 1, "not_sent": 1}, ExitCode.STALE)
+    # nor does it hold the lock until then
+    assert scene.clock.ms < midnight
 
 
 @pytest.mark.slow
