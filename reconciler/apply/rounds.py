@@ -234,7 +234,7 @@ async def _record_ledger(run: Run, current: LocationPlan) -> None:
         contacts = len(change.contacts)
         run.progress.add_ledger_change(adopted=len(adopted) * contacts, released=len(released) * contacts)
         for contact in change.contacts:
-            state = adopt_pairs(run.state_of(contact), adopted, keep=NONE)
+            state = adopt_pairs(run.state_of(contact), adopted, keep=NONE, once=once, at=now)
             state = release_pairs(state, released, once=once, at=now)
             changed[contact] = replace(state, ledger=replace(state.ledger, kept=frozenset(change.kept)))
     if changed:

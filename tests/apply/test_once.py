@@ -139,6 +139,21 @@ def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, le
     assert welcomes(scene) == 1
 
 
+@pytest.mark.parametrize("leaves", [WITHOUT, declare(a_set("s", who("bert"), "other"))], ids=["set", "set and rule"])
+def test_a_tag_that_was_adopted_is_not_given_after_it_was_consumed(tmp_path: Path, leaves: Desired) -> None:
+    """Anna was welcomed before this repository knew of her; her set leaves, alone or in one commit with the rule."""
+    scene = one_by_one(tmp_path, {"anna": "welcome", "bert": "welcome"})
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+    scene.run(of("anna bert", "other"))
+    tomorrow(scene)
+    assert scene.run(of("anna bert", "other welcome")).adopted == 2
+    scene.edit("anna", remove="welcome")
+    tomorrow(scene)
+    scene.run(leaves)
+    assert scene.known("anna").ledger.tags == frozenset()
+    assert "anna" in given(scene, TODAY)
+
+
 def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, {"anna": "", "bert": ""})
     scene.options = replace(scene.options, limits=NO_GUARDS)

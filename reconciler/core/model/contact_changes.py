@@ -166,10 +166,13 @@ def confirm_adds(state: ContactState, tags: TagSet) -> ContactState:
     return _without_attempt(state)
 
 
-def adopt_pairs(state: ContactState, tags: TagSet, *, keep: TagSet) -> ContactState:
-    """The state with tags, desired and observed there, under management without a request."""
+def adopt_pairs(
+    state: ContactState, tags: TagSet, *, keep: TagSet, once: TagSet = NONE, at: Instant = UNTIMED
+) -> ContactState:
+    """The state with tags, desired and observed there, under management without a request; those of `once` were given,
+    at `at` at the latest."""
     ledger = replace(state.ledger, tags=state.ledger.tags | tags, kept=state.ledger.kept | (keep & tags))
-    return replace(state, ledger=ledger)
+    return replace(state, ledger=ledger, past_adds=replace(state.past_adds, spent=_given(state, tags & once, at)))
 
 
 def release_pairs(state: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
