@@ -125,6 +125,8 @@ def verify(invocation: Invocation) -> int:
     if result.faults:
         return ExitCode.ERROR
     console.say(f"{redacted(result.url)} is whole: {counted(result.locations, 'location')}")
+    for line in result.copied:
+        console.say(line)
     return ExitCode.DONE
 
 

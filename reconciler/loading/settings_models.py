@@ -180,6 +180,8 @@ class GuardsModel(Strict):
     max_first_adds: Count | None = _GUARDS.max_first_adds
     """The most contacts that get a tag which `triggers` or is given `once`, where no apply of all of the location is
     known."""
+    max_backup_adds: Count | None = _GUARDS.max_backup_adds
+    """The most contacts that get a tag which `triggers` or is given `once`, where the state is a backup put back."""
     empties_tag: Flag = _GUARDS.empties_tag
     """Whether a plan is refused after which nobody would carry a tag that somebody carries now."""
     min_holders: Count | None = _GUARDS.min_holders

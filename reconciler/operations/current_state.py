@@ -83,7 +83,8 @@ class CurrentState:
     def list_notes(self) -> list[str]:
         """A line for each fact of the reading that a person should know."""
         where = f"location {self.state.location}"
-        notes = [f"{where} keeps the tag {tag!r} as {kept!r}: it is told by that name" for tag, kept in self.respelt]
+        notes = self.explain_copy()
+        notes += [f"{where} keeps the tag {tag!r} as {kept!r}: it is told by that name" for tag, kept in self.respelt]
         notes += [
             f"{where} is other than assumed ({row.found}; doctor --try, {moment(row.at)}): {question.deviation}"
             for row, question in list_deviations(self.state.facts)
@@ -96,6 +97,11 @@ class CurrentState:
                 f"{where}: the search was not complete ({self.incomplete}): nothing follows from who is missing"
             )
         return notes
+
+    def explain_copy(self) -> list[str]:
+        """One line where the state is a backup that was put back."""
+        state = self.state
+        return [] if state.copied is None else [state.copied.describe(state.location)]
 
     def list_unread(self) -> list[str]:
         """One line on the contacts that could not be read; none where all were."""

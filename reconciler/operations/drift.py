@@ -84,7 +84,7 @@ async def find_drift(session: Session, request: DriftRequest) -> DriftResult:
         leases, unleased = find_leases(session, reader, reports)
         strays = session.list_strays(reader)
     told = [location for location in reports if location not in unleased]
-    unread = [note for location in told for note in known[location].list_unread()]
+    unread = [note for place in told for note in (*known[place].explain_copy(), *known[place].list_unread())]
     stateless = [location for location in told if known[location].state.lineage is None]
     return DriftResult(
         tuple(reports[location] for location in told),

@@ -151,6 +151,8 @@ class VerifyResult:
     faults: tuple[str, ...]
     locations: int
     url: str
+    copied: tuple[str, ...] = ()
+    """A line for each location with a state that is a backup put back, which is no fault."""
 
 
 def verify_state(workspace: Workspace) -> VerifyResult:
@@ -160,9 +162,13 @@ def verify_state(workspace: Workspace) -> VerifyResult:
         faults = list(reader.find_faults())
         # a damaged file cannot be looked at more closely
         locations = [] if faults else list(reader.list_locations())
+        copied = list[str]()
         for location in locations:
-            faults += [f"location {location}: {line}" for line in verify(pull_location(reader, location), now=now)]
-    return VerifyResult(tuple(faults), len(locations), settings.state)
+            portable = pull_location(reader, location)
+            faults += [f"location {location}: {line}" for line in verify(portable, now=now)]
+            if (copy := portable.state.copied) is not None:
+                copied.append(copy.describe(location))
+    return VerifyResult(tuple(faults), len(locations), settings.state, tuple(copied))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

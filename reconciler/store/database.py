@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.journal import StateCopy
 from reconciler.core.model.names import Instant, LocationId, TagSet
 from reconciler.core.model.state_fields import FIELDS
 
@@ -99,8 +100,8 @@ class Database(Protocol):
     def has_ended(self, location: LocationId, fence: int) -> bool:
         """Whether the session that took the lease is known to have ended."""
 
-    def back_up(self) -> None:
-        """Puts a copy beside the state, unless a server has backups of its own."""
+    def back_up(self, mark: StateCopy) -> None:
+        """Puts a copy beside the state, which says that it is one, unless a server has backups of its own."""
 
     def find_faults(self) -> Iterator[str]:
         """Faults of how the database stores the state, a line each."""

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from reconciler.core.model.errors import ReconcilerError, StateError, StateTooNew
+from reconciler.core.model.journal import StateCopy
 from reconciler.core.model.names import LocationId
 from reconciler.store.database import COLUMNS, Given
 from reconciler.store.postgres_session import (
@@ -175,7 +176,7 @@ class PostgresDatabase:
         self.session.unlock(key)
         return True
 
-    def back_up(self) -> None:
+    def back_up(self, mark: StateCopy) -> None:
         """A server has its own backups."""
 
     def find_faults(self) -> Iterator[str]:

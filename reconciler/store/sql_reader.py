@@ -12,12 +12,14 @@ from reconciler.core.model.contact_columns import ContactColumn
 from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import (
+    COPY,
     Answer,
     BatchRecord,
     BatchStatus,
     RunHeader,
     RunRecord,
     RunStatus,
+    StateCopy,
     ends_partially,
 )
 from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet, are_plain
@@ -40,6 +42,10 @@ SELECT runs.id, operation, who, started, change_digest, commit_id, allowed, runs
     (SELECT count(*) FROM batches WHERE run = runs.n),
     (SELECT count(*) FROM rows JOIN batches ON rows.batch = batches.n WHERE run = runs.n), traced, runs.ending
 FROM runs JOIN locations ON runs.location = locations.n WHERE locations.id = ? ORDER BY runs.n
+"""
+_SINCE_COPY = """
+SELECT operation, started, status, ending FROM runs
+WHERE location = ? AND n >= (SELECT max(n) FROM runs WHERE location = ? AND operation LIKE ?) ORDER BY n
 """
 _BATCHES = """
 SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
@@ -73,12 +79,31 @@ def load_state(database: Database, location: LocationId, contacts: ContactNumber
     if row is None:
         return LocationState(location)
     number, lineage, serial = row
+    since_copy = database.execute(_SINCE_COPY, (number, number, f"{COPY}%"))
     observed = read_observed(database, number, contacts)
     # computed, not stored, until the next run begins: a reader writes nothing
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
     spelt = make_spelling(facts.aliases)
-    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt)
+    copied = read_copy(since_copy)
+    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt, copied)
+
+
+@decoding()
+def read_copy(entries: Rows) -> StateCopy | None:
+    """The backup that a state is, unless an apply of all manifests was complete since, with nothing left undone.
+
+    `entries`: the answer to `_SINCE_COPY`.
+    """
+    copied: StateCopy | None = None
+    for operation, started, status, ending in entries.fetchall():
+        copy, numbers = StateCopy.read(operation, started), json.loads(ending or "{}")
+        is_whole = status == RunStatus.COMPLETE and numbers.get("manifests_digest", "") != ""
+        if copy is not None:
+            copied = copy
+        elif is_whole and not ends_partially(numbers.get("pairs", {}), numbers.get("outside", 0)):
+            copied = None
+    return copied
 
 
 @decoding()

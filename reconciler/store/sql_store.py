@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from operator import ne
 from typing import Self, TypeVar, TypeVarTuple
 
@@ -15,7 +16,16 @@ from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
 from reconciler.core.model.contact_numbers import ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState
-from reconciler.core.model.journal import BatchRecord, BatchStatus, RunEnding, RunHeader, RunLog, RunRecord, RunStatus
+from reconciler.core.model.journal import (
+    BatchRecord,
+    BatchStatus,
+    RunEnding,
+    RunHeader,
+    RunLog,
+    RunRecord,
+    RunStatus,
+    StateCopy,
+)
 from reconciler.core.model.lease import TTL_MS, Holder, Lease, lease_lost_error, wrong_lease_error
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
@@ -178,7 +188,8 @@ class SqlLocation:
     def begin_run(self, lease: Lease, header: RunHeader) -> str:
         run = uuid.uuid4().hex[:12]
         # before the run is written: where no copy can be made none has begun
-        self._back_ups.copy_before_run(self._location, self._database.back_up)
+        mark = StateCopy(header.started, f"{header.operation} {run}")
+        self._back_ups.copy_before_run(self._location, partial(self._database.back_up, mark))
         self.journal_run(lease, header, run)
         return run
 
@@ -325,7 +336,7 @@ class SqlLocation:
     def replace_state(
         self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]
     ) -> None:
-        self._database.back_up()
+        self._database.back_up(StateCopy(Instant(lease.expires - TTL_MS), "state push"))
         self.put_state(lease, Portable(state, tuple(runs), snapshots))
 
     def put_state(self, lease: Lease, portable: Portable) -> None:

@@ -18,7 +18,8 @@ from threading import Lock
 from typing import Any
 
 from reconciler.core.model.errors import ReconcilerError
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.journal import StateCopy
+from reconciler.core.model.names import Instant, LocationId
 from reconciler.store import sqlite_file as files
 from reconciler.store.database import COLUMNS, Given
 from reconciler.store.schema import STEPS, TABLES, VERSION
@@ -115,9 +116,9 @@ class SqliteDatabase:
     def add_shared(self) -> None:
         """One writer at a time is SQLite's rule anyhow."""
 
-    def back_up(self) -> None:
+    def back_up(self, mark: StateCopy) -> None:
         with self._turn, errors(self._path):
-            back_up(self.connection, self._path, self._disk)
+            back_up(self.connection, self._path, self._disk, mark)
 
     def hold(self, location: LocationId, fence: int) -> None:
         """A file knows no sessions."""
@@ -216,7 +217,8 @@ def migrate(connection: sqlite3.Connection, path: Path, disk: Disk) -> None:
     if before == VERSION:
         return
     # named after its version: the copy that each run makes does not replace it
-    back_up(connection, path, disk, kind=f"v{before}.backup")
+    changed = Instant(path.stat().st_mtime_ns // 1_000_000)
+    back_up(connection, path, disk, StateCopy(changed, f"the upgrade from version {before}"), kind=f"v{before}.backup")
     with transaction(connection):
         _steps(connection)
 

@@ -7,6 +7,8 @@ Rules
    state can make us send changes that were not approved.
 4. A copy beside the state is one generation, 0600, old or new and never half. One that holds all there is stays: many
    runs find nothing to do, and a million contacts are 70 MB.
+5. A copy is marked as one, in the history of each location: it lacks the run that it was made before, so that the
+   additions of that run would be sent a second time.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
+from reconciler.core.model.journal import COPY, StateCopy
 from reconciler.store.database import Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
 from reconciler.system import sync_folder
@@ -236,20 +239,27 @@ def errors(path: Path) -> Iterator[None]:
 def _damaged(path: Path, error: Exception) -> StateCorrupted:
     return StateCorrupted(
         f"the state {path} is damaged: {error}",
-        hint="restore it from a backup, or move it away to start from what the API will tell",
+        hint="restore it from a backup, which lacks the last run, or move it away to start from what the API will tell",
     )
 
 
 # the last batch counts as well as the serial: only the journal says that an answer is missing, and so a doubt; neither
 # counts when a set was pulled, nor the index of people
-_MARK = """
+_CONTENT = """
 SELECT id, lineage, serial, (SELECT max(n) FROM batches), (SELECT user_version FROM pragma_user_version),
     (SELECT sum(as_of) FROM snapshots), (SELECT sum(revision) FROM people_status)
 FROM locations ORDER BY id
 """
 
 
-def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, *, kind: str = "backup") -> Path:
+# columns that the tables of all versions have
+_PUT_MARK = """
+INSERT INTO runs (id, location, operation, who, change_digest, commit_id, started, ended, status)
+SELECT lower(hex(randomblob(6))), n, ?, '', '', '', ?, ?, 'complete' FROM locations
+"""
+
+
+def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, mark: StateCopy, *, kind: str = "backup") -> Path:
     """The copy's path: that of the state and the `kind`. It holds committed transactions alone."""
     target = path.with_name(f"{path.name}.{kind}")
     if _is_current(connection, target, disk):
@@ -258,10 +268,12 @@ def back_up(connection: sqlite3.Connection, path: Path, disk: Disk, *, kind: str
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{target.name}.")
     part = Path(name)
     try:
-        with closing(disk.connect(part)) as copy:
+        with closing(disk.connect(part, isolation_level=None)) as copy:
             # synchronised once, as a whole, before it replaces the older copy
             copy.execute("PRAGMA synchronous = OFF")
+            copy.execute("PRAGMA journal_mode = MEMORY")
             connection.backup(copy)
+            copy.execute(_PUT_MARK, (mark.operation, mark.made, mark.made))
         disk.sync(descriptor)
         disk.replace(part, target)
         disk.sync_folder(target.parent)
@@ -278,7 +290,9 @@ def _is_current(connection: sqlite3.Connection, target: Path, disk: Disk) -> boo
         if not is_there(target):
             return False
         with closing(disk.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
-            return bool(copy.execute(_MARK).fetchall() == connection.execute(_MARK).fetchall())
+            # one of an older version bears no mark
+            is_marked = copy.execute("SELECT count(*) FROM runs WHERE operation LIKE ?", (f"{COPY}%",)).fetchone()[0]
+            return bool(is_marked and copy.execute(_CONTENT).fetchall() == connection.execute(_CONTENT).fetchall())
     # a copy that cannot be read, or trusted, is made again
     except (sqlite3.Error, StateError):
         return False

@@ -116,6 +116,16 @@ SENTENCES = [
         "lost or is another one",
     ),
     (
+        Guard.MAX_BACKUP_ADDS,
+        "x",
+        0,
+        1,
+        1,
+        0,
+        "the state is a backup that was put back, and it would add 'x', which starts automations or is given once, to "
+        "1 contact (limit: 0): a run that the backup does not know may have given it already",
+    ),
+    (
         Guard.EMPTIES_TAG,
         "x",
         0,

@@ -18,11 +18,13 @@ from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch, Reason, Schedule
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.errors import GuardRefused
+from reconciler.core.model.journal import StateCopy
 from reconciler.core.model.manifest import Authority
-from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Source, Tag, iso
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.release_rules import Sent, TagPace
 from reconciler.core.model.settings import Guard, GuardLimits, Reassert
+from reconciler.core.observing.diagnosis import CheckStatus, state_remark
 from reconciler.core.planning.batches import Caps, Reasserted
 from reconciler.core.planning.changes import (
     EVERYTHING,
@@ -518,6 +520,50 @@ def test_a_location_of_which_only_a_part_was_applied_is_applied_for_the_first_ti
     desired = declare(a_set("s", many(6), "x"), rule=[a_rule("x", triggers=True)])
     plan = plan_location(desired, known, plan_options())
     assert [each.flag for each in plan.refused] == ["max_first_adds:tag=x"] * refused
+
+
+A_COPY = StateCopy(NOW, "apply 29e35c7249a4")
+KNOWN_PAIRS = state(anna=carries("x y z", ledger="x y z"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [({"triggers": True}, ["max_backup_adds:tag=x"]), ({"once": True}, ["max_backup_adds:tag=x"]), ({}, [])],
+    ids=["triggers", "once", "no rule"],
+)
+def test_on_a_backup_no_tag_is_added_that_a_second_time_does_harm(rule: dict[str, bool], refused: list[str]) -> None:
+    """Where only bert lacks it, one contact is enough; it is lifted by its own name, and by no first run."""
+    desired = declare(a_set("s", "anna bert", "x y z"), rule=[a_rule("x", **rule)])
+    there = LocationState(HERE, "l", 1, KNOWN_PAIRS, {SetName("s"): 2})
+    copied = replace(there, copied=A_COPY)
+    assert plan_location(desired, there, plan_options()).refused == ()
+    plan = plan_location(desired, copied, plan_options())
+    assert [each.flag for each in plan.refused] == refused
+    assert [each.lift for each in plan.refused] == [f'--allow {flag} --reason "…"' for flag in refused]
+    lifted = plan_options(allowances=(Allowance(Guard.MAX_BACKUP_ADDS, "x", "seen"),))
+    assert plan_location(desired, copied, lifted).refused == ()
+
+
+def test_on_a_backup_an_apply_of_all_is_written_down_though_there_is_nothing_to_send() -> None:
+    desired = declare(a_set("s", "anna", "x y z"))
+    copied = LocationState(HERE, "l", 1, KNOWN_PAIRS, {SetName("s"): 1}, copied=A_COPY)
+    whole = plan_location(desired, copied, plan_options())
+    part = plan_location(desired, copied, plan_options(selection=Selection(tags=frozenset({Tag("x")}))))
+    known = plan_location(desired, replace(copied, copied=None), plan_options())
+    assert [(each.is_empty, each.sizes_moved) for each in (whole, part, known)] == [
+        (True, True),
+        (True, False),
+        (True, False),
+    ]
+
+
+def test_a_copy_says_when_it_was_made_and_before_which_run() -> None:
+    assert StateCopy.read(A_COPY.operation, NOW) == A_COPY
+    assert StateCopy.read("apply", NOW) is None
+    told = A_COPY.describe(HERE)
+    assert f"is a backup that was put back: it was made {iso(NOW)} before apply 29e35c7249a4, and" in told
+    remark = state_remark(LocationState(HERE, "l", 1, copied=A_COPY))
+    assert (remark.verdict, remark.told) == (CheckStatus.WATCH, told)
 
 
 def test_an_approval_that_was_written_down_is_of_the_same_changes_in_each_release() -> None:

@@ -127,6 +127,7 @@ REFUSALS = {
     "removes, as a share": Measured(Guard.MAX_REMOVES_PCT, "spring", 30, 100, True, 2_394, 2_394),
     "put back": Measured(Guard.MAX_RESTORED_PCT, "spring", 30, 100, True, 300, 300),
     "the first apply": Measured(Guard.MAX_FIRST_ADDS, "spring", 5, 300, True, 300),
+    "the state is a backup": Measured(Guard.MAX_BACKUP_ADDS, "spring", 0, 300, True, 300),
     "nobody is left": Measured(Guard.EMPTIES_TAG, "spring", 0, 0, True, 2_394, 2_394),
     "too few are left": Measured(Guard.MIN_HOLDERS, "spring", 10, 1, True, 1, 2_394),
     "requests": Measured(Guard.MAX_REQUESTS, "", 20, 31, True, 31),

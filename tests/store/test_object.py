@@ -400,7 +400,8 @@ DAMAGE: dict[str, tuple[Callable[[Bucket], object], StateError]] = {
         lambda bucket: (bucket.delete([f"{HERE}/state.db"]), bucket.create(f"{HERE}/state.db", b"x" * 4096)),
         StateCorrupted(
             f"the state BUCKET/{HERE}/state.db is damaged: file is not a database",
-            hint="restore it from a backup, or move it away to start from what the API will tell",
+            hint="restore it from a backup, which lacks the last run, or move it away to start from what the API will "
+            "tell",
         ),
     ),
 }

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ import pytest
 from reconciler.core.model.api_limits import NO_FACTS
 from reconciler.core.model.contact_state import NEVER_OBSERVED
 from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew, UsageError
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import RunEnding, RunStatus, StateCopy
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName
+from reconciler.core.model.outcome import Outcome
 from reconciler.store import open_reader, open_store
 from reconciler.store.schema import VERSION
 from reconciler.store.sql_reader import read_observed
 from reconciler.store.sqlite import SqliteDatabase
 from reconciler.store.sqlite_file import Disk
 from tests.build import HERE, contact_state, tags
-from tests.fakes import START
+from tests.fakes import START, a_holder
 from tests.sizes import how_many
 from tests.store.test_contract import ANNA, BERT, LATER, applied, batch, contents, header, seen, taken
 
@@ -506,11 +508,71 @@ def test_before_each_run_a_copy_of_one_generation_is_made(tmp_path: Path) -> Non
             with open_reader(url(copy)) as opened:
                 reader = opened.at(HERE)
                 assert reader.load_state().observed[ANNA] == seen(str(nth))
-                assert len(reader.read_runs()) == nth
+                assert len(reader.read_runs()) == nth + 1
 
     assert copy.stat().st_mode & 0o777 == 0o600
     assert sorted(each.name for each in tmp_path.iterdir()) == ["state.db", "state.db-journal", "state.db.backup"]
     assert path.with_name("state.db-journal").stat().st_size == 0
+
+
+def test_a_copy_says_of_each_location_before_which_run_it_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    copy, there = path.with_name("state.db.backup"), LocationId("zzzzzzzzzzzzzzzzzzzz")
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
+        state.at(there).release_lease(state.at(there).acquire_lease(a_holder("other"), START))
+        run = store.begin_run(taken(store), header())
+        assert store.load_state().copied is None
+    with open_store(url(copy)) as state:
+        for place in (HERE, there):
+            assert state.at(place).load_state().copied == StateCopy(START, f"apply {run}")
+            (entry,) = state.at(place).read_runs()
+            assert entry.header.operation == f"backup before apply {run}"
+        assert not state.find_faults()
+
+
+WHOLE = RunEnding(pairs=((Outcome.APPLIED, 1),), manifests_digest="sha256:abc")
+
+
+@pytest.mark.parametrize(
+    ("status", "ending", "settled"),
+    [
+        (RunStatus.COMPLETE, WHOLE, True),
+        (RunStatus.COMPLETE, None, False),
+        (RunStatus.STOPPED, WHOLE, False),
+        (RunStatus.COMPLETE, replace(WHOLE, manifests_digest=""), False),
+        (RunStatus.COMPLETE, replace(WHOLE, outside=1), False),
+        (RunStatus.COMPLETE, replace(WHOLE, pairs=((Outcome.NOT_SENT, 1),)), False),
+    ],
+    ids=["whole", "another command", "stopped", "a part of the manifests", "not approved", "not sent"],
+)
+def test_a_copy_is_one_until_an_apply_of_all_left_nothing_undone(
+    tmp_path: Path, status: RunStatus, ending: RunEnding | None, settled: bool
+) -> None:
+    path = tmp_path / "state.db"
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
+        before = store.begin_run(taken(store), header())
+    with open_store(url(path.with_name("state.db.backup"))) as state:
+        store = state.at(HERE)
+        lease = taken(store, now=START + TTL_MS)
+        store.end_run(lease, store.begin_run(lease, header()), status, LATER, set_sizes=None, ending=ending)
+        assert store.load_state().copied == (None if settled else StateCopy(START, f"apply {before}"))
+
+
+def test_a_copy_without_a_mark_is_made_again(tmp_path: Path) -> None:
+    """As an older version left it."""
+    path = tmp_path / "state.db"
+    copy = path.with_name("state.db.backup")
+    with open_store(url(path)) as state:
+        store = state.at(HERE)
+        lease = taken(store)
+        store.begin_run(lease, header())
+        with closing(sqlite3.connect(copy)) as connection, connection:
+            connection.execute("DELETE FROM runs")
+        store.begin_run(lease, header())
+    with open_reader(url(copy)) as reader:
+        assert reader.at(HERE).load_state().copied is not None
 
 
 def test_a_copy_that_holds_all_there_is_stays(tmp_path: Path) -> None:

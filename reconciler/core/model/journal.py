@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconciler.core.model.errors import ExitCode, ReconcilerError, worst_code
-from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet, iso
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 
 
@@ -82,6 +82,39 @@ class RunEnding:
     def is_partial(self) -> bool:
         """Whether something was newly rejected, is held, in doubt, or was not sent."""
         return ends_partially(dict(self.pairs), self.outside)
+
+
+COPY = "backup before "
+
+
+@dataclass(frozen=True, slots=True)
+class StateCopy:
+    """A copy of a state, made before a run or another change: it lacks that, and all that followed.
+
+    It is marked by an entry of its own history, which the state itself does not have.
+    """
+
+    made: Instant
+    before: str
+    """The change that was about to begin, in words."""
+
+    @property
+    def operation(self) -> str:
+        """That of its entry."""
+        return f"{COPY}{self.before}"
+
+    @staticmethod
+    def read(operation: str, started: Instant) -> StateCopy | None:
+        """The copy that an entry of a history marks, None where it is a run."""
+        return StateCopy(started, operation.removeprefix(COPY)) if operation.startswith(COPY) else None
+
+    def describe(self, location: LocationId) -> str:
+        """A line for a person where such a copy is the state."""
+        return (
+            f"the state of location {location} is a backup that was put back: it was made {iso(self.made)} before "
+            f"{self.before}, and does not know what that and later runs did; until an apply of all manifests is "
+            "complete, the guard max_backup_adds refuses to add what starts automations or is given once"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Guard(StrEnum):
     MAX_REMOVES_PCT = "max_removes_pct"
     MAX_RESTORED_PCT = "max_restored_pct"
     MAX_FIRST_ADDS = "max_first_adds"
+    MAX_BACKUP_ADDS = "max_backup_adds"
     EMPTIES_TAG = "empties_tag"
     MIN_HOLDERS = "min_holders"
     ODD_IDS = "odd_ids"
@@ -59,6 +60,7 @@ _SCOPES = {
     Guard.MAX_REQUESTS: ("",),
     Guard.MAX_RESTORED_PCT: ("tag",),
     Guard.MAX_FIRST_ADDS: ("tag",),
+    Guard.MAX_BACKUP_ADDS: ("tag",),
     Guard.EMPTIES_TAG: ("tag",),
     Guard.MIN_HOLDERS: ("tag",),
     Guard.ODD_IDS: ("tag",),
@@ -80,6 +82,7 @@ class GuardLimits:
     max_removes_pct: float | None = 30.0
     max_restored_pct: float | None = 30.0
     max_first_adds: int | None = PCT_FLOOR
+    max_backup_adds: int | None = 0
     empties_tag: bool = True
     min_holders: int | None = None
     odd_ids: bool = True

@@ -220,6 +220,8 @@ def _daily(quota: Quota, api: ApiSettings) -> list[Remark]:
 def state_remark(state: LocationState) -> Remark:
     if state.lineage is None:
         return watch("state", "there is none yet", "the first apply makes it; `state import` adopts what is there")
+    if state.copied is not None:
+        return watch("state", state.copied.describe(state.location), "look what the last run gave, then apply")
     known = len(state.observed)
     return good("state", f"lineage {state.lineage}, serial {state.serial}, {known:,} contacts known")
 

@@ -149,15 +149,16 @@ def _percent_of(part: int, total: int) -> float:
 
 
 def _measure_first_adds(case: _Case) -> Iterator[Measured]:
-    """The tags that a second add does harm with, where no apply of everything is known."""
-    if (limit := case.limits.max_first_adds) is None or not case.before.is_first:
-        return
+    """The tags that a second add does harm with, where no apply of everything is known, or the last runs are not."""
     harmful = {tag for tag, rule in case.desired.rules.items() if rule.triggers or rule.once}
+    limit = case.limits.max_first_adds
     for tag in sorted(case.counts.adds.keys() & harmful):
+        adds, managed = case.counts.adds[tag], case.before.ledger[tag]
         # applies of parts may have given a few unasked; where more are managed, a person let them pass
-        if (managed := case.before.ledger[tag]) <= limit:
-            adds = case.counts.adds[tag]
+        if limit is not None and case.before.is_first and managed <= limit:
             yield Measured(Guard.MAX_FIRST_ADDS, tag, limit, adds + managed, adds + managed > limit, adds, managed)
+        if case.before.is_backup:
+            yield from _measure_number(Guard.MAX_BACKUP_ADDS, tag, adds, case.limits.max_backup_adds)
 
 
 def _measure_holders(case: _Case) -> Iterator[Measured]:

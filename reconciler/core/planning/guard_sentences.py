@@ -198,6 +198,14 @@ def _max_first_adds(measured: Measured) -> str:
     )
 
 
+def _max_backup_adds(measured: Measured) -> str:
+    return (
+        f"the state is a backup that was put back, and it would add {measured.scope!r}, which starts automations or is "
+        f"given once, to {_contacts(measured.numerator)} {_at_most(measured)}: a run that the backup does not know may "
+        "have given it already"
+    )
+
+
 def _empties_tag(measured: Measured) -> str:
     lost, before = measured.numerator, measured.denominator
     return f"it would leave nobody with {measured.scope!r}: {lost:,} of {before:,} lose it (limit: at least 1)"
@@ -259,6 +267,7 @@ _SENTENCES: dict[Guard, Callable[[Measured], str]] = {
     Guard.MAX_REMOVES_PCT: _max_removes_pct,
     Guard.MAX_RESTORED_PCT: _max_restored_pct,
     Guard.MAX_FIRST_ADDS: _max_first_adds,
+    Guard.MAX_BACKUP_ADDS: _max_backup_adds,
     Guard.EMPTIES_TAG: _empties_tag,
     Guard.MIN_HOLDERS: _min_holders,
     Guard.ODD_IDS: _odd_ids,

@@ -7,7 +7,8 @@ Rules
 3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
 4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from no holder.
 5. The first apply of a location may follow a lost state: the tags that start automations or are given once, which it
-   adds, were maybe given before. One of some sets or tags alone says nothing of the others.
+   adds, were maybe given before. One of some sets or tags alone says nothing of the others. So were those of a state
+   that is a backup, by the runs that it lacks; no reading tells, as a workflow takes such a tag off again.
 6. Ids that HighLevel cannot have issued do no harm where they join: they come back rejected. Where others lose the
    same tag, they are another column in the place of the ids.
 7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
@@ -123,6 +124,8 @@ class Before:
     holders: Counter[Tag]
     sizes: Mapping[SetName, int]
     ledger: Counter[Tag] = field(default_factory=Counter)
+    is_backup: bool = False
+    """Whether it is a backup that was put back: runs that it does not know were maybe the first to add a pair."""
 
     @property
     def pairs(self) -> int:

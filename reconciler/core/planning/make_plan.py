@@ -136,7 +136,8 @@ def plan_of(
         oldest=_find_oldest(diff, desired, state.observed, options),
         pacing=pacing,
         new_names=_find_new_names(diff.deltas, then, desired),
-        sizes_moved=not options.selection.is_part and dict(state.set_sizes) != desired.set_sizes,
+        sizes_moved=not options.selection.is_part
+        and (dict(state.set_sizes) != desired.set_sizes or state.copied is not None),
     )
 
 
@@ -199,7 +200,8 @@ def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches
 
 
 def before_run(state: LocationState) -> Before:
-    return Before(count_holders(state.observed), state.set_sizes, count_managed(state.observed))
+    holders, managed = count_holders(state.observed), count_managed(state.observed)
+    return Before(holders, state.set_sizes, managed, is_backup=state.copied is not None)
 
 
 def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:

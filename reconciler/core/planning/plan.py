@@ -16,7 +16,7 @@ from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, Rate
 from reconciler.core.model.batch import EFFORT, Batch, Proof
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import LATEST_MS, SETTLE_MS, UNTIMED, ContactStates
-from reconciler.core.model.journal import UnknownLocation
+from reconciler.core.model.journal import StateCopy, UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, SetName, Tag
 from reconciler.core.model.safe_text import list_text
 from reconciler.core.model.settings import GuardLimits
@@ -52,6 +52,8 @@ class LocationState:
     set_sizes: Mapping[SetName, int] = field(default_factory=dict)
     facts: LocationFacts = NO_FACTS
     spelling: Spelling = AS_SENT
+    copied: StateCopy | None = None
+    """The backup that it is, where no apply of all manifests was complete since that was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ class LocationPlan:
     pacing: tuple[TagRelease, ...] = ()
     """How its slowly given tags are given."""
     sizes_moved: bool = field(default=False, compare=False)
-    """Whether the sets have other sizes than at the last apply: recorded by one that has nothing to send, too. It stays
-    with the plan that was made: a file of it is planned anew."""
+    """Whether the sets have other sizes than at the last apply, or none is known since a backup was put back: recorded
+    by one that has nothing to send, too. It stays with the plan that was made: a file of it is planned anew."""
     new_names: tuple[Tag, ...] = field(default=(), compare=False)
     """The tags to add that another tag may be called by now: nobody had them. It stays with the plan, too."""
     change_digest: str = field(default="", compare=False)
