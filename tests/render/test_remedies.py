@@ -46,6 +46,12 @@ def test_a_run_that_met_a_refusal_and_a_contact_of_each_kind_name_theirs(kind: s
     assert "reconciler apply --retry-rejected" in contact
 
 
+def test_to_send_again_is_the_last_advice_on_what_is_held() -> None:
+    """Another apply may be under way; after a killed one a plain apply reads and settles."""
+    told = [HELD.index(words) for words in ("under way", "`reconciler apply`", "`reconciler refresh`", "--retry-held")]
+    assert told == sorted(told)
+
+
 @pytest.mark.parametrize(("why", "told"), [(IN_DOUBT, [HELD]), (UNCONFIRMED, [HELD]), (FLAPPING, [FLAPS])])
 def test_each_kind_of_held_has_its_own(why: str, told: list[str]) -> None:
     plan = plan_location(

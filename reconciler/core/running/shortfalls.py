@@ -42,7 +42,8 @@ LONGEST = 2_000
 """Characters that the journal keeps of a message."""
 _Key = tuple[Outcome, Action, TagSet, str]
 HELD = (
-    "Held: nobody knows whether it came to be. `reconciler refresh` looks, `reconciler apply --retry-held` sends again."
+    "Held: nobody knows whether it came to be. A run that is under way settles its own, and `reconciler apply` what a "
+    "killed one left. What stays held: `reconciler refresh` looks, `reconciler apply --retry-held` sends again."
 )
 FLAPS = "Put back lately and gone again: see what removes it; `reconciler apply --retry-held` puts it back at once."
 UNREACHABLE = "Refused: `reconciler refresh` looks again, `reconciler apply --retry-rejected` tries once more."
