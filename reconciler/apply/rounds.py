@@ -73,7 +73,7 @@ async def carry_out(run: Run) -> None:
 def _check_step(run: Run, step: CanaryStep) -> None:
     """Raises Unfinished where a step shows a share over its limit, however few contacts it has."""
     # after the last step, None, nothing is left to stop
-    if step is not None and (passed := run.rates.over(run.apply_options.stop_on, few=1)):
+    if step is not None and (passed := run.rates.over(run.apply_options.stop_on.of_steps(), few=1)):
         raise over_limit(f"after the first {len(step):,} contact{'s' * (len(step) > 1)}: {passed}")
 
 

@@ -140,7 +140,8 @@ _auto_approve = click.option("--auto-approve", is_flag=True, help="Do not ask.")
     "--canary",
     callback=_parse_canary,
     metavar="N|N%",
-    help="Begin with N contacts, then go on in steps, each ten times as large.",
+    help="Begin with N contacts, then go on in steps, each ten times as large. After each a run stops where more than "
+    "10 % of the rows end badly or 20 % of the contacts surprise us; --stop-on says otherwise.",
 )
 @click.option(
     "--stop-on",

@@ -13,7 +13,7 @@ from reconciler.core.model.settings import Reassert
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.changes import Selection
 from reconciler.core.planning.situation import Reassertion
-from reconciler.core.running.stop_conditions import Canary
+from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.cover import solve
 from tests.apply.test_scenarios import FREE, faults, pairs
 from tests.apply.test_stopping import CROWD, LONE
@@ -76,7 +76,8 @@ def test_a_doubt_of_a_step_is_settled_before_the_next_one(tmp_path: Path) -> Non
     scene.apply()
     scene.clock.ms += 600_000
     scene.want(a_set("s", CROWD, "old new"))
-    report = scene.apply(canary=Canary(1, percent=True))
+    # a doubt is no good end, so that a canary would stop at it
+    report = scene.apply(canary=Canary(1, percent=True), stop_on=StopOn(errors=100))
     assert [size for _, size, _ in sent(scene, 1)] == [2, 2, 18, 180]
     assert pairs(report) == {"applied": 200}
 

@@ -137,6 +137,36 @@ def test_a_canary_that_falls_silent_stops_the_run(tmp_path: Path) -> None:
     assert pairs(scene.apply()) == {"applied": 195}
 
 
+def test_a_canary_alone_has_limits_of_its_own(tmp_path: Path) -> None:
+    gone = [contact(each, deleted=True) for each in CROWD[:5]]
+    scene = Scene(tmp_path, *gone, *map(contact, CROWD[5:12]), options=FREE)
+    scene.want(a_set("s", CROWD[:12], "vip"))
+    report = scene.apply(canary=Canary(5))
+
+    assert (pairs(report), report.exit_code) == ({"rejected": 5, "not_sent": 7}, ExitCode.PARTIAL)
+    assert "after the first 5 contacts: error_rate is 100.0 % (5 of 5), limit 10 %" in report.error
+
+
+def test_a_canary_alone_stops_where_the_contacts_are_not_as_observed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, *(contact(each, "vip") for each in CROWD[:12]), options=FREE)
+    scene.want(a_set("s", CROWD[:12], "vip"))
+    scene.apply()
+    for each in CROWD[:5]:
+        scene.edit(each, add="odd")
+    scene.want(a_set("s", CROWD[:12], "vip new"))
+    report = scene.apply(canary=Canary(5))
+
+    assert (pairs(report), report.exit_code) == ({"applied": 5, "not_sent": 7}, ExitCode.PARTIAL)
+    assert "after the first 5 contacts: surprise_rate is 100.0 % (5 of 5), limit 20 %" in report.error
+
+
+def test_who_says_so_lets_a_canary_go_on_whatever_it_shows(tmp_path: Path) -> None:
+    gone = [contact(each, deleted=True) for each in CROWD[:5]]
+    scene = Scene(tmp_path, *gone, *map(contact, CROWD[5:12]), options=FREE)
+    scene.want(a_set("s", CROWD[:12], "vip"))
+    assert pairs(scene.apply(canary=Canary(5), stop_on=StopOn(errors=100))) == {"applied": 7, "rejected": 5}
+
+
 def test_steps_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *(contact(each, "old") for each in CROWD), options=FREE)
     scene.want(a_set("s", CROWD, "new", absent="old"))

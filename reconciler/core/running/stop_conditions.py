@@ -3,7 +3,8 @@
 Rules
 1. More than `WRONG_PCT` of the answers, and at least `FEW`, reject a contact for a reason other than deletion, or do
    not find it when it is read: the token or the location is probably wrong.
-2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a step on the rows there are.
+2. A limit on errors or surprises is judged from `FEW` rows on; at the end of a step on the rows there are, and by
+   `STEP_LIMITS` where nobody set one: a step that stopped nothing would be no trial.
 """
 
 from __future__ import annotations
@@ -31,6 +32,14 @@ class StopOn:
     """Of the rows: those that did not end well."""
     surprises: float | None = None
     """Of the contacts: those that carried other tags than were last observed."""
+
+    def of_steps(self) -> StopOn:
+        """The shares by which the steps of a canary are judged."""
+        errors = STEP_LIMITS.errors if self.errors is None else self.errors
+        return StopOn(errors, STEP_LIMITS.surprises if self.surprises is None else self.surprises)
+
+
+STEP_LIMITS = StopOn(errors=10.0, surprises=20.0)
 
 
 @dataclass(frozen=True, slots=True)
