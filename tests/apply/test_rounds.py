@@ -111,16 +111,16 @@ def test_what_enters_and_leaves_management_without_a_request_is_recorded_whole(t
     scene.apply()
     before = {each: scene.known(each) for each in ("anna", "bert")}
     scene.want(first, a_set("s", "anna", "gift", on_leave=OnLeave.KEEP), rule=rules)
+    # that it was given once is remembered, from now on
+    spent = ((Tag("gift"), scene.clock.now()),)
     report = scene.apply()
     assert (report.requests, report.adopted, report.released) == (0, 1, 0)
-    kept = changed_state(before["anna"], ledger=tags("gift o"), kept=tags("gift"))
+    kept = changed_state(before["anna"], ledger=tags("gift o"), kept=tags("gift"), spent=spent)
     assert scene.known("anna") == kept
     scene.clock.ms += 60_000
     scene.want(replace(first, on_leave=OnLeave.KEEP), rule=rules)
     report = scene.apply()
     assert (report.requests, report.adopted, report.released) == (0, 0, 1)
-    # that it was given once is remembered, from now on
-    spent = ((Tag("gift"), scene.clock.now()),)
     assert scene.known("anna") == changed_state(before["anna"], kept=tags("o"), spent=spent)
     assert scene.known("bert") == changed_state(before["bert"], kept=tags("o"))
 
