@@ -1,7 +1,7 @@
 """Whether reading shows contacts that are there: asked where many in a row are said not to be.
 
 A token, a location or a replica that is not as it was hides living contacts, too; contacts that were deleted hide
-nobody else.
+no others.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def read_people(body: bytes) -> PeoplePage:
 
 
 def read_person(body: bytes) -> PersonRead | None:
-    """The contact of an answer; None where the answer has none, as of a look-up that finds nobody."""
+    """The contact of an answer; None where the answer has none, as of a look-up that finds no contact."""
     document = read_object(body)
     if "contact" not in document:
         raise UnreadableAnswer("the answer has no `contact`")
@@ -218,7 +218,7 @@ def _read_person(item: Json) -> PersonRead:
 
 
 def _read_values(item: JsonObject) -> Iterator[PersonValue]:
-    """The values that can be read; one of an unexpected form is left out: nobody is matched by it."""
+    """The values that can be read; one of an unexpected form is left out: no row is matched by it."""
     for kind, own, additional, inner in (
         (ValueKind.EMAIL, "email", "additionalEmails", "email"),
         (ValueKind.PHONE, "phone", "additionalPhones", "phone"),

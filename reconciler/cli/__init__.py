@@ -20,10 +20,10 @@ from reconciler.cli.streams import AnswerLost, drop_answers, secure_streams
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.cli.own_commands import CommandPlace
     from reconciler.core.model.names import LocationId
     from reconciler.core.model.notice import Notice, NotifySettings
     from reconciler.core.model.safe_text import Provenance
+    from reconciler.operations.own_commands import CommandPlace
 
 INTERRUPTED = 130
 USAGE = 64
@@ -226,10 +226,12 @@ def _run(arguments: Sequence[str], record: CommandRecord) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo(record.interrupted, err=True)
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):
+    except (BrokenPipeError, SystemExit) as error:
         # the reader of our output has gone, where click would leave: print nothing more, not even at exit
-        drop_answers()
-        return 1
+        if (code := getattr(error, "code", 1)) != 0:
+            drop_answers()
+        # so does a completion, which is done
+        return 1 if code else 0
     except AnswerLost as error:
         drop_answers()
         click.echo(f"error: {error.message}", err=True)

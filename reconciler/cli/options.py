@@ -21,11 +21,11 @@ import click
 from reconciler.cli.command_record import find_record
 from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console, make_output
-from reconciler.cli.own_commands import CommandPlace
 from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.loading.settings import flag_name, setting_keys
+from reconciler.operations.own_commands import CommandPlace
 from reconciler.operations.workspace import MANIFESTS, Workspace
 from reconciler.output.document import FORMATS, Document, count_rows, spell
 

@@ -39,7 +39,8 @@ from reconciler.operations.custom_fields import find_field
 from reconciler.operations.filtered_sets import FilteredSet, FilteredSets, read_filtered
 from reconciler.output.blocks import counted
 from reconciler.ports import Heartbeat, PeopleReader
-from reconciler.pull import IndexRequest, IndexUpdate, PullServices, update_index
+from reconciler.pull import IndexRequest, IndexUpdate, update_index
+from reconciler.pull.single_requests import PullServices
 from reconciler.request_gate import NoLease, RequestGate
 from reconciler.wire_people import CustomField
 

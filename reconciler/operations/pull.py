@@ -27,13 +27,8 @@ from reconciler.core.observing.pull_report import PulledLocation
 from reconciler.core.planning.guard_sentences import explain_lifting, explain_pull_refusals
 from reconciler.core.planning.guards import Allowance
 from reconciler.journalled_run import HeldLease, journalled_run
-from reconciler.loading.snapshot_files import (
-    KeptSnapshots,
-    find_folder,
-    find_set_names,
-    read_snapshot_files,
-    write_snapshot,
-)
+from reconciler.loading import snapshot_files
+from reconciler.loading.snapshot_files import KeptSnapshots
 from reconciler.operations.api import find_api
 from reconciler.operations.ask_queries import QueryRows, ask_queries
 from reconciler.operations.current_state import run_side_by_side
@@ -266,17 +261,17 @@ class _LocationPull:
     def _find_snapshots(self, reader: LocationReader) -> KeptSnapshots:
         """The snapshots before, as they are under the lease."""
         settings, directory = self.session.settings, self.session.workspace.directory
-        folder = find_folder(settings, directory)
+        folder = snapshot_files.find_folder(settings, directory)
         if folder is None:
             return KeptSnapshots(reader.read_snapshots())
-        names = {entry.name for entry in self.sets} | find_set_names(folder, self.location)
-        return read_snapshot_files(settings, directory, self.location, names)
+        names = {entry.name for entry in self.sets} | snapshot_files.find_set_names(folder, self.location)
+        return snapshot_files.read_snapshot_files(settings, directory, self.location, names)
 
     async def _keep(self, held: HeldLease, snapshots: Mapping[SetName, Snapshot]) -> None:
-        folder = find_folder(self.session.settings, self.session.workspace.directory)
+        folder = snapshot_files.find_folder(self.session.settings, self.session.workspace.directory)
         if folder is not None:
             for name, snapshot in snapshots.items():
-                write_snapshot(folder, self.location, name, snapshot)
+                snapshot_files.write_snapshot(folder, self.location, name, snapshot)
             return
         if snapshots:
             await held.call(held.store.save_snapshots, held.lease, snapshots)

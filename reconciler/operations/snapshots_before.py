@@ -1,9 +1,9 @@
-"""The snapshots that tell who stays in a set, though the set has another name by now, or the index another key.
+"""The snapshots that keep contacts in a set, though the set has another name by now, or the index another key.
 
 Rules
 1. A set is known by its source: the bytes of the file and the match, the query, or the filter with all that it asks
-   for. One whose own snapshot is of another source, or that has none, was renamed where a set that has gone, or has
-   another source by now, has the snapshot of its source: nobody leaves by that, and nobody joins.
+   for. One with a snapshot of another source, or with none, was renamed where a set that has gone, or has another
+   source by now, has the snapshot of its source: no contact leaves or joins by that.
 2. A source that is not known, since the file cannot be read, is no other one, and the same as none.
 3. Values that contacts had before the index began anew are not known: any row that tells no contact may be theirs.
 """
@@ -62,7 +62,7 @@ async def assume_former(
 ) -> tuple[str, ...]:
     """Keeps contacts in their sets: an index that began anew does not tell their values of before.
 
-    Returns a sentence on each set with such contacts: some of them may be of rows that somebody took out of the file.
+    Returns a sentence on each set with such contacts: some of them may be of rows that were taken out of the file.
     """
     remarks = list[str]()
     for name, rows in read.rows.items():

@@ -1,4 +1,4 @@
-"""A state whose URL is relative: that of the working directory, which may be another one than that of the manifests.
+"""A state with a relative URL: that of the working directory, which may be another one than that of the manifests.
 
 Rules
 1. Where the working directory has no such state, and the directory of the manifests or one above it has, nothing goes
@@ -57,7 +57,7 @@ def _is_empty(url: str) -> bool:
 
 
 def _list_homes(directory: Path, working: Path) -> Iterator[Path]:
-    """The directories whose state may be meant, the nearest to the manifests first."""
+    """The directories of a state that may be meant, the nearest to the manifests first."""
     typed = Path(os.path.normpath(directory.absolute()))
     # through links a directory may lie below others than its name says
     for place in dict.fromkeys((typed, typed.resolve())):
@@ -98,7 +98,7 @@ def warn_of_other_state(settings: Settings, directory: Path) -> tuple[Problem, .
 
 
 def describe_place(settings: Settings) -> str:
-    """Where the state is, and relative to what."""
+    """Where the state is, and that it is relative to the working directory, if it is."""
     shown = redacted(settings.state)
     is_relative = name_state(settings.state, Path.cwd()) != settings.state
     return f"{shown} (relative to the working directory)" if is_relative else shown

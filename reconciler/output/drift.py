@@ -12,7 +12,8 @@ from reconciler.core.formats.plan_json import SPELLINGS as PLAN_SPELLINGS
 from reconciler.core.formats.plan_json import Remedies
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import Instant
-from reconciler.core.model.settings import DriftClass, PendingCause
+from reconciler.core.model.outcome import PendingCause
+from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.drift import OF_CONTACTS, Drifted, DriftReport, Setter
 from reconciler.core.planning.situation import OlderRows
 from reconciler.core.running.pending_causes import MOVED

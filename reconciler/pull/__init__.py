@@ -39,8 +39,6 @@ from reconciler.request_gate import RequestGate
 from reconciler.wire import Cursor
 from reconciler.wire_people import PeoplePage, PersonRead, can_look_up
 
-__all__ = ["IndexRequest", "IndexUpdate", "PullServices", "update_index"]
-
 LOT = 500
 """Values that are looked up, or contacts that are read by id, before they are handed on."""
 LOT_PAGES = 20

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from reconciler.cli import cli, own_commands
-from reconciler.cli.own_commands import CommandPlace
+from reconciler.cli import cli
+from reconciler.operations import own_commands
+from reconciler.operations.own_commands import CommandPlace
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import SystemClock

@@ -8,8 +8,8 @@ from dataclasses import replace
 from reconciler.core.model.contact_state import ContactState
 from reconciler.core.model.manifest import Authority, TagRule
 from reconciler.core.model.names import Instant, Tag
-from reconciler.core.model.outcome import Rejection
-from reconciler.core.model.settings import DriftClass, Guard, GuardLimits, PendingCause
+from reconciler.core.model.outcome import PendingCause, Rejection
+from reconciler.core.model.settings import DriftClass, Guard, GuardLimits
 from reconciler.core.observing.drift import Drifted, DriftReport
 from reconciler.core.planning.changes import EVERYTHING, Selection
 from reconciler.core.planning.guards import Measured

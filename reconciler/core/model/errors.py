@@ -77,7 +77,6 @@ WORST_FIRST = (
 
 def worst_code(codes: Iterable[int]) -> int:
     """The exit code of several locations; signals and usage errors, which end the run, rank before all."""
-    # a signal's or a usage error's code is in no table: it ends the whole run, so it ranks before all
     rank = {int(code): place for place, code in enumerate(WORST_FIRST)}
     return min(codes, key=lambda code: rank.get(int(code), -1), default=int(ExitCode.DONE))
 

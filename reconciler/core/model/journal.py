@@ -64,7 +64,7 @@ class RunEnding:
     """The error that ended the run early."""
     shortfalls: tuple[Shortfall, ...] = ()
     manifests_digest: str = field(default="", compare=False)
-    """The manifests that it carried out as a whole; empty for a part of them, and for what undoes a run."""
+    """The manifests that it carried out as a whole; empty for a part of them, and for the undoing of a run."""
     definitions_digest: str = field(default="", compare=False)
     """Their definitions, without members of sets; empty where `manifests_digest` is, and where an older version ran."""
     waits_until: Instant | None = field(default=None, compare=False)
@@ -80,7 +80,7 @@ class RunEnding:
 
     @property
     def is_partial(self) -> bool:
-        """Whether something was newly rejected, is held, in doubt, or was not sent."""
+        """Whether a pair was newly rejected, is held, in doubt, or was not sent."""
         return ends_partially(dict(self.pairs), self.outside)
 
 
@@ -152,7 +152,7 @@ class RunRecord:
     waits_until: Instant | None = None
     """When the additions may go that it left to wait for a pace or a window; None where it left none."""
     is_partial: bool = False
-    """Whether its ending tells that something was rejected, held, in doubt, not sent, or needed and not approved."""
+    """Whether its ending tells that a pair was rejected, held, in doubt, not sent, or needed and not approved."""
 
     @property
     def is_pruned(self) -> bool:
@@ -277,7 +277,7 @@ class LocationReport:
 
 
 def ends_partially(pairs: Mapping[Outcome, int], outside: int) -> bool:
-    """Whether a run without an error left something undone."""
+    """Whether a run without an error left pairs undone."""
     # a deferral is no reason for exit code 3: the plan said that it needs an observation first
     unfinished = (Outcome.REJECTED, Outcome.HELD, Outcome.IN_DOUBT, Outcome.NOT_SENT)
     return bool(outside or any(pairs.get(outcome, 0) for outcome in unfinished))

@@ -206,3 +206,17 @@ def is_version_refused(status: int, said: Sequence[str]) -> bool:
 def called(held_in: str) -> str:
     """The name of a token in messages; `held_in` is empty where its place is not known."""
     return f"{THE_TOKEN} from {held_in}" if held_in else THE_TOKEN
+
+
+class PendingCause(StrEnum):
+    """Why a pair is pending. BEGAN, ENDED: a set did, by its `from` or `until`. FOUND: an observation showed it. PACE,
+    LEFT: a run left it, to wait or unsent. WAITS: a removal, for an add. NEVER: no apply is known."""
+
+    MOVED = "moved"
+    BEGAN = "began"
+    ENDED = "ended"
+    FOUND = "found"
+    PACE = "pace"
+    LEFT = "left"
+    WAITS = "waits"
+    NEVER = "never"

@@ -83,7 +83,7 @@ MOST_MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class RowQuery:
-    """A source of the settings: what gives the rows of contact sets when it is asked, by a pull alone."""
+    """A source of the settings, which gives the rows of contact sets when it is asked, by a pull alone."""
 
     name: str
     place: Source = field(compare=False)
@@ -109,7 +109,7 @@ _OF_A_QUERY = "source "
 
 
 def row_place(path: str, line: int) -> str:
-    """Where a row stands: in a file by its line, in what a query gave by its row, the line of names being the first."""
+    """Where a row stands: in a file by its line, in the output of a query by its row; the first is the line of names."""
     if path.startswith(_OF_A_QUERY):
         return f"{path}, row {line}"
     return f"{path}:{line}" if line else path
@@ -133,8 +133,8 @@ class Match:
     """How old the snapshot may be when tags are planned by it; None: any age."""
     source_digest: str = ""
     """Identifies the file's bytes and the match as they are now: another one than the snapshot's tells that the file
-    changed since it was pulled. Empty: the file is not here, or is left to the pull. Of a query: what asks it, and how
-    its rows are read; the snapshot's begins with it, and goes on with what was given."""
+    changed since it was pulled. Empty: the file is not here, or is left to the pull. Of a query: its text, and how its
+    rows are read; the snapshot's begins with it, and goes on with the rows that were given."""
     snapshot: Snapshot | None = None
     """None: the set was never pulled."""
     query: RowQuery | None = None

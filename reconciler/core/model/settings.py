@@ -106,20 +106,6 @@ class DriftClass(StrEnum):
     UNOBSERVED = "unobserved"
 
 
-class PendingCause(StrEnum):
-    """Why a pair is pending. BEGAN, ENDED: a set did, by its `from` or `until`. FOUND: an observation showed it. PACE,
-    LEFT: a run left it, to wait or unsent. WAITS: a removal, for an add. NEVER: no apply is known."""
-
-    MOVED = "moved"
-    BEGAN = "began"
-    ENDED = "ended"
-    FOUND = "found"
-    PACE = "pace"
-    LEFT = "left"
-    WAITS = "waits"
-    NEVER = "never"
-
-
 class OriginKind(StrEnum):
     DEFAULT = "default"
     FILE = "file"

@@ -23,8 +23,8 @@ from reconciler.core.model.batch import Reason
 from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import ContactId, Instant, LocationId, Tag, TagSet
-from reconciler.core.model.outcome import Action
-from reconciler.core.model.settings import DriftClass, PendingCause
+from reconciler.core.model.outcome import Action, PendingCause
+from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.changes import EVERYTHING, FLAPPING, Change, DeferralReason, Diff, Selection
 from reconciler.core.planning.diff import WantAndState, diff, find_planned, owned_in
 from reconciler.core.planning.plan import LocationState

@@ -136,9 +136,12 @@ def plan_of(
         oldest=_find_oldest(diff, desired, state.observed, options),
         pacing=pacing,
         new_names=_find_new_names(diff.deltas, then, desired),
-        sizes_moved=not options.selection.is_part
-        and (dict(state.set_sizes) != desired.set_sizes or state.copied is not None),
+        sizes_moved=not options.selection.is_part and _have_sizes_moved(state, desired),
     )
+
+
+def _have_sizes_moved(state: LocationState, desired: Desired) -> bool:
+    return dict(state.set_sizes) != desired.set_sizes or state.copied is not None
 
 
 def _find_new_names(deltas: Iterable[Delta], before: Before, desired: Desired) -> tuple[Tag, ...]:

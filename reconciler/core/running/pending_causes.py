@@ -20,8 +20,8 @@ from reconciler.core.manifests.resolve import Desired, ResolvedSet
 from reconciler.core.model.batch import Reason
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, Tag, iso
-from reconciler.core.model.outcome import Action, Outcome
-from reconciler.core.model.settings import DriftClass, PendingCause
+from reconciler.core.model.outcome import Action, Outcome, PendingCause
+from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.attribution import ADDING
 from reconciler.core.observing.drift import REMOVED_LATER, Drifted, DriftReport
 from reconciler.core.planning.changes import Change, Delta

@@ -1,5 +1,5 @@
-"""Checks of the exceptions in the settings (`allow`, `expected_drift`): what they name is there, and their time is not
-past."""
+"""Checks of the exceptions in the settings (`allow`, `expected_drift`): the sets and tags that they name are there, and
+their time is not past."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ that runs.
 Rules
 1. A command stands between backticks, or is the end of its line; another text that looks like one stays as it is.
 2. An option that a command has already, or does not take, is not added. A state is added without its secrets.
-3. What each command takes is written here once more: to import one for its options would take as long as a small plan.
-   `tests/cli/test_own_commands.py` compares.
+3. The arguments of each command are written here once more: to import one for its options would take as long as a small
+   plan. `tests/cli/test_own_commands.py` compares.
 """
 
 from __future__ import annotations
@@ -84,14 +84,13 @@ class CommandPlace:
         return _COMMAND.sub(lambda command: " ".join([command[0], *self._list_missing(command[0])]), text)
 
     def _list_missing(self, text: str) -> Iterator[str]:
-        """The words that the command lacks; none where it is no command."""
+        """The words that the command lacks; none of text that is no command, or one that takes no manifests."""
         try:
             words = shlex.split(text)[1:]
         except ValueError:
             return
         name = next((name for name in (" ".join(words[:2]), words[0]) if name in BY_ARGUMENT or name in BY_OPTION), "")
         arguments, options = _sort_words(words[len(name.split()) :])
-        # one that takes no manifests, such as `init`, goes by no state either
         if not name or len(arguments) > BY_OPTION.get(name, 1):
             return
         if self.manifests != MANIFESTS and not (arguments if name in BY_ARGUMENT else "--manifests" in options):
