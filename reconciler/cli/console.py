@@ -153,6 +153,12 @@ def hear_signals(ask: Callable[[int], None]) -> Iterator[None]:
                 loop.remove_signal_handler(signum)
 
 
+AT_ONCE = (
+    "at once: requests that were under way may have had an effect; the journal has them, and the next `apply` reads "
+    "their contacts and settles them"
+)
+
+
 @contextmanager
 def stop_by_signals(console: Console) -> Iterator[Stop]:
     """A Stop that signals ask: the first lets requests under way end, the second ends the process at once."""
@@ -163,8 +169,11 @@ def stop_by_signals(console: Console) -> Iterator[Stop]:
     def ask(signum: int) -> None:
         if signums:
             # the journal has every intent: an end at once loses nothing
-            sys.stderr.flush()
-            os._exit(128 + signum)
+            try:
+                console.warn(f"{Interrupted(signum).message} {AT_ONCE}")
+                sys.stderr.flush()
+            finally:
+                os._exit(128 + signum)
         signums.append(signum)
         stop.ask(signum)
         console.warn("stopping: nothing more is sent; what is under way ends first (once more: at once)")
