@@ -42,7 +42,8 @@ _OPTIONS = {
         "again",
         multiple=True,
         metavar="TAG",
-        help="Give this tag of the rule `once` again to whoever was given it before; repeatable; apply needs --reason.",
+        help="Give this tag of the rule `once` again to who had it, left its sets and came back; repeatable; apply "
+        "needs --reason.",
     ),
     "refresh": click.option(
         "--refresh",

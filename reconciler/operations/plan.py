@@ -18,10 +18,10 @@ from reconciler.core.model.errors import GuardRefused, ReconcilerError
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.measured import HeldCounted, LocationPlanned
-from reconciler.core.model.names import LocationId
+from reconciler.core.model.names import LocationId, normalise_tag
 from reconciler.core.model.settings import Guard
 from reconciler.core.planning.changes import SAFE, count_held
-from reconciler.core.planning.make_plan import count_given_anew, plan_location
+from reconciler.core.planning.make_plan import count_given_and_gone, count_given_anew, plan_location
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, combine_plans
 from reconciler.operations.current_state import CurrentState, find_current, find_leases
 from reconciler.operations.plan_options import PlanRequest, find_allowances, make_plan_options, make_selection
@@ -125,6 +125,13 @@ def list_rule_notes(plan: LocationPlan, state: LocationState, session: Session, 
         yield (
             f"location {plan.location}: {counted(contacts, 'contact')} had {old!r} before, and would be given {new!r}: "
             "what is `once` is remembered by its name, and a new name is another tag"
+        )
+    again = state.spelling.read(frozenset(map(normalise_tag, request.scope.again)))
+    for tag, contacts in count_given_and_gone(again, desired, state.observed).items():
+        yield (
+            f"location {plan.location}: {counted(contacts, 'contact')} had {tag!r} and lost it without leaving its "
+            "sets: `--again` gives it to those who left and came back, and nothing to them; to give it to them again, "
+            "apply once with them out of these sets, and put them back"
         )
 
 

@@ -72,6 +72,25 @@ def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World
     assert run["allowed"] == ["again:tag=welcome: moved house"]
 
 
+def test_who_never_left_is_not_given_it_again_and_the_plan_says_why_and_how(
+    reconciler: Command, members: Members, sandbox: Running, world: World
+) -> None:
+    members(2, 3)
+    assert reconciler("apply", "--auto-approve").code == 0
+    sandbox.do(lambda world, now: world.remove(contact_id(2), ["welcome"], now=now, by="workflow"))
+    again = ("--auto-approve", "--again", "welcome", "--reason", "the mail was empty")
+    note = f"location {LOCATION}: 1 contact had 'welcome' and lost it without leaving its sets: `--again` gives it to"
+    ended = reconciler("apply", "--refresh", "get", *again)
+    assert (note in " ".join(ended.out.split()), welcomes(world)) == (True, 1)
+    assert "without leaving" not in reconciler("plan").out
+    # the way that it names
+    members(3)
+    assert reconciler("apply", "--auto-approve").code == 0
+    members(2, 3)
+    ended = reconciler("apply", *again)
+    assert ("without leaving" in ended.out, welcomes(world)) == (False, 2)
+
+
 @pytest.mark.usefixtures("missed")
 def test_only_a_tag_that_is_once_is_given_again(reconciler: Command) -> None:
     ended = reconciler("plan", "--again", "welcom")

@@ -109,7 +109,7 @@ _OF_A_QUERY = "source "
 
 
 def row_place(path: str, line: int) -> str:
-    """Where a row stands: in a file by its line, in the output of a query by its row; the first is the line of names."""
+    """Where a row stands: in a file by its line, in a query's output by its row; the first is the line of names."""
     if path.startswith(_OF_A_QUERY):
         return f"{path}, row {line}"
     return f"{path}:{line}" if line else path

@@ -168,6 +168,19 @@ def count_given_anew(plan: LocationPlan, desired: Desired, observed: ContactStat
     return {names: contacts for names, contacts in sorted(counts.items()) if contacts}
 
 
+def count_given_and_gone(tags: TagSet, desired: Desired, observed: ContactStates) -> dict[Tag, int]:
+    """The contacts that were given one of these `once` tags, are to have it still, and were observed without it."""
+    counts: Counter[Tag] = Counter()
+    numbered, wants, states = desired.contacts.beside(observed.contacts)
+    pairs = numbered.count_pairs(wants, states) if tags else {}
+    for (want, index), contacts in pairs.items():
+        state = observed.patterns[max(index, 0)]
+        if want != ABSENT and state.observed is not None:
+            given = state.ledger.tags - state.ledger.unconfirmed - state.doubtful - state.observed
+            counts.update(dict.fromkeys(tags & given & desired.wants[want].present.keys(), contacts))
+    return dict(sorted(counts.items()))
+
+
 def _list_had(state: ContactState) -> TagSet:
     return (state.observed or NONE) | state.ledger.tags | {tag for tag, _ in state.past_adds.spent}
 
