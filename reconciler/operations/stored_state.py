@@ -3,14 +3,16 @@
 Rules
 1. In CI a missing state is more likely lost or misnamed than new, wherever it is named: a plan on it gives every tag
    again, and a report on it observed nothing. Every operation that goes by state refuses it there, unless that creates
-   it; anywhere, it refuses to take none for the state of the manifests (`state_place.py`).
+   it, the missing state of one location where others have theirs, too; anywhere, it refuses to take none for the state
+   of the manifests (`state_place.py`).
 2. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
    on purpose lifts it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import StateError, UsageError
@@ -56,7 +58,7 @@ def check_pin(settings: Settings, state: LocationState) -> LocationState:
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:
-    """Raises UsageError where the manifests have a state elsewhere, and in CI where no location has one.
+    """Raises UsageError where the manifests have a state elsewhere, and in CI where a location of the session has none.
 
     `create_state`: whether one is to be created.
     """
@@ -65,46 +67,67 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
         return
     settings = session.settings
     with open_reader(settings.state) as reader:
-        if _has_state(reader, session.desired, session.workspace.clock.now()):
-            return
+        lost = _find_lost(reader, session.desired, session.workspace.clock.now())
+    if not lost.locations:
+        return
     origin = settings.origin("state")
     named = "the default" if origin.kind is OriginKind.DEFAULT else f"named by {origin}"
+    where = f"state at {redacted(settings.state)} ({named})"
+    hint = "name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
+    if not lost.others:
+        raise UsageError(
+            f"there is no {where}: in CI, where CI is set, that is taken for lost or misnamed, since each run on it "
+            "would be a first run",
+            hint=f"{hint}{CREATE_STATE} for the first run",
+        )
+    first, more = lost.locations[0], len(lost.locations) - 1
     raise UsageError(
-        f"there is no state at {redacted(settings.state)} ({named}): in CI, where CI is set, that is taken for lost or "
-        "misnamed, since each run on it would be a first run",
-        hint="name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
-        f"{CREATE_STATE} for the first run",
+        f"there is {where} of other locations, and none of location {first}{f' and {more:,} more' if more else ''}: in "
+        "CI, where CI is set, that is taken for lost, since a run would be the first one there",
+        hint=f"{hint}{CREATE_STATE} with --location {first} for its first run, where the location is new",
     )
 
 
-def _has_state(reader: StateReader, locations: Iterable[LocationId], now: Instant) -> bool:
-    """Whether a location has state, or of none it can be told: who reads the state of that location tells why."""
+@dataclass(frozen=True, slots=True)
+class _LostStates:
+    locations: Sequence[LocationId]
+    """Those that have no state."""
+    others: bool
+    """Whether other locations have it."""
+
+
+def _find_lost(reader: StateReader, desired: Mapping[LocationId, Desired], now: Instant) -> _LostStates:
+    """The locations without state. Where it cannot be told, whoever reads the state of a location tells why."""
+    listed: Sequence[LocationId] = ()
     try:
-        listed: Sequence[LocationId] | None = reader.list_locations()
+        listed = reader.list_locations()
+        absent = desired.keys() - set(listed)
     except (StateError, UsageError):
         # a state of its own for each location may have no list of them
-        listed = None
-    found = set[bool | None]()
-    for location in dict.fromkeys((*(listed or ()), *locations)):
-        found.add(_find_state(reader, location, listed, now))
-        if True in found:
-            return True
-    return found == {None}
+        absent = {location for location in desired if not _has_lineage(reader, location)}
+    named = dict.fromkeys((*desired, *listed))
+    if any(location not in absent and _is_readable(reader, location, now) for location in named):
+        # an apply writes no state of a location without a set: each one would be the first
+        return _LostStates(sorted(location for location in absent if desired[location].sets), others=True)
+    return _LostStates(sorted(absent), others=False)
 
 
-def _find_state(
-    reader: StateReader, location: LocationId, listed: Sequence[LocationId] | None, now: Instant
-) -> bool | None:
-    """Whether the location has state; None where it cannot be told."""
+def _has_lineage(reader: StateReader, location: LocationId) -> bool:
     try:
-        if listed is None:
-            return bool(reader.at(location).load_state().lineage)
-        if location in listed:
-            # the list may be one of names alone: a look that takes little shows whether a state is behind it
-            reader.at(location).read_lease(now)
-        return location in listed
+        return bool(reader.at(location).load_state().lineage)
     except StateError:
-        return None
+        # broken is not lost
+        return True
+
+
+def _is_readable(reader: StateReader, location: LocationId, now: Instant) -> bool:
+    """Whether there is a state behind the name: a list may be one of names alone."""
+    try:
+        # a look that takes little
+        reader.at(location).read_lease(now)
+    except StateError:
+        return False
+    return True
 
 
 def choose_locations(reader: StateReader, names: Sequence[str], settings: Settings) -> list[LocationId]:

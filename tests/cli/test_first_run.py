@@ -84,16 +84,44 @@ def test_in_ci_a_plan_file_is_not_applied_where_the_state_is_gone(
     assert reconciler("plan").code == 0, "now it is there"
 
 
+def one_more(project: Path, sets: str = f"{{a: {{contacts: [{contact_id(3)}], tags: [x]}}}}") -> str:
+    """A manifest of one more location."""
+    other = f"other{LOCATION[5:]}"
+    (project / "manifests" / "other.yaml").write_text(f"location: {other}\ncontact_sets: {sets}\n")
+    return other
+
+
+@pytest.mark.parametrize("state", ["state.db", "{location}.db"])
 @pytest.mark.usefixtures("in_ci")
-def test_in_ci_the_first_run_of_one_more_location_is_no_missing_state(
+def test_in_ci_the_state_of_one_location_is_none_of_another(
+    state: str, reconciler: Command, manifest: Manifest, project: Path, world: World
+) -> None:
+    """A file that was lost, or one more location: a person has to say that it is the latter."""
+    where = ("--state", f"sqlite:///{project}/{state}")
+    manifest(customers=([0], ["customer"], []))
+    assert reconciler("apply", "--auto-approve", "--create-state", *where).code == 0
+    other, sent = one_more(project), len(world.transitions)
+    for command in COMMANDS.values():
+        for scope in ((), ("--location", other)):
+            refused = reconciler(*command, *where, *scope)
+            assert (refused.code, refused.out) == (64, "")
+            assert f"and none of location {other}: in CI" in refused.err
+            assert f"add --create-state with --location {other} for its first run" in refused.err
+    assert len(world.transitions) == sent
+    assert reconciler("plan", *where, "--location", LOCATION).code == 0, "the one that has it goes on"
+    assert reconciler("plan", *where, "--create-state").code == 0
+    assert reconciler("plan", *where, "--create-state", "--location", other).code == 0
+
+
+@pytest.mark.usefixtures("in_ci")
+def test_in_ci_a_location_that_declares_nothing_needs_no_state(
     reconciler: Command, manifest: Manifest, project: Path
 ) -> None:
+    """An apply of it writes none, so that each run would have to say that it is the first."""
     manifest(customers=([0], ["customer"], []))
     assert reconciler("apply", "--auto-approve", "--create-state").code == 0
-    (project / "manifests" / "acme.yaml").write_text(
-        f"location: other{LOCATION[5:]}\ncontact_sets: {{a: {{contacts: [{contact_id(3)}], tags: [x]}}}}\n"
-    )
-    assert reconciler("plan").code == 0
+    one_more(project, "{}")
+    assert (reconciler("plan").code, reconciler("apply", "--auto-approve").code) == (0, 0)
 
 
 def test_at_a_desk_a_state_that_is_not_there_is_new(reconciler: Command, manifest: Manifest) -> None:
