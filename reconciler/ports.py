@@ -192,7 +192,7 @@ class LocationStore(LocationReader, Protocol):
         set_sizes: Mapping[SetName, int] | None,
         ending: RunEnding | None = None,
     ) -> None:
-        """`set_sizes`: those of a run that completed, None for one that did not. `ending`: its report."""
+        """`set_sizes`: None keeps those of an earlier run. `ending`: its report."""
 
     def save_states(self, lease: Lease, changed: Mapping[ContactId, ContactState], /) -> None:
         """Saves states that changed without a request. The serial grows where they are new."""

@@ -293,10 +293,11 @@ async def _end_run(run: Run, report: LocationReport) -> None:
         # only now: a token that is wrong refuses every contact, and says nothing of them
         believed = rejected if run.progress.disbelieved else {contact: run.state_of(contact) for contact in rejected}
         await run.call(run.store.save_states, run.lease, believed)
-    # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last complete apply stay
+    # a part of the plan, or a reversal, applies no set as a whole: the sizes of the last apply of all stay
     is_whole = run.reversal is None and not run.options.selection.is_part
-    is_applied = report.status is RunStatus.COMPLETE or _has_begun_location(run)
-    sizes = run.desired.set_sizes if is_whole and is_applied else None
+    # where only a pace keeps additions back, the next slice is of sets that were approved as they are now
+    is_done = not report.error and not run.progress.is_cut
+    sizes = run.desired.set_sizes if is_whole and (is_done or _has_begun_location(run)) else None
     ending = replace(ending_of(report), waits_until=None if report.error else run.progress.release.until)
     if is_whole:
         desired = run.desired

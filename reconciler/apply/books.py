@@ -80,6 +80,8 @@ class RunProgress:
     notes: list[str] = field(default_factory=list)
     release: Release = field(default_factory=Release)
     """The additions of slowly given tags that wait."""
+    is_cut: bool = False
+    """Whether contacts beyond the first ones of a canary were left to another run."""
 
     def set_release(self, release: Release) -> None:
         self.release = release
@@ -106,6 +108,10 @@ class RunProgress:
         """A line of the report, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def cut(self, why: str) -> None:
+        self.is_cut = True
+        self.add_note(why)
 
     def count_extra(self) -> int:
         self.extra += 1

@@ -66,7 +66,7 @@ async def carry_out(run: Run) -> None:
         await rounds.until_released(None, step)
         _check_step(run, step)
         if step is not None and run.progress.release.waiting:
-            run.progress.add_note("the other contacts wait until all of the first ones were sent")
+            run.progress.cut("the other contacts wait until all of the first ones were sent")
             return
 
 

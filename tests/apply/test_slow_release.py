@@ -26,11 +26,11 @@ from reconciler.core.model.settings import Guard
 from reconciler.core.planning.batches import Caps
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.output.history import ending_cell
-from reconciler.store import open_store
+from reconciler.store import open_reader, open_store
 from tests.build import HERE, a_rule, a_set, contact, declare, who
 from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.scene import DEFAULT, THERE, Killed, Scene
+from tests.scene import DEFAULT, THERE, Killed, Scene, without_limits
 
 HOUR = 3_600_000
 NAMES = [f"c{number:02d}" for number in range(12)]
@@ -73,6 +73,38 @@ def count(report: LocationReport, outcome: Outcome) -> int:
 def later(scene: Scene, milliseconds: int = HOUR) -> None:
     scene.clock.ms += milliseconds
     scene.options = replace(scene.options, now=scene.clock.now())
+
+
+def sizes(scene: Scene) -> dict[str, int]:
+    with open_reader(scene.url) as reader:
+        return dict(reader.at(HERE).load_state().set_sizes)
+
+
+def judged(scene: Scene, desired: Desired) -> list[Guard]:
+    """The guards that refuse a plan under the limits that hold by default."""
+    scene.wanted[HERE] = desired
+    (plan,) = scene.plan(replace(scene.options, limits=DEFAULT.limits)).locations
+    return [guard.guard for guard in plan.guards if guard.refused]
+
+
+def test_the_slices_are_judged_by_the_sizes_that_the_first_one_recorded(tmp_path: Path) -> None:
+    """A set that grew on purpose is refused once, and one that shrinks in the midst of its release is, too."""
+    crowd = [f"x{number:02d}" for number in range(40)]
+    scene = Scene(tmp_path, *map(contact, crowd), options=without_limits())
+    small, large = (wanted(names=" ".join(crowd[:number])) for number in (10, 40))
+    scene.run(small)
+    assert (sizes(scene), judged(scene, large)) == ({"s": 10}, [Guard.GROW_PCT])
+    later(scene)
+    scene.run(large)
+    assert (sizes(scene), judged(scene, large)) == ({"s": 40}, [])
+    assert Guard.SHRINK_PCT in judged(scene, small)
+
+
+def test_a_canary_that_left_contacts_out_records_no_sizes(scene: Scene) -> None:
+    scene.run(wanted(names=NAMES[0]))
+    later(scene)
+    report = scene.run(wanted(), canary=Canary(8))
+    assert (report.status, sizes(scene)) == (RunStatus.STOPPED, {"s": 1})
 
 
 def test_what_fits_is_sent_and_the_others_wait(scene: Scene) -> None:
