@@ -66,7 +66,8 @@ def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
     desired, state = case.desired()[HERE], case.state(HERE)
     earlier, evidence = look(case, tmp_path, state) if (case.path / "server.json").exists() else (None, NO_REFRESH)
     report = find_drift(desired, state, earlier=earlier, evidence=evidence, now=case.now)
-    report = explain_pending(report, desired, History((), lambda run: None, {}), now=case.now, spelling=state.spelling)
+    history = History((), lambda run: None, lambda run: {}, {})
+    report = explain_pending(report, desired, history, state.observed, now=case.now, spelling=state.spelling)
     found = {
         "drift.json": as_json(DriftDocument([report]).json()),
         "drift.txt": render_text(DriftDocument([report]).view()),

@@ -129,8 +129,9 @@ def _report_drift(
         lambda run: tuple(map(state.spelling.spell_record, reader.read_batches(run))),
     )
     lease = reader.read_lease(session.workspace.clock.now())
-    history = History([judge_by_lease(run, lease) for run in runs], reader.read_ending, current.sent)
-    report = explain_pending(report, desired, history, now=session.now, spelling=state.spelling)
+    judged = [judge_by_lease(run, lease) for run in runs]
+    history = History(judged, reader.read_ending, reader.read_adopted, current.sent)
+    report = explain_pending(report, desired, history, state.observed, now=session.now, spelling=state.spelling)
     report = mark_expected(report, session.settings.expected_drift, desired, now=session.now, spelling=state.spelling)
     for drift_class in DriftClass:
         session.workspace.listener(DriftCounted(state.location, drift_class, report.count(drift_class)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.manifests.resolve import Desired
+from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.lease import judge_by_lease
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import Instant
@@ -20,7 +21,8 @@ from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.slow_release import find_sent, list_release_rules
 from reconciler.core.running.pending_causes import History, explain_pending
 from reconciler.store import open_reader
-from tests.build import HERE, a_rule, a_set, contact, declare, who
+from tests.apply.test_scenarios import observed_by_hand, refreshed
+from tests.build import HERE, a_rule, a_set, contact, declare, name, who
 from tests.fakes import START
 from tests.scene import DEFAULT, Scene
 
@@ -54,15 +56,19 @@ def pending(scene: Scene, desired: Desired) -> dict[str, int]:
     return found
 
 
-def look(scene: Scene, desired: Desired) -> DriftReport:
+def look(scene: Scene, desired: Desired, *, seen: tuple[ObservedContacts, ...] = ()) -> DriftReport:
     now = scene.clock.now()
     with open_reader(scene.url) as reader:
         here = reader.at(HERE)
         runs, rules = here.read_runs(), list_release_rules(desired)
         sent = find_sent(runs, here.read_batches, rules, now, settle_ms=0)
-        report = find_drift(desired, here.load_state(), now=now)
+        state = here.load_state()
+        for each in seen:
+            state.observed.update(dict(each.apply_to(state.observed)))
+        report = find_drift(desired, state, now=now)
         over = [judge_by_lease(run, here.read_lease(now)) for run in runs]
-        return explain_pending(report, desired, History(over, here.read_ending, sent), now=now)
+        history = History(over, here.read_ending, here.read_adopted, sent)
+        return explain_pending(report, desired, history, state.observed, now=now)
 
 
 def test_what_a_run_left_to_wait_waits_for_its_pace(scene: Scene) -> None:
@@ -119,6 +125,39 @@ def test_what_the_last_apply_did_not_know_was_observed(scene: Scene) -> None:
     scene.run(vip(authority=Authority.EXACT))
     why = "found: an observation showed it, after run RUN was planned"
     assert pending(scene, vip(authority=Authority.EXACT)) == {why: 4}
+
+
+def adopted_by(scene: Scene) -> Desired:
+    """Owned authority over contacts that carry what is declared: no answer of a write ever told of them."""
+    # of the tag that nobody has another contact may make it owned
+    desired = declare(
+        a_set("all", who(NAMES), "old", authority=Authority.OWNED), a_set("some", who("emil"), "vip"), now=START
+    )
+    scene.wanted[HERE] = desired
+    scene.run(desired, refreshed(scene, observed_by_hand(scene, *NAMES.split())))
+    scene.clock.ms += HOUR
+    scene.edit("anna", add="vip")
+    return desired
+
+
+def classes(report: DriftReport) -> dict[tuple[str, str], tuple[str, ...]]:
+    return {(each.drift.value, each.tag): each.contacts for each in report.drifted if each.tag}
+
+
+def test_what_others_brought_to_an_adopted_contact_is_theirs_after_a_refresh_stored_it(scene: Scene) -> None:
+    desired = adopted_by(scene)
+    report = look(scene, desired, seen=observed_by_hand(scene, "anna"))
+    assert classes(report)["unexpected", "vip"] == (name("anna"),)
+    assert ("pending", "vip") not in classes(report)
+
+
+def test_where_the_manifests_moved_nobody_can_tell_who_brought_it(scene: Scene) -> None:
+    adopted_by(scene)
+    moved = declare(
+        a_set("all", who(NAMES), "old new", authority=Authority.OWNED), a_set("some", who("emil"), "vip"), now=START
+    )
+    report = look(scene, moved, seen=observed_by_hand(scene, "anna"))
+    assert classes(report)["pending", "vip"] == (name("anna"),)
 
 
 @pytest.mark.parametrize("change", [lambda: vip("vip gold"), lambda: vip("vip gold", start=START)])

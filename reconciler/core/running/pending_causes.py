@@ -1,5 +1,5 @@
 """Why pairs are pending: manifests or sets that moved since the last apply, or a run that planned them and did not send
-them. Pure.
+them; and which of them are the doing of others. Pure.
 
 Rules
 1. A run's ending tells the pairs that it left. A run without an ending (it was killed, or is under way) left all that
@@ -7,7 +7,9 @@ Rules
 2. The newest run of manifests as a whole is the last apply. Older runs tell no more.
 3. A pair waits for its pace if a run left it to wait, or would have. A pair that no run has planned yet is pending
    since the manifests moved.
-4. Where the manifests are those of the last apply, they did not move: an observation showed the pair since.
+4. Where the manifests are those of the last apply, they did not move: an observation showed the pair since. A tag to
+   remove that is not in the ledger is then `unexpected` on a contact that was observed by that apply, as an adoption
+   proves: it would have removed the tag, had it been there.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from reconciler.core.manifests.resolve import Desired, ResolvedSet
 from reconciler.core.model.batch import Reason
+from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus, Shortfall
-from reconciler.core.model.names import ContactId, Instant, Tag, iso
+from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, iso
 from reconciler.core.model.outcome import Action, Outcome, PendingCause
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.observing.attribution import ADDING
@@ -33,6 +36,7 @@ _Reason = tuple[PendingCause, str]
 """Why a pair is pending: its cause, and a sentence on it."""
 _Pair = tuple[Action, ContactId, Tag]
 _LEFT = (Outcome.NOT_SENT, Outcome.DEFERRED)
+_RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
 MOVED = "the manifests moved"
 NEVER = "never applied"
 
@@ -43,11 +47,23 @@ class History:
 
     runs: Sequence[RunRecord]
     read_ending: Callable[[str], RunEnding | None]
+    read_adopted: Callable[[str], Mapping[ContactId, TagSet]]
     sent: SentAdds
+
+    def find_observed(self, last: RunRecord) -> frozenset[ContactId]:
+        """The contacts with pairs that this run or an earlier one adopted: the run knew their tags when it began."""
+        adopted = {run.id: self.read_adopted(run.id) for run in self.runs[: self.runs.index(last) + 1]}
+        return frozenset(contact for pairs in adopted.values() for contact in pairs)
 
 
 def explain_pending(
-    report: DriftReport, desired: Desired, history: History, *, now: Instant, spelling: Spelling = AS_SENT
+    report: DriftReport,
+    desired: Desired,
+    history: History,
+    observed: ContactStates,
+    *,
+    now: Instant,
+    spelling: Spelling = AS_SENT,
 ) -> DriftReport:
     """The report with the cause of each pending pair; contacts of different causes stand apart."""
     pending = [drifted for drifted in report.drifted if drifted.drift is DriftClass.PENDING]
@@ -59,10 +75,31 @@ def explain_pending(
         sets = tuple(replace(entry, tags=spelling.read(entry.tags)) for entry in desired.sets)
         case = _Case(desired, sets, left, _find_waiting(report, desired, history.sent, now), now)
         parts = tuple(part for drifted in report.drifted for part in case.split(drifted))
+        parts = _tell_brought(parts, observed, history, left)
     else:
         # before the first apply there is nothing that the manifests moved from
         parts = tuple(_never_applied(drifted) for drifted in report.drifted)
     return replace(report, drifted=parts)
+
+
+def _tell_brought(
+    parts: tuple[Drifted, ...], observed: ContactStates, history: History, left: _Left
+) -> tuple[Drifted, ...]:
+    """The tags that others brought after the last apply are their doing, whatever showed them."""
+    found = [part for part in parts if part.cause is PendingCause.FOUND and _action_of(part) is Action.REMOVE]
+    if not found or left.whole is None:
+        return parts
+    known = history.find_observed(left.whole)
+    told: list[Drifted] = []
+    for part in parts:
+        theirs = [each for each in part.contacts if each in known and part.tag not in observed[each].ledger.tags]
+        if part not in found or not theirs:
+            told.append(part)
+            continue
+        told.append(replace(part, drift=DriftClass.UNEXPECTED, contacts=tuple(theirs), cause=None, why_pending=""))
+        if ours := tuple(each for each in part.contacts if each not in set(theirs)):
+            told.append(replace(part, contacts=ours))
+    return tuple(sorted(told, key=lambda part: _RANK[part.drift]))
 
 
 def _never_applied(drifted: Drifted) -> Drifted:
