@@ -35,7 +35,7 @@ from reconciler.core.model.errors import (
     StateError,
     Unfinished,
 )
-from reconciler.core.model.journal import LocationReport, RunHeader, RunRecord, RunStatus
+from reconciler.core.model.journal import LocationReport, RunEnding, RunHeader, RunRecord, RunStatus
 from reconciler.core.model.measured import HeldCounted
 from reconciler.core.model.names import ContactId, Instant, SetName, Tag
 from reconciler.core.model.outcome import Outcome
@@ -298,13 +298,17 @@ async def _end_run(run: Run, report: LocationReport) -> None:
     # where only a pace keeps additions back, the next slice is of sets that were approved as they are now
     is_done = not report.error and not run.progress.is_cut
     sizes = run.desired.set_sizes if is_whole and (is_done or _has_begun_location(run)) else None
-    ending = replace(ending_of(report), waits_until=None if report.error else run.progress.release.until)
-    if is_whole:
-        desired = run.desired
-        ending = replace(ending, manifests_digest=desired.digest, definitions_digest=desired.definitions_digest)
-    await run.journal.end(report.status, set_sizes=sizes, ending=ending)
+    await run.journal.end(report.status, set_sizes=sizes, ending=_make_ending(run, report, is_whole=is_whole))
     if run.apply_options.history_keep is not None:
         await prune_journal(run, run.apply_options.history_keep)
+
+
+def _make_ending(run: Run, report: LocationReport, *, is_whole: bool) -> RunEnding:
+    """`is_whole`: whether the run applied all sets and tags of the manifests."""
+    ending = replace(ending_of(report), waits_until=None if report.error else run.progress.release.until)
+    if not is_whole:
+        return ending
+    return replace(ending, manifests_digest=run.desired.digest, definitions_digest=run.desired.definitions_digest)
 
 
 def _has_begun_location(run: Run) -> bool:
