@@ -182,6 +182,19 @@ def test_every_change_names_the_place_that_asked_for_it() -> None:
     }
 
 
+@pytest.mark.parametrize("authority", [OWNED, EXACT])
+def test_what_authority_removes_names_the_sets_that_have_it(authority: Authority) -> None:
+    strong, weak, ended = Source("a.yaml", 4), Source("a.yaml", 8), Source("a.yaml", 12)
+    sets = [
+        a_set("a", "anna", "x", authority=authority, place=strong),
+        a_set("b", "anna bert", "x", place=weak),
+        a_set("c", "anna", "x", authority=EXACT, until=NOW, place=ended),
+        a_set("d", "bert", "y", place=weak),
+    ]
+    (delta,) = diff(declare(*sets), state(anna=carries("x y"), bert=carries("x y"))).deltas
+    assert [(change.tag, change.sources) for change in delta.changes] == [("y", (strong,))]
+
+
 def test_contacts_that_need_the_same_share_a_delta() -> None:
     found = diff(declare(a_set("a", "cara anna bert", "x")), state(bert=carries("y"), cara=carries("z")))
     assert [delta.contacts for delta in found.deltas] == [ids("anna bert cara")]

@@ -303,7 +303,7 @@ STAYS: list[Case] = [
     (
         carries("x old", ledger="x old", kept="old"),
         {"text": "x", "named": "old", "authority": EXACT},
-        {"-old owned (no place)", "ledger -old"},
+        {"-old owned", "ledger -old"},
     ),
 ]
 
@@ -344,12 +344,12 @@ BY_AUTHORITY: list[Case] = [
     (
         carries("x board named y", ledger="x"),
         {"text": "x", "named": "named board", "authority": OWNED, "rule": BOARD, "searched": SEARCHED},
-        {"-board exclusive", "-named owned (no place)"},
+        {"-board exclusive", "-named owned"},
     ),
     (
         carries("x board named y", ledger="x"),
         {"text": "x", "named": "named board", "authority": EXACT, "rule": BOARD, "searched": SEARCHED},
-        {"-board exclusive", "-named owned (no place)", "-y exact (no place)"},
+        {"-board exclusive", "-named owned", "-y exact"},
     ),
     (
         carries("x board", ledger="x"),

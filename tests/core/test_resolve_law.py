@@ -54,23 +54,26 @@ def plain_want(sets: list[ContactSet], by_tag: dict[Tag, TagRule]) -> Want:
         for tag, places in sources(use for each in active for use in each.absent).items()
     }
     expired = sources(use for each in sets if not is_active(each, NOW) for use in each.tags)
+    strongest = max(
+        (each.authority or Authority.ADDITIVE for each in active),
+        key=STRENGTH.__getitem__,
+        default=Authority.ADDITIVE,
+    )
+    deciding = [each.source for each in active if strongest is not Authority.ADDITIVE and each.authority is strongest]
     firm = {use.tag for each in active if each.on_leave is OnLeave.REMOVE for use in each.tags}
     return Want(
         present=present,
         absent=absent,
         expired={tag: places for tag, places in expired.items() if tag not in present},
         keep=frozenset(present) - firm,
-        authority=max(
-            (each.authority or Authority.ADDITIVE for each in active),
-            key=STRENGTH.__getitem__,
-            default=Authority.ADDITIVE,
-        ),
+        authority=strongest,
         ignore=tuple(sorted({pattern for each in active for pattern in each.ignore})),
+        deciding=tuple(sorted(set(deciding))),
     )
 
 
 def plain_text(want: Want) -> str:
-    values = {entry.name: getattr(want, entry.name) for entry in fields(want)}
+    values = {entry.name: getattr(want, entry.name) for entry in fields(want) if entry.name != "deciding"}
     reasons = {tag: cause.reason for tag, cause in want.absent.items()}
     values |= {"present": sorted(want.present), "absent": reasons, "expired": sorted(want.expired)}
     return json.dumps([*(values | {"keep": sorted(want.keep)}).values()], sort_keys=True)

@@ -60,6 +60,10 @@ def _describe_set(entry: ContactSet, authority: Authority) -> list[object]:
     return [entry.definition, tags, absent, authority, limits]
 
 
+_APART = ("present", "deciding")
+"""The fields of a wish that stand apart, or are places alone."""
+
+
 class _WantText:
     """Every field of a wish as JSON, without the places in files where it was written."""
 
@@ -83,7 +87,7 @@ class _WantText:
 
 
 def _describe_others(want: Want) -> str:
-    values = {entry.name: getattr(want, entry.name) for entry in fields(want) if entry.name != "present"}
+    values = {entry.name: getattr(want, entry.name) for entry in fields(want) if entry.name not in _APART}
     reasons = {tag: cause.reason for tag, cause in want.absent.items()}
     values |= {"absent": reasons, "expired": sorted(want.expired), "keep": sorted(want.keep)}
     return json.dumps([*values.values()], sort_keys=True)[1:-1]

@@ -31,6 +31,8 @@ class Want:
     """Present tags that stay when a contact leaves its sets."""
     authority: Authority = Authority.ADDITIVE
     ignore: tuple[str, ...] = ()
+    deciding: tuple[Source, ...] = ()
+    """The places of the active sets that have this authority, where it is more than additive."""
 
 
 NOTHING = Want()
@@ -95,11 +97,16 @@ class _Declaration:
     ignore: tuple[str, ...]
     keeps: bool
     """Whether its tags stay on leaving."""
+    source: Source
 
     @property
     def only_adds(self) -> bool:
         """Whether all that it says of its contacts is that they carry some tags."""
         return self.is_active and not self.absent and not self.keeps and not self.ignore
+
+    def deciding(self, authority: Authority) -> Sources:
+        """Its place, where this authority is its own, and removes."""
+        return (self.source,) if self.authority is authority is not WEAKEST else ()
 
 
 def _read_declaration(contact_set: ContactSet, authority: Authority, now: Instant) -> _Declaration:
@@ -110,6 +117,7 @@ def _read_declaration(contact_set: ContactSet, authority: Authority, now: Instan
         authority,
         contact_set.ignore,
         contact_set.on_leave is OnLeave.KEEP,
+        contact_set.source,
     )
 
 
@@ -141,11 +149,13 @@ def resolve_wants(
 
 def _add_set(want: Want, declaration: _Declaration, join: Callable[[Sources, Sources], Sources]) -> Want:
     """The want of contacts that belong to one more set, which only adds tags."""
+    authority = max(want.authority, declaration.authority, key=_STRENGTH.__getitem__)
     return Want(
         present=_join_tags([want.present, declaration.tags], join) if want.present else declaration.tags,
         absent=NOTHING.absent,
         expired=NOTHING.expired,
-        authority=max(want.authority, declaration.authority, key=_STRENGTH.__getitem__),
+        authority=authority,
+        deciding=join(want.deciding if want.authority is authority else (), declaration.deciding(authority)),
     )
 
 
@@ -178,13 +188,16 @@ def _resolve_want(
     asked_absent = _join_tags([declaration.absent for declaration in active if declaration.absent], join)
     absent |= {tag: Cause(Reason.ABSENT, sources) for tag, sources in asked_absent.items()}
     expired = _join_tags([declaration.tags for declaration in inactive], join)
+    authority = max((declaration.authority for declaration in active), key=_STRENGTH.__getitem__, default=WEAKEST)
+    deciding = {source for declaration in active for source in declaration.deciding(authority)}
     return Want(
         present=present,
         absent=absent,
         expired={tag: sources for tag, sources in expired.items() if tag not in present},
         keep=_kept_tags(active, present),
-        authority=max((declaration.authority for declaration in active), key=_STRENGTH.__getitem__, default=WEAKEST),
+        authority=authority,
         ignore=tuple(sorted({pattern for declaration in active for pattern in declaration.ignore})),
+        deciding=tuple(sorted(deciding)),
     )
 
 

@@ -312,9 +312,9 @@ class Decision:
         want, situation = self.want, self.situation
         causes: dict[Tag, Cause] = {}
         if want.authority is Authority.EXACT:
-            causes |= dict.fromkeys(situation.observed or NONE, Cause(Reason.EXACT))
+            causes |= dict.fromkeys(situation.observed or NONE, Cause(Reason.EXACT, want.deciding))
         if want.authority is not Authority.ADDITIVE:
-            causes |= dict.fromkeys(self.owned - self._kept_though_owned(), Cause(Reason.OWNED))
+            causes |= dict.fromkeys(self.owned - self._kept_though_owned(), Cause(Reason.OWNED, want.deciding))
         if situation.is_searched:
             causes |= {tag: self._exclusive_cause(tag) for tag in self.searched.held_by(situation.observed)}
         causes |= {tag: self._pruned_cause(tag) for tag in situation.ledger.tags if tag not in situation.ledger.kept}
