@@ -65,27 +65,29 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
     refuse_other_state(session.settings, session.workspace.directory)
     if create_state or not session.workspace.in_ci:
         return
-    settings = session.settings
-    with open_reader(settings.state) as reader:
+    with open_reader(session.settings.state) as reader:
         lost = _find_lost(reader, session.desired, session.workspace.clock.now())
-    if not lost.locations:
-        return
-    origin = settings.origin("state")
+    if lost.locations:
+        raise _explain_lost(session.settings, lost)
+
+
+def _explain_lost(settings: Settings, lost: _LostStates) -> UsageError:
+    place, origin = redacted(settings.state), settings.origin("state")
     named = "the default" if origin.kind is OriginKind.DEFAULT else f"named by {origin}"
-    where = f"state at {redacted(settings.state)} ({named})"
-    hint = "name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
-    if not lost.others:
-        raise UsageError(
-            f"there is no {where}: in CI, where CI is set, that is taken for lost or misnamed, since each run on it "
-            "would be a first run",
-            hint=f"{hint}{CREATE_STATE} for the first run",
-        )
     first, more = lost.locations[0], len(lost.locations) - 1
-    raise UsageError(
-        f"there is {where} of other locations, and none of location {first}{f' and {more:,} more' if more else ''}: in "
-        "CI, where CI is set, that is taken for lost, since a run would be the first one there",
-        hint=f"{hint}{CREATE_STATE} with --location {first} for its first run, where the location is new",
+    lacking = f"{first} and {more:,} more" if more else first
+    message = (
+        f"there is state at {place} ({named}) of other locations, and none of location {lacking}: in CI, where CI is "
+        "set, that is taken for lost, since a run would be the first one there"
+        if lost.others
+        else f"there is no state at {place} ({named}): in CI, where CI is set, that is taken for lost or misnamed, "
+        "since each run on it would be a first run"
     )
+    new = (
+        f"with --location {first} for its first run, where the location is new" if lost.others else "for the first run"
+    )
+    hint = "name the state that earlier runs wrote (--state, RECONCILER_STATE or `state` in reconciler.yaml), or add "
+    return UsageError(message, hint=f"{hint}{CREATE_STATE} {new}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,20 +86,26 @@ def _tell_brought(
     parts: tuple[Drifted, ...], observed: ContactStates, history: History, left: _Left
 ) -> tuple[Drifted, ...]:
     """The tags that others brought after the last apply are their doing, whatever showed them."""
-    found = [part for part in parts if part.cause is PendingCause.FOUND and _action_of(part) is Action.REMOVE]
-    if not found or left.whole is None:
+    if left.whole is None or not any(map(_is_found_removal, parts)):
         return parts
     known = history.find_observed(left.whole)
-    told: list[Drifted] = []
-    for part in parts:
+
+    def split(part: Drifted) -> list[Drifted]:
         theirs = [each for each in part.contacts if each in known and part.tag not in observed[each].ledger.tags]
-        if part not in found or not theirs:
-            told.append(part)
-            continue
-        told.append(replace(part, drift=DriftClass.UNEXPECTED, contacts=tuple(theirs), cause=None, why_pending=""))
-        if ours := tuple(each for each in part.contacts if each not in set(theirs)):
-            told.append(replace(part, contacts=ours))
-    return tuple(sorted(told, key=lambda part: _RANK[part.drift]))
+        return _split_brought(part, frozenset(theirs)) if _is_found_removal(part) else [part]
+
+    return tuple(sorted((each for part in parts for each in split(part)), key=lambda part: _RANK[part.drift]))
+
+
+def _is_found_removal(part: Drifted) -> bool:
+    return part.cause is PendingCause.FOUND and _action_of(part) is Action.REMOVE
+
+
+def _split_brought(part: Drifted, theirs: frozenset[ContactId]) -> list[Drifted]:
+    ours = tuple(contact for contact in part.contacts if contact not in theirs)
+    brought = tuple(contact for contact in part.contacts if contact in theirs)
+    unexpected = replace(part, drift=DriftClass.UNEXPECTED, contacts=brought, cause=None, why_pending="")
+    return [each for each in (unexpected, replace(part, contacts=ours)) if each.contacts]
 
 
 def _never_applied(drifted: Drifted) -> Drifted:
