@@ -3,7 +3,7 @@
 Rules
 1. In CI a missing state is more likely lost or misnamed than new, wherever it is named: a plan on it gives every tag
    again, and a report on it observed nothing. Every operation that goes by state refuses it there, unless that creates
-   it, the missing state of one location where others have theirs, too; anywhere, it refuses to take none for the state
+   it, the missing state of one location where each has its own, too; anywhere, it refuses to take none for the state
    of the manifests (`state_place.py`).
 2. The first apply that is known of a location is measured by the guard `max_first_adds`, anywhere; creating the state
    on purpose lifts it.
@@ -58,7 +58,7 @@ def check_pin(settings: Settings, state: LocationState) -> LocationState:
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:
-    """Raises UsageError where the manifests have a state elsewhere, and in CI where a location of the session has none.
+    """Raises UsageError where the manifests have a state elsewhere, and in CI where there is none, or one location lacks its own.
 
     `create_state`: whether one is to be created.
     """
@@ -67,7 +67,8 @@ def refuse_missing_state(session: Session, *, create_state: bool) -> None:
         return
     with open_reader(session.settings.state) as reader:
         lost = _find_lost(reader, session.desired, session.workspace.clock.now())
-    if lost.locations:
+    # one state of several locations is there, and a location that is new in it is nothing that was lost
+    if lost.locations and (not lost.others or LOCATION in session.settings.state):
         raise _explain_lost(session.settings, lost)
 
 

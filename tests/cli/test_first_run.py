@@ -91,13 +91,23 @@ def one_more(project: Path, sets: str = f"{{a: {{contacts: [{contact_id(3)}], ta
     return other
 
 
-@pytest.mark.parametrize("state", ["state.db", "{location}.db"])
+@pytest.mark.usefixtures("in_ci")
+def test_in_ci_a_location_that_is_new_in_the_state_of_several_needs_no_word(
+    reconciler: Command, manifest: Manifest, project: Path
+) -> None:
+    """The pull request that brings it is planned as any other is."""
+    manifest(customers=([0], ["customer"], []))
+    assert reconciler("apply", "--auto-approve", "--create-state").code == 0
+    one_more(project)
+    assert reconciler("plan").code == 0
+
+
 @pytest.mark.usefixtures("in_ci")
 def test_in_ci_the_state_of_one_location_is_none_of_another(
-    state: str, reconciler: Command, manifest: Manifest, project: Path, world: World
+    reconciler: Command, manifest: Manifest, project: Path, world: World
 ) -> None:
     """A file that was lost, or one more location: a person has to say that it is the latter."""
-    where = ("--state", f"sqlite:///{project}/{state}")
+    where = ("--state", f"sqlite:///{project}/{{location}}.db")
     manifest(customers=([0], ["customer"], []))
     assert reconciler("apply", "--auto-approve", "--create-state", *where).code == 0
     other, sent = one_more(project), len(world.transitions)
@@ -119,9 +129,10 @@ def test_in_ci_a_location_that_declares_nothing_needs_no_state(
 ) -> None:
     """An apply of it writes none, so that each run would have to say that it is the first."""
     manifest(customers=([0], ["customer"], []))
-    assert reconciler("apply", "--auto-approve", "--create-state").code == 0
+    where = ("--state", f"sqlite:///{project}/{{location}}.db")
+    assert reconciler("apply", "--auto-approve", "--create-state", *where).code == 0
     one_more(project, "{}")
-    assert (reconciler("plan").code, reconciler("apply", "--auto-approve").code) == (0, 0)
+    assert (reconciler("plan", *where).code, reconciler("apply", "--auto-approve", *where).code) == (0, 0)
 
 
 def test_at_a_desk_a_state_that_is_not_there_is_new(reconciler: Command, manifest: Manifest) -> None:
