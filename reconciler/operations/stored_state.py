@@ -58,7 +58,7 @@ def check_pin(settings: Settings, state: LocationState) -> LocationState:
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:
-    """Raises UsageError where the manifests have a state elsewhere, and in CI where there is none, or one location lacks its own.
+    """Raises UsageError where the manifests have a state elsewhere, and in CI where one is missing.
 
     `create_state`: whether one is to be created.
     """
