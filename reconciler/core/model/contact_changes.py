@@ -172,7 +172,9 @@ def adopt_pairs(
     """The state with tags, desired and observed there, under management without a request; those of `once` were given,
     at `at` at the latest."""
     ledger = replace(state.ledger, tags=state.ledger.tags | tags, kept=state.ledger.kept | (keep & tags))
-    return replace(state, ledger=ledger, past_adds=replace(state.past_adds, spent=_given(state, tags & once, at)))
+    # nearly always none: a first apply may adopt a million contacts
+    past_adds = replace(state.past_adds, spent=_given(state, tags & once, at)) if tags & once else state.past_adds
+    return replace(state, ledger=ledger, past_adds=past_adds)
 
 
 def release_pairs(state: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
