@@ -78,15 +78,22 @@ def read_request(connection: socket.socket) -> bytes:
     head, _, body = received.partition(b"\r\n\r\n")
     length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
     while len(body) < length:
-        body += connection.recv(1_000_000)
+        body += receive(connection)
     return body
 
 
 def read_head(connection: socket.socket) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65_536)
+        received += receive(connection)
     return received
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Raises ConnectionError where the other side has closed: asking again and again gives nothing, at once."""
+    if received := connection.recv(1_000_000):
+        return received
+    raise ConnectionError("closed")
 
 
 def head_of(body: bytes) -> bytes:
@@ -111,8 +118,14 @@ def a_server(serve: Serve, context: ssl.SSLContext | None = None) -> Iterator[st
             ):
                 serve(connection)
 
-        Thread(target=accept, daemon=True).start()
-        yield f"{'https' if context else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+        accepting = Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield f"{'https' if context else 'http'}://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            # closing alone does not wake up who accepts
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.join(AT_MOST_S)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ TAGS = [Tag(letter) for letter in "abcdef"]
 A, B, C = TAGS[:3]
 X, Y, Z = (ContactId(name) for name in "xyz")
 CAPS = st.integers(1, 9)
+EFFORTS = st.integers(0, 2)
+"""Rounds of the search: what holds of every plan holds of a short search's, and the usual one goes on for a second."""
 UNCAPPED = 10**9
 NONE: TagSet = frozenset()
 ONE_BY_ONE = {"max_contacts": 1, "max_tags": 1}
@@ -67,13 +69,13 @@ def count(demands: list[Demand], repeatable: TagSet, caps: tuple[int, int] = (UN
 
 
 @pytest.mark.slow
-@given(problems(), tag_sets(), CAPS, CAPS)
+@given(problems(), tag_sets(), CAPS, CAPS, EFFORTS)
 def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
-    demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
+    demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
 ) -> None:
-    found = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags)
-    batches, proof = found.batches, found.proof
     caps = {"max_contacts": max_contacts, "max_tags": max_tags}
+    found = find_cover(Action.ADD, demands, repeatable=repeatable, effort=effort, **caps)
+    batches, proof = found.batches, found.proof
     assert find_faults(demands, batches, repeatable=repeatable, **caps) == ()
     assert "report" not in proof.stage
     assert proof.lower_bound <= len(batches) <= per_delta(demands, max_contacts, max_tags)
@@ -83,11 +85,12 @@ def test_a_plan_is_exact_and_never_more_than_the_plain_ones(
 
 
 @pytest.mark.slow
-@given(problems(), tag_sets(), CAPS, CAPS)
+@given(problems(), tag_sets(), CAPS, CAPS, EFFORTS)
 def test_no_two_pairs_of_the_certificate_can_share_a_request(
-    demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
+    demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int, effort: int
 ) -> None:
-    proof = find_cover(Action.ADD, demands, repeatable=repeatable, max_contacts=max_contacts, max_tags=max_tags).proof
+    caps = {"max_contacts": max_contacts, "max_tags": max_tags}
+    proof = find_cover(Action.ADD, demands, repeatable=repeatable, effort=effort, **caps).proof
     asked = {contact: demand for demand in demands for contact in demand.contacts}
     allowed = {contact: one.must | (one.may & repeatable) for contact, one in asked.items()}
     assert len(proof.certificate) <= proof.lower_bound
@@ -165,7 +168,7 @@ def test_more_effort_is_never_worse(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
 ) -> None:
     caps = {"repeatable": repeatable, "max_contacts": max_contacts, "max_tags": max_tags}
-    costs = [find_cover(Action.ADD, demands, **caps, effort=effort).proof.requests for effort in (0, 1, 2, 5, 10)]
+    costs = [find_cover(Action.ADD, demands, **caps, effort=effort).proof.requests for effort in (0, 1, 2, 4)]
     assert costs == sorted(costs, reverse=True)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.core.model.notice import Notice, NotifySettings
     from reconciler.core.model.safe_text import Provenance
     from reconciler.operations.own_commands import CommandPlace
+    from reconciler.ports import Clock
 
 INTERRUPTED = 130
 USAGE = 64
@@ -58,10 +59,9 @@ class CommandRecord:
     """The effects of a command line so far, for its reports and for the words that it ends with."""
 
     # by hand: to import dataclasses takes as long as all the rest of `--help`
-    def __init__(
-        self, arguments: Sequence[str] = (), *, sends: bool = False, reads: bool = False, keeps: bool = False
-    ) -> None:
-        self.arguments = arguments
+    def __init__(self, arguments: Sequence[str] = (), clock: Clock | None = None) -> None:
+        self.arguments, self.clock = arguments, clock
+        """The clock by which the command waits; None for the system's."""
         self.directory: Path | None = None
         """The manifests that the command reads: their checkout has the commit of its reports."""
         self.provenance: Provenance | None = None
@@ -76,11 +76,11 @@ class CommandRecord:
         """The address where the CRM shows a contact."""
         self.state_variable = ""
         """The variable that says where the state is; empty where none does."""
-        self.sends = sends
+        self.sends = False
         """Whether a run that may change tags has begun, with a journal."""
-        self.reads = reads
+        self.reads = False
         """Whether contacts were asked for."""
-        self.keeps = keeps
+        self.keeps = False
         """Whether the tags that were read are in the state."""
         self.notice: Notice | None = None
         """The notice that a webhook gets at the end; None for a command that sends none."""
@@ -196,9 +196,12 @@ def cli() -> None:
     """Tags as code for HighLevel: manifests declare which contact carries which tag."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; returns its exit code and never raises for an error that a user may cause."""
-    record = CommandRecord(arguments)
+def run(arguments: Sequence[str], clock: Clock | None = None) -> int:
+    """Runs one command line; returns its exit code and never raises for an error that a user may cause.
+
+    `clock`: by which it waits; None for the system's.
+    """
+    record = CommandRecord(arguments, clock)
     exit_code = _run(arguments, record)
     with suppress(KeyboardInterrupt):
         # it has answered: an interrupt ends no more than the wait for what measures it

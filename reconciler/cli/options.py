@@ -28,6 +28,7 @@ from reconciler.loading.settings import flag_name, setting_keys
 from reconciler.operations.own_commands import CommandPlace
 from reconciler.operations.workspace import MANIFESTS, Workspace
 from reconciler.output.document import FORMATS, Document, count_rows, spell
+from reconciler.system import SystemClock
 
 if TYPE_CHECKING:
     from reconciler.cli.report_file import Report
@@ -125,9 +126,11 @@ def _make_invocation(
     **settings: str | None,
 ) -> Invocation:
     overrides = find_overrides(settings | {"state": state})
-    find_record().set_place(CommandPlace(manifests, state or ""))
+    record = find_record()
+    record.set_place(CommandPlace(manifests, state or ""))
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
-    return Invocation(console, Workspace(manifests, overrides, listener=console), form)
+    clock = record.clock or SystemClock()
+    return Invocation(console, Workspace(manifests, overrides, listener=console, clock=clock), form)
 
 
 def _choice(flag: str, values: str, default: str, text: str) -> Decorator:

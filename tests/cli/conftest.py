@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli import run
-from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.names import ContactId, Instant, LocationId, Tag
+from reconciler.ports import Clock
 from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.world import Contact, World
+from reconciler.system import SystemClock, wall_clock
 
 LOCATION = LocationId("asdrwHvLUxlfw5SqKVCN")
 ELSEWHERE = LocationId("zzzrwHvLUxlfw5SqKVCN")
@@ -49,9 +51,28 @@ def world() -> World:
     return World(LOCATION, contacts)
 
 
+class QuickClock(SystemClock):
+    """The system's clock, of which so many seconds pass in one: a wait is over sooner."""
+
+    def __init__(self, times: int) -> None:
+        self._times, self._began = times, wall_clock()
+
+    def now(self) -> Instant:
+        return Instant(self._began + (wall_clock() - self._began) * self._times)
+
+    async def sleep(self, milliseconds: int) -> None:
+        await super().sleep(milliseconds // self._times)
+
+
 @pytest.fixture
-def sandbox(world: World) -> Iterator[Running]:
-    with in_background(App(world)) as running:
+def clock() -> Clock:
+    """By which commands wait, and the sandbox counts requests."""
+    return SystemClock()
+
+
+@pytest.fixture
+def sandbox(world: World, clock: Clock) -> Iterator[Running]:
+    with in_background(App(world), now=clock.now) as running:
         yield running
 
 
@@ -68,12 +89,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Running) -
 
 
 @pytest.fixture
-def reconciler(capfd: pytest.CaptureFixture[str]) -> Command:
+def reconciler(capfd: pytest.CaptureFixture[str], clock: Clock) -> Command:
     """Runs a command line in this process."""
 
     def invoke(*arguments: str) -> Ended:
         capfd.readouterr()
-        code = run(arguments)
+        code = run(arguments, clock)
         said = capfd.readouterr()
         return Ended(code, said.out, said.err)
 

@@ -157,8 +157,9 @@ def test_whoever_is_interrupted_reading_is_told_that_nothing_was_sent(
 
 
 def test_what_an_interrupted_command_says_of_itself() -> None:
-    assert CommandRecord().interrupted == "interrupted: nothing was sent"
-    assert CommandRecord(reads=True, keeps=True).interrupted.endswith(
-        "nothing was sent; what was read until then is kept"
-    )
-    assert "in the journal" in CommandRecord(reads=True, sends=True).interrupted
+    record = CommandRecord()
+    assert record.interrupted == "interrupted: nothing was sent"
+    record.begin_reading(kept=True)
+    assert record.interrupted.endswith("nothing was sent; what was read until then is kept")
+    record.begin_sending()
+    assert "in the journal" in record.interrupted

@@ -15,12 +15,13 @@ import click
 import pytest
 
 from reconciler.core.model.names import Instant
+from reconciler.ports import Clock
 from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import Access, App
 from reconciler.sandbox.messages import Delivery, Loss, Request, Response, error_response
 from reconciler.sandbox.people import LocationField, Person
 from reconciler.sandbox.world import Contact, World
-from tests.cli.conftest import LOCATION, Command, Ended, contact_id
+from tests.cli.conftest import LOCATION, Command, Ended, QuickClock, contact_id
 from tests.docs.cli_reference import commands
 from tests.privacy import Scanner
 from tests.sandbox.faults import Network
@@ -174,8 +175,14 @@ def echo(world: World) -> Echo:
 
 
 @pytest.fixture
-def sandbox(echo: Echo) -> Iterator[Running]:
-    with in_background(echo) as running:
+def clock() -> Clock:
+    """Some failures are waited for, minutes in all."""
+    return QuickClock(30)
+
+
+@pytest.fixture
+def sandbox(echo: Echo, clock: Clock) -> Iterator[Running]:
+    with in_background(echo, now=clock.now) as running:
         yield running
 
 
