@@ -21,6 +21,7 @@ from reconciler.core.model.names import name_locations
 from reconciler.core.model.notice import Notice
 from reconciler.core.model.safe_text import Provenance, command_line, visible
 from reconciler.core.model.settings import OriginKind, Settings
+from reconciler.ports import Clock
 from reconciler.system import SystemClock
 
 T = TypeVar("T")
@@ -32,6 +33,11 @@ def find_record() -> CommandRecord:
     """The record of the command line that runs; a new one where none does."""
     command = click.get_current_context(silent=True)
     return (command and command.find_object(CommandRecord)) or CommandRecord()
+
+
+def find_clock() -> Clock:
+    """The clock by which the command waits."""
+    return find_record().clock or SystemClock()
 
 
 def learn_names(settings: Settings) -> None:

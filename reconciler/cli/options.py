@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from reconciler.cli.command_record import find_record
+from reconciler.cli.command_record import find_clock, find_record
 from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console, make_output
 from reconciler.cli.progress_output import Verbosity
@@ -28,7 +28,6 @@ from reconciler.loading.settings import flag_name, setting_keys
 from reconciler.operations.own_commands import CommandPlace
 from reconciler.operations.workspace import MANIFESTS, Workspace
 from reconciler.output.document import FORMATS, Document, count_rows, spell
-from reconciler.system import SystemClock
 
 if TYPE_CHECKING:
     from reconciler.cli.report_file import Report
@@ -126,11 +125,9 @@ def _make_invocation(
     **settings: str | None,
 ) -> Invocation:
     overrides = find_overrides(settings | {"state": state})
-    record = find_record()
-    record.set_place(CommandPlace(manifests, state or ""))
+    find_record().set_place(CommandPlace(manifests, state or ""))
     console = Console.open(Verbosity(quiet=quiet, level=log_level, as_json=log_format == "json", color=color))
-    clock = record.clock or SystemClock()
-    return Invocation(console, Workspace(manifests, overrides, listener=console, clock=clock), form)
+    return Invocation(console, Workspace(manifests, overrides, listener=console, clock=find_clock()), form)
 
 
 def _choice(flag: str, values: str, default: str, text: str) -> Decorator:
