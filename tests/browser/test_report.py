@@ -311,6 +311,8 @@ def test_axe_finds_nothing(browser: Page, tmp_path: Path, name: str, scheme: str
         pytest.skip("axe-core (npm) is not there")
     browser.colours(scheme)
     show(browser, ANSWERS[name](), tmp_path / "report.html")
+    # of a thousand rows that are alike it looks at each
+    browser.run("document.querySelectorAll(':is(tr, li):nth-child(n + 40)').forEach(row => row.remove())")
     browser.run(judge.read_text(encoding="utf-8") + "; 0")
     found: list[dict[str, Any]] = json.loads(browser.run("axe.run().then(found => JSON.stringify(found.violations))"))
     told = [(each["id"], [node["html"][:120] for node in each["nodes"]][:3]) for each in found]

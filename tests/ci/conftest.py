@@ -13,10 +13,10 @@ from reconciler_action.runner import Runner
 
 from reconciler.sandbox import Running
 from tests.ci.github import BOT, REPOSITORY, TOKEN
-from tests.cli.conftest import manifest, project, reconciler, sandbox, world
+from tests.cli.conftest import clock, manifest, project, reconciler, sandbox, world
 from tests.warm import the_product
 
-__all__ = ["manifest", "project", "reconciler", "sandbox", "world"]
+__all__ = ["clock", "manifest", "project", "reconciler", "sandbox", "world"]
 
 NUMBER = 7
 

@@ -19,11 +19,11 @@ from reconciler.sandbox import Running
 from reconciler.sandbox.app import DEMO_TOKEN
 from reconciler.sandbox.people import Person
 from reconciler.sandbox.world import Contact, World
-from tests.cli.conftest import LOCATION, Command, manifest, project, reconciler, sandbox
+from tests.cli.conftest import LOCATION, Command, clock, manifest, project, reconciler, sandbox
 from tests.extras import need
 from tests.privacy import Scanner
 
-__all__ = ["manifest", "project", "reconciler", "sandbox"]
+__all__ = ["clock", "manifest", "project", "reconciler", "sandbox"]
 pytestmark = pytest.mark.extras
 need("opentelemetry.sdk")
 
