@@ -149,7 +149,7 @@ async def _has_work(plan: LocationPlan, options: ApplyOptions, services: Service
     # also where all of the file was made by now: the run that accounts for it uses it up
     if proposed is not None and not proposed.is_empty:
         return True
-    if not plan.is_empty or plan.observations or (plan.sizes_moved and plan.location not in options.reversals):
+    if not plan.is_empty or plan.observations or (plan.leaves_record and plan.location not in options.reversals):
         return True
     if not plan.may_have_work:
         return False

@@ -21,7 +21,7 @@ from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts
 from reconciler.apply.run import Run, over_limit
 from reconciler.apply.split_refused import deliver
 from reconciler.core.model.batch import Batch, Demand
-from reconciler.core.model.contact_changes import adopt_pairs, release_pairs
+from reconciler.core.model.contact_changes import adopt_pairs, date_given, find_undated, release_pairs
 from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.errors import ReconcilerError, Unfinished
 from reconciler.core.model.events import BatchAnswered, RoundStarted
@@ -51,6 +51,7 @@ CanaryStep = Collection[ContactId] | None
 async def carry_out(run: Run) -> None:
     """All rounds of the run. Raises the error that stopped it."""
     await _store_observations(run)
+    await _date_given(run)
     # pairs of a plan file that are no longer needed are never sent, but the report accounts for every pair of the file
     besides = run.apply_options.difference(run.location).besides
     run.outcomes.add_planned((*run.plan.deltas, *run.plan.reasserted, *besides))
@@ -224,6 +225,13 @@ async def _store_observations(run: Run) -> None:
     seen, settle_ms = map(run.spelling.spell_observed, run.plan.observations), run.options.settle_ms
     if changed := record_observations(run.observed, tuple(seen), settle_ms=settle_ms):
         await run.call(run.store.save_states, run.lease, changed)
+
+
+async def _date_given(run: Run) -> None:
+    """Dates what was given before its tag became `once`: set and rule may leave the manifests in one commit."""
+    once, now = run.desired.once, run.now()
+    undated = find_undated(run.observed, once)
+    await run.save_states({contact: date_given(state, once, now) for contact, state in undated.items()})
 
 
 async def _record_ledger(run: Run, current: LocationPlan) -> None:

@@ -64,7 +64,7 @@ def split_plan(workspace: Workspace, plan: Plan, request: FleetRequest) -> list[
     commit, jobs = find_known_commit(workspace), []
     for location in plan.locations:
         # one without anything to do would only fill the queue
-        if location.may_have_work or location.sizes_moved:
+        if location.may_have_work or location.leaves_record:
             part = combine_plans([location], as_of=plan.as_of, manifests=plan.manifests, selection=plan.selection)
             text = plan_text(part)
             jobs.append(NewJob(location.location, Operation.APPLY, commit, request, part.change_digest, text))

@@ -247,7 +247,7 @@ def _has_work(judgement: Judgement) -> bool:
     proposed = planned.proposal.plan.locations if planned.proposal else ()
     left = {location.location for location in plan.locations}
     proposed_left = (location for location in proposed if location.location in left)
-    return any(location.may_have_work or location.sizes_moved for location in (*plan.locations, *proposed_left))
+    return any(location.may_have_work or location.leaves_record for location in (*plan.locations, *proposed_left))
 
 
 def _report_nothing_sent(judgement: Judgement) -> tuple[LocationReport, ...]:

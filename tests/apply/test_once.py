@@ -164,6 +164,25 @@ def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> No
     assert set(given(scene, TODAY)) == {"anna"}
 
 
+@pytest.mark.parametrize("comes_by", ["add", "adoption"])
+def test_what_was_given_before_the_rule_is_not_given_again_after_both_left_in_one_commit(
+    tmp_path: Path, comes_by: str
+) -> None:
+    """The rule came with nothing to send: the apply of it is written down all the same."""
+    scene = one_by_one(tmp_path, {"anna": "welcome" if comes_by == "adoption" else "", "bert": ""})
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+    scene.run(of("anna bert", once=False))
+    first = scene.clock.now()
+    scene.edit("anna", remove="welcome")
+    assert scene.run(TODAY).requests == 0
+    assert scene.known("anna").past_adds.spent == ((Tag("welcome"), first),)
+    assert not scene.plan_for(TODAY).locations[0].leaves_record
+    tomorrow(scene)
+    scene.run(declare(a_set("s", who("bert"), "other")))
+    assert scene.known("anna").ledger.tags == frozenset()
+    assert "anna" in given(scene, TODAY)
+
+
 def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     """A killed run, a workflow that consumes, a day's file without the contact."""
     scene = one_by_one(tmp_path, {"anna": "", "bert": ""})

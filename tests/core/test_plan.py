@@ -389,7 +389,7 @@ def test_a_plan_of_everything_notes_whether_a_set_has_another_size(
 ) -> None:
     here = LocationState(HERE, set_sizes={SetName(name): size for name, size in sizes.items()})
     plan = plan_location(declare(a_set("a", "anna bert", "x")), here, plan_options(selection=selection))
-    assert plan.sizes_moved is moved
+    assert plan.leaves_record is moved
 
 
 def test_a_plan_heeds_what_the_location_took_lately() -> None:
@@ -550,7 +550,7 @@ def test_on_a_backup_an_apply_of_all_is_written_down_though_there_is_nothing_to_
     whole = plan_location(desired, copied, plan_options())
     part = plan_location(desired, copied, plan_options(selection=Selection(tags=frozenset({Tag("x")}))))
     known = plan_location(desired, replace(copied, copied=None), plan_options())
-    assert [(each.is_empty, each.sizes_moved) for each in (whole, part, known)] == [
+    assert [(each.is_empty, each.leaves_record) for each in (whole, part, known)] == [
         (True, True),
         (True, False),
         (True, False),

@@ -50,7 +50,7 @@ SPELLINGS: Mapping[type, JsonSpelling] = {
     ),
     Selection: JsonSpelling(later="apply_deferrals again"),
     LocationPlan: JsonSpelling(
-        # `sizes_moved` and `new_names` stay with the plan that was made: a file is planned anew
+        # `leaves_record` and `new_names` stay with the plan that was made: a file is planned anew
         members="location lineage serial manifests_digest valid_until summary deltas batches deferrals ledger held "
         "quarantined spared given guards observations triggers reasserted proofs searched gone tried oldest "
         "change_digest pacing",

@@ -177,6 +177,24 @@ def adopt_pairs(
     return replace(state, ledger=ledger, past_adds=past_adds)
 
 
+def find_undated(states: ContactStates, once: TagSet) -> dict[ContactId, ContactState]:
+    """The contacts with pairs of the tags `once` that came to be before these had the rule, without a date."""
+    undated = {index for index, state in enumerate(states.patterns) if _undated(state, once)} if once else set()
+    if not undated:
+        return {}
+    return {contact: states.patterns[index] for contact, index in states.contacts.items() if index in undated}
+
+
+def date_given(state: ContactState, once: TagSet, at: Instant) -> ContactState:
+    """The state with the date of each pair of the tags `once`: those without one were given at `at` at the latest."""
+    return replace(state, past_adds=replace(state.past_adds, spent=_given(state, _undated(state, once), at)))
+
+
+def _undated(state: ContactState, once: TagSet) -> TagSet:
+    given = (state.ledger.tags & once) - state.ledger.unconfirmed - state.doubtful
+    return given and given.difference(tag for tag, _ in state.past_adds.spent)
+
+
 def release_pairs(state: ContactState, tags: TagSet, *, once: TagSet = NONE, at: Instant = UNTIMED) -> ContactState:
     """The state with tags no longer under management; that a tag of `once` was given is remembered, with now, `at`."""
     before = state.ledger

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.manifests.wants import old_names
 from reconciler.core.model.batch import Demand
-from reconciler.core.model.contact_changes import ObservedContacts
+from reconciler.core.model.contact_changes import ObservedContacts, find_undated
 from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
@@ -136,12 +136,16 @@ def plan_of(
         oldest=_find_oldest(diff, desired, state.observed, options),
         pacing=pacing,
         new_names=_find_new_names(diff.deltas, then, desired),
-        sizes_moved=not options.selection.is_part and _have_sizes_moved(state, desired),
+        leaves_record=not options.selection.is_part and _leaves_record(state, desired),
     )
 
 
-def _have_sizes_moved(state: LocationState, desired: Desired) -> bool:
-    return dict(state.set_sizes) != desired.set_sizes or state.copied is not None
+def _leaves_record(state: LocationState, desired: Desired) -> bool:
+    return (
+        dict(state.set_sizes) != desired.set_sizes
+        or state.copied is not None
+        or bool(find_undated(state.observed, desired.once))
+    )
 
 
 def _find_new_names(deltas: Iterable[Delta], before: Before, desired: Desired) -> tuple[Tag, ...]:

@@ -148,9 +148,10 @@ class LocationPlan:
     """The oldest observation of the contacts that it is about; None where none of them was ever observed."""
     pacing: tuple[TagRelease, ...] = ()
     """How its slowly given tags are given."""
-    sizes_moved: bool = field(default=False, compare=False)
-    """Whether the sets have other sizes than at the last apply, or none is known since a backup was put back: recorded
-    by one that has nothing to send, too. It stays with the plan that was made: a file of it is planned anew."""
+    leaves_record: bool = field(default=False, compare=False)
+    """Whether an apply is written down though it has nothing to send: the sets have other sizes than at the last apply,
+    none is known since a backup was put back, or a tag became `once`. It stays with the plan that was made: a file is
+    planned anew."""
     new_names: tuple[Tag, ...] = field(default=(), compare=False)
     """The tags to add that another tag may be called by now: nobody had them. It stays with the plan, too."""
     change_digest: str = field(default="", compare=False)
