@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from reconciler.core.manifests.resolve import Desired, ResolvedSet
 from reconciler.core.model.batch import Reason
+from reconciler.core.model.contact_numbers import ABSENT
 from reconciler.core.model.contact_state import ContactStates
 from reconciler.core.model.journal import RunEnding, RunRecord, RunStatus, Shortfall
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet, iso
@@ -180,17 +182,21 @@ class _Case:
     def split(self, drifted: Drifted) -> Iterator[Drifted]:
         if drifted.drift is not DriftClass.PENDING:
             yield drifted
-            return
-        groups: defaultdict[_Reason, list[ContactId]] = defaultdict(list)
-        for contact in drifted.contacts:
-            groups[self._explain(contact, drifted)].append(contact)
-        for (cause, why), contacts in groups.items():
-            yield replace(drifted, contacts=tuple(contacts), cause=cause, why_pending=why)
+        elif drifted.reason in REMOVED_LATER:
+            yield replace(drifted, cause=PendingCause.WAITS, why_pending=drifted.reason)
+        else:
+            for (cause, why), contacts in self._group(drifted).items():
+                yield replace(drifted, contacts=tuple(contacts), cause=cause, why_pending=why)
 
-    def _explain(self, contact: ContactId, drifted: Drifted) -> _Reason:
-        if drifted.reason in REMOVED_LATER:
-            return PendingCause.WAITS, drifted.reason
-        return self._explain_left(contact, drifted) or self._explain_moved(contact, drifted)
+    def _group(self, drifted: Drifted) -> Mapping[_Reason, list[ContactId]]:
+        """Its contacts by the reason why they are pending."""
+        groups: defaultdict[_Reason, list[ContactId]] = defaultdict(list)
+        # no run left it: a million contacts belong to few combinations of sets
+        explain_moved = cache(partial(self._explain_moved, drifted))
+        indexes = self.desired.contacts.find_all(drifted.contacts, ABSENT)
+        for contact, index in zip(drifted.contacts, indexes, strict=True):
+            groups[self._explain_left(contact, drifted) or explain_moved(index)].append(contact)
+        return groups
 
     def _explain_left(self, contact: ContactId, drifted: Drifted) -> _Reason | None:
         """A run planned the pair, and did not send it."""
@@ -210,30 +216,29 @@ class _Case:
         is_going = broken.status is RunStatus.RUNNING
         return PendingCause.LEFT, f"planned by run {broken.id}, which {'is under way' if is_going else 'was killed'}"
 
-    def _explain_moved(self, contact: ContactId, drifted: Drifted) -> _Reason:
-        """No run left it: the desired tags have moved, or an observation showed it."""
-        if drifted.reason == Reason.EXPIRED and (ends := self._find_ends(contact, drifted.tag)):
+    def _explain_moved(self, drifted: Drifted, index: int) -> _Reason:
+        """The desired tags have moved, or an observation showed it. `index`: of the combination of sets."""
+        if drifted.reason == Reason.EXPIRED and (ends := self._find_ends(index, drifted.tag)):
             return PendingCause.ENDED, f"the set ended ({', '.join(ends)})"
-        if drifted.reason == Reason.DECLARED and (begins := self._find_begins(contact, drifted.tag)):
+        if drifted.reason == Reason.DECLARED and (begins := self._find_begins(index, drifted.tag)):
             return PendingCause.BEGAN, f"the set began ({', '.join(begins)})"
         if self.left.is_same and self.left.whole is not None:
             return PendingCause.FOUND, f"an observation showed it, after run {self.left.whole.id} was planned"
         return PendingCause.MOVED, MOVED
 
-    def _find_ends(self, contact: ContactId, tag: Tag) -> list[str]:
+    def _find_ends(self, index: int, tag: Tag) -> list[str]:
         """The sets that would declare the tag, where each of them is over."""
-        sets = [entry for entry in self._sets_of(contact, tag) if not entry.active]
+        sets = [entry for entry in self._sets_of(index, tag) if not entry.active]
         ended = [f"{entry.name}: {iso(entry.until)}" for entry in sets if entry.until and entry.until <= self.now]
         return ended if len(ended) == len(sets) else []
 
-    def _find_begins(self, contact: ContactId, tag: Tag) -> list[str]:
+    def _find_begins(self, index: int, tag: Tag) -> list[str]:
         """The sets that declare the tag, where each of them began after the last apply."""
         since = None if self.left.whole is None else self.left.whole.header.started
-        sets = [entry for entry in self._sets_of(contact, tag) if entry.active]
+        sets = [entry for entry in self._sets_of(index, tag) if entry.active]
         began = [f"{entry.name}: {iso(entry.start)}" for entry in sets if entry.start and since and entry.start > since]
         return began if len(began) == len(sets) else []
 
-    def _sets_of(self, contact: ContactId, tag: Tag) -> Iterable[ResolvedSet]:
-        index = self.desired.contacts.get(contact)
-        places = () if index is None else self.desired.combinations[index]
+    def _sets_of(self, index: int, tag: Tag) -> Iterable[ResolvedSet]:
+        places = () if index == ABSENT else self.desired.combinations[index]
         return (self.sets[place] for place in places if tag in self.sets[place].tags)
