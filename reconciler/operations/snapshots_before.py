@@ -17,7 +17,7 @@ from operator import attrgetter
 from reconciler.core.manifests.match import find_unproven
 from reconciler.core.model.manifest import ContactSet
 from reconciler.core.model.names import Instant, SetName
-from reconciler.core.model.people import PeopleLot, Snapshot
+from reconciler.core.model.people import Fingerprint, PeopleLot, Snapshot
 from reconciler.loading.snapshot_files import KeptSnapshots
 from reconciler.operations.people_index import PeopleKey, ReadPeople
 from reconciler.operations.pulled_sets import make_filtered, match_of
@@ -57,6 +57,11 @@ _MOST_ASSUMED = 1_000_000
 """Former values that are assumed for a set at most; of more rows that are not found the first are taken."""
 
 
+def choose_assumed(values: Iterable[Fingerprint], contacts: int) -> frozenset[Fingerprint]:
+    """Those of the values that are assumed for so many contacts: at least one, which keeps all of them in the set."""
+    return frozenset(sorted(values)[: max(1, _MOST_ASSUMED // contacts)])
+
+
 async def assume_former(
     read: ReadPeople, kept: KeptSnapshots, as_of: Instant, keep: Callable[[PeopleLot], Awaitable[None]]
 ) -> tuple[str, ...]:
@@ -72,8 +77,7 @@ async def assume_former(
         contacts, values = find_unproven(rows, read.book.index, before)
         if not (contacts := contacts - set(read.update.gone)):
             continue
-        some = frozenset(sorted(values)[: _MOST_ASSUMED // len(contacts)])
-        for lot in read.book.make_former(sorted(contacts), some):
+        for lot in read.book.make_former(sorted(contacts), choose_assumed(values, len(contacts))):
             read.book.apply_lot(lot)
             await keep(lot)
         remarks.append(

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.manifest import ContactSet, ListedContacts
 from reconciler.core.model.names import Instant, SetName
-from reconciler.core.model.people import Match, Snapshot
+from reconciler.core.model.people import Fingerprint, Match, Snapshot
 from reconciler.loading.snapshot_files import KeptSnapshots
 from reconciler.operations.people_index import PeopleKey
-from reconciler.operations.snapshots_before import add_renamed
+from reconciler.operations.snapshots_before import add_renamed, choose_assumed
 from tests.build import PLACE, a_set, ids
 
 NAMES = [SetName(letter) for letter in "abcd"]
@@ -68,3 +69,9 @@ def test_no_set_takes_a_snapshot_of_another_source_or_one_that_its_set_still_has
         assert snapshot.source_digest == now[name] != before.get(name)
         (taken,) = (old for old, other in own.items() if other == snapshot)
         assert now.get(taken) not in (before[taken], UNKNOWN)
+
+
+@pytest.mark.parametrize(("contacts", "assumed"), [(1, 3), (400_000, 2), (1_000_001, 1), (5_000_000, 1)])
+def test_however_many_contacts_are_kept_one_value_keeps_them(contacts: int, assumed: int) -> None:
+    values = [Fingerprint(bytes([number])) for number in range(3)]
+    assert choose_assumed(values, contacts) == frozenset(values[:assumed])
