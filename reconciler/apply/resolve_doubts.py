@@ -7,6 +7,7 @@ Rules
 4. A contact that the API says not to have is rejected, once all are read. Too many of them, and the run stops, believes
    none of these absences, and leaves the doubts as they are.
 5. A doubt of an earlier run that this one set out to settle and could not is held in the report of this one.
+6. An add that the answer to a later request did not show is held unread: a reading so soon after may be behind it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from reconciler.core.running.doubt import (
     decidable_doubts,
     first_doubt,
     is_decidable,
+    is_open,
     is_unclear,
     is_untouched,
     open_doubts,
@@ -49,8 +51,9 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     """Settles the doubts of these contacts, by readings that were kept or are made now."""
     again: Again = {}
     await _settle_by_kept_readings(run, doubts, again)
-    unread = {contact: state for contact, state in doubts.items() if not is_decidable(state, run.facts)}
-    if not run.can_read or not unread:
+    unread = {who: state for who, state in doubts.items() if run.can_read and not is_decidable(state, run.facts)}
+    await _hold_answered(run, unread)
+    if not unread:
         return again
     last = max(run.now() if state.doubt is None else state.doubt.sent for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
@@ -73,6 +76,15 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     run.halt_if_wrong()
     run.gate.raise_if_halted()
     return again
+
+
+async def _hold_answered(run: Run, unread: dict[ContactId, ContactState]) -> None:
+    """Holds the doubts of contacts that an answer has shown since, and removes these from `unread`."""
+    for contact, state in tuple(unread.items()):
+        if state.doubt and not is_open(state, run.options.settle_ms):
+            await _record_failure(run, contact, state.doubtful, Outcome.HELD, _WHY_ANSWERED)
+            run.doubts.remove(contact)
+            del unread[contact]
 
 
 async def _settle_by_kept_readings(run: Run, contacts: Iterable[ContactId], again: Again) -> None:
@@ -144,6 +156,7 @@ async def _record_settled(run: Run, contact: ContactId, settled: Settled, adds: 
     run.doubts.remove(contact)
 
 
+_WHY_ANSWERED = "not there when a later request was answered; it may have been, and nothing proves that it was not"
 _WHY_HELD = {
     Action.ADD: "not there when it was read; it may have been, and nothing proves that it was not",
     Action.REMOVE: "still there when it was read, after it was sent twice",

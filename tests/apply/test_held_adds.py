@@ -12,9 +12,10 @@ from reconciler.core.model.contact_state import NEVER_OBSERVED, NONE, Doubt, Led
 from reconciler.core.model.names import Instant
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome
 from reconciler.core.model.settings import GuardLimits
+from reconciler.core.planning.batches import Caps
 from tests.build import a_rule, a_set, contact, tags
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
-from tests.scene import Scene, plan_options
+from tests.scene import Scene, plan_options, without_limits
 
 OPTIONS = plan_options(limits=GuardLimits(max_first_adds=None, odd_ids=False))
 WELCOME = tags("welcome")
@@ -51,6 +52,29 @@ def test_it_is_sent_once_more_where_that_answer_makes_the_reading_of_before_a_pr
     scene.want(a_set("s", "anna", "welcome other"), rule=rule)
     assert scene.apply().pairs == {Outcome.APPLIED: 2}
     assert {tag: number for (_, tag), number in scene.adds().items()} == {"welcome": 1, "other": 1}
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_AFTER, FaultKind.TIMEOUT_BEFORE])
+def test_no_reading_that_lags_takes_the_place_of_the_answer_that_left_it_in_doubt(
+    tmp_path: Path, kind: FaultKind
+) -> None:
+    """The run reads what is in doubt at its end: seconds after an answer, from a copy that is behind it."""
+    lost = FaultPlan({0: Fault(kind)}, path="/contacts/bulk")
+    options = without_limits(replace(OPTIONS, caps=Caps(tags=1)))
+    scene = Scene(tmp_path, contact("anna"), options=options, in_flight=1, faults=lost, read_lag_ms=30_000)
+    scene.want(a_set("s", "anna", "first second"))
+
+    def answer_late(nth: int) -> None:
+        scene.takes_ms = 200_000 * (nth == 2)
+        scene.edit("anna", remove="first")
+
+    scene.before = answer_late
+    assert scene.apply().pairs == {Outcome.APPLIED: 1, Outcome.HELD: 1}
+    assert scene.known("anna").observed == tags("second")
+    scene.want(a_set("s", "anna", "third"))
+    scene.before = lambda nth: None
+    scene.apply()
+    assert scene.tags("anna") == {"third"}
 
 
 @pytest.mark.parametrize(
