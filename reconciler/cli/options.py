@@ -113,6 +113,11 @@ def find_overrides(values: Mapping[str, object]) -> dict[str, str]:
     return {key: value for name, key in keys.items() if isinstance(value := values.get(name), str)}
 
 
+def list_setting_flags(overrides: Mapping[str, str]) -> list[str]:
+    """The flags that override settings, in words, but for that of the state."""
+    return [word for key, value in overrides.items() if key != "state" for word in (flag_name(key), value)]
+
+
 def _make_invocation(
     *,
     quiet: bool,

@@ -10,7 +10,14 @@ import click
 
 from reconciler.cli.command_record import find_record, print_error, run_to_end, set_notice
 from reconciler.cli.console import Console
-from reconciler.cli.options import Invocation, common, create_state_option, manifests_argument, output
+from reconciler.cli.options import (
+    Invocation,
+    common,
+    create_state_option,
+    list_setting_flags,
+    manifests_argument,
+    output,
+)
 from reconciler.cli.plan_flags import PlanFlags, drift_flags, plan_flags
 from reconciler.cli.report_file import reported
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError, worst_code
@@ -24,6 +31,7 @@ from reconciler.operations.rollout import find_waiting
 from reconciler.operations.stored_state import describe_leases
 from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import open_session
+from reconciler.output.blocks import counted
 from reconciler.output.plan import PlanDocument
 from reconciler.planfile import write_plan
 
@@ -63,12 +71,21 @@ def plan_command(
         invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
         write_plan(planned.plan, out)
-        command = f"`reconciler apply {shlex.quote(str(out))}`"
-        does = "refuses it as this plan does" if planned.plan.refused else "sends what of it is still called for then"
-        invocation.console.note(f"saved: {command} {does}")
+        words = [str(out), *flags.list_leave(), *list_setting_flags(invocation.workspace.overrides)]
+        command = f"`reconciler apply {shlex.join(words)}`"
+        invocation.console.note(f"saved: {command} {_explain_saved(planned.plan)}")
     unknown = print_errors(planned.unknown, invocation.console)
     refused = [error.exit_code for error in loops.values()]
     return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *refused, *unknown])
+
+
+def _explain_saved(plan: Plan) -> str:
+    """What an apply of the saved plan does."""
+    refused = sum(1 for location in plan.locations if location.refused)
+    if refused and all(location.refused or location.is_empty for location in plan.locations):
+        return "refuses it as this plan does"
+    kept = f", and nothing to {counted(refused, 'location')} that guards refuse" if refused else ""
+    return f"sends what of it is still called for then{kept}"
 
 
 def print_errors(unknown: Mapping[LocationId, ReconcilerError], console: Console) -> list[int]:

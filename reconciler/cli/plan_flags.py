@@ -12,6 +12,7 @@ from reconciler.core.model.batch import EFFORT
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import read_age
 from reconciler.core.observing.refresh_rules import Method
+from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.operations.plan_options import PlanRequest, Reading, Scope
 from reconciler.operations.workspace import Workspace
 
@@ -121,6 +122,20 @@ class PlanFlags:
         # an age bears on a reading only: without one it is not looked at
         reading = self.reading if self.refresh else Reading()
         return PlanRequest(self.scope, reading, self.allow, self.reason, self.create_state, self.plan_effort)
+
+    def list_leave(self) -> list[str]:
+        """The flags that an apply of the saved plan needs as well, in words: a file gives no leave."""
+        given = {
+            CREATE_STATE: self.create_state,
+            "--retry-held": self.retry_held,
+            "--retry-rejected": self.retry_rejected,
+            "--apply-deferrals": self.apply_deferrals,
+        }
+        valued = [("--again", tag) for tag in self.again] + [("--allow", guard) for guard in self.allow]
+        valued += [("--reassert", self.reassert)] if self.reassert else []
+        # to give a tag again needs a reason at an apply only
+        valued += [("--reason", self.reason or "…")] if self.reason or self.again else []
+        return [*(flag for flag, is_given in given.items() if is_given), *(word for pair in valued for word in pair)]
 
     def override(self, workspace: Workspace) -> Workspace:
         """The workspace of a command; --reassert goes before the setting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import click
@@ -128,16 +129,15 @@ def export_command(
         raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
     write_files(out, files)
     console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
-    console.note(
-        f"next: `reconciler plan {out}{_name_state(settings, workspace.directory, out)}`, which adopts what is there"
-    )
+    named = f"{shlex.quote(str(out))}{_name_state(settings, workspace.directory, out)}"
+    console.note(f"next: `reconciler plan {named}`, which adopts what is there")
     return ExitCode.DONE
 
 
 def _name_state(settings: Settings, manifests: Path, out: Path) -> str:
     """The flag for the state, where the new directory has no settings of its own that would name it."""
     apart = settings.origin("state").kind is OriginKind.FILE and out.resolve() != manifests.resolve()
-    return f" --state {redacted(settings.state)}" if apart else ""
+    return f" --state {shlex.quote(redacted(settings.state))}" if apart else ""
 
 
 def _note_result(result: ExportResult, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def init_command(directory: Path, forge: str | None, location: str, **_: object)
     for step in NEXT[forge or ""]:
         click.echo(f"next: {step}")
     first = "" if location != EXAMPLE else f"put your location's id into {directory / 'manifests'}, then "
-    click.echo(f"next: {first}reconciler plan {directory / 'manifests'}")
+    click.echo(f"next: {first}reconciler plan {shlex.quote(str(directory / 'manifests'))}")
     return 0
 
 

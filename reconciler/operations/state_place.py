@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +76,12 @@ def refuse_other_state(settings: Settings, directory: Path) -> None:
     other = find_other_state(settings, directory)
     if other is None or not other.is_only:
         return
+    flag = f"--state {shlex.quote(redacted(other.url))}"
     raise UsageError(
         f"the state {redacted(settings.state)} is relative to the working directory, {Path.cwd()}, which has none, and "
         f"there is one by the manifests: {other.file}",
-        hint=f"run it in {other.home}, or name the state by its whole path: --state {redacted(other.url)}; "
-        "to begin another one here, name that so",
+        hint=f"run it in {other.home}, or name the state by its whole path: {flag}; to begin "
+        "another one here, name that so",
     )
 
 

@@ -14,7 +14,7 @@ from reconciler.operations.own_commands import CommandPlace
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
 from reconciler.system import SystemClock
-from tests.cli.conftest import LOCATION, Command, contact_id
+from tests.cli.conftest import LOCATION, Command, Ended, contact_id
 from tests.docs.cli_reference import commands
 from tests.fakes import a_holder
 
@@ -102,3 +102,55 @@ def test_a_refused_contact_is_looked_up_where_it_is_known(reconciler: Command, e
     )
     saved = reconciler("plan", directory, "--state", state, "--out", "plan.json")
     assert "`reconciler apply plan.json --manifests 'tags of acme' --state sqlite:///kept.db` sends" in saved.err
+
+
+def run_printed(reconciler: Command, text: str, name: str, *more: str) -> Ended:
+    """Runs the command of that name as a text prints it, between backticks or to the end of a line."""
+    found = re.search(rf"`reconciler ({name} [^`]*)`|reconciler ({name} .*)$", text, re.MULTILINE)
+    assert found is not None, text
+    return reconciler(*shlex.split(found[1] or found[2]), *more)
+
+
+def test_a_saved_plan_is_applied_as_printed_with_the_leave_that_it_was_made_with(
+    reconciler: Command, project: Path, world: World
+) -> None:
+    """A file gives no leave: without its flags the apply that is named was refused, though the plan was not."""
+    ids = ", ".join(contact_id(number) for number in range(6))
+    (project / "manifests" / "acme.yaml").write_text(
+        f"location: {LOCATION}\ntags: {{mail: {{triggers: true}}}}\n"
+        f"contact_sets: {{some: {{contacts: [{ids}], tags: [mail]}}}}\n"
+    )
+    limited = ("--guards-max-requests", "0")
+    leave = ("--allow", "max_requests", "--reason", "it's meant")
+    saved = reconciler("plan", "--out", "plan.json", "--create-state", *limited, *leave)
+    assert saved.code == 0
+    assert run_printed(reconciler, saved.err, "apply", "--auto-approve").code == 0
+    assert len(world.holders("mail")) == 6
+
+
+def test_a_saved_plan_that_is_refused_in_part_says_what_apply_does_with_it(
+    reconciler: Command, project: Path, world: World
+) -> None:
+    """A guard refuses the location that it is measured in, and apply sends to the others."""
+    for name, location, contacts in (("a", LOCATION, (0,)), ("b", f"other{LOCATION[5:]}", (1, 2))):
+        ids = ", ".join(map(contact_id, contacts))
+        (project / "manifests" / f"{name}.yaml").write_text(
+            f"location: {location}\ncontact_sets: {{some: {{contacts: [{ids}], tags: [mail]}}}}\n"
+        )
+    saved = reconciler("plan", "--out", "plan.json", "--guards-max-adds", "1")
+    assert saved.code == 5
+    assert "sends what of it is still called for then, and nothing to 1 location that guards refuse" in saved.err
+    assert run_printed(reconciler, saved.err, "apply", "--auto-approve").code == 5
+    assert len(world.holders("mail")) == 1
+
+
+def test_a_printed_path_with_a_blank_is_one_word(reconciler: Command, project: Path) -> None:
+    made = reconciler("init", "my tags", "--location", LOCATION)
+    assert run_printed(reconciler, made.out, "plan").code == 0
+
+    place = ("--location", LOCATION, "--refresh", "search")
+    flagged = reconciler("export", *place, "--out", "by flag", "--state", "sqlite:///kept here.db")
+    assert "To record: 2 adopted" in run_printed(reconciler, flagged.err, "plan").out
+    (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///kept here.db\n")
+    named = reconciler("export", *place, "--out", "by settings")
+    assert "To record: 2 adopted" in run_printed(reconciler, named.err, "plan").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +169,19 @@ def test_one_file_by_two_names_is_no_other_state(tmp_path: Path, monkeypatch: py
     found = find_other_state(Settings(), Path("manifests"))
     assert found is not None
     assert (found.home, found.is_only) == (tmp_path / "repo", True)
+
+
+def test_the_whole_path_of_a_state_is_one_word(
+    reconciler: Command, manifest: Manifest, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(customers=([2, 3], ["customer"], []))
+    (project / "my tags").mkdir()
+    (project / "manifests").rename(project / "my tags" / "manifests")
+    monkeypatch.chdir(project / "my tags")
+    assert reconciler("apply", "--auto-approve").code == 0
+    monkeypatch.chdir(project)
+    words = ("history", "--manifests", "my tags/manifests")
+    refused = reconciler(*words)
+    assert refused.code == 64
+    flags = shlex.split(refused.err.partition("by its whole path: ")[2].partition(";")[0])
+    assert reconciler(*words, *flags).code == 0
