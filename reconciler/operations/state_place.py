@@ -76,7 +76,8 @@ def refuse_other_state(settings: Settings, directory: Path) -> None:
     other = find_other_state(settings, directory)
     if other is None or not other.is_only:
         return
-    flag = f"--state {shlex.quote(redacted(other.url))}"
+    # between backticks no report breaks it
+    flag = f"`{_state_flag(other.url)}`"
     raise UsageError(
         f"the state {redacted(settings.state)} is relative to the working directory, {Path.cwd()}, which has none, and "
         f"there is one by the manifests: {other.file}",
@@ -95,8 +96,15 @@ def warn_of_other_state(settings: Settings, directory: Path) -> tuple[Problem, .
         f"the state {redacted(settings.state)} is taken from the working directory, {Path.cwd()}, and there is another "
         f"one by the manifests: {other.file}"
     )
-    hint = "see which one earlier runs wrote (`reconciler history` in each directory), and put the other away"
+    here, there = (
+        f"`reconciler history {_state_flag(url)}`" for url in (name_state(settings.state, Path.cwd()), other.url)
+    )
+    hint = f"see which one earlier runs wrote ({here}, {there}), and put the other away"
     return (Problem(source, message, "state", Severity.WARNING, hint),)
+
+
+def _state_flag(url: str) -> str:
+    return f"--state {shlex.quote(redacted(url))}"
 
 
 def describe_place(settings: Settings) -> str:

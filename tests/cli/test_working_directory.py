@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_no_command_takes_an_empty_state_for_that_of_the_manifests(
     assert ended.code == 64
     assert f"the state sqlite:///.reconciler/state.db is relative to the working directory, {Path.cwd()}," in ended.err
     assert f"there is one by the manifests: {state}" in ended.err
-    assert f"run it in {applied}, or name the state by its whole path: --state sqlite:///{state};" in ended.err
+    assert f"run it in {applied}, or name the state by its whole path: `--state sqlite:///{state}`;" in ended.err
     assert len(world.transitions) == before
     assert not (Path.cwd() / ".reconciler").exists()
     # both ways out
@@ -78,6 +79,11 @@ def test_another_state_than_that_of_the_manifests_is_warned_of(
     ended = reconciler("plan", "../manifests")
     assert ended.code == 0
     assert f"there is another one by the manifests: {applied / '.reconciler' / 'state.db'}" in ended.err
+    # each of the two is looked at from here
+    histories = re.findall(r"`reconciler (history [^`]+)`", ended.err)
+    runs = [reconciler(*shlex.split(words)).out for words in histories]
+    assert ["refresh" in told for told in runs] == [True, False]
+    assert ["apply" in told for told in runs] == [False, True]
     assert reconciler("plan", "../manifests", "--state", here).err == ""
     found = json.loads(reconciler("doctor", "../manifests", "--offline", "--format", "json").out)
     assert [each["verdict"] for each in found["examined"][0]["remarks"] if each["subject"] == "state"] == ["watch"]
@@ -183,5 +189,5 @@ def test_the_whole_path_of_a_state_is_one_word(
     words = ("history", "--manifests", "my tags/manifests")
     refused = reconciler(*words)
     assert refused.code == 64
-    flags = shlex.split(refused.err.partition("by its whole path: ")[2].partition(";")[0])
+    flags = shlex.split(refused.err.partition("by its whole path: `")[2].partition("`")[0])
     assert reconciler(*words, *flags).code == 0
