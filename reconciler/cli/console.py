@@ -160,8 +160,11 @@ AT_ONCE = (
 
 
 @contextmanager
-def stop_by_signals(console: Console) -> Iterator[Stop]:
-    """A Stop that signals ask: the first lets requests under way end, the second ends the process at once."""
+def stop_by_signals(console: Console, at_once: str = AT_ONCE) -> Iterator[Stop]:
+    """A Stop that signals ask: the first lets requests under way end, the second ends the process at once.
+
+    `at_once`: what is then left as it is.
+    """
     from reconciler.request_gate import Stop
 
     stop, signums = Stop(), list[int]()
@@ -170,7 +173,7 @@ def stop_by_signals(console: Console) -> Iterator[Stop]:
         if signums:
             # the journal has every intent: an end at once loses nothing
             try:
-                console.warn(f"{Interrupted(signum).message} {AT_ONCE}")
+                console.warn(f"{Interrupted(signum).message} {at_once}")
                 sys.stderr.flush()
             finally:
                 os._exit(128 + signum)

@@ -22,6 +22,12 @@ It must be a contact of your own, which nobody misses: a workflow of HighLevel t
 "Contact tag" without a filter) starts for each of them, and sends what it sends. Look at the workflows first.
 """
 
+AT_ONCE = (
+    f"at once: contact %s may have kept tags that begin with {PREFIX}, and no `apply` removes them; the same trial, "
+    "run again, does"
+)
+"""The journal knows nothing of what a trial asks."""
+
 
 @click.command(epilog="Example: reconciler doctor manifests/ --location asdrwHvLUxlfw5SqKVCN")
 @manifests_argument
@@ -73,7 +79,7 @@ def _try(locations: tuple[str, ...], contact: str, *, offline: bool, yes: bool, 
         _ask(contact)
 
     async def try_until_signal(console: Console) -> TrialDocument:
-        with stop_by_signals(console) as stop:
+        with stop_by_signals(console, AT_ONCE % contact) as stop:
             tried = await try_contact(invocation.workspace, TrialRequest(locations[0], contact, stop))
         return TrialDocument(
             tried.location, tried.contact, tried.run, tried.requests, tried.removed, tell_findings(tried.rows)

@@ -20,7 +20,7 @@ from reconciler.sandbox.app import DEMO_TOKEN, App
 from reconciler.sandbox.world import World
 from reconciler.store import open_reader, open_store
 from reconciler.system import SystemClock
-from tests.cli.conftest import LOCATION, Command
+from tests.cli.conftest import LOCATION, Command, contact_id
 from tests.cli.terminal import heed_ctrl_c
 from tests.fakes import a_holder
 
@@ -37,8 +37,11 @@ def sandbox(world: World) -> Iterator[Running]:
 
 
 @contextmanager
-def applying(sandbox: Running) -> Iterator[subprocess.Popen[str]]:
-    """One request a contact, three at once; begins with the first answer."""
+def applying(sandbox: Running, *words: str, begins: str = "BatchAnswered") -> Iterator[subprocess.Popen[str]]:
+    """One request a contact, three at once; begins with the first answer, or another event.
+
+    `words`: another command.
+    """
     environment = os.environ | {
         "RECONCILER_API_BASE_URL": sandbox.url,
         "HIGHLEVEL_TOKEN": DEMO_TOKEN,
@@ -47,13 +50,13 @@ def applying(sandbox: Running) -> Iterator[subprocess.Popen[str]]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     more = ["--log-format", "json", "--log-level", "debug", "--format", "json"]
-    command = [sys.executable, "-m", "reconciler", "apply", "--auto-approve", *more]
+    command = [sys.executable, "-m", "reconciler", *(words or ("apply", "--auto-approve")), *more]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if '"BatchAnswered"' in line:
+            if f'"{begins}"' in line:
                 break
         yield process
         process.kill()
@@ -122,6 +125,32 @@ def test_a_second_signal_ends_it_at_once(
     assert ended.code in (0, 3)
     assert added(world) <= 8
     assert all(list(world.transitions).count(each) == 1 for each in world.transitions)
+
+
+@pytest.mark.slow
+def test_a_second_signal_leaves_tags_of_a_trial_and_says_so(
+    manifest: Manifest, project: Path, sandbox: Running, world: World, reconciler: Command
+) -> None:
+    """The journal has none of its requests: no apply settles them, and the next trial does."""
+    manifest(customers=(range(8), ["customer"], []))
+    contact, before = contact_id(0), world.tags_of(contact_id(0))
+    trial = ("doctor", "--try", contact, "--location", LOCATION, "--yes")
+    with applying(sandbox, *trial, begins="Waiting") as process:
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "nothing more is sent" in line:
+                break
+        os.kill(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 143
+    assert f"at once: contact {contact} may have kept tags that begin with reconciler-try-, and no `apply`" in err
+    assert world.tags_of(contact) != before
+    assert reconciler("apply", "--auto-approve").code == 0
+    assert any(tag.startswith("reconciler-try-") for tag in world.tags_of(contact))
+    assert reconciler(*trial).code == 0
+    assert not any(tag.startswith("reconciler-try-") for tag in world.tags_of(contact))
 
 
 READING = {
