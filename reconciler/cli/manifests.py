@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import click
 
@@ -53,7 +54,9 @@ def validate_command(strict: bool, show_settings: bool, invocation: Invocation) 
     if invocation.form.kind == "json":
         console.answer(json_line(add_provenance(ProblemList(problems).json(), provenance())))
     elif invocation.form.kind == "github":
-        console.answer(render_github(problems))
+        # an annotation is read by a person, as a line is
+        complete = find_record().complete
+        console.answer(render_github([replace(problem, hint=complete(problem.hint)) for problem in problems]))
     else:
         for line in (*(line for problem in problems for line in problem.lines), summary or _count_problems(problems)):
             console.say(line)

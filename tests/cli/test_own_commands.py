@@ -154,3 +154,15 @@ def test_a_printed_path_with_a_blank_is_one_word(reconciler: Command, project: P
     (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///kept here.db\n")
     named = reconciler("export", *place, "--out", "by settings")
     assert "To record: 2 adopted" in run_printed(reconciler, named.err, "plan").out
+
+
+def test_an_annotation_names_a_command_that_finds_the_manifests(reconciler: Command, project: Path) -> None:
+    """It stands in a pull request, where a person reads it."""
+    (project / "manifests").rename(project / "my tags")
+    (project / "my tags" / "people.csv").write_text("mail\nanna@example.com\n")
+    (project / "my tags" / "acme.yaml").write_text(
+        f"location: {LOCATION}\n"
+        "contact_sets: {vip: {contacts: {file: people.csv, match: {email: mail}}, tags: [vip]}}\n"
+    )
+    told = reconciler("validate", "my tags", "--format", "github")
+    assert "(hint: reconciler pull --set vip 'my tags')" in told.out
