@@ -160,6 +160,11 @@ def locked(two: Path) -> None:
 PROSE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "a note of the plan": (gone, ("plan",), f"location {BOTH} has state but no manifest"),
     "a note of drift": (gone, ("drift",), f"location {BOTH} has state but no manifest"),
+    "states that are not there": (
+        lambda two: None,
+        ("drift", "--state", "sqlite:///other.db"),
+        f"there is no state of location {BOTH}, location {ELSE} at ",
+    ),
     "a guard": (empty, ("plan", "--location", LOCATION), f"refuses location {BOTH}"),
     "a refused apply": (empty, ("apply", "--auto-approve", "--location", LOCATION), f"refuses location {BOTH}"),
     "a lock": (locked, ("refresh", "--method", "get", "--location", LOCATION), f"location {BOTH} is locked by anna"),
