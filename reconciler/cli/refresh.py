@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def export_command(
 
 def _name_state(settings: Settings, manifests: Path, out: Path) -> str:
     """The flag for the state, where the new directory has no settings of its own that would name it."""
-    apart = settings.origin("state").kind is OriginKind.FILE and out.resolve() != manifests.resolve()
+    apart = settings.origin("state").kind is OriginKind.FILE and os.path.realpath(out) != os.path.realpath(manifests)
     return f" --state {shlex.quote(redacted(settings.state))}" if apart else ""
 
 

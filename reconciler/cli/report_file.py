@@ -38,7 +38,8 @@ class Report:
     """The file that is asked for, and the answer that it gets."""
 
     def __init__(self, path: Path, *, whole: bool) -> None:
-        self._path = path.resolve()
+        # a link that leads to itself is refused below
+        self._path = Path(os.path.realpath(path))
         self._whole = whole
         self._answer: CommandOutput | None = None
         self._is_last = False

@@ -55,7 +55,8 @@ def locate_folder(setting: str, directory: str) -> str:
     that begins with a dot is relative to the manifests where there is none, as is any where they are a whole checkout.
     """
     home = _find_home(directory)
-    starts = [(start, place) for place in dict.fromkeys((home, home.resolve())) for start in reversed(place.parents)]
+    places = dict.fromkeys((home, Path(os.path.realpath(home))))
+    starts = [(start, place) for place in places for start in reversed(place.parents)]
     if setting.startswith(".") or os.path.lexists(home / ".git"):
         starts.append((home, home))
     for start, place in starts:

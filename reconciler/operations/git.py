@@ -96,7 +96,7 @@ class Repository:
 
 def find_repository(place: Path) -> Repository:
     """The checkout that a file or directory lies in; raises NoRepository, or GitRefused with Git's reason."""
-    start = place.resolve()
+    start = Path(os.path.realpath(place))
     top = next((folder for folder in (start, *start.parents) if os.path.lexists(folder / ".git")), None)
     if top is None:
         raise NoRepository(
@@ -175,7 +175,7 @@ def read_files_at(revision: str, directory: Path) -> FileTree:
     """
     repository = find_repository(directory)
     commit = repository.commit(revision)
-    below = directory.resolve().relative_to(repository.top).as_posix()
+    below = Path(os.path.realpath(directory)).relative_to(repository.top).as_posix()
     tree = commit if below == "." else _find_tree(repository, commit, below)
     if tree is None:
         return FileTree({}, label=f"{revision}:{directory}", place=directory.as_posix())

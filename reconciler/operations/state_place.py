@@ -61,11 +61,11 @@ def _list_homes(directory: Path, working: Path) -> Iterator[Path]:
     """The directories of a state that may be meant, the nearest to the manifests first."""
     typed = Path(os.path.normpath(directory.absolute()))
     # through links a directory may lie below others than its name says
-    for place in dict.fromkeys((typed, typed.resolve())):
+    for place in dict.fromkeys((typed, Path(os.path.realpath(typed)))):
         above = (place, *place.parents)
         top = next((depth for depth, home in enumerate(above) if os.path.lexists(home / ".git")), 1)
         for home in above[: max(1, top) + 1]:
-            if home.resolve() != working:
+            if Path(os.path.realpath(home)) != working:
                 yield home
             elif home != place:
                 break

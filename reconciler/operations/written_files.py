@@ -10,10 +10,12 @@ Rules
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from reconciler.core.model.errors import InvalidInput, ReconcilerError, UsageError
@@ -121,8 +123,9 @@ def _describe_name(target: Path) -> str:
 
 def _describe_content(target: Path) -> str:
     try:
-        with target.open("rb") as file:
-            start = file.read(32) if target.is_file() else b""
+        # to open a pipe would wait for its writer
+        with target.open("rb") if target.is_file() else BytesIO() as file:
+            start = file.read(32)
     except OSError:
         return ""
     return next((kind for sign, kind in _STARTS.items() if start.startswith(sign)), "")
@@ -132,8 +135,8 @@ def _is_same(path: Path, other: Path) -> bool:
     # names of one file may differ in case, or through links
     with suppress(OSError):
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _lies_in(path: Path, directory: Path) -> bool:
-    return path.resolve().is_relative_to(directory.resolve())
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))

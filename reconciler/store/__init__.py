@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -38,8 +39,8 @@ def is_remote(url: str) -> bool:
 def is_state_file(url: str, path: Path) -> bool:
     """Whether a path is that of a state under the URL, of a file that SQLite keeps beside it, or of a copy."""
     with suppress(UsageError):
-        parts = map(re.escape, str(_sqlite_path(url).resolve()).split(LOCATION))
-        return re.fullmatch("[^/]*".join(parts) + "(-wal|-shm|-journal|[.].*backup)?", str(path.resolve())) is not None
+        whole = "[^/]*".join(map(re.escape, os.path.realpath(_sqlite_path(url)).split(LOCATION)))
+        return re.fullmatch(whole + "(-wal|-shm|-journal|[.].*backup)?", os.path.realpath(path)) is not None
     return False
 
 

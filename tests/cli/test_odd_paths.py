@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,42 @@ def test_a_path_that_is_too_long_is_named(line: str, reconciler: Command, manife
     assert "bug of reconciler" not in ended.err
     assert "Traceback" not in ended.err
     assert "x" * 80 in ended.err
+
+
+LOOPS = [
+    *(line for line in PLACES if not line.startswith("sandbox")),
+    "plan --out LONG/plan.json",
+    "plan --report LONG/plan.md",
+    "resolve people.csv --by email --location asdrwHvLUxlfw5SqKVCN --force --out LONG",
+    "plan --snapshots LONG",
+]
+
+
+@pytest.mark.parametrize("line", LOOPS)
+def test_a_link_that_leads_to_itself_is_named(
+    line: str, reconciler: Command, manifest: Manifest, project: Path
+) -> None:
+    manifest(customers=([0], ["customer"], []))
+    (project / "people.csv").write_text("email\nada@example.com\n")
+    (project / "loop").symlink_to("loop")
+    (project / "loop.md").symlink_to("loop.md")
+    ended = reconciler(*line.replace("LONG", "loop").split())
+    assert ended.code not in (0, 2)
+    assert "bug of reconciler" not in ended.err
+    assert "loop" in ended.err + ended.out
+
+
+@pytest.mark.parametrize("line", ["plan --out pipe", "plan --report pipe.md"])
+def test_nothing_is_read_from_a_pipe_that_is_to_be_written(
+    line: str, reconciler: Command, manifest: Manifest, project: Path
+) -> None:
+    """To open it would wait for a writer, for ever."""
+    manifest(customers=([0], ["customer"], []))
+    os.mkfifo(project / "pipe")
+    os.mkfifo(project / "pipe.md")
+    ended = reconciler(*line.split())
+    assert ended.code != 0
+    assert "is there already, and is no file" in ended.err
 
 
 NEEDED = {"postgresql": "psycopg", "s3": "obstore", "az": "obstore"}
