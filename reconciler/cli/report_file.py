@@ -81,7 +81,8 @@ def _make_failure(error: BaseException, until_then: Document | None = None) -> C
     message, complete = _find_message(error), find_record().complete
     return make_output(
         FailureDocument(
-            message,
+            # of problems it has their hints
+            complete(message),
             complete(getattr(error, "hint", "")),
             Count(getattr(error, "exit_code", ExitCode.ERROR)),
             tuple(getattr(error, "lines", (message,))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -166,3 +167,7 @@ def test_an_annotation_names_a_command_that_finds_the_manifests(reconciler: Comm
     )
     told = reconciler("validate", "my tags", "--format", "github")
     assert "(hint: reconciler pull --set vip 'my tags')" in told.out
+    # so do the hints of a plan that is refused, in its JSON too
+    refused = reconciler("plan", "my tags", "--state", "sqlite:///kept.db", "--format", "json")
+    error = json.loads(refused.out)["error"]
+    assert error.endswith("hint: reconciler pull --set vip 'my tags' --state sqlite:///kept.db")
