@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from reconciler.core.model import JsonObject
+from reconciler.core.model.lease import LONGEST_REQUEST_S
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.notice import NoticeShape, NoticeWhen, NotifySettings
 from reconciler.core.model.people import MOST_MIB, TIMEOUT_S, RowFormat
@@ -85,8 +86,8 @@ class ApiModel(Strict):
     """What is left of both limits to the location's other integrations, in percent."""
     company_id: Company = Field(_API.company_id, examples=["ve9EPM428h8vShlRW1KT"])
     """The agency that the tokens are of; each is then exchanged for a token of its location."""
-    timeout_s: Positive = Field(_API.timeout_s, le=3600)
-    """Seconds until a request without an answer is given up as in doubt."""
+    timeout_s: Positive = Field(_API.timeout_s, le=LONGEST_REQUEST_S)
+    """Seconds until a request without an answer is given up as in doubt: no more than its lease is sure to last."""
     settle_s: Count = Field(_API.settle_s, le=86_400)
     """Seconds for which a request in doubt may still take effect."""
 

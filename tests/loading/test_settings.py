@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model.contact_state import LATEST_MS
 from reconciler.core.model.errors import InvalidInput
+from reconciler.core.model.lease import HEARTBEAT_MS, LONGEST_REQUEST_S, TTL_MS
 from reconciler.core.model.names import LocationId, parse_instant
 from reconciler.core.model.safe_text import redacted
 from reconciler.core.model.settings import ApiSettings, Guard, GuardLimits, OriginKind, Settings
@@ -78,6 +80,15 @@ def test_a_wrong_override_is_told_by_its_name() -> None:
     ]
     assert problems("", {}, {"api.base_url": "http://example.com"}) == [
         "--api-base-url: plain http goes to loopback only, not to example.com: use https"
+    ]
+
+
+def test_no_request_may_be_waited_for_longer_than_its_lease_is_sure_to_last() -> None:
+    """A request leaves up to a heartbeat after the last renewal, and up to `LATEST_MS` after it had its turn."""
+    assert LONGEST_REQUEST_S * 1000 < TTL_MS - HEARTBEAT_MS - LATEST_MS
+    assert settings("", {"RECONCILER_API_TIMEOUT_S": f"{LONGEST_REQUEST_S}"}).api.timeout_s == LONGEST_REQUEST_S
+    assert problems("", {"RECONCILER_API_TIMEOUT_S": "61"}) == [
+        "RECONCILER_API_TIMEOUT_S: expected at most 60, found 61"
     ]
 
 

@@ -22,6 +22,9 @@ from reconciler.core.model.names import Instant, LocationId, iso
 # six heartbeats: one that is late for a slow disk or network costs no lease
 TTL_MS = 90_000
 HEARTBEAT_MS = 15_000
+# what is left of a lease when a request has its turn, less 10 s for its intent (`LATEST_MS`) and 5 s of margin: one
+# that lasts longer could change tags while another run has the lease
+LONGEST_REQUEST_S = 60
 # a run may hold the lock for minutes: asking more often would only load the state's server
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 16_000
