@@ -199,8 +199,8 @@ def _say_each(results: AsyncIterator[T], describe: Callable[[T], str], console: 
 def migrate(url: str, lock_timeout_ms: int, invocation: Invocation) -> int:
     """Copy the whole state, history included, to another place, and prove that it arrived.
 
-    Nobody can work on a location while it is copied. The old state stays as it is: point `state` in reconciler.yaml to
-    the new one, and put the old one away.
+    Nobody can work on a location while it is copied. The old state stays, and is refused from then on with the place
+    where it went: point `state` in reconciler.yaml to the new one, and put the old one away.
     """
     copied = migrate_states(invocation.workspace, url, lock_timeout_ms=lock_timeout_ms)
     _say_each(copied, _describe_copied, invocation.console)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.core.formats.integrity import accept, verify
@@ -15,9 +15,10 @@ from reconciler.core.formats.state_json import Portable, UnrecordedAnswers, is_u
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
-from reconciler.core.model.journal import RunStatus
+from reconciler.core.model.journal import MOVE, MOVED, RunLog, RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source, TagSet
+from reconciler.core.model.safe_text import redacted
 from reconciler.core.observing.refresh_rules import record_observations
 from reconciler.journalled_run import HeldLease
 from reconciler.loading.export_files import Exported, read_export
@@ -201,7 +202,8 @@ async def push_states(
 async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int = 0) -> AsyncIterator[Portable]:
     """Copies the state of one location after the other to another place, and proves that each arrived.
 
-    No run can work on a location while it is copied. The old state stays as it is.
+    No run can work on a location while it is copied. The old state stays, with an entry in its history that says where
+    it went.
     """
     settings = workspace.load_state_settings()
     if url == settings.state:
@@ -210,10 +212,12 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
     with open_store(settings.state) as source, open_store(url) as target:
         for location in source.list_locations():
             async with (
-                await hold_location(workspace, source, location, "state migrate", lock_timeout_ms),
-                await hold_location(workspace, target, location, "state migrate", lock_timeout_ms) as held,
+                await hold_location(workspace, source, location, MOVE, lock_timeout_ms) as leaving,
+                await hold_location(workspace, target, location, MOVE, lock_timeout_ms) as held,
+                # its entry counts once it is complete: then the copy has arrived
+                begin_run(leaving, f"{MOVED}{redacted(url)}", cancelled=RunStatus.STOPPED),
             ):
-                portable = pull_location(source, location)
+                portable = _without_moves(pull_location(source, location), workspace.clock.now())
                 accepted = accept(pull_location(target, location), portable)
                 if accepted is not None:
                     await _replace_state(held, accepted)
@@ -223,9 +227,22 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
             yield portable
 
 
+def _without_moves(portable: Portable, now: Instant) -> Portable:
+    """The state as its copy has it: not as one that was left for another place."""
+    runs: list[RunLog] = []
+    for log in portable.runs:
+        record = log.record
+        if record.header.operation.startswith(MOVED):
+            record = replace(record, header=replace(record.header, operation=MOVE))
+        if record.status is RunStatus.RUNNING:
+            # the entry of this very copy: the copy arrives complete, or not at all
+            record = replace(record, status=RunStatus.COMPLETE, ended=now)
+        runs.append(replace(log, record=record))
+    return replace(portable, state=replace(portable.state, moved_to=""), runs=tuple(runs))
+
+
 async def _replace_state(held: HeldLease, portable: Portable) -> None:
-    replace = held.store.replace_state
-    await held.call(replace, held.lease, portable.state, portable.runs, portable.snapshots)
+    await held.call(held.store.replace_state, held.lease, portable.state, portable.runs, portable.snapshots)
 
 
 async def recover_answers(

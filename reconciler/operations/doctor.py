@@ -41,6 +41,7 @@ from reconciler.highlevel import ApiArguments, connect_reader, describe_proxy
 from reconciler.operations.api import LocationApi
 from reconciler.operations.local_snapshots import LocalSnapshots
 from reconciler.operations.state_place import refuse_other_state, warn_of_other_state
+from reconciler.operations.stored_state import MOVED_HINT, explain_moved
 from reconciler.operations.workspace import SilentListener, Tokens, Workspace, rate_from
 from reconciler.output.blocks import counted
 from reconciler.request_gate import NoLease, RequestGate
@@ -138,6 +139,8 @@ def _examine_state(
     except ReconcilerError as error:
         # a state that cannot be read is a finding: the API is examined all the same
         return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
+    if state.moved_to:
+        return None, [bad("state", explain_moved(state, redacted(settings.state)), MOVED_HINT), lock_remark(lease)]
     pin = settings.pin(location)
     if pin not in (None, state.lineage):
         mismatch = f"pinned to lineage {pin}, found {state.lineage or 'none'}"

@@ -30,7 +30,7 @@ from reconciler.operations.current_state import list_concerned, make_refresh_req
 from reconciler.operations.identity import find_holder
 from reconciler.operations.plan_options import Reading, Scope, make_selection
 from reconciler.operations.quota import assume_sent_today
-from reconciler.operations.stored_state import check_pin, refuse_missing_state
+from reconciler.operations.stored_state import check_state, refuse_missing_state
 from reconciler.operations.workspace import Session, Workspace, settle_ms_from
 from reconciler.output.blocks import counted
 from reconciler.ports import StateStore
@@ -157,7 +157,7 @@ async def read_and_store(
 ) -> StoredReading:
     """Reads the contacts that `make_request` asks for, given the state, and stores their tags."""
     async with await hold_location(api.workspace, store, api.location, operation, lock_timeout_ms) as held:
-        state = check_pin(api.settings, await held.call(held.store.load_state))
+        state = check_state(api.settings, await held.call(held.store.load_state))
         stored = StoredReading(held, state, settle_ms_from(api.settings))
         wanted = make_request(state)
         if not wanted.is_empty:
@@ -193,9 +193,9 @@ async def hold_location(
 
 
 def begin_run(
-    held: HeldLease, *, cancelled: RunStatus = RunStatus.INTERRUPTED
+    held: HeldLease, operation: str = "", *, cancelled: RunStatus = RunStatus.INTERRUPTED
 ) -> AbstractAsyncContextManager[JournalledRun]:
-    """A run of the history, under the name of the lease's operation."""
+    """A run of the history, under the name of an operation: by default that of the lease."""
     holder = held.lease.holder
-    header = RunHeader(held.lease.location, holder.operation, holder.who, held.clock.now())
+    header = RunHeader(held.lease.location, operation or holder.operation, holder.who, held.clock.now())
     return journalled_run(held, header, cancelled=cancelled)

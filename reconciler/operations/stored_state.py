@@ -33,28 +33,40 @@ from reconciler.system import without_cyclic_gc
 def load_state(
     settings: Settings, reader: StateReader, location: LocationId, desired: Desired | None = None
 ) -> LocationState:
-    """The state; raises StateError where it is another than the one that the settings pin.
+    """The state; raises StateError where it was migrated away, or is another than the one that the settings pin.
 
     `desired`: what it is to be held against.
     """
     with without_cyclic_gc():
         contacts = None if desired is None else desired.contacts.numbered
-        return check_pin(settings, reader.at(location).load_state(contacts))
+        return check_state(settings, reader.at(location).load_state(contacts))
 
 
-def check_pin(settings: Settings, state: LocationState) -> LocationState:
-    """The state; raises StateError where it is another than the one that the settings pin."""
-    location = state.location
+def check_state(settings: Settings, state: LocationState) -> LocationState:
+    """The state; raises StateError where it was migrated away, or is another than the one that the settings pin."""
+    location, where = state.location, redacted(settings.state)
+    if state.moved_to:
+        raise StateError(explain_moved(state, where), hint=MOVED_HINT)
     pin = settings.pin(location)
     # without a pin any state will do
     if pin in (None, state.lineage):
         return state
-    where = redacted(settings.state)
     there = f"lineage {state.lineage}" if state.lineage else "none there"
     raise StateError(
         f"the state of location {location} is pinned to lineage {pin}, and {where} has {there}",
         hint="see that `state` names the right one; the pin is `lineage` in reconciler.yaml",
     )
+
+
+MOVED_HINT = (
+    "name that one (--state, RECONCILER_STATE or `state` in reconciler.yaml), and put this one away; if that one was "
+    "given up, migrate this one to a place of its own"
+)
+
+
+def explain_moved(state: LocationState, where: str) -> str:
+    """A line on a state that was copied to another place, where the runs since have written."""
+    return f"the state of location {state.location} at {where} was migrated to {state.moved_to}: later runs are there"
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:

@@ -55,7 +55,7 @@ from reconciler.operations.api import LocationApi
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state_place import refuse_other_state
-from reconciler.operations.stored_state import check_pin, find_location
+from reconciler.operations.stored_state import check_state, find_location
 from reconciler.operations.workspace import Workspace, rate_from
 from reconciler.request_gate import Halted, RequestGate, Stop
 from reconciler.store import open_reader, open_store
@@ -118,7 +118,7 @@ async def try_contact(workspace: Workspace, request: TrialRequest) -> TrialResul
     await api.fetch_token()
     with open_store(settings.state) as store:
         async with await hold_location(workspace, store, location, OPERATION, 0) as held:
-            state = check_pin(settings, await held.call(held.store.load_state))
+            state = check_state(settings, await held.call(held.store.load_state))
             # in the history: who looks at it later sees what wrote the tags
             async with begin_run(held) as run:
                 await held.call(assume_sent_today, api.pace, workspace.clock, held.store)

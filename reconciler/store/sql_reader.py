@@ -13,6 +13,7 @@ from reconciler.core.model.contact_numbers import ABSENT, ContactNumbers
 from reconciler.core.model.contact_state import NEVER_OBSERVED, ContactState, ContactStates
 from reconciler.core.model.journal import (
     COPY,
+    MOVED,
     Answer,
     BatchRecord,
     BatchStatus,
@@ -47,6 +48,10 @@ _SINCE_COPY = """
 SELECT operation, started, status, ending FROM runs
 WHERE location = ? AND n >= (SELECT max(n) FROM runs WHERE location = ? AND operation LIKE ?) ORDER BY n
 """
+_MOVED = """
+SELECT operation FROM runs
+WHERE location = ? AND operation LIKE ? AND status = 'complete' ORDER BY n DESC LIMIT 1
+"""
 _BATCHES = """
 SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n WHERE runs.id = ?
@@ -80,13 +85,23 @@ def load_state(database: Database, location: LocationId, contacts: ContactNumber
         return LocationState(location)
     number, lineage, serial = row
     since_copy = database.execute(_SINCE_COPY, (number, number, f"{COPY}%"))
+    move = first(database.execute(_MOVED, (number, f"{MOVED}%")))
     observed = read_observed(database, number, contacts)
     # computed, not stored, until the next run begins: a reader writes nothing
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
     spelt = make_spelling(facts.aliases)
-    copied = read_copy(since_copy)
-    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt, copied)
+    return LocationState(
+        location,
+        lineage,
+        serial,
+        spelt.spell_states(observed),
+        sizes,
+        facts,
+        spelt,
+        copied=read_copy(since_copy),
+        moved_to="" if move is None else move[0].removeprefix(MOVED),
+    )
 
 
 @decoding()

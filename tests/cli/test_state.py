@@ -401,10 +401,43 @@ def test_a_state_moves_to_another_place(reconciler: Command, manifest: Manifest,
     assert ended.code == 0
     assert "state: sqlite:///moved/state.db" in ended.out
     (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///moved/state.db\n")
-    assert pulled(reconciler) == before
+    after = pulled(reconciler)
+    (entry,) = [run for run in after["locations"][0]["runs"] if run not in before["locations"][0]["runs"]]
+    assert entry["operation"] == "state migrate"
+    after["locations"][0]["runs"].remove(entry)
+    assert after == before
     assert reconciler("state", "verify").code == 0
     manifest(customers=([0], ["customer"], []), vip=([5], ["vip"], []))
     assert reconciler("apply", "--auto-approve").code == 0
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_state_that_was_migrated_away_is_refused_with_the_place_where_it_went(reconciler: Command) -> None:
+    """A clone that was not pulled, or a job with the old variable, would plan as if nothing had happened since."""
+    moved = ("--state", "sqlite:///moved.db")
+    assert reconciler("state", "migrate", "sqlite:///moved.db").code == 0
+    refusal = f"the state of location {LOCATION} at {STATE} was migrated to sqlite:///moved.db: later runs are there"
+    for command in (["plan"], ["apply", "--auto-approve"], ["drift"]):
+        ended = reconciler(*command)
+        assert (ended.code, refusal in ended.err) == (1, True)
+        assert reconciler(*command, *moved).code == 0
+    assert "was migrated to" in reconciler("doctor", "--offline").out
+    # what only looks at it does not go by it
+    assert "state migrate to sqlite:///moved.db" in reconciler("history", "--format", "json").out
+    assert reconciler("state", "verify").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("applied")
+def test_a_state_comes_back_and_goes_on_to_a_third_place(reconciler: Command) -> None:
+    for place in ("two", "three"):
+        # the second one is made of the old state, since the first copy was given up
+        assert reconciler("state", "migrate", f"sqlite:///{place}.db").code == 0
+    assert reconciler("plan", "--state", "sqlite:///three.db").code == 0
+    assert reconciler("plan").code == 1
+    assert reconciler("state", "migrate", STATE, "--state", "sqlite:///three.db").code == 0
+    assert reconciler("plan").code == 0
+    assert reconciler("plan", "--state", "sqlite:///three.db").code == 1
 
 
 @pytest.mark.slow

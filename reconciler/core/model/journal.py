@@ -85,6 +85,10 @@ class RunEnding:
 
 
 COPY = "backup before "
+MOVE = "state migrate"
+MOVED = f"{MOVE} to "
+"""The operation of the entry in a state that was copied to the place behind it. The copy has it as `MOVE` alone: it is
+used from then on, and not the state that it was made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class LocationState:
     spelling: Spelling = AS_SENT
     copied: StateCopy | None = None
     """The backup that it is, where no apply of all manifests was complete since that was put back."""
+    moved_to: str = ""
+    """The place that it was copied to by `state migrate`, after which the copy is used and not this one; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
