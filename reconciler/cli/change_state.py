@@ -12,6 +12,7 @@ import click
 
 from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console
+from reconciler.cli.forget import forget_whole
 from reconciler.cli.options import Invocation, common, locking, manifests_option
 from reconciler.cli.state import state_command
 from reconciler.core.formats.state_json import Portable, UnrecordedAnswers
@@ -121,6 +122,8 @@ def _find_time(file: Path, now: Instant, console: Console) -> Instant:
     help="The contacts' location, by id or name.",
 )
 @click.option("--limits", is_flag=True, help="Forget how much a request may hold, as refusals told.")
+@click.option("--whole", is_flag=True, help="Forget the location as a whole, such as a mistyped one; asks first.")
+@click.option("--yes", is_flag=True, help="With --whole: do not ask; needed where there is no terminal.")
 @manifests_option
 @locking
 @common
@@ -128,6 +131,8 @@ def forget_contacts(
     contacts: tuple[str, ...],
     location: str,
     limits: bool,
+    whole: bool,
+    yes: bool,
     lock_timeout_ms: int,
     invocation: Invocation,
 ) -> int:
@@ -136,9 +141,16 @@ def forget_contacts(
     Sends nothing. Tags that were under management stay on the contact and are nobody's from here on; they are told. A
     contact that the manifests still declare is one that was never observed.
 
-    With --limits, the sizes of requests that the location's API taught us: the next run sends full ones again.
+    With --limits, the sizes of requests that the location's API taught us: the next run sends full ones again. With
+    --whole, the location with its history: it is listed no more. Refused while a run works there, or what one did is in
+    doubt.
     """
     console = invocation.console
+    if (whole and (contacts or limits)) or (yes and not whole):
+        raise UsageError("--whole forgets a location alone, and --yes is for --whole", hint="leave one of them out")
+    if whole:
+        forget_whole(location, lock_timeout_ms, invocation, yes=yes)
+        return 0
     ids = tuple(dict.fromkeys(map(ContactId, contacts)))
     request = ForgetRequest(location, ids, limits, lock_timeout_ms)
     result = asyncio.run(forget(invocation.workspace, request))

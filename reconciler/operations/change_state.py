@@ -29,7 +29,7 @@ from reconciler.operations.state import pull_location
 from reconciler.operations.stored_state import find_location
 from reconciler.operations.workspace import Workspace, settle_ms_from
 from reconciler.planfile import load_unrecorded
-from reconciler.ports import LocationStore
+from reconciler.ports import LocationStore, StateStore
 from reconciler.store import open_reader, open_store, refuse_unlisted
 
 
@@ -218,13 +218,18 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
                 begin_run(leaving, f"{MOVED}{redacted(url)}", cancelled=RunStatus.STOPPED),
             ):
                 portable = _without_moves(pull_location(source, location), workspace.clock.now())
-                accepted = accept(pull_location(target, location), portable)
-                if accepted is not None:
-                    await _replace_state(held, accepted)
-                # the copy is read back: what it would still have to accept did not arrive
-                if accept(portable, pull_location(target, location)) is not None:
-                    raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
+                await _copy_location(portable, target, held)
             yield portable
+
+
+async def _copy_location(portable: Portable, target: StateStore, held: HeldLease) -> None:
+    location = portable.state.location
+    accepted = accept(pull_location(target, location), portable)
+    if accepted is not None:
+        await _replace_state(held, accepted)
+    # the copy is read back: what it would still have to accept did not arrive
+    if accept(portable, pull_location(target, location)) is not None:
+        raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
 
 
 def _without_moves(portable: Portable, now: Instant) -> Portable:

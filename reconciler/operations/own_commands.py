@@ -55,6 +55,7 @@ FLAGS = frozenset(
         "--show-settings",
         "--strict",
         "--wait",
+        "--whole",
         "--yes",
     }
 )

@@ -302,7 +302,8 @@ class Session:
             # the state of a location may be there, and no list of them
             return [f"which locations have state and no manifest is not known: {error.message}"]
         return [
-            f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`)"
+            f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`;"
+            " was it mistyped, `reconciler state forget --whole`)"
             for location in strays
         ]
 

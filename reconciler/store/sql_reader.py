@@ -52,6 +52,13 @@ _MOVED = """
 SELECT operation FROM runs
 WHERE location = ? AND operation LIKE ? AND status = 'complete' ORDER BY n DESC LIMIT 1
 """
+_CONTENTS = ("runs", "contacts", "snapshots", "people")
+_EXISTS = "EXISTS (SELECT 1 FROM {} WHERE location = locations.n{})"
+# one that was locked and never worked on, or forgotten as a whole, has a row and no more: its fencing number only grows
+_LOCATIONS = f"""
+SELECT id FROM locations WHERE {_EXISTS.format("leases", " AND expires > 0")}
+    OR {" OR ".join(_EXISTS.format(table, "") for table in _CONTENTS)} ORDER BY id
+"""
 _BATCHES = """
 SELECT batches.n, action, tagsets.tags, intended, batches.ended, batches.status
 FROM batches JOIN runs ON batches.run = runs.n JOIN tagsets ON batches.tags = tagsets.n WHERE runs.id = ?
@@ -85,23 +92,18 @@ def load_state(database: Database, location: LocationId, contacts: ContactNumber
         return LocationState(location)
     number, lineage, serial = row
     since_copy = database.execute(_SINCE_COPY, (number, number, f"{COPY}%"))
-    move = first(database.execute(_MOVED, (number, f"{MOVED}%")))
     observed = read_observed(database, number, contacts)
     # computed, not stored, until the next run begins: a reader writes nothing
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
-    spelt = make_spelling(facts.aliases)
-    return LocationState(
-        location,
-        lineage,
-        serial,
-        spelt.spell_states(observed),
-        sizes,
-        facts,
-        spelt,
-        copied=read_copy(since_copy),
-        moved_to="" if move is None else move[0].removeprefix(MOVED),
-    )
+    spelt, copied, moved_to = make_spelling(facts.aliases), read_copy(since_copy), read_move(database, number)
+    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt, copied, moved_to)
+
+
+def read_move(database: Database, location: int) -> str:
+    """The place that the state was copied to, empty where it is used itself."""
+    row = first(database.execute(_MOVED, (location, f"{MOVED}%")))
+    return "" if row is None else row[0].removeprefix(MOVED)
 
 
 @decoding()
@@ -123,7 +125,7 @@ def read_copy(entries: Rows) -> StateCopy | None:
 
 @decoding()
 def list_locations(database: Database) -> Sequence[LocationId]:
-    return tuple(LocationId(row[0]) for row in database.execute("SELECT id FROM locations ORDER BY id"))
+    return tuple(LocationId(row[0]) for row in database.execute(_LOCATIONS))
 
 
 @decoding()

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from reconciler.core.model.api_limits import LocationFacts
+from reconciler.core.model.batch import Batch
+from reconciler.core.model.journal import RunHeader
 from reconciler.core.model.names import ContactId, LocationId, Tag
+from reconciler.core.model.outcome import Action
 from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleLot
 from reconciler.sandbox.world import World
 from reconciler.store import open_store
@@ -386,6 +389,49 @@ def test_a_tag_with_another_separator_is_one_tag_beside_commas(reconciler: Comma
     assert ended.code == 0
     assert "2 rows with a tag that has ';' or '|' in it: it is one tag, as commas part them" in ended.err
     assert listed(reconciler, "--tag", "lead | fb") == [contact_id(0)]
+
+
+MISTYPED = "B" + LOCATION[1:]
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_location_that_was_mistyped_can_be_forgotten_as_a_whole(reconciler: Command, project: Path) -> None:
+    """The run that its API refused left it in the state, and each plan told of it for ever."""
+    wrong = project / "wrong"
+    wrong.mkdir()
+    (wrong / "a.yaml").write_text(
+        f"location: {MISTYPED}\ncontact_sets:\n  s: {{contacts: [{contact_id(0)}], tags: [vip]}}\n"
+    )
+    assert reconciler("apply", "wrong", "--auto-approve").code == 7
+    assert MISTYPED in reconciler("plan").out
+    forget = ("state", "forget", "--whole", "--location", MISTYPED)
+    assert reconciler(*forget).code == 64
+    ended = reconciler(*forget, "--yes")
+    assert (ended.code, f"forgot location {MISTYPED}: " in ended.out) == (0, True)
+    assert MISTYPED not in reconciler("plan").out + reconciler("history").out
+    assert reconciler("state", "verify").code == 0
+    assert reconciler(*forget, "--yes").code == 64
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_location_with_a_request_in_doubt_is_not_forgotten(reconciler: Command) -> None:
+    now, batch = SystemClock().now(), Batch(Action.ADD, (ContactId(contact_id(0)),), (Tag("vip"),))
+    with open_store(STATE) as store:
+        place = store.at(LOCATION)
+        lease = place.acquire_lease(a_holder("anna"), now)
+        run = place.begin_run(lease, RunHeader(LOCATION, "apply", "anna", now))
+        place.record_intent(lease, run, batch, {}, now)
+        place.release_lease(lease)
+    before = pulled(reconciler)
+    ended = reconciler("state", "forget", "--whole", *HERE, "--yes")
+    assert (ended.code, "it is not known what a request did to 1 contact" in ended.err) == (64, True)
+    assert pulled(reconciler) == before
+
+
+@pytest.mark.usefixtures("applied")
+@pytest.mark.parametrize("more", [[contact_id(0), "--whole"], ["--limits", "--whole"], [contact_id(0), "--yes"]])
+def test_a_location_is_not_forgotten_beside_contacts(reconciler: Command, more: list[str]) -> None:
+    assert reconciler("state", "forget", *HERE, *more).code == 64
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2126-01-01", "2026-13-01"])
