@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ SETTINGS_NAME = "reconciler.yaml"
 MANIFEST_ENDINGS = (".yaml", ".yml")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".txt", ".parquet")
 """Of the contact files."""
+_MISNAMED = re.compile(r"(?:(?<=\.yaml)|(?<=\.yml))(?:~|\.(?:txt|bak|old|orig|save|tmp|rej))$|\.json$", re.IGNORECASE)
+"""What editors, mail programs and people put behind the ending of a manifest, or in its place."""
 
 OUTSIDE = "leaves the manifests directory"
 CIRCLE = "a link that leads in a circle"
@@ -63,6 +66,13 @@ def manifest_names(tree: Tree) -> list[str]:
     return _Walk(tree).names()
 
 
+def misnamed_files(tree: Tree) -> list[str]:
+    """The names of files that may be manifests with another ending, sorted; those beside a manifest are its copies."""
+    walk = _Walk(tree)
+    names = set(walk.names())
+    return sorted(name for name in walk.others if _MISNAMED.search(name) and _MISNAMED.sub("", name) not in names)
+
+
 @dataclass(slots=True)
 class _Walk:
     """One walk over a tree, breadth first."""
@@ -74,6 +84,8 @@ class _Walk:
     """Names that are listed although they cannot be read: opening them raises the reason."""
     walked: set[str] = field(default_factory=lambda: {""})
     """Real names of folders, so that a link to a folder does not repeat it."""
+    others: list[str] = field(default_factory=list)
+    """The names of files that end otherwise."""
     folders: deque[tuple[str, str]] = field(default_factory=lambda: deque([("", "")]))
     """To be walked: name and real name."""
     links: deque[tuple[str, str]] = field(default_factory=deque)
@@ -102,6 +114,8 @@ class _Walk:
                 self.listed.append(name)
             elif _is_manifest(name):
                 self.read.setdefault(real_name, name)
+            elif kind is EntryKind.FILE:
+                self.others.append(name)
 
     def _enter_folder(self, name: str, real: str) -> None:
         if real not in self.walked:
@@ -166,6 +180,9 @@ class FileTree:
 
     def names(self) -> list[str]:
         return manifest_names(_FolderTree(self))
+
+    def misnamed(self) -> list[str]:
+        return misnamed_files(_FolderTree(self))
 
     def open(self, name: str) -> BinaryIO:
         real = self.resolve(name)

@@ -28,7 +28,16 @@ from typing import BinaryIO, Protocol
 
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.names import Source
-from reconciler.loading.file_tree import CIRCLE, NO_FILE, NOTHING, OUTSIDE, CannotRead, EntryKind, manifest_names
+from reconciler.loading.file_tree import (
+    CIRCLE,
+    NO_FILE,
+    NOTHING,
+    OUTSIDE,
+    CannotRead,
+    EntryKind,
+    manifest_names,
+    misnamed_files,
+)
 
 
 class Files(Protocol):
@@ -45,6 +54,10 @@ class Files(Protocol):
 
         Raises CannotRead when there is no such directory.
         """
+        ...
+
+    def misnamed(self) -> list[str]:
+        """The files that may be manifests by another ending, sorted."""
         ...
 
     def open(self, name: str) -> BinaryIO:
@@ -90,6 +103,9 @@ class Directory:
         if not self.root.is_dir():
             raise CannotRead("not a directory" if self.root.exists() else "no such directory")
         return manifest_names(self)
+
+    def misnamed(self) -> list[str]:
+        return misnamed_files(self)
 
     def open(self, name: str) -> BinaryIO:
         real, kind = self.follow(name)

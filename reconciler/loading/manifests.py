@@ -183,6 +183,7 @@ class _Loader:
             chosen=chosen,
         )
         names = [name for name in self._list_names() if self._is_manifest(name)]
+        self._warn_of_misnamed()
         for name in names:
             if chosen and self._is_elsewhere(name, chosen):
                 continue
@@ -203,11 +204,7 @@ class _Loader:
         # a name that cannot be shown is refused, whatever stands in the file
         if not name.isprintable():
             return False
-        try:
-            with self.files.open(name) as stream:
-                seen = see_location(stream.read(HEAD))
-        except (CannotRead, OSError):
-            return False
+        seen = self._see_location(name)
         if seen is None or seen in chosen:
             return False
         self.elsewhere.add(seen)
@@ -234,6 +231,23 @@ class _Loader:
             )
             return False
         return True
+
+    def _warn_of_misnamed(self) -> None:
+        """What such a file declares would be pruned in silence."""
+        for name in self.files.misnamed() if self.complete else ():
+            # other JSON is a saved plan, or data
+            if name.isprintable() and (not name.lower().endswith(".json") or self._see_location(name)):
+                message = "it looks like a manifest, and nobody reads it"
+                hint = "a manifest ends .yaml or .yml: name it so, or move it out of the directory"
+                source = Source(display_path(self.files, name))
+                self.problems.append(Problem(source, message, "manifest-ending", Severity.WARNING, hint))
+
+    def _see_location(self, name: str) -> LocationId | None:
+        try:
+            with self.files.open(name) as stream:
+                return see_location(stream.read(HEAD))
+        except (CannotRead, OSError):
+            return None
 
     def _add_problem(self, source: Source, message: str, check: str, hint: str = "") -> None:
         self.problems.append(Problem(source, message, check, hint=hint))
