@@ -24,6 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
+from reconciler.core.manifests.malformed import MalformedBook
 from reconciler.core.manifests.match import NO_VALUE, Fingerprinter, Normaliser, PeopleRows, ReadPhone
 from reconciler.core.model.errors import InvalidInput, Problem, ReconcilerError, UsageError, install_hint
 from reconciler.core.model.names import Source
@@ -198,16 +199,20 @@ def read_people(stream: BinaryIO, file: PeopleFile) -> PeopleRows:
         (place, key.kind, file.fingerprinter.for_kind(key.kind, key.custom_field), fingerprints[place])
         for place, key in enumerate(file.match.keys)
     ]
-    normalise, unread_phones = file.normaliser.normalise, 0
+    normalise, unread_phones, malformed = file.normaliser.normalise, 0, MalformedBook()
     for line, cells in read_cells(stream, faults):
         lines.append(line)
+        is_malformed = True
         for place, kind, make_fingerprint, collected in columns:
             text = normalise(kind, _value_text(cells[place]))
             collected += NO_VALUE if text is None else make_fingerprint(text)
+            is_malformed &= text is None
             if text is None and kind is ValueKind.PHONE and _value_text(cells[place]).strip():
                 unread_phones += 1
+        if is_malformed:
+            malformed.add(line, ((kind, _value_text(cells[place])) for place, kind, _, _ in columns))
     faults.raise_errors()
-    return PeopleRows(lines, tuple(map(bytes, fingerprints)), unread_phones)
+    return PeopleRows(lines, tuple(map(bytes, fingerprints)), unread_phones, malformed.list_reasons())
 
 
 def find_values(stream: BinaryIO, file: PeopleFile, wanted: Collection[Fingerprint]) -> Iterator[PersonValue]:

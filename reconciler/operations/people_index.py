@@ -30,6 +30,7 @@ from reconciler.core.model.people import (
     PeopleLot,
     PersonValue,
     ValueKind,
+    row_place,
 )
 from reconciler.highlevel.people_reader import connect_people
 from reconciler.loading.file_tree import CannotRead
@@ -163,7 +164,19 @@ class ReadPeople:
                 f"{KEY_VARIABLE} is not set: a filter asks for an address or a number, and who has the snapshot of its "
                 "set can try addresses."
             )
-        return (*remarks, *self._explain_unread_phones(), *self.filtered.list_remarks())
+        explained = (*self._explain_malformed(), *self._explain_unread_phones())
+        return (*remarks, *explained, *self.filtered.list_remarks())
+
+    def _explain_malformed(self) -> Iterator[str]:
+        """Of each file with malformed rows: the reasons, each with its rows and the first of them."""
+        for name, rows in self.rows.items():
+            if rows.malformed:
+                path = self.files[name].path
+                reasons = (
+                    f"{kind.reason} ({kind.rows:,}, the first: {row_place(path, kind.first)})"
+                    for kind in rows.malformed
+                )
+                yield f"{counted(sum(kind.rows for kind in rows.malformed), 'malformed row')}: {', '.join(reasons)}."
 
     def _explain_unread_phones(self) -> Iterator[str]:
         """Of files without a region: their numbers may be sound in some country."""

@@ -8,12 +8,14 @@ import json
 import sys
 import tempfile
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.manifests.malformed import explain_malformed
 from reconciler.core.manifests.match import CLASSES, NO_VALUE, Fingerprinter, Normaliser, find_unknown, match_rows
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import ContactId, Source
@@ -124,6 +126,33 @@ def test_rows_are_read_again_with_all_their_columns(
     assert (full.columns, list(full.rows)) == (columns, copied)
     rows = read_people(io.BytesIO(data), file)
     assert list(rows.lines) == [line for line, _ in copied]
+
+
+def test_malformed_rows_are_counted_by_their_reasons_with_the_line_of_the_first() -> None:
+    """One reason was told for all: an empty line of a spreadsheet looked like an address with a mistake."""
+    cells = [
+        *('"ann@x.de; bob@x.de"', "Ann <ann@x.de>", "ann＠x.de", "ann.x.de", "4.93E+12", "a@x .de"),
+        *("", '" "', "", "ann@x.de"),
+    ]
+    data = "mail,note\n" + "".join(f"{cell},\n" for cell in cells)
+    match = Match("p.csv", (MatchKey(ValueKind.EMAIL, "mail"),))
+    file = replace(people_file("p.csv"), match=match)
+    rows = read_people(io.BytesIO(data.encode()), file)
+    assert [(kind.reason, kind.rows, kind.first) for kind in rows.malformed] == [
+        ("empty", 3, 8),
+        ("several addresses in one cell", 1, 2),
+        ("a name around an address", 1, 3),
+        ("a full-width ＠ in an address", 1, 4),
+        ("an address without @", 1, 5),
+        ("a number as a spreadsheet shortens it (4.93E+12)", 1, 6),
+        ("no whole address", 1, 7),
+    ]
+    phones = [(ValueKind.PHONE, "030 12 ext. 3"), (ValueKind.PHONE, "12"), (ValueKind.FIELD, "a\x07")]
+    assert [explain_malformed([cell]) for cell in phones] == [
+        "letters in a phone number",
+        "no whole phone number",
+        "characters that cannot be shown",
+    ]
 
 
 def test_rows_that_are_read_again_meet_the_same_filters() -> None:

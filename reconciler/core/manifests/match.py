@@ -28,6 +28,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.core.manifests.malformed import MalformedRows
 from reconciler.core.model.names import ContactId, Instant
 from reconciler.core.model.people import Fingerprint, MatchCounts, PeopleIndex, RowClass, Snapshot, ValueKind
 
@@ -126,6 +127,8 @@ class PeopleRows:
     """By key of the match: `FINGERPRINT_BYTES` for each row, `NO_VALUE` where the row has no sound value."""
     unread_phones: int = 0
     """Cells for a phone number that have a text and no sound number."""
+    malformed: tuple[MalformedRows, ...] = ()
+    """The rows without a sound value, by the reason."""
 
     def __len__(self) -> int:
         return len(self.lines)
