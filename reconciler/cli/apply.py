@@ -205,7 +205,7 @@ def apply_command(
     if judgement.error is not None:
         raise judgement.error
     if not (auto_approve or approved or judgement.approved.plan.is_empty):
-        _ask(judgement)
+        _ask(judgement, "apply")
     return _send(judgement, replace(sending, recovery_beside=target) if planned.proposal else sending, invocation)
 
 
@@ -249,12 +249,12 @@ def _note_locks(planned: PlanResult, console: Console, lock_timeout_ms: int) -> 
         console.note(f"{describe_lease(lease)}. {then}")
 
 
-def _ask(judgement: Judgement) -> None:
+def _ask(judgement: Judgement, command: str) -> None:
     """Goes on only where a person types the word."""
     # a job would wait for ever
     if not can_ask():
         raise UsageError(
-            "apply asks before it sends, and there is no terminal to ask on",
+            f"{command} asks before it sends, and there is no terminal to ask on",
             hint="review the plan, then add --auto-approve",
         )
     names, plan = judgement.planned.session.settings.names(), judgement.approved.plan
@@ -330,5 +330,5 @@ def revert_command(
         if all(map(has_nothing_left, planned.plan.locations)):
             console.note(f"nothing of run {reversal.run} is left to undo")
     elif not auto_approve:
-        _ask(judgement)
+        _ask(judgement, "revert")
     return _send(judgement, sending, invocation)

@@ -69,6 +69,7 @@ def test_a_revert_goes_through_the_guards(reconciler: Command, world: World, mis
 def test_a_revert_asks(reconciler: Command, world: World, mistake: str) -> None:
     ended = reconciler("revert", mistake, *LIFT)
     assert ended.code == 64
+    assert "error: revert asks before it sends" in ended.err
     assert "--auto-approve" in ended.err
     assert len(world.transitions) == 5
 
