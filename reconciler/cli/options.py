@@ -23,6 +23,7 @@ from reconciler.cli.complete import complete_location
 from reconciler.cli.console import Console, make_output
 from reconciler.cli.progress_output import Verbosity
 from reconciler.core.model.errors import ReconcilerError
+from reconciler.core.model.names import read_age
 from reconciler.core.planning.guards import CREATE_STATE
 from reconciler.loading.settings import flag_name, setting_keys
 from reconciler.operations.own_commands import CommandPlace
@@ -178,10 +179,11 @@ create_state_option = click.option(
 
 
 class SecondsRange(click.FloatRange):
-    """A number of seconds within bounds; `nan` is within none."""
+    """A number of seconds within bounds, or an age such as 5m, as other options take it; `nan` is within none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
+        age = read_age(value) if isinstance(value, str) else None
+        seconds = super().convert(value if age is None else age / 1000, param, ctx)
         if isnan(seconds):
             self.fail(f"{value!r} is not a valid float range.", param, ctx)
         return seconds
@@ -198,7 +200,7 @@ locking = click.option(
     default=0,
     show_default=True,
     metavar="S",
-    help="Wait so many seconds for a location that somebody else works on.",
+    help="Wait so many seconds, or 5m, for a location that somebody else works on.",
 )
 
 

@@ -118,9 +118,13 @@ class PlanFlags:
         return Reading(Method(self.refresh) if self.refresh else None, parse_age("max-age", self.max_age))
 
     def request(self) -> PlanRequest:
-        """Raises UsageError for an age that is none."""
-        # an age bears on a reading only: without one it is not looked at
-        reading = self.reading if self.refresh else Reading()
+        """Raises UsageError for an age that is none, and for one without a reading that it could bear on."""
+        reading = self.reading
+        if self.max_age and not self.refresh:
+            raise UsageError(
+                "--max-age says what is read again, and nothing is read",
+                hint=f"add --refresh auto, or leave --max-age {self.max_age} out",
+            )
         return PlanRequest(self.scope, reading, self.allow, self.reason, self.create_state, self.plan_effort)
 
     def list_leave(self) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.options import WAIT
 from reconciler.core.model.lease import TTL_MS
 from reconciler.core.model.names import Instant
 from reconciler.sandbox import Running, in_background
@@ -80,7 +81,12 @@ def test_there_is_nothing_to_unlock(reconciler: Command, project: Path) -> None:
     assert "not locked" in ended.err
 
 
-@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "2592001", "ten"])
+@pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600)])
+def test_a_wait_is_a_number_of_seconds_or_an_age(text: str, seconds: float) -> None:
+    assert WAIT.convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "2592001", "ten", "31d", "5 m"])
 def test_a_wait_that_is_none_is_refused(reconciler: Command, seconds: str) -> None:
     refused = reconciler("apply", "--lock-timeout", seconds)
     assert refused.code == 64

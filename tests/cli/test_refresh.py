@@ -134,6 +134,15 @@ def test_auto_takes_what_is_cheaper(reconciler: Command, manifest: Manifest, net
     assert network.since()[GET] > 0
 
 
+@pytest.mark.parametrize("command", [["plan"], ["apply", "--dry-run"], ["revert", "last", "--dry-run"]])
+def test_an_age_without_a_reading_is_refused(reconciler: Command, manifest: Manifest, command: list[str]) -> None:
+    """It did nothing, and whatever it was, nothing was said."""
+    manifest()
+    refused = reconciler(*command, "--max-age", "24h")
+    assert (refused.code, "--max-age says what is read again, and nothing is read" in refused.err) == (64, True)
+    assert "'banana' is no age" in reconciler(*command, "--max-age", "banana").err
+
+
 def test_max_age_reads_what_is_older(reconciler: Command, manifest: Manifest, network: Listening) -> None:
     manifest(customers=(range(2), ["customer"], []))
     reconciler("refresh", "--method", "get")
