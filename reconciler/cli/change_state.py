@@ -146,11 +146,9 @@ def forget_contacts(
     doubt.
     """
     console = invocation.console
-    if (whole and (contacts or limits)) or (yes and not whole):
-        raise UsageError("--whole forgets a location alone, and --yes is for --whole", hint="leave one of them out")
-    if whole:
-        forget_whole(location, lock_timeout_ms, invocation, yes=yes)
-        return 0
+    if whole or yes:
+        is_alone = whole and not (contacts or limits)
+        return forget_whole(location, lock_timeout_ms, invocation, yes=yes, is_alone=is_alone)
     ids = tuple(dict.fromkeys(map(ContactId, contacts)))
     request = ForgetRequest(location, ids, limits, lock_timeout_ms)
     result = asyncio.run(forget(invocation.workspace, request))
@@ -244,7 +242,10 @@ def _describe_recovered(answers: UnrecordedAnswers) -> str:
     return f"run {answers.run}: recorded the answer of {counted(len(answers.verdicts), 'contact')}"
 
 
-@state_command.command("unlock", epilog="Example: reconciler state unlock 3f0c9e --location asdrwHvLUxlfw5SqKVCN")
+@state_command.command(
+    "unlock",
+    epilog="Example: reconciler state unlock 0c3f5a1e9d7b4e62a8f1c05b3d7e9412 --location asdrwHvLUxlfw5SqKVCN",
+)
 @click.argument("lease", metavar="[ID]", required=False)
 @click.option(
     "--location",

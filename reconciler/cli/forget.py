@@ -17,14 +17,20 @@ from reconciler.output.blocks import counted
 WORD = "forget"
 
 
-def forget_whole(name: str, lock_timeout_ms: int, invocation: Invocation, *, yes: bool) -> None:
-    """Forgets the location with this id or name, once a person typed the word, or said `--yes`."""
+def forget_whole(name: str, lock_timeout_ms: int, invocation: Invocation, *, yes: bool, is_alone: bool) -> int:
+    """Forgets the location with this id or name, once a person typed the word, or said `--yes`; the exit code.
+
+    `is_alone`: whether `--whole` was said, and nothing else to forget.
+    """
+    if not is_alone:
+        raise UsageError("--whole forgets a location alone, and --yes is for --whole", hint="leave one of them out")
     content = count_content(invocation.workspace, name)
     if not yes:
         _ask(content)
     work = forget_location(invocation.workspace, content.location, lock_timeout_ms=lock_timeout_ms)
     forgotten = asyncio.run(work)
     invocation.console.say(f"forgot location {forgotten.location}: {_describe(forgotten)}")
+    return 0
 
 
 def _describe(content: LocationContent) -> str:
