@@ -119,7 +119,8 @@ def _location_section(pulled: PulledLocation, most: int | None) -> Section:
 
 
 def _count(pulled: PulledLocation, name: str) -> int:
-    return sum(len(getattr(entry, name)) for entry in pulled.sets if entry.is_new)
+    # one of several sets is one contact
+    return len({contact for entry in pulled.sets if entry.is_new for contact in getattr(entry, name)})
 
 
 def _verdict(pulled: PulledLocation) -> Cell:
