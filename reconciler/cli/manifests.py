@@ -46,7 +46,9 @@ def validate_command(strict: bool, show_settings: bool, invocation: Invocation) 
         loaded = workspace.load_manifests(now=workspace.clock.now(), strict=strict, find_snapshots=snapshots)
         problems = loaded.problems
         sets = sum(len(manifest.sets) for manifest in loaded.manifests)
-        summary = f"valid: {counted(len(loaded.manifests), 'manifest')}, {counted(sets, 'contact set')}"
+        warnings = sum(problem.severity is Severity.WARNING for problem in problems)
+        found = f"; {counted(warnings, 'warning')} above" if warnings else ""
+        summary = f"valid: {counted(len(loaded.manifests), 'manifest')}, {counted(sets, 'contact set')}{found}"
     except InvalidInput as error:
         problems = error.problems
     for reason, count in Counter(snapshots.unread.values()).items():

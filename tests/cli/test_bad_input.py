@@ -130,6 +130,7 @@ def test_an_id_that_cannot_be_one_is_sent_and_comes_back_rejected(reconciler: Co
     assert validated.code == 0
     assert "warning" in validated.out
     assert "abcdef" in validated.out
+    assert "valid: 1 manifest, 1 contact set; 1 warning above" in validated.out
     ended = reconciler("apply", "--auto-approve")
     assert ended.code == 3
     assert "not a valid firebase id" in ended.out
