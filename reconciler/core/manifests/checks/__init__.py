@@ -218,6 +218,7 @@ CHECKS = (
     Check("tag-bidi", _ERROR, tags.bidi_characters),
     Check("tag-invisible", _WARNING, tags.invisible_characters),
     Check("tag-comma", _WARNING, tags.tags_with_commas),
+    Check("tag-parted", _WARNING, tags.parted_tags),
     Check("tag-blank", _WARNING, tags.tags_with_blanks),
     Check("tag-length", _WARNING, tags.long_tags),
     Check("tag-comment", _WARNING, tags.tags_with_comments),

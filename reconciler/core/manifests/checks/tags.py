@@ -155,6 +155,7 @@ def _used_tags(location: Location) -> set[Tag]:
 MAX_TAG = 75
 """The longest filter value that HighLevel's search takes: a longer tag cannot be searched for."""
 
+_QUOTES = tuple("“”„‟«»")
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Persian, Hindi and emoji are spelt with these: they are no slip
 _JOINERS = frozenset("\u200c\u200d")
@@ -192,7 +193,9 @@ def invisible_characters(manifests: Manifests) -> Iterator[CheckFinding]:
 
 
 def _is_invisible(char: str) -> bool:
-    return unicodedata.category(char) == "Cf" and char not in _BIDI and char not in _JOINERS
+    # a no-break space looks like a blank, and makes another tag; an ideographic one is how its scripts write a blank
+    is_odd_blank = unicodedata.category(char) == "Zs" and char not in " \u3000"
+    return is_odd_blank or (unicodedata.category(char) == "Cf" and char not in _BIDI and char not in _JOINERS)
 
 
 def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], kind: str) -> Iterator[CheckFinding]:
@@ -204,6 +207,19 @@ def _find_characters(manifests: Manifests, is_bad: Callable[[str], bool], kind: 
         if bad is not None:
             # escaped: the character would else be unseen here too, or turn the message round
             yield CheckFinding(source, f"tag {written!a} has {kind}, U+{ord(bad):04X}")
+
+
+def parted_tags(manifests: Manifests) -> Iterator[CheckFinding]:
+    """Tags that are several, or quoted by marks that YAML does not know."""
+    for source, written in written_tags(manifests):
+        if ";" in written:
+            yield CheckFinding(
+                source, f"tag {written!r} has a semicolon", "are these several tags? List them one by one"
+            )
+        elif written[:1] in _QUOTES or written[-1:] in _QUOTES:
+            yield CheckFinding(
+                source, f"tag {written!r} has typographic quotes, which belong to it", "write it in plain quotes: '…'"
+            )
 
 
 def tags_with_commas(manifests: Manifests) -> Iterator[CheckFinding]:
