@@ -16,7 +16,7 @@ from typing import cast
 from reconciler.core.model.contact_columns import NumberedContacts
 from reconciler.core.model.contact_numbers import ContactNumbers, Numbers
 from reconciler.core.model.errors import InvalidInput, Problem, Severity
-from reconciler.core.model.names import ContactId, Source, are_plain
+from reconciler.core.model.names import ContactId, Source, are_plain, looks_like_contact_id
 from reconciler.core.model.people import RowFilter, row_place
 from reconciler.core.model.safe_text import tells_person
 from reconciler.loading.fields import id_fault, repetition_message
@@ -301,6 +301,8 @@ def _column_hint(names: list[str], wanted: Iterable[str], *, of_ids: bool) -> st
         return hint
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in names}
     close = [plain[near] for name in wanted for near in get_close_matches(name.lower(), list(plain), n=1, cutoff=0.8)]
+    if of_ids and any(map(looks_like_contact_id, names)):
+        return "the first line looks like a contact's: begin the file with a line that says contact_id, or call it .txt"
     if of_ids and not close:
         mail = next((plain[name] for name in _OF_ADDRESSES if name in plain), None)
         # the first minute of who has a list of addresses, and no ids

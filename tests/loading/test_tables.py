@@ -180,6 +180,11 @@ def test_a_missing_column_lists_the_columns_that_are_there() -> None:
     assert "and 80 more" in problems("c.csv", ",".join(map(str, range(100))).encode())[0]
 
 
+def test_a_table_without_a_header_is_told_what_it_lacks() -> None:
+    (found,) = problems("c.csv", b"qFSqySFkVvNzOSqgGqFi\n3ualbhnV7j3n3a9r2moD\n")
+    assert "hint: the first line looks like a contact's: begin the file with a line that says contact_id" in found
+
+
 def test_a_column_that_is_written_otherwise_is_named() -> None:
     assert "column: ID" in problems("c.csv", b"ID,Name\nA,B\n")[0]
     assert "column: contactId" in problems("c.csv", b"contactId,Name\nA,B\n")[0]
