@@ -245,8 +245,18 @@ class IdCollector:
     def build_table(self) -> ContactTable:
         """The ids with their remarks; raises InvalidInput with every fault of the file."""
         self._faults.raise_errors()
-        problems = (*self._list_doubles(), *self._faults.list_remarks())
+        remarks = tuple(self._faults.list_remarks())
+        problems = (*self._list_doubles(), *(remarks or self._list_unmet()))
         return ContactTable(NumberedContacts(self._contacts, self._numbers), self._lines, problems, self._double_count)
+
+    def _list_unmet(self) -> Iterator[Problem]:
+        """The conditions, where no row meets them: their columns alone, as a text may tell a person."""
+        request = self._faults.request
+        if request.where and not self._numbers:
+            columns = ", ".join(repr(row_filter.column) for row_filter in request.where)
+            message = f"no row of {request.path} meets `where` (column {columns})"
+            hint = "a value is compared as it is written in the file: in case and length too"
+            yield Problem(request.source, message, "where-unmet", Severity.INFO, hint)
 
     def _list_doubles(self) -> Iterator[Problem]:
         if self._double is not None:

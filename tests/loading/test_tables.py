@@ -180,6 +180,13 @@ def test_a_missing_column_lists_the_columns_that_are_there() -> None:
     assert "and 80 more" in problems("c.csv", ",".join(map(str, range(100))).encode())[0]
 
 
+def test_conditions_that_no_row_meets_are_told() -> None:
+    """The set had no contacts, and its one hint was allow_empty."""
+    (found,) = table("c.csv", b"id,plan\nA,gold\n", where=equal(plan="1")).problems
+    assert (found.check, found.message) == ("where-unmet", "no row of c.csv meets `where` (column 'plan')")
+    assert not table("c.csv", b"id,plan\nA,gold\n", where=equal(plan="gold")).problems
+
+
 def test_a_table_without_a_header_is_told_what_it_lacks() -> None:
     (found,) = problems("c.csv", b"qFSqySFkVvNzOSqgGqFi\n3ualbhnV7j3n3a9r2moD\n")
     assert "hint: the first line looks like a contact's: begin the file with a line that says contact_id" in found
