@@ -99,9 +99,9 @@ def _describe_stateless(session: Session, locations: Sequence[LocationId]) -> It
     if locations:
         more = f" and {len(locations) - 3:,} more" if len(locations) > 3 else ""
         # each is named beside its id where the word stands before it
-        lacking = ", ".join(f"location {location}" for location in locations[:3])
+        lacking = ", location ".join(locations[:3])
         yield (
-            f"there is no state of {lacking}{more} at {describe_place(session.settings)}: "
+            f"there is no state of location {lacking}{more} at {describe_place(session.settings)}: "
             "what others changed is told by an apply, and none is known here"
         )
 
