@@ -126,7 +126,6 @@ LINES = {
     "state forget": Line(f"state forget {contact_id(1)} --location {LOCATION}"),
     "state import": Line(f"state import contacts.csv --location {LOCATION} --observed-at 2026-01-01"),
     "state list": Line("state list --format csv"),
-    "state migrate": Line("state migrate sqlite:///moved.db"),
     "state pull": Line("state pull"),
     "state push": Line("state push pushed.json"),
     "state recover": Line("state recover"),
@@ -150,6 +149,8 @@ LINES = {
     "sandbox": Line("sandbox"),
     "sandbox make": Line("sandbox make --data made.json"),
     "sandbox serve": Line("sandbox serve --port PORT"),
+    # last: a state that was left for another is refused
+    "state migrate": Line("state migrate sqlite:///moved.db"),
 }
 
 
