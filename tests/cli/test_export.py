@@ -91,7 +91,7 @@ def test_the_plan_that_follows_sends_nothing(reconciler: Command, project: Path,
     validated = reconciler("validate", "--format", "json")
     assert validated.code == 0, validated.out
     told = {each["check"] for each in json.loads(validated.out)["problems"] if each["severity"] == "warning"}
-    assert told <= {"tag-comma", "tag-lookalike"}
+    assert told <= {"tag-comma", "tag-invisible", "tag-lookalike"}
     planned = summary(reconciler)
     pairs = sum(len(set(each.tags) - set(map(normalise_tag, UNDECLARABLE))) for each in world.contacts.values())
     assert (planned["requests"], planned["adds"], planned["removes"]) == (0, 0, 0)
