@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.model.api_limits import LIMITS_MS, LocationFacts, Rate
@@ -64,27 +64,28 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=settings().max_examples // 3)
 @given(needs, caps)
-def test_every_needed_pair_is_sent_once_and_nothing_else(need: Need, caps: Caps) -> None:
+def test_every_needed_pair_is_in_one_batch_and_each_waits_its_turn(need: Need, caps: Caps) -> None:
+    """One search for all that holds of a plan: a search takes longer than to look at what it found."""
+    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)
     wanted = Counter((action, contact, tag) for contact, tags in need.items() for tag, action in tags.items())
-    assert pairs(make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)) == wanted
+    assert pairs(found) == wanted
+    assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
+    _check_sizes(found.batches, caps)
+    _check_order(found.batches)
 
 
-@pytest.mark.slow
-@given(needs, caps)
-def test_batches_hold_no_more_than_a_request_may(need: Need, caps: Caps) -> None:
-    for each in make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW).batches:
+def _check_sizes(batches: Sequence[Batch], caps: Caps) -> None:
+    """A batch holds no more than a request may, and nothing twice."""
+    for each in batches:
         assert 1 <= len(each.contacts) <= caps.contacts
         assert 1 <= len(each.tags) <= caps.tags
         assert len(set(each.contacts)) == len(each.contacts)
         assert len(set(each.tags)) == len(each.tags)
 
 
-@pytest.mark.slow
-@given(needs, caps)
-def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: Need, caps: Caps) -> None:
-    batches = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW).batches
+def _check_order(batches: Sequence[Batch]) -> None:
+    """A batch waits for those that share a contact, and removes for adds."""
     ended: list[set[int]] = []
     for index, each in enumerate(batches):
         sharing = {at for at in range(index) if not set(batches[at].contacts).isdisjoint(each.contacts)}
@@ -94,13 +95,6 @@ def test_batches_wait_for_those_that_share_a_contact_and_removes_for_adds(need: 
         assert sharing <= ended[index]
         assert list(each.after) == sorted(each.after)
     assert [each.action for each in batches] == sorted(each.action for each in batches)
-
-
-@pytest.mark.slow
-@given(needs, caps)
-def test_no_plan_is_below_the_lower_bound(need: Need, caps: Caps) -> None:
-    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)
-    assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
 
 
 @pytest.mark.slow

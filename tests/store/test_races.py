@@ -96,7 +96,7 @@ def racers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Race
 
 
 @pytest.mark.parametrize(
-    "races", [pytest.param(20, id="20"), pytest.param(how_many(50, 150), id="many", marks=pytest.mark.slow)]
+    "races", [pytest.param(20, id="20"), pytest.param(how_many(30, 150), id="many", marks=pytest.mark.slow)]
 )
 def test_of_many_that_come_at_once_one_has_the_lease(racers: list[Racer], races: int) -> None:
     at_once = len(racers[0].lines)
