@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from jsonschema import Draft4Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
@@ -128,11 +127,16 @@ class Vendor:
 
     def problems(self, file: str, pointer: str, found: object) -> list[str]:
         """What is wrong with `found` against the schema at `pointer` of `file`."""
-        validator = Draft4Validator({"$ref": f"{BASE}{file}#{pointer}"}, registry=self._registry)
-        return [problem.message for problem in validator.iter_errors(found)]
+        return self._find_errors(f"{BASE}{file}#{pointer}", found)
 
     def error_problems(self, name: str, found: object) -> list[str]:
-        validator = Draft4Validator({"$ref": f"{COMMON}#/components/schemas/{name}"}, registry=self._registry)
+        return self._find_errors(f"{COMMON}#/components/schemas/{name}", found)
+
+    def _find_errors(self, reference: str, found: object) -> list[str]:
+        # as in `json_schema.py`: it is loaded when it judges
+        from jsonschema import Draft4Validator
+
+        validator = Draft4Validator({"$ref": reference}, registry=self._registry)
         return [problem.message for problem in validator.iter_errors(found)]
 
     def operation(self, exchange: Exchange) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.loading import FileTree, load
 from reconciler.loading.settings_models import SchemaKind, build_schema, schema_text
+from tests.json_schema import check_schema, find_errors
 
 LOCATION = "asdrwHvLUxlfw5SqKVCN"
 
@@ -21,7 +21,7 @@ def kind(request: pytest.FixtureRequest) -> SchemaKind:
 
 
 def errors(kind: SchemaKind, value: Any) -> list[str]:
-    return [error.message for error in Draft202012Validator(build_schema(kind)).iter_errors(value)]
+    return find_errors(build_schema(kind), value)
 
 
 def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -34,7 +34,7 @@ def definitions(kind: SchemaKind) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.slow
 def test_it_is_a_schema_and_the_same_every_time(kind: SchemaKind) -> None:
-    Draft202012Validator.check_schema(build_schema(kind))
+    check_schema(build_schema(kind))
     assert schema_text(kind) == schema_text(kind)
     assert build_schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
@@ -51,7 +51,7 @@ def test_every_example_is_valid(kind: SchemaKind) -> None:
     whole = build_schema(kind)
     for key, part in definitions(kind):
         for example in part.get("examples", ()):
-            assert not list(Draft202012Validator({**part, "$defs": whole["$defs"]}).iter_errors(example)), key
+            assert not find_errors({**part, "$defs": whole["$defs"]}, example), key
 
 
 @pytest.mark.one_in(3)
