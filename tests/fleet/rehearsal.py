@@ -21,7 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Event
 
+from reconciler.core.model.lease import TTL_MS
 from tests.extras import need
 from tests.fleet.processes import PATIENCE_S, Process
 from tests.fleet.scene import TAGS, WAIT_S, FleetScene, a_fleet, location_id
@@ -116,10 +118,13 @@ def pause(rehearsal: Rehearsal, times: int) -> None:
         # each takes one
         scene.queue(*(part for number in numbers for part in ("--location", location_id(number))))
         paused = [_pause_one(rehearsal) for _ in numbers]
+        last = time.monotonic()
         # these are alive, and their leases last 90 s: whoever takes over waits for that
         other = scene.worker("--heartbeat", "1", "--jobs", str(PAUSED_AT_ONCE), "--drain")
         assert other.end() == 0, other.said
         rehearsal.past.append(other)
+        # a job is held sooner where the paused one stood still within a transaction: its lease is then still its own
+        Event().wait(max(0.0, TTL_MS / 1000 - (time.monotonic() - last)))
         _wake(rehearsal, paused)
 
 
