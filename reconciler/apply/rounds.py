@@ -20,6 +20,7 @@ from reconciler.apply.release import release, slow_tags, wait_for_release, witho
 from reconciler.apply.resolve_doubts import Again, find_decidable, settle_doubts, take_up_earlier_runs
 from reconciler.apply.run import Run, over_limit
 from reconciler.apply.split_refused import deliver
+from reconciler.core.model.alike import map_alike
 from reconciler.core.model.batch import Batch, Demand
 from reconciler.core.model.contact_changes import adopt_pairs, date_given, find_undated, release_pairs
 from reconciler.core.model.contact_state import NONE, ContactState
@@ -231,7 +232,8 @@ async def _date_given(run: Run) -> None:
     """Dates what was given before its tag became `once`: set and rule may leave the manifests in one commit."""
     once, now = run.desired.once, run.now()
     undated = find_undated(run.observed, once)
-    await run.save_states({contact: date_given(state, once, now) for contact, state in undated.items()})
+    dated = map_alike(lambda state: date_given(state, once, now), undated.values())
+    await run.save_states(dict(zip(undated, dated, strict=True)))
 
 
 async def _record_ledger(run: Run, current: LocationPlan) -> None:
