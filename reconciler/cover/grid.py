@@ -201,6 +201,20 @@ def make_draft(problem: CoverProblem, stage: str, blocks: Iterable[Block]) -> Dr
     return Draft(stage, made, cost, int(requests.max(initial=0)))
 
 
+class Holders:
+    """Which patterns hold each tag."""
+
+    def __init__(self, problem: CoverProblem) -> None:
+        tags = range(len(problem.tags))
+        self.patterns = [np.flatnonzero(rows_with(problem.must, tag)).astype(np.int32) for tag in tags]
+        self.usage = np.array([len(patterns) for patterns in self.patterns])
+
+    def of(self, row: Bits) -> Ints:
+        """The patterns that hold the rarest tag of a set."""
+        tags = find_ones(row)
+        return self.patterns[int(tags[np.argmin(self.usage[tags])])]
+
+
 def one_per_delta(problem: CoverProblem) -> Draft:
     """The contacts that need the same, together."""
     first, kind = distinct_rows(problem.must)

@@ -4,7 +4,8 @@ Rules
 1. Starts are those of `capped`. Then the dictionary of the cheapest plan is varied: sets that serve few are left out,
    the union of two that serve many contacts together comes in. A variation that is no worse is varied next. Random
    numbers are drawn from a fixed seed.
-2. Work is counted in rows and sets looked at, until the allowance of the effort is used up.
+2. Work is counted in rows and sets looked at, until the allowance of the effort is used up, or too little is left of
+   it for half of what the last plan took.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from operator import attrgetter
 import numpy as np
 
 from reconciler.cover.capped import STARTS, find_roles, group_twins, keep_new, make_dictionary
-from reconciler.cover.grid import Draft
+from reconciler.cover.grid import Draft, Holders
 from reconciler.cover.problem import Bits, CoverProblem
-from reconciler.cover.shares import Holders, Shares
+from reconciler.cover.shares import Shares
 
 _WORK = 800_000
 """Rows and sets that a round of effort may look at."""
@@ -36,7 +37,7 @@ def make_drafts(problem: CoverProblem, *, effort: int) -> Iterator[Draft]:
         if fewest is None or shares.cost <= fewest:
             fewest = shares.cost
             yield shares.draft()
-        if allowance <= 0:
+        if 2 * allowance < shares.work:
             return
 
 

@@ -21,7 +21,7 @@ from itertools import combinations
 
 import numpy as np
 
-from reconciler.cover.grid import Block, Draft, make_draft
+from reconciler.cover.grid import Block, Draft, Holders, make_draft
 from reconciler.cover.problem import (
     Bits,
     Bools,
@@ -32,7 +32,6 @@ from reconciler.cover.problem import (
     find_ones,
     join_ranges,
     row_mask,
-    rows_with,
 )
 
 _QUICK = 8
@@ -46,20 +45,6 @@ _PARTNERS = 12
 
 _SPARE = 4
 """Places that parts are given more of at a time."""
-
-
-class Holders:
-    """Which patterns hold each tag."""
-
-    def __init__(self, problem: CoverProblem) -> None:
-        tags = range(len(problem.tags))
-        self.patterns = [np.flatnonzero(rows_with(problem.must, tag)).astype(np.int32) for tag in tags]
-        self.usage = np.array([len(patterns) for patterns in self.patterns])
-
-    def of(self, row: Bits) -> Ints:
-        """The patterns that hold the rarest tag of a set."""
-        tags = find_ones(row)
-        return self.patterns[int(tags[np.argmin(self.usage[tags])])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,17 +130,14 @@ class Shares:
 
     def partners(self, number: int) -> list[int]:
         """The sets that the contacts of a set are most often sent besides."""
-        together = self._together(number)
-        likely = np.argsort(-together, kind="stable")[:_PARTNERS]
-        return [int(partner) for partner in likely[together[likely] > 0]]
+        return _most_frequent(self._together(number))
 
     def _together(self, number: int) -> Ints:
         """How many contacts of a set are sent each other one besides."""
         users = self.users[number]
-        together = np.zeros(len(self.sets) + 1, np.int64)
-        for place in range(self.picked.shape[1]):
-            sent = self.picked[users, place] + 1
-            together += np.bincount(sent, self.count[users], len(together)).astype(np.int64)
+        sent = self.picked[users]
+        weights = np.repeat(self.count[users], sent.shape[1])
+        together = np.bincount(sent.ravel() + 1, weights, len(self.sets) + 1).astype(np.int64)
         # the first place counts places that are free, and a set is no partner of its own
         together[number + 1] = 0
         return together[1:]
@@ -181,7 +163,8 @@ class Shares:
             room = int(-self.load[number] % self.problem.max_contacts)
             # whatever place is left, a contact may always leave a set
             everywhere = np.arange(len(self.sets)) != number
-            for first, *others in self._splits(self.sets[number], everywhere, number) if room else ():
+            (inside,) = self._inside(self.sets[[number]])
+            for first, *others in self._splits(self.masks[number], inside, everywhere, number) if room else ():
                 for second in others:
                     parts = np.intersect1d(self.users[first], self.users[second], assume_unique=True)
                     move = _take_first(parts, self.count[parts], room, second, (number,))
@@ -197,41 +180,42 @@ class Shares:
         left = self.count[users]
         self.work += self.picked.shape[1] * len(users) + len(self.sets) + _ASIDE
         moves: list[_Move] = []
+        together = self._together(number)
         # every contact that leaves needs a place
-        for able, partner, joined in self._ways(number, free) if int(free.sum()) >= wanted else ():
-            move = _take_first(able, left[able], min(wanted, int(free[list(joined)].min())), partner, joined)
+        for able, partner, joined in self._ways(number, free, together) if int(free.sum()) >= wanted else ():
+            room = min(wanted, *(int(free[place]) for place in joined))
+            move = _take_first(able, left[able], room, partner, joined)
             left[move.parts] -= move.amount
-            free[list(joined)] -= move.amount.sum()
-            wanted -= int(move.amount.sum())
+            total = int(move.amount.sum())
+            for place in joined:
+                free[place] -= total
+            wanted -= total
             moves.append(move)
             if wanted <= 0:
                 for kept in moves:
                     self._apply(number, replace(kept, parts=users[kept.parts]))
                 return
-        self._unite(number)
+        self._unite(number, together)
 
-    def _ways(self, number: int, free: Ints) -> Iterator[tuple[Ints, int, tuple[int, ...]]]:
+    def _ways(self, number: int, free: Ints, together: Ints) -> Iterator[tuple[Ints, int, tuple[int, ...]]]:
         """Ways to leave a set: which of its users can, with which partner (-1: none), and what they join."""
-        rows = self.picked[self.users[number]]
-        every = np.arange(len(rows))
-        for joined in self._splits(self.sets[number], free > 0, number):
-            yield every, -1, joined
-        for partner in self.partners(number):
-            able = None
-            for joined in self._splits(self.sets[number] | self.sets[partner], free > 0, number):
-                able = np.flatnonzero((rows == partner).any(axis=1)) if able is None else able
-                yield able, partner, joined
+        rows, partners = self.picked[self.users[number]], [number, *_most_frequent(together)]
+        # of all partners at once: each call of numpy takes longer than what it does for one
+        for partner, inside in zip(partners, self._inside(self.sets[partners] | self.sets[number]), strict=True):
+            splits = list(self._splits(self.masks[number] | self.masks[partner], inside, free > 0, number))
+            able = np.flatnonzero((rows == partner).any(axis=1)) if splits else rows
+            yield from ((able, -1 if partner == number else partner, joined) for joined in splits)
 
-    def _unite(self, number: int) -> None:
+    def _unite(self, number: int, together: Ints) -> None:
         """Makes a request for the union of the set and a partner, if it saves one of each."""
         over = self.load % self.problem.max_contacts
-        wanted = np.maximum(over, over[number])
-        enough = (self._together(number) >= wanted) & (over > 0)
-        size = count_ones(self.sets | self.sets[number])
-        for partner in np.flatnonzero(enough & (size <= self.problem.max_tags))[:1].tolist():
+        enough = np.flatnonzero((together >= np.maximum(over, over[number])) & (over > 0))
+        size = count_ones(self.sets[enough] | self.sets[number])
+        for partner in enough[size <= self.problem.max_tags][:1].tolist():
             union = self._number_of(self.sets[number] | self.sets[partner])
             parts = np.intersect1d(self.users[number], self.users[partner], assume_unique=True)
-            self._apply(number, _take_first(parts, self.count[parts], int(wanted[partner]), partner, (union,)))
+            room = int(over[[number, partner]].max())
+            self._apply(number, _take_first(parts, self.count[parts], room, partner, (union,)))
 
     def _number_of(self, row: Bits) -> int:
         """The number of a set, which is added where it is new."""
@@ -244,16 +228,19 @@ class Shares:
             self.users.append(np.zeros(0, np.int64))
         return self.number[mask]
 
-    def _splits(self, target: Bits, usable: Bools, number: int) -> Iterator[tuple[int, ...]]:
-        """The usable sets that make up the tags: one, then two. `number`: a set that is not usable."""
-        wanted = row_mask(target)
+    def _inside(self, targets: Bits) -> list[Ints]:
+        """For each target the sets that have no tag besides its own."""
+        inside = np.ones((len(targets), len(self.sets)), np.bool_)
+        for held, outside in zip(self.sets.T, ~targets.T, strict=True):
+            inside &= held & outside[:, None] == 0
+        return [row.nonzero()[0] for row in inside]
+
+    def _splits(self, wanted: int, inside: Ints, usable: Bools, number: int) -> Iterator[tuple[int, ...]]:
+        """The usable sets that make up the tags: one, then two of those inside. `number`: a set that is not usable."""
         whole = self.number.get(wanted, number)
         if usable[whole]:
             yield (whole,)
-        inside = usable.copy()
-        for word, outside in enumerate(~target):
-            inside &= self.sets[:, word] & outside == 0
-        for first in np.flatnonzero(inside).tolist():
+        for first in inside[usable[inside]].tolist():
             second = self.number.get(wanted ^ self.masks[first], number)
             # each pair once
             if second > first and usable[second]:
@@ -291,10 +278,17 @@ class Shares:
         return moved
 
 
+def _most_frequent(together: Ints) -> list[int]:
+    """The sets that most contacts are sent, as far as any are."""
+    likely = np.argsort(-together, kind="stable")[:_PARTNERS]
+    return [int(partner) for partner in likely[together[likely] > 0]]
+
+
 def _take_first(parts: Ints, count: Ints, room: int, partner: int, joined: tuple[int, ...]) -> _Move:
     """The move of the first parts that find room, the last of them perhaps not whole."""
-    ends = np.cumsum(count)
-    amount = count[: np.searchsorted(ends, room) + 1].copy()
-    amount[-1:] -= np.maximum(0, ends[: len(amount)][-1:] - room)
-    moving = np.flatnonzero(amount)
+    ends = count.cumsum()
+    amount = count[: int(ends.searchsorted(room)) + 1].copy()
+    if len(amount):
+        amount[-1] -= max(0, int(ends[len(amount) - 1]) - room)
+    moving = amount.nonzero()[0]
     return _Move(parts[moving], amount[moving], partner, joined)

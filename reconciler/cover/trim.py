@@ -21,7 +21,7 @@ class Parts:
 
     def __init__(self, problem: CoverProblem, sets: Bits, options: Pairs, taken: Pairs) -> None:
         self.problem = problem
-        self.sets = np.concatenate([sets, np.zeros((1, sets.shape[1]), np.uint64)])
+        self.sets = sets
         self.options = options.sets
         rows = len(problem.must)
         self.first = np.searchsorted(options.patterns, np.arange(rows + 1))
@@ -51,9 +51,10 @@ class Parts:
     def needs(self, users: Ints, number: int) -> Bits:
         """The tags that the users of a set need it for: those that none of their other sets holds."""
         needed = self.problem.must[self.pattern[users]].copy()
-        for place in range(self.picked.shape[1]):
-            picked = self.picked[users, place]
-            needed &= ~self.sets[np.where(picked == number, -1, picked)]
+        for picked in self.picked[users].T:
+            # most places are free: a look at them alone takes longer than the others
+            others = ((picked >= 0) & (picked != number)).nonzero()[0]
+            needed[others] &= ~self.sets[picked[others]]
         return needed
 
 
