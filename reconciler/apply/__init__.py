@@ -5,7 +5,8 @@ Law: sees core, wire, ports, the gate and the bracket of runs; no store, no clie
 
 Rules
 1. A plan is refused as stale where it is of another lineage, or a run has carried it out already, or a pull has given
-   a set other contacts than the manifests were read with, or a set has begun or ended meanwhile, on the way too.
+   a set other contacts than the manifests were read with, or a set has begun or ended meanwhile, on the way too. No
+   run begins in a state that was migrated away meanwhile.
 2. An error is in the report of its location: the other locations go on.
 3. A run that the state no longer takes is left open: the next one settles by the journal.
 """
@@ -376,7 +377,17 @@ def _count_waiting(run: Run, held: Iterable[HeldContacts], pairs: Counter[Outcom
 
 
 def _refuse_stale(plan: LocationPlan, state: LocationState, earlier: Iterable[RunRecord]) -> None:
-    """A plan is of one lineage, and used up by the run that completes it. `earlier`: the runs of this very plan."""
+    """A plan is of one lineage, and used up by the run that completes it. `earlier`: the runs of this very plan.
+
+    Raises StateError where the state was migrated away since the plan was made.
+    """
+    if state.moved_to:
+        # while a person was asked, or the run waited for the lease that the migration held
+        raise StateError(
+            f"the state of location {state.location} was migrated to {state.moved_to} since the plan was made: nothing "
+            "was sent",
+            hint="name that state (--state, RECONCILER_STATE or `state` in reconciler.yaml), and plan again",
+        )
     if plan.lineage not in (None, state.lineage):
         raise StalePlan(
             f"the plan is of lineage {plan.lineage}, the state of lineage {state.lineage}", hint="run plan again"
