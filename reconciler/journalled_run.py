@@ -1,7 +1,7 @@
 """The way to change a location's state: under its lease, as a run of the history. Law: sees beside, ports and core.
 
-All changes are made so but four of `operations/change_state.py`: push, migrate and recover write under the lease and
-begin no run, and unlock ends a lease without holding one.
+All changes are made so but some by hand: to push, to recover, to forget a location as a whole and to put a copy in its
+place write under the lease and begin no run, and to unlock ends a lease without holding one.
 
     async with await acquire_lease(location, holder, …) as held, journalled_run(held, header) as run: …
 

@@ -28,12 +28,12 @@ from reconciler.operations.change_state import (
     find_export_time,
     forget,
     import_contacts,
-    migrate_states,
     push_states,
     read_portable,
     recover_answers,
     unlock,
 )
+from reconciler.operations.migrate_state import migrate_states
 from reconciler.operations.state import list_locks
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted, moment

@@ -1,4 +1,4 @@
-"""Mending the state: contacts forgotten and imported, whole states replaced and copied, answers recovered, locks ended.
+"""Mending the state: contacts forgotten and imported, whole states replaced, answers recovered, locks ended.
 
 Every change but unlock is made under the location's lease. Contacts are forgotten and imported by a run of the history.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.formats.integrity import accept, verify
@@ -15,22 +15,20 @@ from reconciler.core.formats.state_json import Portable, UnrecordedAnswers, is_u
 from reconciler.core.model.contact_changes import ObservedContacts
 from reconciler.core.model.contact_state import ObservationOrigin
 from reconciler.core.model.errors import InvalidInput, Problem, StateError, UsageError
-from reconciler.core.model.journal import MOVE, MOVED, RunLog, RunStatus
+from reconciler.core.model.journal import RunStatus
 from reconciler.core.model.lease import Lease
 from reconciler.core.model.names import ContactId, Instant, LocationId, Source, TagSet
-from reconciler.core.model.safe_text import redacted
 from reconciler.core.observing.refresh_rules import record_observations
-from reconciler.journalled_run import HeldLease
 from reconciler.loading.export_files import Exported, read_export
 from reconciler.loading.snapshot_files import find_naming
 from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
-from reconciler.operations.stored_state import find_location
+from reconciler.operations.stored_state import find_location, refuse_moved
 from reconciler.operations.workspace import Workspace, settle_ms_from
 from reconciler.planfile import load_unrecorded
-from reconciler.ports import LocationStore, StateStore
-from reconciler.store import open_reader, open_store, refuse_unlisted
+from reconciler.ports import LocationStore
+from reconciler.store import open_reader, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +126,15 @@ async def import_contacts(workspace: Workspace, request: ImportRequest) -> Impor
         for tags, contacts in exported.contacts.items()
     ]
     with open_store(settings.state) as store:
-        async with (
-            await hold_location(workspace, store, location, "state import", request.lock_timeout_ms) as held,
+        async with await hold_location(workspace, store, location, "state import", request.lock_timeout_ms) as held:
+            refuse_moved(settings, location, await held.call(held.store.read_runs))
             # a change by hand that is cancelled has stopped
-            begin_run(held, cancelled=RunStatus.STOPPED),
-        ):
-            state = await held.call(held.store.load_state)
-            # the state has each tag in the location's own spelling
-            spelt = tuple(map(state.spelling.spell_observed, observations))
-            changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
-            await held.call(held.store.save_states, held.lease, changed)
+            async with begin_run(held, cancelled=RunStatus.STOPPED):
+                state = await held.call(held.store.load_state)
+                # the state has each tag in the location's own spelling
+                spelt = tuple(map(state.spelling.spell_observed, observations))
+                changed = record_observations(state.observed, spelt, settle_ms=settle_ms_from(settings))
+                await held.call(held.store.save_states, held.lease, changed)
     return ImportResult(exported, len(changed))
 
 
@@ -195,59 +192,9 @@ async def push_states(
             async with await hold_location(workspace, store, location, "state push", lock_timeout_ms) as held:
                 accepted = accept(pull_location(store, location), portable)
                 if accepted is not None:
-                    await _replace_state(held, accepted)
+                    replaced = accepted.state, accepted.runs, accepted.snapshots
+                    await held.call(held.store.replace_state, held.lease, *replaced)
             yield PushedState(location, None if accepted is None else accepted.state.serial)
-
-
-async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int = 0) -> AsyncIterator[Portable]:
-    """Copies the state of one location after the other to another place, and proves that each arrived.
-
-    No run can work on a location while it is copied. The old state stays, with an entry in its history that says where
-    it went.
-    """
-    settings = workspace.load_state_settings()
-    if url == settings.state:
-        raise UsageError("the state is there already", hint="name another place")
-    refuse_unlisted(settings.state)
-    with open_store(settings.state) as source, open_store(url) as target:
-        for location in source.list_locations():
-            async with (
-                await hold_location(workspace, source, location, MOVE, lock_timeout_ms) as leaving,
-                await hold_location(workspace, target, location, MOVE, lock_timeout_ms) as held,
-                # its entry counts once it is complete: then the copy has arrived
-                begin_run(leaving, f"{MOVED}{redacted(url)}", cancelled=RunStatus.STOPPED),
-            ):
-                portable = _without_moves(pull_location(source, location), workspace.clock.now())
-                await _copy_location(portable, target, held)
-            yield portable
-
-
-async def _copy_location(portable: Portable, target: StateStore, held: HeldLease) -> None:
-    location = portable.state.location
-    accepted = accept(pull_location(target, location), portable)
-    if accepted is not None:
-        await _replace_state(held, accepted)
-    # the copy is read back: what it would still have to accept did not arrive
-    if accept(portable, pull_location(target, location)) is not None:
-        raise StateError(f"location {location} did not arrive whole", hint="the old state is untouched")
-
-
-def _without_moves(portable: Portable, now: Instant) -> Portable:
-    """The state as its copy has it: not as one that was left for another place."""
-    runs: list[RunLog] = []
-    for log in portable.runs:
-        record = log.record
-        if record.header.operation.startswith(MOVED):
-            record = replace(record, header=replace(record.header, operation=MOVE))
-        if record.status is RunStatus.RUNNING:
-            # the entry of this very copy: the copy arrives complete, or not at all
-            record = replace(record, status=RunStatus.COMPLETE, ended=now)
-        runs.append(replace(log, record=record))
-    return replace(portable, state=replace(portable.state, moved_to=""), runs=tuple(runs))
-
-
-async def _replace_state(held: HeldLease, portable: Portable) -> None:
-    await held.call(held.store.replace_state, held.lease, portable.state, portable.runs, portable.snapshots)
 
 
 async def recover_answers(

@@ -140,7 +140,8 @@ def _examine_state(
         # a state that cannot be read is a finding: the API is examined all the same
         return None, [bad("state", error.message, error.hint or "reconciler state verify", error.exit_code)]
     if state.moved_to:
-        return None, [bad("state", explain_moved(state, redacted(settings.state)), MOVED_HINT), lock_remark(lease)]
+        moved = explain_moved(location, redacted(settings.state), state.moved_to)
+        return None, [bad("state", moved, MOVED_HINT), lock_remark(lease)]
     pin = settings.pin(location)
     if pin not in (None, state.lineage):
         mismatch = f"pinned to lineage {pin}, found {state.lineage or 'none'}"

@@ -39,7 +39,7 @@ from reconciler.operations.pulled_sets import SetSources, choose_sets, make_filt
 from reconciler.operations.quota import assume_sent_today
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.snapshots_before import add_renamed, assume_former
-from reconciler.operations.stored_state import refuse_missing_state
+from reconciler.operations.stored_state import refuse_missing_state, refuse_moved
 from reconciler.operations.unreviewed import refuse_unreviewed_sources
 from reconciler.operations.workspace import Session
 from reconciler.ports import LocationReader, StateReader, StateStore
@@ -161,6 +161,7 @@ class _LocationPull:
         """Matches, and keeps nothing."""
         try:
             async with self.places.take(self.location):
+                refuse_moved(self.session.settings, self.location, reader.at(self.location).read_runs())
                 pulled = await self._match(self._read_before(reader.at(self.location)), self._make_reading())
             await self.meeting.arrive(replace(pulled.report, is_kept=False))
         except ReconcilerError as error:
@@ -174,6 +175,7 @@ class _LocationPull:
             async with AsyncExitStack() as place:
                 await place.enter_async_context(self.places.take(self.location))
                 async with await hold_location(workspace, store, self.location, "pull", timeout_ms) as held:
+                    refuse_moved(self.session.settings, self.location, await held.call(held.store.read_runs))
                     await self._carry_out(held, place)
         except ReconcilerError as error:
             self._fail(error)

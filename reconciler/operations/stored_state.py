@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from reconciler.core.manifests.resolve import Desired
 from reconciler.core.model.errors import StateError, UsageError
+from reconciler.core.model.journal import MOVED, RunRecord, list_moves
 from reconciler.core.model.lease import Lease, describe_lease
 from reconciler.core.model.names import Instant, LocationId, closest_name
 from reconciler.core.model.safe_text import redacted
@@ -46,7 +47,7 @@ def check_state(settings: Settings, state: LocationState) -> LocationState:
     """The state; raises StateError where it was migrated away, or is another than the one that the settings pin."""
     location, where = state.location, redacted(settings.state)
     if state.moved_to:
-        raise StateError(explain_moved(state, where), hint=MOVED_HINT)
+        raise StateError(explain_moved(location, where, state.moved_to), hint=MOVED_HINT)
     pin = settings.pin(location)
     # without a pin any state will do
     if pin in (None, state.lineage):
@@ -64,9 +65,16 @@ MOVED_HINT = (
 )
 
 
-def explain_moved(state: LocationState, where: str) -> str:
+def explain_moved(location: LocationId, where: str, moved_to: str) -> str:
     """A line on a state that was copied to another place, where the runs since have written."""
-    return f"the state of location {state.location} at {where} was migrated to {state.moved_to}: later runs are there"
+    return f"the state of location {location} at {where} was migrated to {moved_to}: later runs are there"
+
+
+def refuse_moved(settings: Settings, location: LocationId, runs: Iterable[RunRecord]) -> None:
+    """Raises StateError where a state was migrated away, by its runs: for operations that need no more of it."""
+    if moves := list_moves(runs):
+        moved_to = moves[-1].header.operation.removeprefix(MOVED)
+        raise StateError(explain_moved(location, redacted(settings.state), moved_to), hint=MOVED_HINT)
 
 
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:

@@ -175,6 +175,19 @@ def move_the_state(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tupl
     return ("--state", "sqlite:///new.db")
 
 
+def test_nothing_is_pulled_into_a_state_that_was_migrated_away(
+    reconciler: Command, people: Callable[..., None]
+) -> None:
+    """A nightly job with the old variable would go on, and nobody who joins would ever be in the new state."""
+    people(range(3))
+    assert reconciler("pull").code == 0
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    for arguments in (["pull"], ["pull", "--dry-run"]):
+        ended = reconciler(*arguments)
+        assert (ended.code, "was migrated to sqlite:///new.db: later runs are there" in ended.err) == (1, True)
+    assert reconciler("pull", "--state", "sqlite:///new.db").code == 0
+
+
 def take_a_key(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.setenv("RECONCILER_KEY", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG")
     return ()

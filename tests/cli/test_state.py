@@ -488,6 +488,41 @@ def test_a_state_comes_back_and_goes_on_to_a_third_place(reconciler: Command) ->
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("applied")
+def test_a_move_that_is_asked_for_again_leaves_the_copy_as_it_is(reconciler: Command, manifest: Manifest) -> None:
+    """It was ended by the lock of another location, or a job repeats it; nor does it bar the way back."""
+    new = ("--state", "sqlite:///new.db")
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    manifest(customers=([0, 1, 3], ["customer"], []), vip=([5], ["vip"], []))
+    assert reconciler("apply", "--auto-approve", *new).code == 0
+    before = pulled(reconciler, *new)
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    assert pulled(reconciler, *new) == before
+    assert reconciler("state", "migrate", STATE, *new).code == 0
+    assert reconciler("plan", "--detailed-exitcode").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("applied")
+def test_a_state_comes_back_though_another_move_of_the_old_one_failed(reconciler: Command) -> None:
+    """A move that failed is in the history of the old state alone."""
+    new, other = ("--state", "sqlite:///new.db"), ("--state", "sqlite:///other.db")
+    assert reconciler("apply", "--auto-approve", "--create-state", *other).code == 3
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    assert reconciler("state", "migrate", "sqlite:///other.db").code == 1
+    assert reconciler("state", "migrate", STATE, *new).code == 0
+    assert reconciler("plan").code == 0
+
+
+@pytest.mark.usefixtures("applied")
+def test_nothing_is_imported_into_a_state_that_was_migrated_away(reconciler: Command, project: Path) -> None:
+    (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n")
+    assert reconciler("state", "migrate", "sqlite:///moved.db").code == 0
+    ended = reconciler("state", "import", "export.csv", *HERE)
+    assert (ended.code, "was migrated to sqlite:///moved.db: later runs are there" in ended.err) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("applied")
 def test_a_state_does_not_move_onto_another_one(reconciler: Command, project: Path) -> None:
     for state in ("sqlite:///one.db", "sqlite:///two.db"):
         reconciler("apply", "--auto-approve", "--state", state)

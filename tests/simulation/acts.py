@@ -10,7 +10,7 @@ from typing import Any
 
 from reconciler.core.model.errors import ReconcilerError
 from reconciler.core.model.names import ContactId, LocationId
-from reconciler.operations.change_state import migrate_states
+from reconciler.operations.migrate_state import migrate_states
 from reconciler.operations.pull import PullRequest, pull_people
 from reconciler.operations.workspace import Workspace, open_session
 from reconciler.store import open_store

@@ -170,6 +170,11 @@ class RunRecord:
         return self.status is RunStatus.INTERRUPTED and self.ended is None
 
 
+def list_moves(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """The entries that tell where a state went that was copied to another place, in their order."""
+    return [run for run in runs if run.header.operation.startswith(MOVED) and run.status is RunStatus.COMPLETE]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """How one contact of a batch ended."""
