@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.people import IndexStatus, PeopleLot
+from reconciler.core.model.safe_text import redacted
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.refresh import hold_location
 from reconciler.operations.stored_state import find_location
@@ -32,7 +33,14 @@ def count_content(workspace: Workspace, name: str) -> LocationContent:
     settings = workspace.load_state_settings()
     # a reader: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
-        return _count(reader.at(find_location(reader, name, settings)))
+        location = find_location(reader, name, settings)
+        # the settings may name one that has no state yet
+        if reader.at(location).load_state().lineage is None:
+            raise UsageError(
+                f"there is no state of location {location} at {redacted(settings.state)}: nothing can be forgotten",
+                hint="`reconciler history` lists the locations that have state",
+            )
+        return _count(reader.at(location))
 
 
 async def forget_location(workspace: Workspace, location: LocationId, *, lock_timeout_ms: int = 0) -> LocationContent:
@@ -44,10 +52,11 @@ async def forget_location(workspace: Workspace, location: LocationId, *, lock_ti
         async with await hold_location(workspace, store, location, "state forget", lock_timeout_ms) as held:
             state, content = await held.call(held.store.load_state), await held.call(_count, held.store)
             _refuse_doubts(state)
-            await held.call(held.store.save_people, held.lease, PeopleLot(IndexStatus(), anew=True))
             # the lineage stays, as a location has it for ever; without content it is not listed any more
             empty = LocationState(location, state.lineage)
+            # first, since it makes a copy of what was there
             await held.call(held.store.replace_state, held.lease, empty, (), {})
+            await held.call(held.store.save_people, held.lease, PeopleLot(IndexStatus(), anew=True))
     return content
 
 

@@ -303,7 +303,7 @@ class Session:
             return [f"which locations have state and no manifest is not known: {error.message}"]
         return [
             f"location {location} has state but no manifest: left untouched (to empty it, declare `contact_sets: {{}}`;"
-            " was it mistyped, `reconciler state forget --whole`)"
+            f" was it mistyped, `reconciler state forget --whole --location {location}`)"
             for location in strays
         ]
 

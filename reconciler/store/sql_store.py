@@ -336,7 +336,7 @@ class SqlLocation:
     def replace_state(
         self, lease: Lease, state: LocationState, runs: Sequence[RunLog], snapshots: Mapping[SetName, Snapshot]
     ) -> None:
-        self._database.back_up(StateCopy(Instant(lease.expires - TTL_MS), "state push"))
+        self._database.back_up(StateCopy(Instant(lease.expires - TTL_MS), lease.holder.operation))
         self.put_state(lease, Portable(state, tuple(runs), snapshots))
 
     def put_state(self, lease: Lease, portable: Portable) -> None:

@@ -403,14 +403,30 @@ def test_a_location_that_was_mistyped_can_be_forgotten_as_a_whole(reconciler: Co
         f"location: {MISTYPED}\ncontact_sets:\n  s: {{contacts: [{contact_id(0)}], tags: [vip]}}\n"
     )
     assert reconciler("apply", "wrong", "--auto-approve").code == 7
-    assert MISTYPED in reconciler("plan").out
     forget = ("state", "forget", "--whole", "--location", MISTYPED)
+    assert f"`{' '.join(('reconciler', *forget))}`" in " ".join(reconciler("plan").out.split())
     assert reconciler(*forget).code == 64
     ended = reconciler(*forget, "--yes")
     assert (ended.code, f"forgot location {MISTYPED}: " in ended.out) == (0, True)
     assert MISTYPED not in reconciler("plan").out + reconciler("history").out
     assert reconciler("state", "verify").code == 0
     assert reconciler(*forget, "--yes").code == 64
+
+
+def test_what_has_no_state_is_not_forgotten_and_gets_none(reconciler: Command, project: Path) -> None:
+    """The settings name the location: its state may be another one than that which was meant."""
+    (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{name: acme}}}}\n")
+    ended = reconciler("state", "forget", "--whole", "--location", "acme", "--yes")
+    assert (ended.code, f"there is no state of location acme ({LOCATION}) at {STATE}" in ended.err) == (64, True)
+    assert not (project / ".reconciler").exists()
+
+
+@pytest.mark.usefixtures("applied")
+def test_the_copy_beside_a_state_says_what_was_about_to_be_done(reconciler: Command, project: Path) -> None:
+    assert reconciler("state", "forget", "--whole", *HERE, "--yes").code == 0
+    (project / ".reconciler" / "state.db.backup").replace(project / "copy.db")
+    said = " ".join(reconciler("plan", "--state", "sqlite:///copy.db").out.split())
+    assert "before state forget, and does not know" in said
 
 
 @pytest.mark.usefixtures("applied")
