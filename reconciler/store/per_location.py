@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Generic, Self, TypeVar
 from urllib.parse import quote, unquote
 
@@ -53,9 +53,11 @@ class StatePerLocation(Generic[Port_co]):
             self._ports[location] = self._opened.enter_context(self._open_location(location))
         return self._ports[location]
 
-    def connect(self, location: LocationId) -> AbstractContextManager[Port_co]:
-        """A port of its own."""
-        return self._open_location(location)
+    @contextmanager
+    def connect(self, location: LocationId) -> Iterator[Port_co]:
+        """A port of its own, which belongs to the thread that enters: SQLite lets no other one use it."""
+        with self._open_location(location) as port:
+            yield port
 
     def find_faults(self) -> Sequence[str]:
         faults = ((place, fault) for place in self.list_locations() for fault in self.at(place).find_faults())

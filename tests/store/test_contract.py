@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from reconciler.beside import ThreadWorker, connect_location
 from reconciler.core.formats.integrity import verify
 from reconciler.core.formats.state_json import Portable, state_document
 from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
@@ -92,6 +94,19 @@ def test_a_location_has_one_lineage_for_ever(home: Home) -> None:
 
     assert lineage
     assert home.reader().load_state().lineage == lineage
+
+
+def test_a_connection_belongs_to_the_thread_that_works_with_it(home: Home) -> None:
+    """As each run has it: the calls of a location are made beside the event loop."""
+
+    async def work() -> str | None:
+        async with connect_location(home.state(), HERE, ThreadWorker) as connection:
+            store, call = connection.store, connection.call
+            lease = await call(store.acquire_lease, a_holder("one"), START)
+            await call(store.save_states, lease, {ANNA: seen("a")})
+            return (await call(store.load_state)).lineage
+
+    assert asyncio.run(work()) == home.reader().load_state().lineage
 
 
 def test_lineages_differ(home: Home) -> None:
