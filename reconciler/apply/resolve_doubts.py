@@ -7,7 +7,8 @@ Rules
 4. A contact that the API says not to have is rejected, once all are read. Too many of them, and the run stops, believes
    none of these absences, and leaves the doubts as they are.
 5. A doubt of an earlier run that this one set out to settle and could not is held in the report of this one.
-6. An add that the answer to a later request did not show is held unread: a reading so soon after may be behind it.
+6. What the answer to a later request tells is not read: a reading so soon after may be behind that answer. As desired:
+   seen. An add that it does not show is held, and a removal that did not happen is the next plan's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import suppress
 from reconciler.apply.examine_refused import learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
-from reconciler.core.model.contact_changes import quarantine
+from reconciler.core.model.contact_changes import not_among, quarantine
 from reconciler.core.model.contact_state import NONE, ContactReading, ContactState
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.journal import Answer, BatchRecord
@@ -51,9 +52,9 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     """Settles the doubts of these contacts, by readings that were kept or are made now."""
     again: Again = {}
     await _settle_by_kept_readings(run, doubts, again)
-    unread = {who: state for who, state in doubts.items() if run.can_read and not is_decidable(state, run.facts)}
-    await _hold_answered(run, unread)
-    if not unread:
+    unread = {contact: state for contact, state in doubts.items() if not is_decidable(state, run.facts)}
+    await _settle_answered(run, unread)
+    if not run.can_read or not unread:
         return again
     last = max(run.now() if state.doubt is None else state.doubt.sent for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
@@ -78,13 +79,21 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     return again
 
 
-async def _hold_answered(run: Run, unread: dict[ContactId, ContactState]) -> None:
-    """Holds the doubts of contacts that an answer has shown since, and removes these from `unread`."""
+async def _settle_answered(run: Run, unread: dict[ContactId, ContactState]) -> None:
+    """Settles the doubts of contacts that an answer has shown since, and removes these from `unread`."""
     for contact, state in tuple(unread.items()):
-        if state.doubt and not is_open(state, run.options.settle_ms):
-            await _record_failure(run, contact, state.doubtful, Outcome.HELD, _WHY_ANSWERED)
-            run.doubts.remove(contact)
+        if not is_open(state, run.options.settle_ms):
+            await _record_answered(run, contact, state)
             del unread[contact]
+
+
+async def _record_answered(run: Run, contact: ContactId, state: ContactState) -> None:
+    there, sent = state.observed or NONE, run.doubts.sent_to(contact)
+    ended = (sent.adds | sent.removes) & run.outcomes.tags_with(contact, Outcome.IN_DOUBT) - state.doubtful
+    adds = run.adds_in_doubt(contact, ended)
+    run.outcomes.set_outcome(contact, (adds - not_among(adds, there)) | not_among(ended - adds, there), Outcome.SEEN)
+    await _record_failure(run, contact, state.doubtful, Outcome.HELD, _WHY_ANSWERED)
+    run.doubts.remove(contact)
 
 
 async def _settle_by_kept_readings(run: Run, contacts: Iterable[ContactId], again: Again) -> None:

@@ -41,6 +41,7 @@ from reconciler.core.planning.make_plan import before_run, plan_location, plan_r
 from reconciler.core.planning.plan import LocationPlan
 from reconciler.core.planning.situation import NO_REASSERTION
 from reconciler.core.running.batch_split import BatchQueue, add_trial
+from reconciler.core.running.doubt import is_open
 from reconciler.core.running.stop_conditions import plan_canary_steps, restrict_to_step
 from reconciler.request_gate import Halted
 
@@ -123,12 +124,15 @@ class _Rounds:
         decidable = find_decidable(run)
         rejected = run.outcomes.rejected
         doubts = {contact: run.state_of(contact) for contact in run.doubts.sent if contact not in rejected}
-        if not decidable and (not doubts or not run.can_read):
+        if not run.can_read:
+            # what the answer to a later request tells
+            doubts = {who: state for who, state in doubts.items() if not is_open(state, run.options.settle_ms)}
+        if not decidable and not doubts:
             return None
-        doubts |= decidable
-        again = await settle_doubts(run, doubts)
-        # doubts that no reading settled are the next run's: to read them again now would show the same
-        run.doubts.clear()
+        again = await settle_doubts(run, doubts | decidable)
+        if run.can_read:
+            # doubts that no reading settled are the next run's: to read them again now would show the same
+            run.doubts.clear()
         return again
 
     async def _send_once_more(self, again: Again) -> None:

@@ -77,6 +77,37 @@ def test_no_reading_that_lags_takes_the_place_of_the_answer_that_left_it_in_doub
     assert scene.tags("anna") == {"third"}
 
 
+@pytest.mark.parametrize("may_read", [True, False])
+@pytest.mark.parametrize(
+    ("carried", "kind", "outcomes"),
+    [
+        ("", FaultKind.TIMEOUT_AFTER, {Outcome.APPLIED: 1, Outcome.SEEN: 1}),
+        ("", FaultKind.TIMEOUT_BEFORE, {Outcome.APPLIED: 1, Outcome.HELD: 1}),
+        ("first second", FaultKind.TIMEOUT_AFTER, {Outcome.APPLIED: 1, Outcome.SEEN: 1}),
+        ("first second", FaultKind.TIMEOUT_BEFORE, {Outcome.APPLIED: 1, Outcome.IN_DOUBT: 1}),
+    ],
+)
+def test_what_a_later_answer_tells_is_told_by_the_run_and_waited_for_no_more(
+    tmp_path: Path, carried: str, kind: FaultKind, outcomes: dict[Outcome, int], may_read: bool
+) -> None:
+    lost = FaultPlan({0: Fault(kind)}, path="/contacts/bulk")
+    options = without_limits(replace(OPTIONS, caps=Caps(tags=1)))
+    scene = Scene(tmp_path, contact("anna", carried), options=options, in_flight=1, faults=lost, may_read=may_read)
+    wanted = {"absent" if carried else "text": "first second"}
+    scene.want(a_set("s", "anna", **wanted))
+
+    def answer_late(nth: int) -> None:
+        scene.takes_ms = 200_000 * (nth == 2)
+
+    scene.before = answer_late
+    began = scene.clock.ms
+    report = scene.apply()
+    # a time-out, and the request that took long
+    assert (report.pairs, scene.clock.ms - began < 270_000) == (outcomes, True)
+    scene.apply()
+    assert scene.plan().locations[0].is_empty
+
+
 @pytest.mark.parametrize(
     ("shown", "sent", "left"),
     [
