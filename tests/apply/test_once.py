@@ -183,6 +183,22 @@ def test_what_was_given_before_the_rule_is_not_given_again_after_both_left_in_on
     assert "anna" in given(scene, TODAY)
 
 
+def test_what_may_have_been_given_before_the_rule_is_not_given_again_after_both_left(tmp_path: Path) -> None:
+    """A run was killed that gave anna her tag, and a workflow took it, all before the rule came."""
+    scene, without = one_by_one(tmp_path, {"anna": "", "bert": ""}), declare(a_set("s", who("bert"), "other"))
+    scene.options = replace(scene.options, limits=NO_GUARDS)
+    scene.wanted[HERE] = of("anna", once=False)
+    scene.apply_and_die(after=0)
+    scene.edit("anna", remove="welcome")
+    scene.run(TODAY)
+    scene.run(without)
+    tomorrow(scene)
+    scene.run(without)
+    assert scene.known("anna").ledger.tags == frozenset()
+    scene.run(TODAY)
+    assert ("anna" in given(scene, TODAY), welcomes(scene)) == (True, 1)
+
+
 def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     """A killed run, a workflow that consumes, a day's file without the contact."""
     scene = one_by_one(tmp_path, {"anna": "", "bert": ""})

@@ -178,7 +178,7 @@ def adopt_pairs(
 
 
 def find_undated(states: ContactStates, once: TagSet) -> dict[ContactId, ContactState]:
-    """The contacts with pairs of the tags `once` that came to be before these had the rule, without a date."""
+    """The contacts with pairs of the tags `once` that came to be, or may have, before these had the rule: undated."""
     undated = {index for index, state in enumerate(states.patterns) if _undated(state, once)} if once else set()
     if not undated:
         return {}
@@ -191,7 +191,8 @@ def date_given(state: ContactState, once: TagSet, at: Instant) -> ContactState:
 
 
 def _undated(state: ContactState, once: TagSet) -> TagSet:
-    given = (state.ledger.tags & once) - state.ledger.unconfirmed - state.doubtful
+    # what may have been given, too: a workflow may have consumed it
+    given = state.ledger.tags & once
     return given and given.difference(tag for tag, _ in state.past_adds.spent)
 
 
