@@ -22,20 +22,38 @@ class Text:
     raised: str = ""
 
 
+def texts(like: str = "", *, named: str = "") -> Iterator[Text]:
+    """Those of all modules (of a text that is put together its parts), or of the modules that name something.
+
+    Those that share most with what is looked for come first: a module is parsed when it has its turn.
+    """
+    words = {*re.findall(r"[^\W\d_]{3,}", like), *re.findall(r"(?=\b(\w+ \w+)\b)", like)}
+    found = [module for module, source in _sources().items() if named in source]
+    for module in sorted(found, key=lambda module: -sum(word in _sources()[module] for word in words)):
+        yield from texts_of(module)
+
+
+def modules(place: str) -> list[str]:
+    return [module for module in _sources() if module.startswith(place)]
+
+
 @cache
-def texts() -> list[Text]:
-    """Those of all modules, and of a text that is put together its parts."""
-    return list(_texts())
+def _sources() -> dict[str, str]:
+    paths = sorted((ROOT / "reconciler").rglob("*.py"))
+    return {str(path.relative_to(ROOT / "reconciler")): path.read_text(encoding="utf-8") for path in paths}
 
 
-def _texts() -> Iterator[Text]:
-    for path in sorted((ROOT / "reconciler").rglob("*.py")):
-        module = str(path.relative_to(ROOT / "reconciler"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and node.args and (text := _text(node.args[0])):
-                yield Text(text, module, _name(node.func))
-            elif text := _text(node):
-                yield Text(text, module)
+@cache
+def texts_of(module: str) -> list[Text]:
+    return list(_find_texts(module))
+
+
+def _find_texts(module: str) -> Iterator[Text]:
+    for node in ast.walk(ast.parse(_sources()[module])):
+        if isinstance(node, ast.Call) and node.args and (text := _text(node.args[0])):
+            yield Text(text, module, _name(node.func))
+        elif text := _text(node):
+            yield Text(text, module)
 
 
 def _name(node: ast.expr) -> str:

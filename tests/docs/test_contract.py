@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,14 @@ SENTENCE = re.compile(rf'"""{LIST}: |f"(\d+): ')
 
 def _sources(*directories: str) -> Iterator[tuple[Path, str]]:
     """Code and tests without this module, as one line each: a citation may be wrapped."""
-    for path in sorted(path for each in directories for path in (ROOT / each).rglob("*.py")):
-        if path != Path(__file__):
-            yield path.relative_to(ROOT), re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+    for directory in directories:
+        yield from _sources_in(directory)
+
+
+@cache
+def _sources_in(directory: str) -> list[tuple[Path, str]]:
+    paths = [path for path in sorted((ROOT / directory).rglob("*.py")) if path != Path(__file__)]
+    return [(path.relative_to(ROOT), " ".join(path.read_text(encoding="utf-8").split())) for path in paths]
 
 
 def _numbers(text: str) -> set[int]:
