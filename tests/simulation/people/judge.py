@@ -155,10 +155,16 @@ def _leaves(life: Life, act: Act, name: str, seen: Seen) -> Iterator[str]:
         if life.crowd.is_gone(_as_id(contact), act.ended) or _lost_its_past(life, act):
             continue
         for row in file.rows:
-            sought = row.sought(file.keys)
+            sought = _deciding(row.sought(file.keys), act, seen)
             its = any(seen.had(contact, value, act) for value in sought)
             if its and not any(_is_rematched(contact, value, act, seen) for value in sought):
                 yield f"leaves: {contact} leaves {name} by {act.name}, and its row is there: {row.cells}"
+
+
+def _deciding(sought: list[Value], act: Act, seen: Seen) -> list[Value]:
+    """The values that a row goes by: the first that anybody may have decides, be it that several have it."""
+    decides = (nth for nth, value in enumerate(sought) if any(seen.may_have(who, value, act) for who in seen.sightings))
+    return sought[: next(decides, len(sought)) + 1]
 
 
 def _lost_its_past(life: Life, act: Act) -> bool:

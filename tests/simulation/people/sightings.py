@@ -75,11 +75,14 @@ class Seen:
         return [each for each in self.sightings.get(contact, []) if each.nth <= last]
 
     def may_have(self, contact: str, value: Value, act: Act) -> bool:
-        """Whether the index of the product may say so when a pull ends."""
+        """Whether a pull may go by it: what it showed itself, in the order that it likes, or what is kept from before.
+
+        A page that only tells how values can be looked up is no reading of its contacts, though it may be the newest.
+        """
         for each in reversed(self._of(contact, act)):
             if value in each.values:
                 return True
-            if each.act in self.kept or each.act == act.name:
+            if each.act in self.kept and each.act != act.name:
                 return False
         return False
 
