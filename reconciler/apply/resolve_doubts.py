@@ -1,7 +1,8 @@
 """Resolving doubts: contacts in doubt are read, and the readings settle them; doubts of earlier runs come first.
 
 Rules
-1. Nothing is read before the doubtful request can no longer take effect. Many contacts are searched for first.
+1. Nothing is read before the doubtful request can no longer take effect, nor so soon after the answer to a later one
+   that a copy may be behind it. Many contacts are searched for first.
 2. A token that may not read contacts leaves everything held, and the run goes on.
 3. A reading is durable before a request is sent because of it.
 4. A contact that the API says not to have is rejected, once all are read. Too many of them, and the run stops, believes
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from reconciler.apply.examine_refused import learn_from_journal, moves_date
+from reconciler.apply.examine_refused import last_written, learn_from_journal, moves_date
 from reconciler.apply.read_contacts import Readings, read_contacts, settle_by_search
 from reconciler.apply.run import Run
 from reconciler.core.model.contact_changes import not_among, quarantine
@@ -56,7 +57,7 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     await _settle_answered(run, unread)
     if not run.can_read or not unread:
         return again
-    last = max(run.now() if state.doubt is None else state.doubt.sent for state in unread.values())
+    last = max(_last_request(run, state) for state in unread.values())
     if (wait := last + run.options.settle_ms - run.now()) > 0:
         read = "1 contact is" if len(unread) == 1 else f"{len(unread):,} contacts are"
         await run.gate.pause(wait, f"what is in doubt settles: then {read} read")
@@ -77,6 +78,11 @@ async def settle_doubts(run: Run, doubts: Mapping[ContactId, ContactState]) -> A
     run.halt_if_wrong()
     run.gate.raise_if_halted()
     return again
+
+
+def _last_request(run: Run, state: ContactState) -> Instant:
+    """When the contact's last doubtful request left, or a later one was answered."""
+    return run.now() if state.doubt is None else max(state.doubt.sent, last_written(state))
 
 
 async def _settle_answered(run: Run, unread: dict[ContactId, ContactState]) -> None:

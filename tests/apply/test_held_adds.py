@@ -54,9 +54,10 @@ def test_it_is_sent_once_more_where_that_answer_makes_the_reading_of_before_a_pr
     assert {tag: number for (_, tag), number in scene.adds().items()} == {"welcome": 1, "other": 1}
 
 
+@pytest.mark.parametrize("takes_ms", [200_000, 35_000], ids=["after it could settle", "just before"])
 @pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_AFTER, FaultKind.TIMEOUT_BEFORE])
 def test_no_reading_that_lags_takes_the_place_of_the_answer_that_left_it_in_doubt(
-    tmp_path: Path, kind: FaultKind
+    tmp_path: Path, kind: FaultKind, takes_ms: int
 ) -> None:
     """The run reads what is in doubt at its end: seconds after an answer, from a copy that is behind it."""
     lost = FaultPlan({0: Fault(kind)}, path="/contacts/bulk")
@@ -65,7 +66,7 @@ def test_no_reading_that_lags_takes_the_place_of_the_answer_that_left_it_in_doub
     scene.want(a_set("s", "anna", "first second"))
 
     def answer_late(nth: int) -> None:
-        scene.takes_ms = 200_000 * (nth == 2)
+        scene.takes_ms = takes_ms * (nth == 2)
         scene.edit("anna", remove="first")
 
     scene.before = answer_late
