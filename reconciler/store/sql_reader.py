@@ -97,7 +97,16 @@ def load_state(database: Database, location: LocationId, contacts: ContactNumber
     observed.update(read_doubts(database, number, observed))
     sizes, facts = read_sizes(database, number), read_facts(database, number)
     spelt, copied, moved_to = make_spelling(facts.aliases), read_copy(since_copy), read_move(database, number)
-    return LocationState(location, lineage, serial, spelt.spell_states(observed), sizes, facts, spelt, copied, moved_to)
+    observed = spelt.spell_states(observed)
+    exceptions = frozenset[str]() if sizes else _read_exceptions(database, number)
+    return LocationState(
+        location, lineage, serial, observed, sizes, facts, spelt, copied, moved_to, exceptions=exceptions
+    )
+
+
+def _read_exceptions(database: Database, location: int) -> frozenset[str]:
+    rows = database.execute("SELECT DISTINCT allowed FROM runs WHERE location = ?", (location,))
+    return frozenset(exception for row in rows for exception in json.loads(row[0]))
 
 
 def read_move(database: Database, location: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model.names import Tag
+from reconciler.core.model.names import Instant, Tag
 from reconciler.sandbox.world import World
 from tests.cli.conftest import LOCATION, Command, contact_id
 
@@ -209,6 +209,28 @@ def test_a_refresh_of_a_lost_state_does_not_make_the_next_apply_a_second_one(
     assert reconciler("refresh", "--method", "get").code == 0
     assert reconciler("apply", "--auto-approve").code == 5
     assert world.holders("mail") == frozenset()
+
+
+def test_tags_that_are_adopted_by_an_apply_of_a_part_do_not_tell_that_others_never_had_them(
+    reconciler: Command, delicate: Callable[[str, int], None], project: Path, world: World
+) -> None:
+    """State was lost; a few still carry the tag, and a workflow took it from the others long ago."""
+    (project / "manifests" / "reconciler.yaml").write_text("guards: {max_first_adds: 1}\n")
+    delicate("triggers: true", 4)
+    some = [contact_id(number) for number in range(2)]
+    with (project / "manifests" / "acme.yaml").open("a") as file:
+        file.write(f"  few:\n    contacts: [{', '.join(some)}]\n    tags: [mail]\n")
+    for each in some:
+        world.add(each, ["mail"], now=Instant(0), by="human")
+    assert reconciler("refresh", "--method", "get").code == 0
+    assert reconciler("apply", "--set", "few", "--auto-approve").code == 0
+    refused = reconciler("apply", "--tag", "mail", "--auto-approve")
+    assert refused.code == 5
+    assert "is given once, to 2 contacts (limit: 1)" in " ".join(refused.out.split())
+    assert reconciler("apply", "--tag", "mail", "--auto-approve", "--create-state").code == 0
+    delicate("triggers: true", 6)
+    assert reconciler("apply", "--tag", "mail", "--auto-approve").code == 0, "more were let pass: it is not new"
+    assert len(world.holders("mail")) == 6
 
 
 def test_the_limit_is_a_setting(

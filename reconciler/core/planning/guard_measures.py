@@ -13,7 +13,7 @@ from reconciler.core.model.outcome import Action
 from reconciler.core.model.people import MatchCounts, Snapshot
 from reconciler.core.model.settings import PCT_FLOOR, Guard, GuardLimits
 from reconciler.core.planning.batches import Reasserted
-from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured
+from reconciler.core.planning.guards import NO_REASON, SIZE_FLOOR, Allowance, Before, Counts, Measured, was_lifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +154,18 @@ def _measure_first_adds(case: _Case) -> Iterator[Measured]:
     limit = case.limits.max_first_adds
     for tag in sorted(case.counts.adds.keys() & harmful):
         adds, managed = case.counts.adds[tag], case.before.ledger[tag]
-        # applies of parts may have given a few unasked; where more are managed, a person let them pass
-        if limit is not None and case.before.is_first and managed <= limit:
-            yield Measured(Guard.MAX_FIRST_ADDS, tag, limit, adds + managed, adds + managed > limit, adds, managed)
+        if limit is not None and case.before.is_first and not _was_let_pass(case, tag, limit):
+            # applies of parts may have given a few unasked; where more are managed, they adopted them
+            given = managed if managed <= limit else 0
+            yield Measured(Guard.MAX_FIRST_ADDS, tag, limit, adds + given, adds + given > limit, adds, given)
         if case.before.is_backup:
             yield from _measure_number(Guard.MAX_BACKUP_ADDS, tag, adds, case.limits.max_backup_adds)
+
+
+def _was_let_pass(case: _Case, tag: Tag, limit: int) -> bool:
+    """Whether a person let more pass than may be given unasked, and it was given."""
+    managed, exceptions = case.before.ledger[tag], case.before.exceptions
+    return managed > limit and was_lifted(Guard.MAX_FIRST_ADDS, tag, exceptions)
 
 
 def _measure_holders(case: _Case) -> Iterator[Measured]:

@@ -7,8 +7,9 @@ Rules
 3. A percentage is of the pairs observed before; it is judged once more than `PCT_FLOOR` pairs are planned.
 4. A holder is a contact observed with the tag: a removal that is blind or sent again takes the tag from no holder.
 5. The first apply of a location may follow a lost state: the tags that start automations or are given once, which it
-   adds, were maybe given before. One of some sets or tags alone says nothing of the others. So were those of a state
-   that is a backup, by the runs that it lacks; no reading tells, as a workflow takes such a tag off again.
+   adds, were maybe given before. One of some sets or tags alone says nothing of the others, and pairs that it adopted
+   say nothing of those that are not there. So were those of a state that is a backup, by the runs that it lacks; no
+   reading tells, as a workflow takes such a tag off again.
 6. Ids that HighLevel cannot have issued do no harm where they join: they come back rejected. Where others lose the
    same tag, they are another column in the place of the ids.
 7. A guard is lifted for one guard and, where it has one, one tag or set, with a reason: never as a whole.
@@ -90,6 +91,12 @@ class Measured:
         return self.guard.endswith("_pct")
 
 
+def was_lifted(guard: Guard, scope: str, exceptions: Iterable[str]) -> bool:
+    """Whether the guard was lifted there by one of these exceptions, as the journal of a run has them."""
+    flag = f"{_quote_flag(guard, scope)}: "
+    return any(exception.startswith(flag) for exception in exceptions)
+
+
 def _quote_flag(guard: Guard, scope: str) -> str:
     return shlex.quote(f"{guard}:{guard.scopes[-1]}={scope}" if scope else guard.value)
 
@@ -126,6 +133,8 @@ class Before:
     ledger: Counter[Tag] = field(default_factory=Counter)
     is_backup: bool = False
     """Whether it is a backup that was put back: runs that it does not know were maybe the first to add a pair."""
+    exceptions: frozenset[str] = frozenset()
+    """The guards that were lifted for runs of a location of which no apply of everything is known."""
 
     @property
     def pairs(self) -> int:

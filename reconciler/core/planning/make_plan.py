@@ -221,7 +221,8 @@ def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches
 
 def before_run(state: LocationState) -> Before:
     holders, managed = count_holders(state.observed), count_managed(state.observed)
-    return Before(holders, state.set_sizes, managed, is_backup=state.copied is not None)
+    is_backup, exceptions = state.copied is not None, state.exceptions
+    return Before(holders, state.set_sizes, managed, is_backup=is_backup, exceptions=exceptions)
 
 
 def find_tried(deltas: Iterable[Delta], observed: ContactStates) -> tuple[Tried, ...]:

@@ -56,6 +56,8 @@ class LocationState:
     """The backup that it is, where no apply of all manifests was complete since that was put back."""
     moved_to: str = ""
     """The place that it was copied to by `state migrate`, after which the copy is used and not this one; else empty."""
+    exceptions: frozenset[str] = frozenset()
+    """The guards that were lifted for its runs, as the journal has them; none where an apply of everything is known."""
 
 
 @dataclass(frozen=True, slots=True)
