@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Waiting
-from reconciler.core.model.journal import LocationReport
+from reconciler.core.model.journal import MOVED, LocationReport, RunHeader, RunStatus
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import LocationId
 from reconciler.core.running.stop_conditions import Canary, StopOn
@@ -30,7 +30,7 @@ from tests.apply.test_slow_release import make as make_slow
 from tests.apply.test_slow_release import wanted
 from tests.apply.test_stopping import CROWD, LONE, with_strangers
 from tests.build import HERE, a_rule, a_set, contact, name
-from tests.fakes import START
+from tests.fakes import START, a_holder
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
 
@@ -297,6 +297,19 @@ def of_another_lineage(directory: Path) -> tuple[Scene, LocationReport]:
     with open_store(scene.url) as store:
         lineage = store.at(HERE).load_state().lineage or ""
     return scene, replace(report, error=report.error.replace(lineage, "L"))
+
+
+def migrated_since(directory: Path) -> tuple[Scene, LocationReport]:
+    """The state went to another place while somebody read the plan."""
+    scene = two()(directory)
+    plan = scene.plan()
+    with open_store(scene.url) as store:
+        here, now = store.at(HERE), scene.clock.now()
+        lease = here.acquire_lease(a_holder("state migrate"), now)
+        run = here.begin_run(lease, RunHeader(HERE, f"{MOVED}sqlite:///new.db", "anna", now))
+        here.end_run(lease, run, RunStatus.COMPLETE, now, set_sizes=None)
+        here.release_lease(lease)
+    return scene, scene.apply(plan)
 
 
 def of_a_run_without_rows(directory: Path) -> tuple[Scene, LocationReport]:
@@ -643,6 +656,15 @@ RUNS: dict[str, tuple[Play, Told]] = {
             {"not_sent": 2},
             "the plan is of lineage another, the state of lineage L",
             "run plan again",
+            whys=frozenset({STOPPED}),
+        ),
+    ),
+    "a plan of a state that was migrated": (
+        migrated_since,
+        Told(
+            {"not_sent": 2},
+            f"the state of location {HERE} was migrated to sqlite:///new.db since the plan was made: nothing was sent",
+            "name that state (--state, RECONCILER_STATE or `state` in reconciler.yaml), and plan again",
             whys=frozenset({STOPPED}),
         ),
     ),
