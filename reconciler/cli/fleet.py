@@ -143,6 +143,7 @@ def apply_jobs(
     """
     # a file does not choose whose settings and tokens are used: its manifests are named here
     is_file = target.is_file()
+    flags.refuse_idle_age()
     workspace = replace(invocation.workspace, directory=(named or MANIFESTS) if is_file else target)
     request = make_request(flags)
     if is_file:

@@ -65,9 +65,20 @@ def schedule(
 def _make_schedule(
     operation: Operation, cron: str, flags: PlanFlags, invocation: Invocation, *, fail_on: str, full: bool
 ) -> JobSchedule:
-    for option, given, known in (("--fail-on", fail_on, Operation.DRIFT), ("--full", full, Operation.PULL)):
-        if given and operation is not known:
+    reading = Operation.APPLY, Operation.DRIFT
+    for option, given, takers in (
+        ("--fail-on", fail_on, (Operation.DRIFT,)),
+        ("--full", full, (Operation.PULL,)),
+        ("--tag", flags.tags, reading),
+        ("--refresh", flags.refresh, reading),
+        ("--max-age", flags.max_age, reading),
+    ):
+        if given and operation not in takers:
+            known = " and ".join(takers)
             raise UsageError(f"{option} is of {known}, and the schedule is of {operation}", hint=f"leave {option} out")
+    # drift tells by an age what is stale, also of what it does not read
+    if operation is Operation.APPLY:
+        flags.refuse_idle_age()
     # only this command needs the library that reads them
     with extra_needed():
         from reconciler.fleet.schedules import find_next

@@ -120,12 +120,16 @@ class PlanFlags:
     def request(self) -> PlanRequest:
         """Raises UsageError for an age that is none, and for one without a reading that it could bear on."""
         reading = self.reading
+        self.refuse_idle_age()
+        return PlanRequest(self.scope, reading, self.allow, self.reason, self.create_state, self.plan_effort)
+
+    def refuse_idle_age(self) -> None:
+        """Raises UsageError where an age is given and nothing is read: to a plan it means nothing else."""
         if self.max_age and not self.refresh:
             raise UsageError(
                 "--max-age says what is read again, and nothing is read",
                 hint=f"add --refresh auto, or leave --max-age {self.max_age} out",
             )
-        return PlanRequest(self.scope, reading, self.allow, self.reason, self.create_state, self.plan_effort)
 
     def list_leave(self) -> list[str]:
         """The flags that an apply of the saved plan needs as well, in words: a file gives no leave."""

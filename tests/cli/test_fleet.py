@@ -1,4 +1,4 @@
-"""The fleet's commands where its extra is not installed: one line says so, with the way out."""
+"""The fleet's commands where no database is asked: an option that no job heeds, an extra that is not installed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import project
-
-__all__ = ["project"]
+from tests.cli.conftest import Command
 
 WITHOUT = (
     "import sys; sys.modules |= {'procrastinate': None, 'croniter': None}\nfrom reconciler.cli import main\nmain()"
 )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["apply"], "--max-age says what is read again, and nothing is read"),
+        (["schedule", "apply", "--cron", "0 6 * * *"], "--max-age says what is read again, and nothing is read"),
+        (["schedule", "pull", "--cron", "0 6 * * *"], "--max-age is of apply and drift, and the schedule is of pull"),
+    ],
+)
+def test_an_age_is_refused_where_no_job_would_heed_it(
+    arguments: list[str], said: str, reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_FLEET_DATABASE", "postgresql://crm@127.0.0.1:1/crm")
+    refused = reconciler("fleet", *arguments, "--max-age", "24h")
+    assert (refused.code, said in refused.err) == (64, True)
 
 
 @pytest.mark.slow
