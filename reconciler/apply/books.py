@@ -5,7 +5,6 @@ Rule: each book is changed by its own methods only.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from reconciler.core.model.contact_state import NONE, ContactState
 from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome
+from reconciler.core.model.safe_text import path_word
 from reconciler.core.planning.guards import Counts
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.slow_release import Release
@@ -247,7 +247,7 @@ def name_recovery_files(report: LocationReport, files: Sequence[str]) -> Locatio
     error, hint = report.error, report.hint
     if places:
         error += f"; what was answered is in {', '.join(places)}"
-        quoted = " ".join(map(shlex.quote, places))
+        quoted = " ".join(map(path_word, places))
         hint = (
             "once the state can be written, and before the next run, with --state where this one had it: "
             f"reconciler state recover {quoted}"

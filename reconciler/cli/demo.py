@@ -22,6 +22,7 @@ from reconciler.cli.sandbox import emulate
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
 from reconciler.core.model.names import ContactId, Instant, Tag
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.safe_text import path_word
 from reconciler.operations.workspace import Workspace
 from reconciler.sandbox import Running, in_background
 from reconciler.sandbox.app import DEMO_TOKEN, App, sandbox_token
@@ -97,7 +98,7 @@ def _leave(directory: Path, tokens: Mapping[str, str]) -> None:
         (directory / TOKENS).write_text("".join(f"{line}\n" for line in exports), encoding="utf-8")
         exports = [f". ./{TOKENS}"]
     click.echo(f"\nThe scene is in {directory}, and goes on where this ended. Three lines:")
-    click.echo(f"  cd {shlex.quote(str(directory))} && {exports[0]}")
+    click.echo(f"  cd {path_word(directory)} && {exports[0]}")
     click.echo(f"  reconciler sandbox serve --data sandbox.json --port {PORT} &")
     click.echo("  reconciler drift --refresh get --set vip")
     stopped = (

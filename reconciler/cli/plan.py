@@ -24,6 +24,7 @@ from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError, 
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.notice import Notice, begin_notice
+from reconciler.core.model.safe_text import path_word
 from reconciler.core.model.settings import DriftClass
 from reconciler.core.planning.plan import Plan
 from reconciler.operations.plan import LOOP_HINT, PlanResult, describe_errors, find_filter_loops, make_plan
@@ -71,9 +72,9 @@ def plan_command(
         invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
         write_plan(planned.plan, out)
-        words = [str(out), *flags.list_leave(), *list_setting_flags(invocation.workspace.overrides)]
-        command = f"`reconciler apply {shlex.join(words)}`"
-        invocation.console.note(f"saved: {command} {_explain_saved(planned.plan)}")
+        words = [*flags.list_leave(), *list_setting_flags(invocation.workspace.overrides)]
+        command = " ".join(["reconciler apply", path_word(out), *map(shlex.quote, words)])
+        invocation.console.note(f"saved: `{command}` {_explain_saved(planned.plan)}")
     unknown = print_errors(planned.unknown, invocation.console)
     refused = [error.exit_code for error in loops.values()]
     return worst_code([find_exit_code(planned.plan, detailed=detailed_exitcode), *refused, *unknown])

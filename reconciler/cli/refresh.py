@@ -24,7 +24,7 @@ from reconciler.cli.options import (
 from reconciler.cli.plan_flags import REFRESHES, PlanFlags, age_option, refresh_flags
 from reconciler.core.manifests.export_sets import GroupBy
 from reconciler.core.model.errors import ExitCode, UsageError, worst_code
-from reconciler.core.model.safe_text import redacted, visible
+from reconciler.core.model.safe_text import path_word, redacted, visible
 from reconciler.core.model.settings import OriginKind, Settings
 from reconciler.loading.export_files import write_files
 from reconciler.operations.export import ExportRequest, ExportResult, choose_exported, export_location
@@ -130,7 +130,7 @@ def export_command(
         raise UsageError("nothing was observed that could be exported", hint="read the location: --refresh search")
     write_files(out, files)
     console.answer("".join(f"wrote {visible(str(out / path))}\n" for path in sorted(files) if path.suffix == ".yaml"))
-    named = f"{shlex.quote(str(out))}{_name_state(settings, workspace.directory, out)}"
+    named = f"{path_word(out)}{_name_state(settings, workspace.directory, out)}"
     console.note(f"next: `reconciler plan {named}`, which adopts what is there")
     return ExitCode.DONE
 

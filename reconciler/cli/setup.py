@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from reconciler.cli.options import common
+from reconciler.cli.options import Invocation, common
 from reconciler.core.model.errors import ReconcilerError, UsageError
+from reconciler.core.model.safe_text import path_word
+from reconciler.loading.settings import flag_name
 
 SCAFFOLD = Path(__file__).parent / "scaffold"
 RENAMED = {"gitignore": ".gitignore"}
@@ -64,7 +65,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 )
 @click.option("--location", default=EXAMPLE, metavar="ID", help="The location's id, instead of an example's.")
 @common
-def init_command(directory: Path, forge: str | None, location: str, **_: object) -> int:
+def init_command(directory: Path, forge: str | None, location: str, invocation: Invocation) -> int:
     """Write a small repository to begin with: settings, one manifest, a CI workflow, .gitignore.
 
     It validates and plans as it is. Nothing that exists is overwritten. The workflow validates and compares; with --ci
@@ -74,6 +75,11 @@ def init_command(directory: Path, forge: str | None, location: str, **_: object)
         raise UsageError(
             f"--location {location[:80]!r} is no location id",
             hint="it stands in the address of the location's pages: 20 letters and digits",
+        )
+    for key in invocation.workspace.overrides:
+        raise UsageError(
+            f"{flag_name(key)} is a setting, and init writes those of an example",
+            hint=f"leave it out, and write `{key}` into {directory / 'manifests' / 'reconciler.yaml'} then",
         )
     targets = {directory / place: source for place, source in _files(forge)}
     # all are looked at before the first is written: half a repository is of no use
@@ -91,7 +97,7 @@ def init_command(directory: Path, forge: str | None, location: str, **_: object)
     for step in NEXT[forge or ""]:
         click.echo(f"next: {step}")
     first = "" if location != EXAMPLE else f"put your location's id into {directory / 'manifests'}, then "
-    click.echo(f"next: {first}reconciler plan {shlex.quote(str(directory / 'manifests'))}")
+    click.echo(f"next: {first}reconciler plan {path_word(directory / 'manifests')}")
     return 0
 
 

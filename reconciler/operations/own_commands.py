@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.core.model.safe_text import redacted
+from reconciler.core.model.safe_text import path_word, redacted
 from reconciler.operations.workspace import MANIFESTS
 
 BY_ARGUMENT = frozenset(
@@ -96,7 +96,7 @@ class CommandPlace:
             return
         if self.manifests != MANIFESTS and not (arguments if name in BY_ARGUMENT else "--manifests" in options):
             yield from ([] if name in BY_ARGUMENT else ["--manifests"])
-            yield shlex.quote(str(self.manifests))
+            yield path_word(self.manifests)
         if self.state and "--state" not in options:
             yield f"--state {shlex.quote(redacted(self.state))}"
 

@@ -157,6 +157,16 @@ def test_a_printed_path_with_a_blank_is_one_word(reconciler: Command, project: P
     assert "To record: 2 adopted" in run_printed(reconciler, named.err, "plan").out
 
 
+def test_a_printed_path_that_begins_with_a_dash_is_no_option(reconciler: Command, project: Path, world: World) -> None:
+    made = reconciler("init", "./-tags", "--location", LOCATION)
+    saved = run_printed(reconciler, made.out, "plan", "--out=-x.json")
+    assert saved.code == 0
+    assert "`reconciler apply ./-x.json --manifests ./-tags/manifests`" in saved.err
+    assert run_printed(reconciler, saved.err, "apply", "--dry-run").code == 0
+    exported = reconciler("export", "--location", LOCATION, "--refresh", "search", "--out=-tags of now")
+    assert run_printed(reconciler, exported.err, "plan").code == 0
+
+
 def test_an_annotation_names_a_command_that_finds_the_manifests(reconciler: Command, project: Path) -> None:
     """It stands in a pull request, where a person reads it."""
     (project / "manifests").rename(project / "my tags")

@@ -106,6 +106,17 @@ def test_init_writes_no_location_that_is_none(reconciler: Command, project: Path
     assert (ended.code, "is no location id" in ended.err, (project / "new").exists()) == (64, True, False)
 
 
+@pytest.mark.parametrize(
+    ("flag", "key"), [("--state", "state"), ("--api-base-url", "api.base_url")], ids=["state", "hidden"]
+)
+def test_init_writes_no_setting_that_a_flag_names(flag: str, key: str, reconciler: Command, project: Path) -> None:
+    """It took them in silence, and the commands that follow went by the defaults."""
+    ended = reconciler("init", "new", flag, "sqlite:///crm.db")
+    assert (ended.code, (project / "new").exists()) == (64, False)
+    assert f"{flag} is a setting, and init writes those of an example" in ended.err
+    assert f"write `{key}` into new/manifests/reconciler.yaml" in ended.err
+
+
 @pytest.mark.usefixtures("committed")
 def test_diff_says_who_gains_and_loses_what(reconciler: Command, manifest: Manifest) -> None:
     assert "Says the same as at HEAD" in reconciler("diff", "--detailed-exitcode").out

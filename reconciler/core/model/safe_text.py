@@ -168,6 +168,12 @@ def words_text(words: Sequence[str]) -> str:
     return shlex.join(map(_without_secrets, words))
 
 
+def path_word(path: object) -> str:
+    """A path as a word of a command line, which no command takes for an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
 def _without_secrets(argument: str) -> str:
     # a URL's user part goes as a whole: a token alone may stand there, without a password
     return _TOKEN.sub(_STARS, redacted(_USER.sub(f"{_STARS}@", argument)))
