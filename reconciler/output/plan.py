@@ -314,7 +314,8 @@ def _explain_bound(plan: LocationPlan) -> str:
 
 def _explain_cost(plan: LocationPlan) -> str:
     summary = plan.summary
-    how = "with all slices" if plan.pacing else "at the rate limit"
+    settling = ", with the wait for what is in doubt" if any(listed.why == IN_DOUBT for listed in plan.held) else ""
+    how = "with all slices" if plan.pacing else f"at the rate limit{settling}"
     time = f", {duration(summary.eta_seconds)} {how}" if summary.eta_seconds else ""
     return (
         f"{counted(summary.requests, 'request')} ({_explain_bound(plan)}), "

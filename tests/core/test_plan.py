@@ -477,6 +477,15 @@ def test_a_plan_tells_what_was_given_what_starts_automations_who_is_gone_and_how
     assert plan.summary.eta_seconds == 2 * 3_600
 
 
+@pytest.mark.parametrize(("ago", "eta"), [(30_000, 70.0), (100_000, 0.0), (DAY, 0.0)])
+def test_the_time_of_a_plan_has_the_wait_until_what_is_in_doubt_settles(ago: int, eta: float) -> None:
+    """An apply waits for it before its first request."""
+    known = state(anna=changed_state(carries("", ledger="x", doubt="x"), doubt_at=Instant(NOW - ago)))
+    plan = plan_location(declare(a_set("s", "anna bert", "x")), loaded(known), plan_options(now=NOW))
+    assert (plan.summary.requests, plan.summary.eta_seconds) == (1, eta)
+    assert plan_location(declare(a_set("s", "bert", "x")), loaded(known), plan_options()).summary.eta_seconds == 0
+
+
 def tags_in_order(text: str) -> tuple[Tag, ...]:
     return tuple(map(Tag, text.split()))
 

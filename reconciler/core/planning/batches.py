@@ -141,10 +141,12 @@ class Summary:
     requests: int
     lower_bound: int
     eta_seconds: float
+    """At the rate limit, with the wait for what is in doubt, and until the last slice."""
     daily_quota_share: float
 
 
-def summarise_plan(diff: Diff, planned: Batches, rate: Rate, *, at_least_ms: int = 0) -> Summary:
+def summarise_plan(diff: Diff, planned: Batches, rate: Rate, *, at_least_ms: int = 0, settling_ms: int = 0) -> Summary:
+    """`settling_ms`: how long the run waits before its first request."""
     requests = len(planned.batches)
     return Summary(
         contacts=_count_contacts(diff.deltas),
@@ -160,7 +162,7 @@ def summarise_plan(diff: Diff, planned: Batches, rate: Rate, *, at_least_ms: int
         requests=requests,
         lower_bound=planned.lower_bound,
         # a run that waits for its slices ends with the last of them
-        eta_seconds=max(duration(requests, rate), at_least_ms) / 1000,
+        eta_seconds=max(duration(requests, rate) + max(settling_ms, 0), at_least_ms) / 1000,
         daily_quota_share=round(requests / rate.per_day, 6),
     )
 

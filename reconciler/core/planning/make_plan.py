@@ -7,7 +7,7 @@ in between, and others where one did and may have had an effect.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from reconciler.core.manifests.wants import old_names
 from reconciler.core.model.batch import Demand
 from reconciler.core.model.contact_changes import ObservedContacts, find_undated
 from reconciler.core.model.contact_numbers import ABSENT
-from reconciler.core.model.contact_state import NONE, ContactState, ContactStates
+from reconciler.core.model.contact_state import NONE, UNTIMED, ContactState, ContactStates
 from reconciler.core.model.names import ContactId, Instant, Tag, TagSet
 from reconciler.core.model.outcome import Action
 from reconciler.core.planning.batches import Batches, make_batches, summarise_plan
@@ -61,7 +61,24 @@ def plan_location(
         gone=options.gone,
         owned=state.spelling.read(owned),
     )
-    return plan_of(difference, desired, state, options, done=done, before=before, observations=observations)
+    settling_ms = _find_settling(state.observed, options)
+    return plan_of(
+        difference,
+        desired,
+        state,
+        options,
+        done=done,
+        before=before,
+        observations=observations,
+        settling_ms=settling_ms,
+    )
+
+
+def _find_settling(observed: ContactStates, options: PlanOptions) -> int:
+    """How long an apply waits, before its first request, until no request of an earlier run can take effect."""
+    sent = [state.doubt.sent for state in observed.patterns if state.doubt is not None]
+    # without a time nothing is known to be yet to come
+    return max([at + options.settle_ms - options.now for at in sent], default=0) if options.now != UNTIMED else 0
 
 
 def plan_revert(
@@ -94,8 +111,9 @@ def plan_of(
     done: Counts | None = None,
     before: Before | None = None,
     observations: tuple[ObservedContacts, ...] = (),
+    settling_ms: int = 0,
 ) -> LocationPlan:
-    """The plan that makes the changes of `diff`; the other arguments are those of `plan_location`."""
+    """The plan that makes the changes of `diff`, after a wait of `settling_ms`; the rest is as for `plan_location`."""
     within = replace(options, caps=options.caps.within(state.facts, options.now))
     then = before or before_run(state)
     changed = (done or Counts()) + count_pairs(diff.deltas, requests=0, observed=state.observed)
@@ -104,19 +122,16 @@ def plan_of(
         counts = changed + count_pairs((), batches.reasserted, requests=len(batches.batches), observed=state.observed)
         return measure_guards(counts, then, desired, limits=options.limits, allowances=options.allowances)
 
-    batches = _make_batches(diff, desired, within)
-    # saving a request is no reason to be refused: tags with re-assertions beyond a limit lose them, one by one
-    while dropped := repeats_over_limit(batches.reasserted, measure(batches)):
-        within = replace(within, reassertion=within.reassertion.without(dropped))
-        batches = _make_batches(diff, desired, within)
+    batches = _make_batches_within_limits(diff, desired, within, measure)
     pacing = plan_releases(diff.deltas, list_release_rules(desired), options.sent, options.now)
+    at_least_ms = last_slice(pacing, options.now) - options.now
     return LocationPlan(
         location=desired.location,
         lineage=state.lineage,
         serial=state.serial,
         manifests_digest=desired.digest,
         valid_until=desired.valid_until,
-        summary=summarise_plan(diff, batches, options.rate, at_least_ms=last_slice(pacing, options.now) - options.now),
+        summary=summarise_plan(diff, batches, options.rate, at_least_ms=at_least_ms, settling_ms=settling_ms),
         deltas=diff.deltas,
         batches=batches.batches,
         deferrals=diff.deferrals,
@@ -202,6 +217,17 @@ def _find_oldest(diff: Diff, desired: Desired, observed: ContactStates, options:
     patterns.update(observed.contacts.find_all(changed, 0))
     times = (observed.patterns[max(index, 0)].observed_at for index in patterns)
     return min((at for at in times if at is not None), default=None)
+
+
+def _make_batches_within_limits(
+    diff: Diff, desired: Desired, options: PlanOptions, measure: Callable[[Batches], tuple[Measured, ...]]
+) -> Batches:
+    batches = _make_batches(diff, desired, options)
+    # saving a request is no reason to be refused: tags with re-assertions beyond a limit lose them, one by one
+    while dropped := repeats_over_limit(batches.reasserted, measure(batches)):
+        options = replace(options, reassertion=options.reassertion.without(dropped))
+        batches = _make_batches(diff, desired, options)
+    return batches
 
 
 def _make_batches(diff: Diff, desired: Desired, options: PlanOptions) -> Batches:
