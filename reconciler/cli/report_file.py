@@ -24,7 +24,7 @@ from reconciler.cli.options import OutputFormat, find_overrides
 from reconciler.cli.streams import AnswerLost
 from reconciler.core.formats.json_forms import Count
 from reconciler.core.model.errors import ExitCode, ReconcilerError, UsageError
-from reconciler.core.model.safe_text import visible
+from reconciler.core.model.safe_text import quoted, visible
 from reconciler.operations.workspace import MANIFESTS, Workspace
 from reconciler.operations.written_files import refuse_files_read
 from reconciler.output.document import FORMATS, SUFFIXES, CommandOutput, Document, FailureDocument, spell
@@ -45,7 +45,8 @@ class Report:
         self._is_last = False
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"--report {path}: no format has the suffix {path.suffix!r}", hint=f"there are {', '.join(SUFFIXES)}"
+                f"--report {path}: no format has the suffix {quoted(path.suffix)}",
+                hint=f"there are {', '.join(SUFFIXES)}",
             )
         if path.is_symlink():
             raise UsageError(f"--report {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)

@@ -23,6 +23,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from reconciler.core.model.errors import NoWay, install_hint
+from reconciler.core.model.safe_text import quoted
 from reconciler.highlevel.http_client import ApiAddress, Proxy, read_address, read_proxy, trust_installed
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -215,7 +216,7 @@ def _load(context: ssl.SSLContext, variable: str, place: Path) -> None:
 
 def _unreadable(variable: str, place: Path, why: str) -> NoWay:
     return NoWay(
-        f"{variable}: the certificates in {str(place)[:200]!r} cannot be used: {why}",
+        f"{variable}: the certificates in {quoted(str(place)[:200])} cannot be used: {why}",
         hint="name a file of certificates (PEM), or unset it",
     )
 
@@ -227,6 +228,6 @@ def _try_key_log(environment: Mapping[str, str]) -> None:
             Path(place).open("ab").close()
         except (OSError, ValueError) as error:
             raise NoWay(
-                f"SSLKEYLOGFILE: {place[:200]!r} cannot be written to: {getattr(error, 'strerror', '') or error}",
+                f"SSLKEYLOGFILE: {quoted(place[:200])} cannot be written to: {getattr(error, 'strerror', '') or error}",
                 hint="unset it, unless you mean to read what is sent",
             ) from None

@@ -18,6 +18,7 @@ from reconciler.core.model.manifest import Combined, ContactSet, ListedContacts,
 from reconciler.core.model.names import ContactId, Instant, SetName, Source, Tag, normalise_tag
 from reconciler.core.model.people import Match, RowQuery, Snapshot
 from reconciler.core.model.release_rules import EVERY_DAY, TagPace, TagWindow
+from reconciler.core.model.safe_text import quoted
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_table
 from reconciler.loading.contact_ids import FileRequest
@@ -203,7 +204,7 @@ class SetBuilder:
                 table = read_table(stream, request, self._contacts)
         except (CannotRead, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            self._report(Problem(written, f"contact file {model.file[:200]!r}: {reason}", "contact-file"))
+            self._report(Problem(written, f"contact file {quoted(model.file[:200])}: {reason}", "contact-file"))
             return None
         except InvalidInput as error:
             for problem in error.problems:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, cast
 from reconciler.core.model.errors import InvalidInput, Problem, install_hint
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.people import RowQuery
+from reconciler.core.model.safe_text import quoted
 from reconciler.loading import mistakes
 from reconciler.loading.file_tree import SETTINGS_NAME, CannotRead
 from reconciler.loading.files import Files, name_inside
@@ -126,7 +127,7 @@ def _list_table_faults(files: Sequence[str]) -> Iterator[_Fault]:
         try:
             name = name_inside(SETTINGS_NAME, file)
         except CannotRead as error:
-            yield ("files", place), f"{file[:200]!r}: {error}", ""
+            yield ("files", place), f"{quoted(file[:200])}: {error}", ""
             continue
         if not name.lower().endswith(TABLE_ENDINGS):
             yield ("files", place), f"not a table: {file[:200]}", f"known endings: {', '.join(TABLE_ENDINGS)}"
@@ -184,7 +185,7 @@ def _open_table(files: Files, file: str) -> BinaryIO:
     try:
         return files.open(file)
     except CannotRead as error:
-        raise SqlFailed(f"file {file!r}: {error}") from None
+        raise SqlFailed(f"file {quoted(file)}: {error}") from None
 
 
 def _without_values(error: Exception) -> str:

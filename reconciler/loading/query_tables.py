@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.people import RowQuery
+from reconciler.core.model.safe_text import quoted
 from reconciler.loading.contact_files import read_rows, text_lines
 from reconciler.loading.contact_ids import FileFaults, FileRequest
 
@@ -81,9 +82,9 @@ class RowCopier:
             return place.open("rb")
         except InvalidInput as error:
             problem = error.problems[0]
-            raise SqlFailed(f"file {file!r}, line {problem.source.line}: {problem.message}") from None
+            raise SqlFailed(f"file {quoted(file)}, line {problem.source.line}: {problem.message}") from None
         except OSError as error:
-            raise SqlFailed(f"file {file!r} cannot be copied for DuckDB: {error.strerror}") from None
+            raise SqlFailed(f"file {quoted(file)} cannot be copied for DuckDB: {error.strerror}") from None
 
     def _write_rows(self, copied: BinaryIO, table: BinaryIO, faults: FileFaults) -> None:
         file = faults.request.path
@@ -136,13 +137,15 @@ def _read_header(file: str, table: BinaryIO, delimiter: str) -> list[str]:
     try:
         header = next(csv.reader(text, delimiter=delimiter, strict=True), [])
     except (UnicodeDecodeError, csv.Error):
-        raise SqlFailed(f"file {file!r}: line 1 cannot be read", hint="a table is UTF-8 text, columns first") from None
+        raise SqlFailed(
+            f"file {quoted(file)}: line 1 cannot be read", hint="a table is UTF-8 text, columns first"
+        ) from None
     finally:
         text.detach()
     if not any(header):
-        raise SqlFailed(f"file {file!r}: line 1 is empty", hint="the first line names the columns")
+        raise SqlFailed(f"file {quoted(file)}: line 1 is empty", hint="the first line names the columns")
     # DuckDB compares names without regard to case
     names = [name.lower() for name in header]
     if "" in names or len(set(names)) < len(names):
-        raise SqlFailed(f"file {file!r}: line 1 has a column without a name, or two of one name")
+        raise SqlFailed(f"file {quoted(file)}: line 1 has a column without a name, or two of one name")
     return header

@@ -25,6 +25,7 @@ from reconciler.core.formats.state_json import missing_document, read_missing
 from reconciler.core.model.errors import Problem, Severity, StateError
 from reconciler.core.model.names import ContactId, LocationId, SetName, Source, iso, parse_instant
 from reconciler.core.model.people import MatchCounts, Snapshot
+from reconciler.core.model.safe_text import quoted
 from reconciler.core.model.settings import Settings
 from reconciler.loading.file_tree import NO_FILE, OUTSIDE, CannotRead
 from reconciler.loading.files import Directory, Files, display_path
@@ -277,7 +278,7 @@ class SnapshotFinder:
             source = self._settings.origin("snapshots").source or Source(self._files.label)
             # no whole path, which is one of this machine
             hint = f"such as {posixpath.join(_find_home(self._files.place).name, '.resolved')}"
-            self._report(Problem(source, f"snapshots: {setting[:200]!r}: {error}", "snapshots", hint=hint))
+            self._report(Problem(source, f"snapshots: {quoted(setting[:200])}: {error}", "snapshots", hint=hint))
             return None
 
     def find(self, location: LocationId | None, name: SetName) -> Snapshot | None:

@@ -22,6 +22,7 @@ from typing import BinaryIO, TypeVar
 from reconciler.core.model.errors import InvalidInput, Problem
 from reconciler.core.model.manifest import Rollout
 from reconciler.core.model.names import LocationId, Source, did_you_mean
+from reconciler.core.model.safe_text import quoted
 from reconciler.loading import mistakes
 from reconciler.loading.contact_files import read_cells, read_every_column
 from reconciler.loading.contact_ids import FileFaults, FileRequest, Row, json_text
@@ -110,7 +111,7 @@ def _read_file(files: Files, name: str, root: MappingNode, listed: ClientsFile) 
             clients = tuple(_read_rows(stream, request))
     except (CannotRead, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        message = f"file of locations {listed.file[:200]!r}: {reason}"
+        message = f"file of locations {quoted(listed.file[:200])}: {reason}"
         raise InvalidInput([Problem(written, message, "locations")]) from None
     if not clients:
         message = f"{path} has no location" + (" that meets `where`" if listed.where else "")

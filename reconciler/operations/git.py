@@ -24,6 +24,7 @@ from pathlib import Path
 
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import Instant
+from reconciler.core.model.safe_text import quoted
 from reconciler.loading import FileTree
 from reconciler.loading.file_tree import EntryKind
 
@@ -89,7 +90,7 @@ class Repository:
         except GitRefused as error:
             lacking = "the clone is shallow and lacks history: fetch it first (git fetch --unshallow)"
             raise GitRefused(
-                f"{revision!r} names no commit in the Git repository {self.top} ({error.message})",
+                f"{quoted(revision)} names no commit in the Git repository {self.top} ({error.message})",
                 hint=error.hint or (lacking if self.shallow else "fetch it first, or name another revision"),
             ) from None
 

@@ -32,6 +32,7 @@ from reconciler.core.model.people import (
     ValueKind,
     row_place,
 )
+from reconciler.core.model.safe_text import quoted
 from reconciler.highlevel.people_reader import connect_people
 from reconciler.loading.file_tree import CannotRead
 from reconciler.loading.people_files import PeopleFile, find_values, make_normaliser, phone_reader, read_people
@@ -287,7 +288,7 @@ def _digest(stream: BinaryIO) -> bytes:
 
 def _unreadable(source: PeopleSource, error: CannotRead | OSError, *, hint: str = "") -> InvalidInput:
     reason = error.strerror if isinstance(error, OSError) else error
-    what = f"{source.path}:" if source.ending else f"contact file {source.path!r}:"
+    what = f"{source.path}:" if source.ending else f"contact file {quoted(source.path)}:"
     return InvalidInput([Problem(source.place, f"{what} {reason}", "contact-file", hint=hint)])
 
 

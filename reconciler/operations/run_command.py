@@ -24,6 +24,8 @@ from pathlib import Path
 from threading import Event
 from typing import BinaryIO, cast
 
+from reconciler.core.model.safe_text import quoted
+
 LINES_KEPT = 20
 _ERRORS_KEPT = 64 * 1024
 _BLOCK = 1024 * 1024
@@ -108,10 +110,10 @@ class _Run:
         except FileNotFoundError:
             words = "[psql, --csv, -v, ON_ERROR_STOP=1, --file, vips.sql]"
             hint = f"a command is a program and its arguments, each a word of its own: {words}"
-            raise CommandFailed(f"there is no program {command.words[0]!r}", hint=hint) from None
+            raise CommandFailed(f"there is no program {quoted(command.words[0])}", hint=hint) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise CommandFailed(f"{command.words[0]!r} cannot be run: {reason}") from None
+            raise CommandFailed(f"{quoted(command.words[0])} cannot be run: {reason}") from None
 
     def _collect(self, process: subprocess.Popen[bytes]) -> None:
         """Reads until the output ends."""

@@ -21,6 +21,7 @@ from reconciler.core.model.errors import AuthRefused, StalePlan, Unfinished, Usa
 from reconciler.core.model.journal import UnknownLocation
 from reconciler.core.model.names import ContactId, Instant, LocationId, TagSet
 from reconciler.core.model.outcome import Action
+from reconciler.core.model.safe_text import quoted
 from reconciler.core.observing.refresh_rules import Method, RefreshRequest
 from reconciler.core.planning.approved_scope import (
     Proposal,
@@ -132,7 +133,7 @@ def _refuse_other_directory(proposed: Plan) -> None:
         if Path(proposed.manifests).resolve() == MANIFESTS.resolve():
             return
     raise UsageError(
-        f"the plan file says that its manifests are in {proposed.manifests[:80]!r}, and a file does not choose "
+        f"the plan file says that its manifests are in {quoted(proposed.manifests[:80])}, and a file does not choose "
         f"whose settings and token are used: only {MANIFESTS} is taken unasked",
         hint="name their directory: --manifests DIR",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.core.model.errors import StateError, UsageError, install_hint
 from reconciler.core.model.names import LocationId
+from reconciler.core.model.safe_text import quoted
 from reconciler.ports import LocationReader, LocationStore, State, StateReader, StateStore
 from reconciler.store import sqlite
 from reconciler.store.per_location import LOCATION, StatePerLocation, folder_of, location_of
@@ -135,7 +136,7 @@ def _bucket(url: str) -> Obstore:
     path = path.removesuffix("/").removesuffix(f"/{LOCATION}")
     if LOCATION in path + parameters:
         raise UsageError(
-            f"in {_without_secrets(url)!r} {LOCATION} is not at the end of the path",
+            f"in {quoted(_without_secrets(url))} {LOCATION} is not at the end of the path",
             hint=f"write {_scheme(url)}://bucket/prefix/{LOCATION}; each location has a place of its own anyhow",
         )
     return open_bucket(path + mark + parameters)
@@ -182,7 +183,7 @@ def _sqlite_path(url: str) -> Path:
     scheme, separator, path = url.partition(":///")
     if not separator or scheme != "sqlite" or not path or "?" in path:
         raise UsageError(
-            f"unknown state {_without_secrets(url)!r}",
+            f"unknown state {quoted(_without_secrets(url))}",
             hint="write sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, "
             "s3://bucket/prefix or az://container/prefix",
         )

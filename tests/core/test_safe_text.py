@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.model.safe_text import printable
+from reconciler.core.model.safe_text import printable, quoted
 from tests.render.judges import recovered
 
 
@@ -26,6 +26,19 @@ from tests.render.judges import recovered
 )
 def test_what_is_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("lists\\vip.csv", "'lists\\\\vip.csv'"),
+        ("it's", '"it\'s"'),
+        ("a\\b\n", "'a\\\\\\\\b\\\\n'"),
+    ],
+    ids=["a path", "a quote", "not printable"],
+)
+def test_a_text_in_a_sentence_is_escaped_once_where_it_can_be_printed(text: str, shown: str) -> None:
+    assert printable(f"file {quoted(text)}") == f"file {shown}"
 
 
 @given(st.text())

@@ -82,6 +82,14 @@ def visible(text: str) -> str:
     return _MARKS.sub(r"\1\\", shown) if "::" in shown or "##" in shown else shown
 
 
+def quoted(text: str) -> str:
+    """The text between quotes, for a sentence that is shown as `visible` or `printable` has it.
+
+    They double a backslash, as `repr` does: a path would come out with four.
+    """
+    return repr(text).replace("\\\\", "\\") if text.isprintable() else repr(text)
+
+
 def json_line(document: object) -> str:
     """The document as one line of ASCII, for any terminal and any tool, with its new line.
 
