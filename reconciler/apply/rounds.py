@@ -120,9 +120,8 @@ class _Rounds:
 
     async def _settle_own_doubts(self) -> Again | None:
         """The pairs that may be sent once more; None where no doubt could be settled."""
-        run = self.run
+        run, rejected = self.run, self.run.outcomes.rejected
         decidable = find_decidable(run)
-        rejected = run.outcomes.rejected
         doubts = {contact: run.state_of(contact) for contact in run.doubts.sent if contact not in rejected}
         if not run.can_read:
             # what the answer to a later request tells

@@ -256,10 +256,8 @@ class _Case:
         doubt = (take | give) & self.state.doubtful
         take, give = take - doubt, give - doubt
         demanded = (take & self._present) | frozenset(filter(self._is_forbidden, give))
-        changes = (
-            *(Change(Action.ADD, tag, Reason.REVERTED) for tag in give - demanded),
-            *(Change(Action.REMOVE, tag, Reason.REVERTED) for tag in take - demanded),
-        )
+        turned = ((Action.ADD, give - demanded), (Action.REMOVE, take - demanded))
+        changes = [Change(action, tag, Reason.REVERTED) for action, tags in turned for tag in tags]
         still = demanded | (self._entered_unchanged & self._present)
         omitted = (DEMANDED, still), (CHANGED_SINCE, moved), (IN_DOUBT, doubt), (UNCLEAR_THEN, unclear)
         return _ContactReversal(tuple(sorted(changes)), sort_reasons(omitted), released)
