@@ -158,12 +158,12 @@ class _Loader:
         self.pulls = pulls
         # false where the defaults stand in for settings with a mistake
         self.settings_are_sound = True
+        self.names = self._list_names()
 
     def load_settings(self, overrides: Overrides) -> Settings:
         path = display_path(self.files, SETTINGS_NAME)
-        names = self._list_names()
         before = len(self.problems)
-        root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in names else None
+        root = self._read_root(SETTINGS_NAME) if SETTINGS_NAME in self.names else None
         settings = read_settings(root, path, overrides, self.problems.append)
         self.settings_are_sound = all(problem.severity is not Severity.ERROR for problem in self.problems[before:])
         return settings
@@ -182,7 +182,7 @@ class _Loader:
             pulls=self.pulls,
             chosen=chosen,
         )
-        names = [name for name in self._list_names() if self._is_manifest(name)]
+        names = [name for name in self.names if self._is_manifest(name)]
         self._warn_of_misnamed()
         for name in names:
             if chosen and self._is_elsewhere(name, chosen):
@@ -214,8 +214,7 @@ class _Loader:
         try:
             return self.files.names()
         except CannotRead as error:
-            if self.complete:
-                self._add_problem(Source(self.files.label), str(error), "directory", directory_hint(self.files.label))
+            self._add_problem(Source(self.files.label), str(error), "directory", directory_hint(self.files.label))
             self.complete = False
             return []
 

@@ -58,6 +58,7 @@ def setting_keys() -> tuple[str, ...]:
     return tuple(_model_keys(SettingsModel))
 
 
+@cache
 def variable_name(key: str) -> str:
     return PREFIX + key.replace(".", "_").upper()
 
@@ -97,11 +98,11 @@ class Overrides:
 
     def find_unknown(self) -> Iterator[Problem]:
         """Variables that look like settings and are none."""
-        names = {variable_name(key) for key in setting_keys()}
-        # compared without the prefix, which would make all of them similar
-        ends = sorted(name.removeprefix(PREFIX) for name in names)
-        for name in sorted(set(self.environment) - names - OURS):
-            if name.startswith(PREFIX):
+        names = set(map(variable_name, setting_keys()))
+        for name in sorted(name for name in self.environment if name.startswith(PREFIX)):
+            if name not in names and name not in OURS:
+                # compared without the prefix, which would make all of them similar
+                ends = sorted(name.removeprefix(PREFIX) for name in names)
                 hint = did_you_mean(name.removeprefix(PREFIX), ends).replace("'", f"'{PREFIX}", 1)
                 yield Problem(Source(name), "no such setting", "variable", Severity.WARNING, hint)
 
@@ -146,13 +147,11 @@ def _lay_over(node: yaml_nodes.Mapping, parts: list[str], value: yaml_nodes.Scal
 
 
 def _file_origins(node: yaml_nodes.Mapping) -> dict[str, SettingOrigin]:
-    origins: dict[str, SettingOrigin] = {}
-    for key in setting_keys():
-        section, _, name = key.rpartition(".")
-        holder: yaml_nodes.Node | None = node.get(section) if section else node
-        if isinstance(holder, yaml_nodes.Mapping) and name in holder.items:
-            origins[key] = SettingOrigin(OriginKind.FILE, holder.items[name][1].source)
-    return origins
+    written = {name: value.source for name, (_, value) in node.items.items()}
+    for section in SECTIONS:
+        if isinstance(holder := node.get(section), yaml_nodes.Mapping):
+            written |= {f"{section}.{name}": value.source for name, (_, value) in holder.items.items()}
+    return {key: SettingOrigin(OriginKind.FILE, written[key]) for key in setting_keys() if key in written}
 
 
 def _build_settings(

@@ -94,7 +94,14 @@ def name_locations(text: str, names: Mapping[LocationId, str]) -> str:
 def closest_name(name: str, known: Collection[str], *, likeness: float = 0.6) -> str:
     """The name that was probably meant; empty where none is close, or there are too many to choose from."""
     # each comparison is slow: among a million contact ids none is looked for
-    close = get_close_matches(name[:100], known, n=1, cutoff=likeness) if len(known) <= _CHOICES else []
+    if len(known) > _CHOICES:
+        return ""
+    word = name[:100]
+    letters = frozenset(word)
+    # most names share too few letters to be as alike as that, which is seen at once
+    shared = ((other, sum(map(letters.__contains__, other))) for other in known)
+    near = [other for other, count in shared if 2 * count / max(1, len(word) + len(other)) >= likeness]
+    close = get_close_matches(word, near, n=1, cutoff=likeness) if near else []
     return close[0] if close else ""
 
 
