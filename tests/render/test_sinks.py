@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,12 @@ DOCUMENTS: dict[str, Callable[[str], CommandOutput]] = {
 EXPECTED = {name: made(PLAIN) for name, made in DOCUMENTS.items()}
 
 
+@lru_cache(maxsize=len(HOSTILE))
+def with_text(name: str, text: str) -> CommandOutput:
+    """Made once for all formats, which are tried one after the other."""
+    return DOCUMENTS[name](text)
+
+
 def spelt(answer: CommandOutput, kind: str) -> str:
     text = "".join(spell(answer, kind, whole=False))
     assert text.encode(), "it can be written to a file"
@@ -146,7 +152,7 @@ def plain_structure(name: str, kind: str) -> Sequence[object]:
 
 
 def check_html(name: str, text: str) -> None:
-    shown = spelt(DOCUMENTS[name](text), "html")
+    shown = spelt(with_text(name, text), "html")
     judged = judges.of_html(shown)
     assert judged.structure == plain_structure(name, "html")
     assert any(judges.recovered(part) == text for part in judged.texts)
@@ -154,7 +160,7 @@ def check_html(name: str, text: str) -> None:
 
 
 def check_markdown(name: str, text: str) -> None:
-    shown = in_markdown(DOCUMENTS[name](text))
+    shown = in_markdown(with_text(name, text))
     judged = judges.of_markdown(shown)
     # a mark that would call people stands in code of its own
     code = ("html_inline", "", "<code>"), ("html_inline", "", "</code>")
@@ -166,7 +172,7 @@ def check_markdown(name: str, text: str) -> None:
 
 
 def check_csv(name: str, text: str) -> None:
-    shown = spelt(DOCUMENTS[name](text), "csv")
+    shown = spelt(with_text(name, text), "csv")
     judged = judges.of_csv(shown)
     assert judged.structure == plain_structure(name, "csv")
     assert not judges.formulas(shown)
@@ -175,7 +181,7 @@ def check_csv(name: str, text: str) -> None:
 
 
 def check_json(name: str, text: str) -> None:
-    shown = spelt(DOCUMENTS[name](text), "json")
+    shown = spelt(with_text(name, text), "json")
     assert shown.isascii()
     assert shown.count("\n") == 1
     assert not judges.commands(shown)
@@ -195,13 +201,18 @@ def strings(value: object) -> Iterator[str]:
             yield from strings(below)
 
 
+@cache
+def plain_lines(name: str, width: int) -> int:
+    return render_text(EXPECTED[name].view(None), width=width).count("\n")
+
+
 def check_text(name: str, text: str) -> None:
-    answer = DOCUMENTS[name](text)
+    view = with_text(name, text).view(None)
     width = WIDE + 6 * len(printable(text))
-    wide, plain = (render_text(each.view(None), width=width) for each in (answer, EXPECTED[name]))
-    assert not judges.commands(render_text(answer.view(None), width=40))
+    wide = render_text(view, width=width)
+    assert not judges.commands(render_text(view, width=40))
     assert not judges.commands(wide)
-    assert wide.count("\n") == plain.count("\n")
+    assert wide.count("\n") == plain_lines(name, width)
     assert all(char.isprintable() or char == "\n" or char in _BLANKS for char in wide)
     assert text in judges.recovered(wide)
 
