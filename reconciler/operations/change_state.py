@@ -24,7 +24,7 @@ from reconciler.loading.snapshot_files import find_naming
 from reconciler.operations.git import GitRefused, find_commit_time
 from reconciler.operations.refresh import begin_run, hold_location
 from reconciler.operations.state import pull_location
-from reconciler.operations.stored_state import find_location, refuse_moved
+from reconciler.operations.stored_state import find_location, refuse_moved, refuse_stateless
 from reconciler.operations.workspace import Workspace, settle_ms_from
 from reconciler.planfile import load_unrecorded
 from reconciler.ports import LocationStore
@@ -67,6 +67,7 @@ async def forget(workspace: Workspace, request: ForgetRequest) -> ForgetResult:
     # a reader first: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
         location = find_location(reader, request.location, settings)
+        refuse_stateless(settings, reader, location)
     with open_store(settings.state) as store:
         async with (
             await hold_location(workspace, store, location, "state forget", request.lock_timeout_ms) as held,

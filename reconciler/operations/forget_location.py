@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from reconciler.core.model.errors import UsageError
 from reconciler.core.model.names import LocationId
 from reconciler.core.model.people import IndexStatus, PeopleLot
-from reconciler.core.model.safe_text import redacted
 from reconciler.core.planning.plan import LocationState
 from reconciler.operations.refresh import hold_location
-from reconciler.operations.stored_state import find_location
+from reconciler.operations.stored_state import find_location, refuse_stateless
 from reconciler.operations.workspace import Workspace
 from reconciler.output.blocks import counted
 from reconciler.ports import LocationReader
@@ -34,12 +33,7 @@ def count_content(workspace: Workspace, name: str) -> LocationContent:
     # a reader: a mistyped location must not make a state
     with open_reader(settings.state) as reader:
         location = find_location(reader, name, settings)
-        # the settings may name one that has no state yet
-        if reader.at(location).load_state().lineage is None:
-            raise UsageError(
-                f"there is no state of location {location} at {redacted(settings.state)}: nothing can be forgotten",
-                hint="`reconciler history` lists the locations that have state",
-            )
+        refuse_stateless(settings, reader, location)
         return _count(reader.at(location))
 
 

@@ -77,6 +77,16 @@ def refuse_moved(settings: Settings, location: LocationId, runs: Iterable[RunRec
         raise StateError(explain_moved(location, redacted(settings.state), moved_to), hint=MOVED_HINT)
 
 
+def refuse_stateless(settings: Settings, reader: StateReader, location: LocationId) -> None:
+    """Raises UsageError where a location has no state: to change it would make one, and tell of a success."""
+    # the settings may name one that has none yet, and `{location}` in the URL takes every id
+    if reader.at(location).load_state().lineage is None:
+        raise UsageError(
+            f"there is no state of location {location} at {redacted(settings.state)}: nothing can be forgotten",
+            hint="`reconciler history` lists the locations that have state",
+        )
+
+
 def refuse_missing_state(session: Session, *, create_state: bool) -> None:
     """Raises UsageError where the manifests have a state elsewhere, and in CI where one is missing.
 

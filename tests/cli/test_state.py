@@ -413,10 +413,11 @@ def test_a_location_that_was_mistyped_can_be_forgotten_as_a_whole(reconciler: Co
     assert reconciler(*forget, "--yes").code == 64
 
 
-def test_what_has_no_state_is_not_forgotten_and_gets_none(reconciler: Command, project: Path) -> None:
+@pytest.mark.parametrize("what", [["--whole", "--yes"], [contact_id(0)], ["--limits"]])
+def test_what_has_no_state_is_not_forgotten_and_gets_none(reconciler: Command, project: Path, what: list[str]) -> None:
     """The settings name the location: its state may be another one than that which was meant."""
     (project / "manifests" / "reconciler.yaml").write_text(f"locations: {{{LOCATION}: {{name: acme}}}}\n")
-    ended = reconciler("state", "forget", "--whole", "--location", "acme", "--yes")
+    ended = reconciler("state", "forget", *what, "--location", "acme")
     assert (ended.code, f"there is no state of location acme ({LOCATION}) at {STATE}" in ended.err) == (64, True)
     assert not (project / ".reconciler").exists()
 
