@@ -3,7 +3,7 @@
 Rules
 1. The copy arrives complete, or not at all. The old state has an entry in its history that says where it went, and
    counts once the copy has arrived; whoever goes by the old state is refused from then on.
-2. A place that a copy reached is not reached again: later runs may be there. Nothing of it is written over.
+2. A place that a copy reached is not written over by what it has already: later runs may be there.
 3. The entries of moves are no runs: a state comes back to a place that has more of them than it.
 """
 
@@ -53,9 +53,13 @@ async def migrate_states(workspace: Workspace, url: str, *, lock_timeout_ms: int
 
 
 def _is_there(location: LocationId, source: StateStore, target: StateStore) -> bool:
-    """Whether the last copy of a state that was left went to this target, and is used there."""
-    moves = list_moves(source.at(location).read_runs())
-    return bool(moves) and moves[-1].id in {record.id for record in target.at(location).read_runs()}
+    """Whether the last copy of a state that was left went to this target, and nothing was done in the old one since."""
+    runs = source.at(location).read_runs()
+    moves = list_moves(runs)
+    if not moves or moves[-1].id not in {record.id for record in target.at(location).read_runs()}:
+        return False
+    # an older reconciler knows no entries of moves, and goes on with what was left
+    return all(run.header.operation.startswith(MOVED) for run in runs[runs.index(moves[-1]) :])
 
 
 async def _copy_location(portable: Portable, target: StateStore, held: HeldLease) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.core.model.api_limits import LocationFacts
 from reconciler.core.model.batch import Batch
-from reconciler.core.model.journal import RunHeader
+from reconciler.core.model.journal import RunHeader, RunStatus
 from reconciler.core.model.names import ContactId, LocationId, Tag
 from reconciler.core.model.outcome import Action
 from reconciler.core.model.people import Fingerprint, IndexStatus, PeopleLot
@@ -516,6 +516,21 @@ def test_a_move_that_is_asked_for_again_leaves_the_copy_as_it_is(reconciler: Com
     assert pulled(reconciler, *new) == before
     assert reconciler("state", "migrate", STATE, *new).code == 0
     assert reconciler("plan", "--detailed-exitcode").code == 0
+
+
+@pytest.mark.usefixtures("applied")
+def test_what_an_older_reconciler_did_in_a_state_that_was_left_moves_too(reconciler: Command) -> None:
+    """It knows no entries of moves, and runs as before."""
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    now = SystemClock().now()
+    with open_store(STATE) as store:
+        place = store.at(LOCATION)
+        lease = place.acquire_lease(a_holder("anna"), now)
+        run = place.begin_run(lease, RunHeader(LOCATION, "apply", "anna", now))
+        place.end_run(lease, run, RunStatus.COMPLETE, now, set_sizes=None)
+        place.release_lease(lease)
+    assert reconciler("state", "migrate", "sqlite:///new.db").code == 0
+    assert run in reconciler("history", "--state", "sqlite:///new.db").out
 
 
 @pytest.mark.slow
