@@ -20,10 +20,10 @@ from reconciler.core.observing.drift import DriftReport, find_drift
 from reconciler.core.planning.batches import Caps
 from reconciler.core.planning.slow_release import find_sent, list_release_rules
 from reconciler.core.running.pending_causes import History, explain_pending
-from reconciler.store import open_reader
+from reconciler.store import open_reader, open_store
 from tests.apply.test_scenarios import observed_by_hand, refreshed
 from tests.build import HERE, a_rule, a_set, contact, declare, name, who
-from tests.fakes import START
+from tests.fakes import START, a_holder
 from tests.scene import DEFAULT, Scene
 
 HOUR = 3_600_000
@@ -125,6 +125,15 @@ def test_what_the_last_apply_did_not_know_was_observed(scene: Scene) -> None:
     scene.run(vip(authority=Authority.EXACT))
     why = "found: an observation showed it, after run RUN was planned"
     assert pending(scene, vip(authority=Authority.EXACT)) == {why: 4}
+
+
+def test_no_observation_showed_what_is_pending_on_a_contact_that_was_forgotten(scene: Scene) -> None:
+    scene.run(vip())
+    with open_store(scene.url) as state:
+        store = state.at(HERE)
+        lease = store.acquire_lease(a_holder("anna"), scene.clock.now())
+        store.forget_contacts(lease, [name("anna")])
+    assert pending(scene, vip()) == {"never: never applied there, as far as is known": 1}
 
 
 def adopted_by(scene: Scene) -> Desired:

@@ -210,7 +210,8 @@ def called(held_in: str) -> str:
 
 class PendingCause(StrEnum):
     """Why a pair is pending. BEGAN, ENDED: a set did, by its `from` or `until`. FOUND: an observation showed it. PACE,
-    LEFT: a run left it, to wait or unsent. WAITS: a removal, for an add. NEVER: no apply is known."""
+    LEFT: a run left it, to wait or unsent. WAITS: a removal, for an add. NEVER: no apply of the location, or of the
+    contact, is known."""
 
     MOVED = "moved"
     BEGAN = "began"

@@ -7,9 +7,9 @@ Rules
 2. The newest run of manifests as a whole is the last apply. Older runs tell no more.
 3. A pair waits for its pace if a run left it to wait, or would have. A pair that no run has planned yet is pending
    since the manifests moved.
-4. Where the manifests are those of the last apply, they did not move: an observation showed the pair since. A tag to
-   remove that is not in the ledger is then `unexpected` on a contact that was observed by that apply, as an adoption
-   proves: it would have removed the tag, had it been there.
+4. Where the manifests are those of the last apply, they did not move: an observation showed the pair since. Of a
+   contact that was forgotten there is none. A tag to remove that is not in the ledger is then `unexpected` on a contact
+   that was observed by that apply, as an adoption proves: it would have removed the tag, had it been there.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _LEFT = (Outcome.NOT_SENT, Outcome.DEFERRED)
 _RANK = {drift: rank for rank, drift in enumerate(DriftClass)}
 MOVED = "the manifests moved"
 NEVER = "never applied"
+NEVER_THERE = "never applied there, as far as is known"
+"""Of a contact that was forgotten, for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def explain_pending(
         desired = spelling.spell_desired(desired)
         left = _find_left(history, desired, {drifted.tag for drifted in pending}, spelling)
         sets = tuple(replace(entry, tags=spelling.read(entry.tags)) for entry in desired.sets)
-        case = _Case(desired, sets, left, _find_waiting(report, desired, history.sent, now), now)
+        case = _Case(desired, sets, observed, left, _find_waiting(report, desired, history.sent, now), now)
         parts = tuple(part for drifted in report.drifted for part in case.split(drifted))
         parts = _tell_brought(parts, observed, history, left)
     else:
@@ -175,6 +177,7 @@ class _Case:
 
     desired: Desired
     sets: Sequence[ResolvedSet]
+    observed: ContactStates
     left: _Left
     waiting: Mapping[Tag, WaitingAdds]
     now: Instant
@@ -194,8 +197,9 @@ class _Case:
         # no run left it: a million contacts belong to few combinations of sets
         explain_moved = cache(partial(self._explain_moved, drifted))
         indexes = self.desired.contacts.find_all(drifted.contacts, ABSENT)
-        for contact, index in zip(drifted.contacts, indexes, strict=True):
-            groups[self._explain_left(contact, drifted) or explain_moved(index)].append(contact)
+        patterns = self.observed.contacts.find_all(drifted.contacts, 0)
+        for contact, index, pattern in zip(drifted.contacts, indexes, patterns, strict=True):
+            groups[self._explain_left(contact, drifted) or explain_moved(index, pattern)].append(contact)
         return groups
 
     def _explain_left(self, contact: ContactId, drifted: Drifted) -> _Reason | None:
@@ -216,13 +220,18 @@ class _Case:
         is_going = broken.status is RunStatus.RUNNING
         return PendingCause.LEFT, f"planned by run {broken.id}, which {'is under way' if is_going else 'was killed'}"
 
-    def _explain_moved(self, drifted: Drifted, index: int) -> _Reason:
-        """The desired tags have moved, or an observation showed it. `index`: of the combination of sets."""
+    def _explain_moved(self, drifted: Drifted, index: int, pattern: int) -> _Reason:
+        """The desired tags have moved, or an observation showed it.
+
+        `index`: of the combination of sets. `pattern`: of what is known of the contact.
+        """
         if drifted.reason == Reason.EXPIRED and (ends := self._find_ends(index, drifted.tag)):
             return PendingCause.ENDED, f"the set ended ({', '.join(ends)})"
         if drifted.reason == Reason.DECLARED and (begins := self._find_begins(index, drifted.tag)):
             return PendingCause.BEGAN, f"the set began ({', '.join(begins)})"
         if self.left.is_same and self.left.whole is not None:
+            if self.observed.patterns[pattern].observation is None:
+                return PendingCause.NEVER, NEVER_THERE
             return PendingCause.FOUND, f"an observation showed it, after run {self.left.whole.id} was planned"
         return PendingCause.MOVED, MOVED
 
