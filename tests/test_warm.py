@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm import the_product, what_they_need
+from tests.warm import the_product, with_imported
 
 ENDED = """
 import os, signal
@@ -46,14 +46,14 @@ def test_a_warm_python_does_and_says_what_a_cold_one_does(name: str, tmp_path: P
             capture_output=True,
             encoding="utf-8",
         )
-        for words in ((sys.executable,), what_they_need("json"))
+        for words in ((sys.executable,), with_imported("json"))
     )
     assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_what_runs_for_one_that_is_ended_is_ended() -> None:
-    with subprocess.Popen([*what_they_need("json"), "-c", ENDED], stdout=subprocess.PIPE, text=True) as asking:
+    with subprocess.Popen([*with_imported("json"), "-c", ENDED], stdout=subprocess.PIPE, text=True) as asking:
         assert asking.stdout is not None
         assert asking.stdout.readline() == "runs\n"
         asking.send_signal(signal.SIGKILL)

@@ -33,22 +33,13 @@ from tempfile import mkdtemp
 from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
-OURS = ("reconciler", "tests")
 MOST = 1 << 20
 """Bytes of a request: arguments, a directory and an environment."""
 
 
-@cache
-def the_product() -> tuple[str, ...]:
-    """Words that begin a Python which has imported the whole product."""
-    return _start("reconciler", walks=True)
-
-
-@cache
-def what_they_need(*modules: str) -> tuple[str, ...]:
-    """Words that begin a Python which has imported what modules need of others, and nothing of this repository: that
-    may come from elsewhere."""
-    return _start(*modules, walks=False)
+def the_product(*more: str) -> tuple[str, ...]:
+    """Words that begin a Python which has imported the whole product, and more modules."""
+    return with_imported("reconciler", *more)
 
 
 def a_program(place: Path) -> None:
@@ -57,12 +48,14 @@ def a_program(place: Path) -> None:
     place.chmod(0o755)
 
 
-def _start(*modules: str, walks: bool) -> tuple[str, ...]:
+@cache
+def with_imported(*modules: str) -> tuple[str, ...]:
+    """Words that begin a Python which has imported these modules, and all that is in those that are packages."""
     if not hasattr(os, "fork"):
         return (sys.executable,)
     address = Path(mkdtemp()) / "warm"
     # -P: the files beside this one are no modules by themselves
-    command = [sys.executable, "-P", __file__, str(address), "walk" if walks else "forget", *modules]
+    command = [sys.executable, "-P", __file__, str(address), *modules]
     path = os.pathsep.join([str(ROOT), *(each for each in sys.path if each)])
     forking = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -179,14 +172,9 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def main() -> None:
-    address, then, *modules = sys.argv[1:]
+    address, *modules = sys.argv[1:]
     for module in modules:
-        imported = import_module(module)
-        if then == "walk":
-            _walk(imported)
-    if then == "forget":
-        for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-            del sys.modules[name]
+        _walk(import_module(module))
     # who looks for garbage would write to all the pages that the processes share
     gc.collect()
     gc.freeze()
@@ -195,8 +183,8 @@ def main() -> None:
     Path(address).parent.rmdir()
 
 
-def _walk(package: ModuleType) -> None:
-    for found in walk_packages(package.__path__, f"{package.__name__}."):
+def _walk(module: ModuleType) -> None:
+    for found in walk_packages(getattr(module, "__path__", ()), f"{module.__name__}."):
         # what needs an extra that is not there is not warm
         if not found.name.endswith("__main__"):
             with suppress(ImportError):

@@ -4,24 +4,21 @@ of them fails.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from tests.ci.guards import GUARDS
 from tests.planted_rules import RULES
+from tests.planting import ROOT
 from tests.simulation.bugs import Bug
-from tests.simulation.planted import ROOT, planted
-from tests.warm import what_they_need
-
-RUN = "import sys, reconciler, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-"""The spoilt package comes first: pytest puts the directory it runs in before all others."""
+from tests.simulation.planted import run_with
 
 PLANTED = (*GUARDS, *RULES)
-OPTIONS = ["-n", "0", "-x", "-m", "", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb", "line"]
+PYTEST = ("pytest", "-n", "0", "-x", "-m", "", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--tb", "line",
+          "-W", "ignore::pytest.PytestAssertRewriteWarning")  # fmt: skip
+"""What was imported already, is not rewritten."""
 
 
 def test_each_guard_can_still_be_taken_away_and_its_test_is_there() -> None:
@@ -33,15 +30,9 @@ def test_each_guard_can_still_be_taken_away_and_its_test_is_there() -> None:
         assert f"def {test.partition('[')[0]}(" in (ROOT / page).read_text(), bug.name
 
 
-def run(test: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [*what_they_need("pytest", "tests.simulation.hunt"), "-c", RUN, *OPTIONS, test]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-
-
 def escapes(bug: Bug) -> str:
     """How the bug got past its test; empty where the test failed, and did not end otherwise."""
-    with planted(bug) as environment:
-        done = run(bug.caught, environment)
+    done = run_with(bug, *PYTEST, bug.caught)
     if done.returncode == 1 and re.search(r"^1 failed\b", done.stdout, re.MULTILINE):
         return ""
     return f"{bug.name}: {bug.caught} ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -50,7 +41,7 @@ def escapes(bug: Bug) -> str:
 @pytest.mark.slow
 def test_a_test_passes_where_no_guard_is_taken_away() -> None:
     """The bugs are what fails, and not how the tests are run."""
-    done = run(PLANTED[0].caught, {"PYTHONSAFEPATH": "1"})
+    done = run_with(replace(PLANTED[0], new=PLANTED[0].old), *PYTEST, PLANTED[0].caught)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

@@ -6,15 +6,12 @@ others.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.lies import LIES
 from tests.simulation.machine import play
-from tests.simulation.planted import ROOT, planted
+from tests.simulation.planted import run_with
 from tests.sizes import how_many
 
 SHARDS = 10
@@ -47,9 +44,7 @@ def test_many_examples_keep_the_invariants(shard: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", [bug for bug in (*BUGS, *LIES) if bug.name in NOTICED], ids=lambda bug: bug.name)
 def test_a_planted_bug_is_noticed(bug: Bug) -> None:
-    with planted(bug) as environment:
-        command = [sys.executable, "-m", "tests.simulation.machine", str(NOTICED[bug.name]), "1"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_with(bug, "tests.simulation.machine", str(NOTICED[bug.name]), "1")
     complaints = {line.partition(":")[0] for line in done.stdout.splitlines()}
     assert done.returncode == 1, f"nothing noticed it{done.stderr}"
     assert complaints & set(bug.caught.split()), done.stdout

@@ -1,14 +1,15 @@
-"""The tests are tested: each of these bugs, planted in a copy of the package, is noticed."""
+"""The tests are tested: each of these bugs, planted in a process of its own, is noticed."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.planting import ROOT
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.first_seen import FIRST_SEEN
 from tests.simulation.lies import LIES
 from tests.simulation.people.bugs import PEOPLE_BUGS
-from tests.simulation.planted import ROOT, escapes
+from tests.simulation.planted import escapes
 from tests.simulation.release.bugs import FILTER_BUGS, SLOW_BUGS, WAVE_BUGS
 
 EVERY = (*BUGS, *LIES)

@@ -11,10 +11,11 @@ from multiprocessing import get_context
 
 import pytest
 
+from tests.planting import ROOT
 from tests.simulation.bugs import Bug
 from tests.simulation.people.bugs import PEOPLE_BUGS
 from tests.simulation.people.playing import CELLS, play_people
-from tests.simulation.planted import ROOT, escapes
+from tests.simulation.planted import escapes
 from tests.sizes import how_many
 
 WORLDS = how_many(100, 1_000)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.planting import ROOT
 from tests.simulation.bugs import Bug
-from tests.simulation.planted import ROOT, escapes
+from tests.simulation.planted import escapes
 from tests.simulation.release.bugs import FILTER_BUGS, SLOW_BUGS, WAVE_BUGS
 from tests.simulation.release.playing import play_filtered, play_slowly, play_waves
 from tests.simulation.release.waves import FAILURES
