@@ -103,6 +103,8 @@ class SqliteDatabase:
             self._before_commit = None
 
     def give(self, table: Given, rows: Iterable[Sequence[object]]) -> None:
+        # made when it is needed: to make all of them takes as long as to open the file
+        self.connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} ({COLUMNS[table]})")
         self.connection.execute(f"DELETE FROM temp.{table}")
         # executemany binds by place, and each table has its own number of columns
         marks = ", ".join("?" * len(COLUMNS[table].split(", ")))
@@ -135,14 +137,17 @@ class SqliteDatabase:
                 yield f"the file is damaged: {fault}"
         for table, _, parent, _ in self.connection.execute("PRAGMA foreign_key_check"):
             yield f"a row of the table {table} refers to one of {parent} that is missing"
-        expected = sqlite3.connect(":memory:")
-        expected.executescript(TABLES)
-        if _shape(self.connection) != _shape(expected):
+        if _shape(self.connection) != _shape_of_this_version():
             yield "the tables are not those of this version"
-        expected.close()
 
     def close(self) -> None:
         self.connection.close()
+
+
+@cache
+def _shape_of_this_version() -> dict[str, list[tuple[str, ...]]]:
+    with _TURN_OF_EMPTY:
+        return _shape(_make_empty())
 
 
 def _shape(connection: sqlite3.Connection) -> dict[str, list[tuple[str, ...]]]:
@@ -199,8 +204,6 @@ def _open_for_writing(path: Path, disk: Disk, turn: Turn | None, *, lasting: boo
             # the given tables are emptied in each transaction: they are worth no file
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
-            for table, columns in COLUMNS.items():
-                connection.execute(f"CREATE TEMP TABLE {table} ({columns})")
     except BaseException:
         connection.close()
         raise
