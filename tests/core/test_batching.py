@@ -44,7 +44,7 @@ words = st.sampled_from([Tag(f"t{number}") for number in range(6)])
 people = st.sampled_from([ContactId(f"c{number}") for number in range(12)])
 needs = st.dictionaries(people, st.dictionaries(words, st.sampled_from(Action), min_size=1, max_size=6), max_size=12)
 caps = st.builds(Caps, contacts=st.integers(1, 5), tags=st.integers(1, 4))
-FEW = 2
+efforts = st.integers(0, 2)
 """The laws hold after any search, and a long one of problems so small finds nothing more."""
 
 
@@ -64,15 +64,20 @@ def pairs(found: Batches) -> Counter[tuple[Action, ContactId, Tag]]:
 
 
 @pytest.mark.slow
-@given(needs, caps)
-def test_every_needed_pair_is_in_one_batch_and_each_waits_its_turn(need: Need, caps: Caps) -> None:
+@given(needs, caps, efforts, st.data())
+def test_every_needed_pair_is_in_one_batch_and_the_order_of_deltas_means_nothing(
+    need: Need, caps: Caps, effort: int, data: st.DataObject
+) -> None:
     """One search for all that holds of a plan: a search takes longer than to look at what it found."""
-    found = make_batches(demands_from_deltas(deltas(need)), caps, solve=solve, effort=FEW)
+    asked = deltas(need)
+    found = make_batches(demands_from_deltas(asked), caps, solve=solve, effort=effort)
     wanted = Counter((action, contact, tag) for contact, tags in need.items() for tag, action in tags.items())
     assert pairs(found) == wanted
     assert (1 if need else 0) <= found.lower_bound <= len(found.batches) or not need
     _check_sizes(found.batches, caps)
     _check_order(found.batches)
+    mixed = demands_from_deltas(data.draw(st.permutations(asked)))
+    assert make_batches(mixed, caps, solve=solve, effort=effort) == found
 
 
 def _check_sizes(batches: Sequence[Batch], caps: Caps) -> None:
@@ -95,15 +100,6 @@ def _check_order(batches: Sequence[Batch]) -> None:
         assert sharing <= ended[index]
         assert list(each.after) == sorted(each.after)
     assert [each.action for each in batches] == sorted(each.action for each in batches)
-
-
-@pytest.mark.slow
-@given(needs, caps, st.data())
-def test_the_order_of_deltas_means_nothing(need: Need, caps: Caps, data: st.DataObject) -> None:
-    found = deltas(need)
-    mixed = demands_from_deltas(data.draw(st.permutations(found)))
-    plain = make_batches(demands_from_deltas(found), caps, solve=solve, effort=FEW)
-    assert make_batches(mixed, caps, solve=solve, effort=FEW) == plain
 
 
 def test_nothing_to_do_takes_no_request() -> None:

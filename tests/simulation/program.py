@@ -7,6 +7,7 @@ import signal
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import ApplyOptions, Services, apply
@@ -234,8 +235,13 @@ def _narrowed(options: PlanOptions, proposed: Plan | None) -> PlanOptions:
 
 def a_neighbour(name: str) -> Holder:
     """A process on this host and boot, in a PID namespace of its own: from here nobody sees whether it lives."""
-    holder, boot = a_holder(name, host=socket.gethostname(), pid=UNSEEN), origin_of_this_process().boot_id
-    return replace(holder, boot_id=boot, pid_namespace="another", process_start="7")
+    holder = a_holder(name, host=socket.gethostname(), pid=UNSEEN)
+    return replace(holder, boot_id=_this_boot(), pid_namespace="another", process_start="7")
+
+
+@cache
+def _this_boot() -> str:
+    return origin_of_this_process().boot_id
 
 
 async def perform(run: Run, process: Process, town: Town) -> None:
