@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -16,7 +16,7 @@ from tests.simulation.ending import check_ending
 from tests.simulation.invariants import Violated, check
 from tests.simulation.story import Story
 
-CHUNK = 100
+CHUNK = 20
 
 
 @contextmanager
@@ -48,9 +48,9 @@ def play(seeds: Iterable[int]) -> Counter[tuple[str, str]]:
     return met
 
 
-def play_widely(first: int, after: int, *, processes: int = 2) -> Counter[tuple[str, str]]:
+def play_widely(seeds: Sequence[int], *, processes: int = 2) -> Counter[tuple[str, str]]:
     """The same on several processors."""
-    chunks = [range(start, min(start + CHUNK, after)) for start in range(first, after, CHUNK)]
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         return sum(pool.map(play, chunks), Counter())
 

@@ -18,12 +18,12 @@ from tests.simulation.people.playing import CELLS, play_people
 from tests.simulation.planted import escapes
 from tests.sizes import how_many
 
-WORLDS = how_many(100, 1_000)
-RARE = range(145, 146), range(158, 159), range(436, 437), range(492, 493)
-"""Worlds that meet what those before them do not."""
-HARMLESS = range(70_159, 70_160), range(70_222, 70_223)
+WORLDS = how_many(50, 1_000)
+RARE = (54, 56, 63, 64, 66, 67, 70, 75, 85, 91, 97, 98, 145, 158, 436, 492)
+"""Worlds that meet what those before them do not: with them all that the first 100 meet, and more."""
+HARMLESS = (70_159, 70_222)
 """Worlds in which somebody leaves a set rightly: another had the value while it was pulled; an earlier key decides."""
-CHUNK = 50
+CHUNK = 11
 
 
 def test_every_world_of_people_keeps_the_rules() -> None:
@@ -39,9 +39,9 @@ def test_each_bug_of_a_pull_can_still_be_planted() -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_worlds_of_people_meet_every_cell() -> None:
-    chunks = [range(start, start + CHUNK) for start in range(0, WORLDS, CHUNK)]
-    chunks += RARE + HARMLESS
+def test_many_worlds_of_people_meet_every_cell() -> None:
+    seeds = [*range(WORLDS), *RARE, *HARMLESS]
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         met: Counter[tuple[str, str]] = sum(pool.map(play_people, chunks), Counter())
     assert [cell for cell in CELLS if not met[cell]] == []
