@@ -33,6 +33,7 @@ from tests.extras import need
 from tests.fakes import directory_in_memory
 from tests.fleet.processes import PATIENCE_S, CountedNetwork, EndedCommand, Process, RequestCount, another_environment
 from tests.store import servers
+from tests.warm import the_product
 
 TAGS = ("customer", "vip")
 WAIT_S = str(PATIENCE_S - 20)
@@ -87,7 +88,9 @@ class FleetScene:
     def worker(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Process:
         """A process that takes jobs; killed at the end of the test."""
         self.count += 1
-        command = [sys.executable, "-m", "reconciler", "fleet", "worker", "--work-dir", f"work-{self.count}"]
+        # one that ends by itself gets no signal, and may begin warm
+        python = the_product() if "--drain" in arguments else (sys.executable,)
+        command = [*python, "-m", "reconciler", "fleet", "worker", "--work-dir", f"work-{self.count}"]
         started = subprocess.Popen(
             [*command, *arguments],
             cwd=self.directory,
