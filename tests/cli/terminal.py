@@ -16,19 +16,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.warm import the_product
+
 COLUMNS, LINES = 80, 24
 PATIENCE_S = 30
 ROOT = Path(__file__).parent.parent.parent
 
 
 @contextmanager
-def on_terminal(*arguments: str, cwd: Path, columns: int = COLUMNS) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A command whose three streams are a terminal, and our end of it."""
+def on_terminal(
+    *arguments: str, cwd: Path, columns: int = COLUMNS, signalled: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command whose three streams are a terminal, and our end of it; one that is `signalled` begins cold."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm"}
     environment.pop("COLUMNS", None)
-    command = [sys.executable, "-m", "reconciler", *arguments]
+    python = (sys.executable,) if signalled else the_product()
+    command = [*python, "-m", "reconciler", *arguments]
     with subprocess.Popen(
         command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=heed_ctrl_c
     ) as process:

@@ -41,7 +41,7 @@ def test_apply_asks(manifest: Manifest, project: Path, world: World, answer: str
 @pytest.mark.slow
 def test_ctrl_c_before_anything_is_sent(manifest: Manifest, project: Path, world: World) -> None:
     manifest(customers=(range(3), ["customer"], []))
-    with on_terminal("apply", cwd=project) as (process, terminal):
+    with on_terminal("apply", cwd=project, signalled=True) as (process, terminal):
         # as early as can be: a signal that comes between the question and the reading is heeded too
         read_until(terminal, "Type yes: ")
         process.send_signal(signal.SIGINT)
