@@ -9,6 +9,8 @@ pytest takes DIR for a place to look for tests).
 from __future__ import annotations
 
 import gc
+import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -26,11 +28,14 @@ from tests.extras import MARKS, never_runs
 from tests.fakes import directory_in_memory
 
 # the same examples each time: a stranger's first run passes where ours did
-settings.register_profile("reconciler", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("reconciler", deadline=None, max_examples=10, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2_000)
 settings.load_profile("reconciler")
 
+BY_DEFAULT = "not slow and not servers"
+WHOLLY_SLOW = re.compile(r"^pytestmark = (?:\[[^\]]*|.*)\b(?:slow|servers)\b", re.M)
+NEVER_BY_DEFAULT = MARKS - {"extras", "hypothesis"}
 THIRD_PARTY = {
     "corpora": "hostile input, such as yaml-test-suite.json",
     "matrices": "published 0/1 matrices for the batch planner",
@@ -90,6 +95,28 @@ def nothing_works_on() -> Iterator[None]:
     pytest.fail(f"works on: {[thread.name for thread in enumerate_threads()]}")
 
 
+def _plays_the_default(config: pytest.Config) -> bool:
+    """Whether all tests that run by default are asked for, and none by its name."""
+    return config.args == ["tests"] and config.getoption("markexpr") == BY_DEFAULT
+
+
+def _is_wholly_slow(path: Path) -> bool:
+    return WHOLLY_SLOW.search(path.read_text(encoding="utf-8")) is not None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A module without a test that runs by default is not imported: on a first run it would be compiled for nothing."""
+    is_module = collection_path.suffix == ".py" and _plays_the_default(config)
+    return True if is_module and _is_wholly_slow(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """Of a test that does not run by default no case is made, to be thrown away: of the cases a fifth are such."""
+    marks = {mark.name for mark in getattr(obj, "pytestmark", ())} if name.startswith("test") else set()
+    return [] if marks & {"slow", "servers"} and _plays_the_default(collector.config) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Thousands of tests stay until the end: they are no garbage to look through again and again."""
@@ -107,25 +134,40 @@ def _import_from_the_end(config: pytest.Config) -> None:
 
     On a first run that takes most of the time before the first test; what one worker has compiled, the other loads.
     """
-    worker = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    if config.args != ["tests"] or int(worker.removeprefix("gw")) % 2 == 0:
+    if not _plays_the_default(config) or not _is_a_second_worker(config):
         return
     tests = Path(__file__).parent
     for path in sorted(tests.rglob("test_*.py"), reverse=True):
+        if _is_wholly_slow(path):
+            continue
         # one that fails does so again when its tests are collected, and is told there
         with suppress(Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
             import_module(".".join(path.relative_to(tests.parent).with_suffix("").parts))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _is_a_second_worker(config: pytest.Config) -> bool:
+    worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return int(worker.removeprefix("gw")) % 2 == 1
+
+
+def _look_for_constants_from_the_end() -> None:
+    """Hypothesis, which comes next, parses our modules in their order, on a first run for two seconds, and keeps the
+    constants in a file: what one worker has found, one that begins at the other end reads."""
+    for name in [name for name in reversed(sys.modules) if name.partition(".")[0] == "reconciler"]:
+        sys.modules[name] = sys.modules.pop(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever asks for third-party data is marked so, and of the cases of a test that is marked `one_in`, the others
-    are slow."""
+    are slow: of those, too, that run by default where the library of an extra is installed."""
+    if _is_a_second_worker(config):
+        _look_for_constants_from_the_end()
     cases: Counter[str] = Counter()
     for item in items:
         if THIRD_PARTY.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker("third_party")
         mark = item.get_closest_marker("one_in")
-        if mark is not None and MARKS.isdisjoint(each.name for each in item.iter_markers()):
+        if mark is not None and not NEVER_BY_DEFAULT & {each.name for each in item.iter_markers()}:
             test = item.nodeid.partition("[")[0]
             if cases[test] % mark.args[0]:
                 item.add_marker("slow")
