@@ -100,6 +100,7 @@ def test_what_cannot_be_unpacked_is_in_doubt(body: bytes) -> None:
         update(Wire(response))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("status", "raised"), [(400, RequestRefused), (429, NotApplied), (503, InDoubt)])
 def test_an_error_with_too_large_a_body_is_what_its_status_says(status: int, raised: type[Exception]) -> None:
     response, _ = streamed(blanks(1024 * MB), status)

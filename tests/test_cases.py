@@ -53,7 +53,7 @@ def test_plan(case: Case, bless: bool) -> None:
     case.expect(bless, planned(combine_plans(plans, as_of=case.now, manifests="manifests")))
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(9)
 @each("apply")
 def test_apply(case: Case, bless: bool, tmp_path: Path) -> None:
     scene = case.scene(tmp_path)
@@ -75,7 +75,7 @@ def test_drift(case: Case, bless: bool, tmp_path: Path) -> None:
     case.expect(bless, found)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @each("revert")
 def test_revert(case: Case, bless: bool, tmp_path: Path) -> None:
     scene = case.scene(tmp_path)

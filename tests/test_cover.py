@@ -134,6 +134,7 @@ def test_the_order_of_the_input_does_not_change_the_plan(
     assert find_cover(Action.ADD, shuffled, **caps) == find_cover(Action.ADD, demands, **caps)
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets())
 def test_splitting_a_pattern_in_two_does_not_raise_the_uncapped_cost(demands: list[Demand], repeatable: TagSet) -> None:
     halves = [
@@ -172,6 +173,7 @@ def test_more_effort_is_never_worse(
     assert costs == sorted(costs, reverse=True)
 
 
+@pytest.mark.slow
 @given(problems(), tag_sets(), CAPS, CAPS)
 def test_the_bound_counts_what_one_contact_takes(
     demands: list[Demand], repeatable: TagSet, max_contacts: int, max_tags: int
@@ -188,6 +190,7 @@ def test_a_contact_with_more_tags_than_a_request_takes_is_planned_without_a_sear
     assert (len(found.batches), found.proof.proven, found.proof.stage) == (52, True, "one per delta")
 
 
+@pytest.mark.slow
 def test_columns_may_differ_in_what_may_be_repeated() -> None:
     demands = [
         Demand(frozenset(tags), frozenset(tags), (contact,))

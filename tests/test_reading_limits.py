@@ -49,6 +49,7 @@ def test_a_reading_leaves_the_reserve_of_the_day_to_others(reserve: float, allow
     assert "shared by whatever else asks for this location" in ended.hint
 
 
+@pytest.mark.slow
 def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
     library = library_of(3_000, limits=Limits(requests_per_day=6), rate=Rate(per_day=6, reserve_pct=50))
     with pytest.raises(QuotaExhausted):
@@ -56,6 +57,7 @@ def test_a_search_leaves_the_reserve_of_the_day_to_others() -> None:
     assert library.requests() in (2, 3)
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_is_told_as_that() -> None:
     """Twenty are read at once: by the tenth answer that there is no such contact, the limit is used up."""
     gone = (numbered(nth, "a", deleted=True) for nth in range(1, 60))
@@ -65,6 +67,7 @@ def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_is_t
     assert (kept, ended.exit_code) == ([nth_id(0)], 8)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("retry_after", [True, False])
 @pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
 def test_windows_that_others_use_up_are_waited_out(kind: FaultKind, retry_after: bool) -> None:
@@ -76,6 +79,7 @@ def test_windows_that_others_use_up_are_waited_out(kind: FaultKind, retry_after:
     assert any(isinstance(each, Waiting) and "429" in each.why for each in library.events)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
 def test_a_search_waits_windows_out_too(kind: FaultKind) -> None:
     library = library_of(1_200, faults=used_up(range(1, 1 + WINDOWS), kind))
@@ -83,6 +87,7 @@ def test_a_search_waits_windows_out_too(kind: FaultKind) -> None:
     assert len(library.scan()) == 1_200
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("retry_after", [True, False])
 @pytest.mark.parametrize("kind", [FaultKind.USED_UP, FaultKind.TOO_MANY])
 def test_a_limit_that_stays_used_up_ends_the_reading_with_what_was_read(kind: FaultKind, retry_after: bool) -> None:

@@ -164,6 +164,7 @@ def test_a_bad_token_is_told_at_once() -> None:
         library.scan()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("number", [0, 1, 499, 500, 501, 1_000, 1_234])
 def test_a_scan_reads_every_page_to_the_end(number: int) -> None:
     library = Library(*(numbered(nth, "odd" if nth % 2 else "even") for nth in range(number)))
@@ -353,6 +354,7 @@ def test_ten_in_a_row_that_are_said_not_to_be_there_end_it_with_what_was_read() 
     assert library.requests() < 50
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("gone", [range(5, 200), range(195), range(199)], ids=["the last", "the first", "nearly all"])
 def test_many_in_a_row_that_are_gone_are_gone_where_others_are_shown(gone: range) -> None:
     """Somebody deleted hundreds: the contacts that the search still shows are read by id as ever."""
@@ -434,7 +436,7 @@ def asked(library: Library, want: RefreshRequest) -> tuple[RefreshResult, Counte
     return found, Counter(heard)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("want", "requests"),
     [
@@ -459,6 +461,7 @@ def test_auto_takes_the_cheapest_that_is_allowed(want: RefreshRequest, requests:
     assert (found.shown is not None) is ("search" in requests)
 
 
+@pytest.mark.slow
 def test_auto_reads_one_by_one_where_counting_showed_that_it_is_cheaper() -> None:
     library = Library(*(numbered(nth, "a") for nth in range(6_000)))
     _, took = asked(library, wanted(Method.AUTO, 9))
@@ -539,6 +542,7 @@ def test_thousands_are_read_some_at_a_time() -> None:
     assert sum(len(each.contacts) for each in found.seen) == 1_200
 
 
+@pytest.mark.slow
 def test_an_error_ends_all_that_was_read_at_once() -> None:
     library = Library(*(numbered(nth) for nth in range(50)), faults=broken(range(10, 500)))
     with pytest.raises(InDoubt):

@@ -32,6 +32,7 @@ CASES = {
 }
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.parametrize("name", CASES)
 def test_a_warm_python_does_and_says_what_a_cold_one_does(name: str, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_other_sizes_of_sets_alone_are_recorded_by_a_run(tmp_path: Path) -> None
         assert dict(reader.at(HERE).load_state().set_sizes) == {"s": 1, "t": 1}
 
 
+@pytest.mark.slow
 def test_to_undo_a_run_whose_changes_are_gone_takes_no_lease(tmp_path: Path) -> None:
     """The manifests say nothing any more, so that the sizes of the sets are others; to undo is not to apply them."""
     scene = applied(tmp_path)
@@ -127,6 +128,7 @@ def test_a_doubt_that_no_reading_proves_begins_no_run(tmp_path: Path, may_read: 
     assert (len(report.notes), len(scene.runs())) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_doubt_that_was_not_read_begins_a_run_where_somebody_may_read(tmp_path: Path) -> None:
     scene = in_doubt(tmp_path, read=False)
     report = scene.apply()
@@ -155,6 +157,7 @@ def sizes(scene: Scene) -> dict[str, int]:
         return dict(reader.at(HERE).load_state().set_sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["whole", "part", "stopped", "undone"])
 def test_the_sizes_of_the_sets_are_those_of_the_last_run_of_all_that_was_complete(tmp_path: Path, how: str) -> None:
     scene = applied(tmp_path)
@@ -213,6 +216,7 @@ def failing(scene: Scene, name: str, nth: int = 1) -> LocationReport:
         return scene.apply(store=HookedStore(store, once(name, nth, fail)))
 
 
+@pytest.mark.slow
 def test_a_state_that_fails_once_all_was_sent_leaves_the_run_open(tmp_path: Path) -> None:
     """What is held could not be written down: the next run settles by the journal."""
     scene = refused_removals(tmp_path)
@@ -221,6 +225,7 @@ def test_a_state_that_fails_once_all_was_sent_leaves_the_run_open(tmp_path: Path
     assert (pairs(report), status(scene)[-1]) == ({"applied": 30, "held": 10}, RunStatus.RUNNING)
 
 
+@pytest.mark.slow
 def test_the_error_that_ended_a_run_is_told_though_the_state_fails_after_it(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *(contact(each, "a") for each in TEN), options=FREE, may_read=False)
     scene.want(a_set("s", TEN, "a"))

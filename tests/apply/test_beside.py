@@ -98,6 +98,7 @@ def run_hooked(scene: Scene, after: Callable[[str], None], **more: object) -> An
         return scene.run(ALL, store=HookedStore(store, after), **more)
 
 
+@pytest.mark.slow
 def test_nothing_leaves_that_was_halted_while_its_intent_was_written(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, NOBODY)
     report = run_hooked(scene, once("record_intent", 2, lambda: scene.stop.ask(signal.SIGTERM)))
@@ -235,6 +236,7 @@ def slowly(scene: Scene, *, takes_ms: int) -> None:
     scene.start_worker = partial(SlowWorker, scene.clock, lambda: (takes_ms, takes_ms))
 
 
+@pytest.mark.slow
 def test_two_answers_that_teach_at_once_teach_both(tmp_path: Path) -> None:
     """Each shows another spelling; both are being recorded when the second one comes."""
     people, tags = ["anna", "bert", "cara", "dora"], ["a  1", "b  2", "c  3", "d  4"]
@@ -568,6 +570,7 @@ def test_an_error_of_the_thread_is_raised_where_it_was_asked() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_so_many_locations_at_once_the_others_in_their_order(tmp_path: Path) -> None:
     names = [LocationId(f"{letter * 20}") for letter in "edcba"]
     scene = Scene(tmp_path, options=LONE, latency_ms=1_000)

@@ -91,6 +91,7 @@ def test_what_is_under_way_when_a_run_must_stop_is_recorded(tmp_path: Path) -> N
     assert len(scene.here.sent) <= answered + 4
 
 
+@pytest.mark.slow
 def test_too_many_requests_make_everybody_wait(tmp_path: Path) -> None:
     plan = FaultPlan({nth: Fault(FaultKind.TOO_MANY) for nth in (1, 3, 4)}, path="/contacts/bulk")
     scene = Scene(tmp_path, *map(contact, crowd(30)), options=LONE, faults=plan)
@@ -114,6 +115,7 @@ def test_killed_in_the_midst_of_many_nothing_is_sent_twice(tmp_path: Path) -> No
     assert sum(report.pairs.values()) == 30
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("fail_fast", [True, False])
 def test_where_it_is_asked_for_one_that_fails_stops_the_others(tmp_path: Path, fail_fast: bool) -> None:
     scene = Scene(tmp_path, *map(contact, crowd(40)), options=LONE, latency_ms=1_000, in_flight=2)

@@ -61,6 +61,7 @@ def test_a_second_tag_killed_before_any_answer_is_finished_by_the_next_run_witho
     converged(scene)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [True, False])
 def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(tmp_path: Path, moves: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, tag_write_moves_date=moves)
@@ -83,6 +84,7 @@ def test_a_doubt_keeps_the_reading_which_is_judged_again_in_the_run_that_learns(
     assert scene.known("anna").doubtful == (set() if moves else {"a"})
 
 
+@pytest.mark.slow
 def test_a_kept_reading_is_judged_by_a_later_run_even_one_that_cannot_read(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)
     scene.want(a_set("s", "anna", "a"))
@@ -111,6 +113,7 @@ def test_what_was_touched_since_keeps_no_reading(tmp_path: Path) -> None:
     assert (pairs(report), fields_of(scene.known("anna"))["reading"]) == ({"held": 1}, None)
 
 
+@pytest.mark.slow
 def test_a_location_where_earlier_writes_moved_nothing_proves_nothing(tmp_path: Path) -> None:
     scene = converged_crowd(tmp_path, 3, may_read=False, tag_write_moves_date=False)
     scene.want(a_set("s", crowd(3), "one two"))
@@ -197,6 +200,7 @@ def test_one_search_settles_all_that_its_rows_show(tmp_path: Path) -> None:
     assert not any(scene.known(each).doubtful for each in crowd(9))
 
 
+@pytest.mark.slow
 def test_each_tag_in_doubt_is_searched_for_that_of_most_contacts_first(tmp_path: Path) -> None:
     # to search for everybody takes six pages
     scene = slow_crowd(tmp_path, 2_100)
@@ -212,6 +216,7 @@ def test_each_tag_in_doubt_is_searched_for_that_of_most_contacts_first(tmp_path:
     assert (pairs(report), report.exit_code) == ({"seen": 14}, ExitCode.DONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "searched"), [(75, True), (76, False)])
 def test_for_a_tag_that_is_too_long_to_be_searched_for_everybody_is(
     tmp_path: Path, length: int, searched: bool
@@ -226,6 +231,7 @@ def test_for_a_tag_that_is_too_long_to_be_searched_for_everybody_is(
     assert looked(scene) == ([tag if searched else "everybody"], ["c00002"])
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("others", "pages"), [(480, 1), (600, 2), (1_100, 3)])
 def test_a_search_ends_with_its_last_page_that_has_a_row(tmp_path: Path, others: int, pages: int) -> None:
     """Those in doubt are on the last one, behind contacts of nobody's concern."""
@@ -238,6 +244,7 @@ def test_a_search_ends_with_its_last_page_that_has_a_row(tmp_path: Path, others:
     assert told(scene) == [*[(0, 9)] * (pages - 1), (9, 9)]
 
 
+@pytest.mark.slow
 def test_a_search_is_left_as_soon_as_reading_takes_less_time_than_its_pages_ahead(tmp_path: Path) -> None:
     scene = slow_crowd(tmp_path, 9)
     killed(scene)
@@ -259,6 +266,7 @@ def test_whom_no_row_shows_as_desired_is_read(tmp_path: Path) -> None:
     assert (pairs(report), report.exit_code) == ({"seen": 8, "held": 1}, ExitCode.PARTIAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "waits"), [(30, True), (12, False)])
 def test_an_index_that_may_be_behind_is_waited_for_where_reading_takes_longer(
     tmp_path: Path, number: int, waits: bool
@@ -277,6 +285,7 @@ def test_an_index_that_may_be_behind_is_waited_for_where_reading_takes_longer(
         assert scene.here.searches[1][0] == scene.here.sent[-1].began + INDEX_LAG_MS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "waits"), [(24, True), (18, False)])
 def test_the_pages_of_a_search_count_for_whether_it_is_waited_for(tmp_path: Path, number: int, waits: bool) -> None:
     """Others have the tag: its six pages take a minute after a wait of 200 s. 24 are read in 300 s, and 18 in 240."""
@@ -373,6 +382,7 @@ def test_what_never_landed_is_read_and_sent_once_more(tmp_path: Path) -> None:
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_tag_that_may_have_been_there_before_is_not_seen_by_an_index_that_may_be_behind(tmp_path: Path) -> None:
     """Nobody ever observed the contacts: they had the tag, lost it minutes ago, and the request never left."""
     people = crowd(600)

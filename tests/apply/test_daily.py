@@ -89,6 +89,7 @@ def test_a_workflow_that_consumes_its_trigger_mails_at_most_once_a_week(tmp_path
     assert set(mails(scene).values()) == {len(days)}
 
 
+@pytest.mark.slow
 def test_what_flaps_is_told_and_changes_nothing(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), ""))
     scene.after = lambda nth: consume(scene, "hello")
@@ -143,6 +144,7 @@ def test_whom_the_api_refuses_is_tried_again_a_month_later(tmp_path: Path) -> No
     assert last.quarantine.at - first.quarantine.at >= QUARANTINE_MS
 
 
+@pytest.mark.slow
 def test_whom_the_api_refuses_is_tried_again_where_it_now_belongs(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, {"anna": ""})
     scene.here.crm.delete(ANNA, now=scene.clock.now())
@@ -167,6 +169,7 @@ APART = "cafe\u0301  bar"
 THERE = "caf\u00e9 bar"
 
 
+@pytest.mark.slow
 def test_a_tag_that_comes_back_respelt_is_added_once_and_removed_as_it_is_there(tmp_path: Path) -> None:
     scene = one_by_one(tmp_path, dict.fromkeys(PEOPLE.split(), "x"))
     scene.here.crm.assumptions = Assumptions(composes_unicode=True, collapses_spaces=True)

@@ -68,7 +68,7 @@ def learns(scene: Scene, *, moves: bool) -> None:
         store.release_lease(lease)
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(25)
 @pytest.mark.parametrize("status", [400, 422, 413, 404, 409, 302])
 @pytest.mark.parametrize("moves", [True, False])
 @pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
@@ -100,6 +100,7 @@ def test_nobody_gets_twice_what_a_refused_request_gave(
     assert max(scene.adds().values()) == 1
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("status", [400, 422, 404, 302])
 def test_a_tag_that_is_there_puts_the_whole_batch_in_doubt(tmp_path: Path, status: int) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, faults=refusing(FaultKind.REFUSED_AFTER, status=status))
@@ -145,6 +146,7 @@ def test_a_removal_that_took_effect_is_seen(tmp_path: Path) -> None:
     assert (report.requests, pairs(report)) == (1, {"seen": 10})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, FaultKind.REFUSED_AFTER])
 def test_a_tag_that_was_observed_there_before_proves_nothing(tmp_path: Path, kind: FaultKind) -> None:
     """The request adds a tag once more to those who have it, since that saves one: that they carry it tells nothing."""
@@ -198,6 +200,7 @@ def test_of_an_addition_those_are_read_first_who_did_not_have_the_tag(tmp_path: 
     assert pairs(report) == {"applied": 4, "seen": 4}
 
 
+@pytest.mark.slow
 def test_of_a_removal_those_are_read_first_who_had_the_tag(tmp_path: Path) -> None:
     """Somebody took it from c0 and c2, as the request before showed."""
     faults = refusing(None, None, FaultKind.REFUSED_AFTER, status=400)
@@ -216,6 +219,7 @@ def test_of_a_removal_those_are_read_first_who_had_the_tag(tmp_path: Path) -> No
     assert pairs(report) == {"applied": 4, "seen": 4}
 
 
+@pytest.mark.slow
 def test_those_are_read_last_whom_another_request_has_just_changed(tmp_path: Path) -> None:
     """Their dates moved with it: that must not put the refused request in doubt."""
     faults = refusing(None, None, FaultKind.TRY_LATER, status=400)
@@ -256,6 +260,7 @@ LOOKS_AGAIN = "a request was refused: once it can no longer take effect, its con
 SETTLES = "what is in doubt settles: then 10 contacts are read"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("change", "tag", "habit", "status", "why", "waits"),
     [
@@ -321,6 +326,7 @@ def test_the_report_says_why_a_refused_request_may_have_taken_effect(
     assert not any("plain" in scene.tags(each) or "welcome" in scene.tags(each) for each in TEN)
 
 
+@pytest.mark.slow
 def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
     """One contact in the midst got it, and nobody else."""
     scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, faults=refusing(FaultKind.ERROR_BEFORE, status=400))
@@ -341,6 +347,7 @@ def test_everybody_is_read_where_a_tag_starts_something(tmp_path: Path) -> None:
     assert sizes(scene) == [(20, 1, 400), (19, 1, 201)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [{"once": True}, {"triggers": True}], ids=["once", "triggers"])
 def test_what_starts_something_goes_on_where_all_are_proven_untouched(tmp_path: Path, rule: dict[str, bool]) -> None:
     scene = Scene(tmp_path, *map(contact, TWENTY), options=FREE, max_contacts=10)
@@ -373,6 +380,7 @@ def test_without_a_read_refused_additions_are_held(tmp_path: Path, may_read: boo
         assert reader.at(HERE).load_state().facts.max_contacts == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("may_read", [True, False])
 def test_without_a_read_refused_removals_are_split(tmp_path: Path, may_read: bool) -> None:
     scene = Scene(tmp_path, *[contact(each, "a") for each in TEN], options=FREE, oversize_names_limit=False)
@@ -449,6 +457,7 @@ def test_who_is_stopped_between_refusal_and_look_leaves_a_doubt(tmp_path: Path) 
     assert scene.known("c0").doubtful == {"a"}
 
 
+@pytest.mark.slow
 def test_refusals_in_a_row_that_took_effect_stop_the_run(tmp_path: Path) -> None:
     people = [f"c{nth:02}x" for nth in range(30)]
     options = replace(FREE, caps=replace(FREE.caps, contacts=2))
@@ -568,6 +577,7 @@ def test_one_contact_does_not_speak_for_the_half_that_cannot_be_read(
 UNREADABLE = FaultPlan(rate=1.0, kinds=(FaultKind.ERROR_BEFORE,), path=f"/contacts/{name(TWENTY[3])}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why", "ended"),
     [
@@ -619,7 +629,7 @@ def behind(tmp_path: Path, people: list[str], *kinds: FaultKind, tag: str = "wel
     return scene
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["welcome", "plain"])
 @pytest.mark.parametrize("kind", [FaultKind.REFUSED_AFTER, FaultKind.REFUSED_HALFWAY])
 @pytest.mark.parametrize("consumed", [True, False])
@@ -655,6 +665,7 @@ def test_a_single_pair_that_was_refused_is_not_sent_once_that_is_proven(tmp_path
     assert scene.known("anna") == ContactState()
 
 
+@pytest.mark.slow
 def test_a_single_removal_that_was_refused_stays_in_doubt_until_it_is_read_late_enough(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "a"), options=FREE, read_lag_ms=5_000)
     scene.want(a_set("s", "anna", "a"))

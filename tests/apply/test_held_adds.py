@@ -22,6 +22,7 @@ WELCOME = tags("welcome")
 LATER = Instant(10_000_000)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("may_read", [True, False])
 @pytest.mark.parametrize("triggers", [True, False])
 def test_an_answer_about_another_tag_sends_it_no_second_time(tmp_path: Path, may_read: bool, triggers: bool) -> None:
@@ -55,6 +56,7 @@ def test_it_is_sent_once_more_where_that_answer_makes_the_reading_of_before_a_pr
 
 
 @pytest.mark.parametrize("takes_ms", [200_000, 35_000], ids=["after it could settle", "just before"])
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_AFTER, FaultKind.TIMEOUT_BEFORE])
 def test_no_reading_that_lags_takes_the_place_of_the_answer_that_left_it_in_doubt(
     tmp_path: Path, kind: FaultKind, takes_ms: int

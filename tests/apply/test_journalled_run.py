@@ -80,6 +80,7 @@ def test_a_wait_for_the_lock_ends_with_its_time(scene: Scene) -> None:
     assert (report.exit_code, scene.clock.ms - START) == (ExitCode.LOCKED, 20_000)
 
 
+@pytest.mark.slow
 def test_the_lease_is_alive_during_requests_of_any_length(scene: Scene) -> None:
     def nobody_comes_between(nth: int) -> None:
         with open_store(scene.url) as other, pytest.raises(LockHeld):
@@ -104,6 +105,7 @@ def test_the_lease_is_alive_during_waits_of_any_length(tmp_path: Path) -> None:
     asyncio.run(wait())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("waits_ms", "takes_ms"),
     [(DAY_MS // 12, 3_000), *(pytest.param(DAY_MS, each, marks=pytest.mark.slow) for each in (30, 500, 3_000))],

@@ -216,6 +216,7 @@ class Fleet:
         return [len(world.holders(Tag("vip"))) for world in self.worlds]
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_in_one_location_ends_no_other_in_the_midst_of_its_requests(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, ("token-0",))
     fleet.apply(ApplyRequest())
@@ -225,6 +226,7 @@ def test_a_fault_of_ours_in_one_location_ends_no_other_in_the_midst_of_its_reque
     assert runs == [RunStatus.COMPLETE] * 3
 
 
+@pytest.mark.slow
 def test_with_fail_fast_a_fault_of_ours_lets_the_others_end_the_requests_under_way_and_no_more(tmp_path: Path) -> None:
     settings = {"api.max_contacts": "1", "apply.max_in_flight": "1"}
     # so many requests that the others are in the midst of them once the first location has given its lease back

@@ -126,7 +126,7 @@ def blind(scene: Scene) -> None:
     scene.run(of("bert", "other"))
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [pruned, unwanted, reverted, kept, for_a_day_not_once, blind])
 def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, leave: Callable[[Scene], None]) -> None:
     leave(scene)
@@ -139,6 +139,7 @@ def test_however_its_pair_left_the_ledger_it_is_not_given_again(scene: Scene, le
     assert welcomes(scene) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [WITHOUT, declare(a_set("s", who("bert"), "other"))], ids=["set", "set and rule"])
 def test_a_tag_that_was_adopted_is_not_given_after_it_was_consumed(tmp_path: Path, leaves: Desired) -> None:
     """Anna was welcomed before this repository knew of her; her set leaves, alone or in one commit with the rule."""
@@ -164,6 +165,7 @@ def test_what_was_given_before_the_rule_is_not_given_again(tmp_path: Path) -> No
     assert set(given(scene, TODAY)) == {"anna"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("comes_by", ["add", "adoption"])
 def test_what_was_given_before_the_rule_is_not_given_again_after_both_left_in_one_commit(
     tmp_path: Path, comes_by: str
@@ -220,6 +222,7 @@ def test_what_may_have_been_given_is_not_given_again(tmp_path: Path) -> None:
     assert (set(given(scene, TODAY)), welcomes(scene)) == ({"anna"}, 1)
 
 
+@pytest.mark.slow
 def test_a_person_may_have_it_given_again_and_then_it_was(scene: Scene) -> None:
     scene.run(WITHOUT)
     tomorrow(scene)
@@ -242,6 +245,7 @@ def test_a_person_may_have_it_given_again_and_then_it_was(scene: Scene) -> None:
     assert welcomes(scene) == 2
 
 
+@pytest.mark.slow
 def test_what_is_there_after_all_is_adopted(scene: Scene) -> None:
     scene.run(WITHOUT)
     scene.edit("anna", add="welcome")
@@ -268,6 +272,7 @@ def test_a_state_pulled_and_pushed_remembers_it(scene: Scene, tmp_path: Path) ->
     assert welcomes(other) == 0
 
 
+@pytest.mark.slow
 def test_a_contact_that_was_forgotten_was_given_nothing(scene: Scene) -> None:
     scene.run(WITHOUT)
     with open_store(scene.url) as state:

@@ -112,6 +112,7 @@ def test_what_a_killed_run_did_not_send_was_planned_by_it(scene: Scene) -> None:
     assert list(pending(scene, vip("vip gold"))) == ["moved: the manifests moved"]
 
 
+@pytest.mark.slow
 def test_what_a_run_that_stopped_did_not_send_was_planned_by_it(scene: Scene) -> None:
     scene.run(vip("old"))
     scene.before = lambda nth: scene.stop.ask(signal.SIGTERM)
@@ -169,6 +170,7 @@ def test_where_the_manifests_moved_nobody_can_tell_who_brought_it(scene: Scene) 
     assert classes(report)["pending", "vip"] == (name("anna"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [lambda: vip("vip gold"), lambda: vip("vip gold", start=START)])
 def test_what_the_manifests_moved_is_told_as_that(scene: Scene, change: Callable[[], Desired]) -> None:
     scene.run(vip())

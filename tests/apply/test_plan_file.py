@@ -50,6 +50,7 @@ def save(scene: Scene, who: str, known: ContactState) -> None:
         store.release_lease(lease)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_carried_out_by_others_is_used_up_by_the_run_that_accounts_for_it(tmp_path: Path) -> None:
     scene = make(tmp_path)
     scene.want(a_set("s", "anna", "vip", absent="old"))
@@ -67,6 +68,7 @@ def test_a_file_that_was_carried_out_by_others_is_used_up_by_the_run_that_accoun
     assert scene.tags("anna") == {"vip", "old"}
 
 
+@pytest.mark.slow
 def test_what_an_empty_file_lacks_is_told_though_no_run_begins(tmp_path: Path) -> None:
     scene = make(tmp_path)
     file = scene.plan()
@@ -91,6 +93,7 @@ def test_what_only_the_file_has_is_listed_beside_what_was_sent(tmp_path: Path) -
     assert scene.tags("anna") == {"vip", "old", "new"}
 
 
+@pytest.mark.slow
 def test_a_removal_that_the_file_does_not_have_is_not_sent_once_it_is_decided(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "old"), options=FREE)
     scene.want(a_set("s", "anna", "new"), rule=[a_rule("old")])

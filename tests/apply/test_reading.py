@@ -40,7 +40,7 @@ def quarantined(scene: Scene, crowd: list[str]) -> list[str]:
     return [each for each in crowd if fields_of(scene.known(each))["quarantine"]]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
 def test_a_gateway_that_answers_for_the_api_makes_nobody_gone(tmp_path: Path, status: int) -> None:
     plan = after_a_lost_write(FaultKind.GATEWAY, range(1, 500), status=status)
@@ -91,6 +91,7 @@ def test_one_contact_that_cannot_be_read_holds_up_nobody_else(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_reading_and_keeps_what_was_read_until_then(tmp_path: Path) -> None:
     # one of the reads is waiting to be sent again when the signal comes
     plan = after_a_lost_write(FaultKind.GATEWAY, range(1, 2))
@@ -133,6 +134,7 @@ def test_ten_in_a_row_that_are_said_to_be_gone_are_not_believed(tmp_path: Path) 
     assert sum(len(each.contacts) for each in plan.held) == 40
 
 
+@pytest.mark.slow
 def test_ten_in_a_row_that_are_gone_are_gone_where_others_are_shown(tmp_path: Path) -> None:
     """Somebody deleted a dozen in the CRM: what is in doubt on them would be in doubt for ever."""
     gone, there = CROWD[:12], CROWD[12:]
@@ -148,6 +150,7 @@ def test_ten_in_a_row_that_are_gone_are_gone_where_others_are_shown(tmp_path: Pa
     assert (plan.batches, plan.held) == ((), ())
 
 
+@pytest.mark.slow
 def test_ten_in_a_row_that_are_not_believed_stay_so_where_a_later_answer_finds_a_contact(tmp_path: Path) -> None:
     """The search shows contacts that reading does not, and an answer that was under way meanwhile breaks the row."""
     scene = Scene(
@@ -166,6 +169,7 @@ def test_ten_in_a_row_that_are_not_believed_stay_so_where_a_later_answer_finds_a
     assert (pairs(report)["seen"], quarantined(scene, CROWD)) == (4, [])
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_ends_the_run(tmp_path: Path) -> None:
     plan = after_a_lost_write(FaultKind.TOO_MANY, range(11, 5_000))
     scene = Scene(tmp_path, *map(contact, CROWD), faults=plan, options=FREE, in_flight=1)
@@ -177,6 +181,7 @@ def test_a_limit_that_is_used_up_while_it_is_asked_whether_others_are_there_ends
     assert not any("not believed" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_many_that_are_gone_stop_the_run_and_nobody_is_quarantined(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_AFTER), options=FREE)
     scene.want(a_set("s", CROWD, "a"))
@@ -216,6 +221,7 @@ def test_doubts_of_a_killed_run_that_cannot_be_read_are_told_by_the_run_that_tri
     assert scene.apply().exit_code == ExitCode.DONE
 
 
+@pytest.mark.slow
 def test_a_removal_of_a_killed_run_that_cannot_be_read_is_told_too(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "a"), contact("bert"), options=FREE)
     scene.want(a_set("s", "anna", absent="a"))
@@ -238,6 +244,7 @@ def test_who_may_not_read_at_all_does_not_try(tmp_path: Path) -> None:
     assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
 
 
+@pytest.mark.slow
 def test_a_few_that_are_gone_are_believed(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), faults=faults(FaultKind.RESET_BEFORE), options=FREE)
     scene.want(a_set("s", CROWD, "a"))
@@ -363,6 +370,7 @@ def test_what_could_not_be_read_is_listed_by_what_was_sent(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [True, False])
 @pytest.mark.parametrize("action", list(Action))
 def test_what_a_killed_run_sent_is_listed_as_that_whatever_is_desired_since(

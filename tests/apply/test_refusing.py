@@ -50,6 +50,7 @@ def extra(scene: Scene) -> int:
     return sum(each.status != 201 for each in scene.here.sent)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("named", "limit"), [(True, 6), (False, 5)])
 def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, named: bool, limit: int) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=6, oversize_names_limit=named)
@@ -69,6 +70,7 @@ def test_a_limit_of_contacts_is_learnt_remembered_and_heeded(tmp_path: Path, nam
     converged(scene)
 
 
+@pytest.mark.slow
 def test_parts_for_nobody_are_left_out_and_those_behind_them_are_sent(tmp_path: Path) -> None:
     """The first part shows that its two contacts are gone: they need no second one."""
     scene = Scene(tmp_path, *map(contact, TEN[:4]), options=FREE, max_contacts=2, max_tags=1)
@@ -85,6 +87,7 @@ def test_parts_for_nobody_are_left_out_and_those_behind_them_are_sent(tmp_path: 
     assert (pairs(report), report.rounds) == ({"applied": 4, "rejected": 2, "not_sent": 2}, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [True, False])
 def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     tags = [f"t{nth}" for nth in range(8)]
@@ -96,6 +99,7 @@ def test_a_limit_of_tags_is_learnt_first(tmp_path: Path, named: bool) -> None:
     assert (pairs(report), learnt(scene)) == ({"applied": 8}, (None, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("contacts", "tags", "limits", "found"),
     [
@@ -170,6 +174,7 @@ def test_a_number_is_a_size_where_the_message_says_so(
     assert read_limits(message, Batch(Action.ADD, contacts, tags)) == found
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("under_way", "refused"), [(True, 4), (False, 1)])
 def test_a_limit_that_one_request_teaches_is_heeded_by_all(tmp_path: Path, under_way: bool, refused: int) -> None:
     """`under_way`: the others left at the same time. Else they wait for the first answer, and leave in parts."""
@@ -222,6 +227,7 @@ def test_where_everything_is_refused_alike_the_run_stops(tmp_path: Path) -> None
     assert facts(scene) == LocationFacts()
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("contacts", "tags", "tried"),
     [
@@ -243,6 +249,7 @@ def test_a_single_pair_that_is_refused_ends_the_search_for_a_reason(
     assert "a single contact" in report.hint
 
 
+@pytest.mark.slow
 def test_a_tag_that_is_refused_is_left_out_of_every_request(tmp_path: Path) -> None:
     options = replace(FREE, caps=Caps(contacts=2))
     scene = Scene(tmp_path, *map(contact, TEN), options=options, longest_tag=5)
@@ -281,6 +288,7 @@ def shown(scene: Scene) -> str:
     return " ".join(f"{who}:{tags}{'!' * (status != 201)}" for who, tags, status in sent)
 
 
+@pytest.mark.one_in(13)
 @pytest.mark.parametrize(
     ("asked", "refuses", "requests", "left_out", "sizes"),
     [
@@ -406,6 +414,7 @@ def test_the_reason_of_a_refusal_is_looked_for_in_parts(
     assert sum(pairs(report).values()) == len(who) * len(tags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "requests", "words"),
     [
@@ -435,6 +444,7 @@ def test_where_not_even_a_single_pair_is_taken_the_run_stops(
 LOST = Fault(FaultKind.RESET_AFTER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "answered"),
     [
@@ -461,6 +471,7 @@ def test_a_request_without_an_answer_teaches_no_size(
     assert max(scene.adds().values()) == 1
 
 
+@pytest.mark.slow
 def test_a_larger_request_without_an_answer_widens_no_limit(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE)
     teach(scene, 2, contacts=3)
@@ -496,7 +507,7 @@ def teach(scene: Scene, days_ago: int, *, contacts: int | None = None, tags: int
         store.release_lease(lease)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("days", "sent", "limit"),
     [
@@ -522,6 +533,7 @@ def test_what_was_learnt_of_sizes_grows_back_and_expires(
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_larger_request_that_is_refused_costs_one_and_renews_the_limit(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, TEN), options=FREE, max_contacts=3, oversize_names_limit=False)
     teach(scene, 2, contacts=3)
@@ -549,6 +561,7 @@ def test_a_larger_request_of_tags_is_tried_too(tmp_path: Path) -> None:
     assert (sorted(each[1] for each in sizes(scene)), learnt(scene)) == ([3, 5], (None, 5))
 
 
+@pytest.mark.slow
 def test_a_limit_that_allows_all_is_none(tmp_path: Path) -> None:
     options = replace(FREE, caps=Caps(contacts=4))
     scene = Scene(tmp_path, *map(contact, TEN), options=options)
@@ -558,6 +571,7 @@ def test_a_limit_that_allows_all_is_none(tmp_path: Path) -> None:
     assert (facts(scene), max(sizes(scene))[0]) == (LocationFacts(moves_updated=True), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [{"triggers": True}, {"once": True}], ids=["triggers", "once"])
 def test_what_starts_something_is_no_trial(tmp_path: Path, rule: dict[str, bool]) -> None:
     """A refused request of it would be looked at, contact by contact."""

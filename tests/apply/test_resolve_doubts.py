@@ -41,7 +41,7 @@ def facts(scene: Scene) -> object:
         return reader.at(HERE).load_state().facts.moves_updated
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("kind", LANDED)
 def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE)
@@ -54,6 +54,7 @@ def test_an_addition_that_landed_is_seen(tmp_path: Path, kind: FaultKind) -> Non
     converged(scene)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", LOST)
 def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_it(
     tmp_path: Path, kind: FaultKind
@@ -68,6 +69,7 @@ def test_an_addition_that_did_not_land_is_sent_once_more_where_the_date_proves_i
     converged(scene)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LOST)
 def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(
@@ -83,6 +85,7 @@ def test_nothing_is_proven_where_a_tag_write_does_not_move_the_date(tmp_path: Pa
     converged(scene)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("killed", "seconds", "ended"),
     [(False, 1, "held"), (False, 10, "applied"), (True, 30, "held"), (True, 90, "applied")],
@@ -151,6 +154,7 @@ def test_an_addition_once_that_nobody_saw_is_held_until_a_person_says(tmp_path: 
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.slow
 def test_the_pairs_that_wait_are_counted_once_whichever_run_left_them(tmp_path: Path) -> None:
     """What a run leaves is what a plan made then holds; of two earlier tags of one contact one is settled meanwhile."""
     lost = faults(FaultKind.RESET_AFTER)
@@ -173,7 +177,7 @@ def counted_held(scene: Scene) -> list[int]:
     return [event.number for event in scene.events if isinstance(event, HeldCounted)]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(11)
 @pytest.mark.parametrize("kind", DOUBTFUL)
 def test_a_removal_in_doubt_is_seen_or_sent_once_more(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=faults(None, kind), options=FREE)
@@ -215,6 +219,7 @@ def test_a_removal_of_a_killed_run_is_settled_by_what_is_there(
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_removal_in_doubt_is_told_beside_what_is_sent(tmp_path: Path) -> None:
     lost = faults(None, FaultKind.RESET_BEFORE)
     scene = Scene(tmp_path, contact("anna"), contact("bert"), faults=lost, options=FREE, may_read=False)
@@ -301,6 +306,7 @@ def test_a_killed_run_is_resumed_without_a_person_where_the_date_tells(tmp_path:
     converged(scene)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same_plan", [True, False])
 def test_what_an_earlier_run_lost_is_sent_once_more_where_this_one_loses_it(tmp_path: Path, same_plan: bool) -> None:
     """The one repetition that a run has is for its own request: that of the killed one does not use it up."""
@@ -334,6 +340,7 @@ def test_removals_wait_for_a_tag_that_an_earlier_run_left_in_doubt_whatever_is_s
     ]
 
 
+@pytest.mark.slow
 def test_a_removal_that_is_held_holds_up_no_other_one(tmp_path: Path) -> None:
     """Somebody gives the contact another tag that may not stay, while it is read what came of the first removal."""
     lost = faults(None, *[FaultKind.RESET_BEFORE] * 3)
@@ -369,6 +376,7 @@ def test_a_contact_that_is_gone_is_rejected_when_it_is_read(tmp_path: Path) -> N
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_reading_that_fails_leaves_the_doubt_and_the_run_goes_on(tmp_path: Path) -> None:
     broken = {nth: Fault(FaultKind.RESET_BEFORE) for nth in range(6)}
     scene = Scene(tmp_path, contact("anna"), faults=FaultPlan(broken), options=FREE)
@@ -394,6 +402,7 @@ def test_ten_requests_in_a_row_without_an_answer_stop_the_run(tmp_path: Path) ->
     assert (report.exit_code, "in a row are of unknown effect" in report.error) == (ExitCode.PARTIAL, True)
 
 
+@pytest.mark.slow
 def test_reads_take_their_turn_within_the_rate_limit(tmp_path: Path) -> None:
     crowd = [f"c{nth:03}" for nth in range(210)]
     scene = Scene(tmp_path, *map(contact, crowd), faults=faults(FaultKind.ERROR_AFTER), options=FREE)
@@ -417,6 +426,7 @@ def test_a_shorter_time_to_settle_is_waited_for(tmp_path: Path) -> None:
     assert scene.here.reads[0][0] - scene.here.sent[0].began == 5_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "told", "refused"), [(2, {"applied": 1, "not_sent": 1}, True), (3, {"applied": 2}, False)]
 )
@@ -466,6 +476,7 @@ def test_a_respelt_tag_is_seen_by_the_spelling_that_is_there(tmp_path: Path) -> 
     converged(scene)
 
 
+@pytest.mark.slow
 def test_what_a_run_killed_at_its_first_request_left_is_proven_by_a_write_to_somebody_else(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
     scene.want(a_set("s", "anna", "a"), a_set("t", "bert", "b"))
@@ -497,6 +508,7 @@ def test_a_write_that_changed_nothing_does_not_tell_whether_the_date_moves(tmp_p
     assert (pairs(scene.apply()), scene.here.reads, facts(scene)) == ({"noop": 1}, [], None)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.TRUNCATED, FaultKind.TOO_MANY]
 )
@@ -563,6 +575,7 @@ def test_a_limit_that_others_use_up_is_waited_out_while_doubts_are_read(tmp_path
     assert (pairs(report), report.exit_code) == ({"seen": 1}, ExitCode.DONE)
 
 
+@pytest.mark.slow
 def test_a_limit_that_stays_used_up_ends_the_settling_with_what_was_read(tmp_path: Path) -> None:
     """Two are in doubt and one of them can be read; what it told is kept, the other one is the next run's."""
     plan = FaultPlan({0: Fault(FaultKind.TIMEOUT_AFTER)} | dict.fromkeys(range(2, 1_000), Fault(FaultKind.USED_UP)))
@@ -583,6 +596,7 @@ UNPROVEN = "not there when it was read; it may have been, and nothing proves tha
 UNREAD = "an earlier run sent it, and it could not be read"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unread", "why"), [(False, UNPROVEN), (True, UNREAD)])
 def test_a_doubt_of_an_earlier_run_is_told_once_and_as_the_addition_that_it_was(
     tmp_path: Path, unread: bool, why: str

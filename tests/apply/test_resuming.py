@@ -44,6 +44,7 @@ def looked_at(scene: Scene, who: str) -> None:
         store.release_lease(lease)
 
 
+@pytest.mark.slow
 def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(tmp_path: Path) -> None:
     """The plan made now is of the state as it is now, and needs again what others took away since."""
     options = replace(FREE, caps=Caps(contacts=1))
@@ -66,7 +67,7 @@ def test_a_plan_file_that_is_planned_anew_adds_nothing_again_that_its_run_added(
     assert max(scene.adds().values()) == 1
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("retry", [False, True])
 @pytest.mark.parametrize("look", [False, True])
@@ -88,6 +89,7 @@ def test_law_a_plan_adds_a_pair_once_whatever_a_workflow_consumes_meanwhile(
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("retry", [False, True])
 def test_a_plan_that_is_resumed_adds_what_is_proven_never_to_have_landed(tmp_path: Path, retry: bool) -> None:
     options = replace(FREE, selection=Selection(retry_held=retry))
@@ -146,7 +148,7 @@ def teaching(directory: Path) -> Scene:
     return scene
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("look", [False, True])
 @pytest.mark.parametrize("answered", [False, True])
 def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answered: bool, look: bool) -> None:
@@ -167,7 +169,7 @@ def test_what_a_plan_listed_as_in_doubt_is_added_once_by_it(tmp_path: Path, answ
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("consumed", [False, True])
 def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path, once: bool, consumed: bool) -> None:
@@ -187,6 +189,7 @@ def test_what_another_plan_released_in_between_is_not_added_again(tmp_path: Path
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("keep", "refused"), [(None, False), (1, True)])
 def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | None, refused: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
@@ -207,6 +210,7 @@ def test_a_plan_whose_run_gave_up_its_rows_is_stale(tmp_path: Path, keep: int | 
     assert scene.adds()[name("anna"), Tag("hello")] == 1
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("once", [False, True])
 def test_what_the_earlier_run_saw_is_done_and_what_waited_for_it_goes_on(tmp_path: Path, once: bool) -> None:
     scene = Scene(tmp_path, contact("anna", "trial"), options=FREE, faults=faults(FaultKind.TIMEOUT_AFTER))
@@ -232,6 +236,7 @@ def test_what_waits_for_an_addition_that_is_held_is_counted(tmp_path: Path) -> N
     assert scene.tags("anna") == {"trial"}
 
 
+@pytest.mark.slow
 def test_what_was_seen_in_another_spelling_is_there(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, collapses_spaces=True)
     scene.want(a_set("s", "bert", ("a  b",)))
@@ -255,6 +260,7 @@ def test_a_new_plan_after_a_doubt_has_another_change_digest(tmp_path: Path) -> N
     assert scene.plan().change_digest != plan.change_digest
 
 
+@pytest.mark.slow
 def test_what_was_sent_again_beside_it_is_done_too(tmp_path: Path) -> None:
     rules = [a_rule("i", inert=True), a_rule("y", inert=True)]
     options = replace(FREE, reassertion=Reassertion(Reassert.INERT, Instant(0)))
@@ -321,6 +327,7 @@ def test_what_came_to_be_is_no_attempt_any_more(tmp_path: Path) -> None:
     assert scene.plan(RETRY).locations[0].tried == ()
 
 
+@pytest.mark.slow
 def test_a_removal_in_doubt_is_approved_for_one_attempt_too(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "hello old"), options=FREE)
     scene.want(a_set("s", "anna", "hello", absent="old"))
@@ -331,6 +338,7 @@ def test_a_removal_in_doubt_is_approved_for_one_attempt_too(tmp_path: Path) -> N
     assert scene.plan(RETRY).change_digest != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flapping", [False, True])
 def test_what_others_take_away_again_is_another_attempt(tmp_path: Path, flapping: bool) -> None:
     scene = Scene(tmp_path, contact("anna"), options=FREE)

@@ -66,6 +66,7 @@ def test_what_a_run_removed_is_given_back(scene: Scene) -> None:
     assert carried(scene) == {"anna": {"old"}, "bert": {"vip"}, "cara": set()}
 
 
+@pytest.mark.slow
 def test_a_tag_that_never_was_ours_comes_back_as_foreign(scene: Scene) -> None:
     run = scene.run(of("anna", "new", absent="old")).run
     scene.revert(run, NOTHING)
@@ -74,6 +75,7 @@ def test_a_tag_that_never_was_ours_comes_back_as_foreign(scene: Scene) -> None:
     assert scene.tags("anna") == {"old"}
 
 
+@pytest.mark.slow
 def test_a_tag_that_was_ours_is_under_management_again(scene: Scene) -> None:
     before = of("anna cara", "vip")
     scene.run(before)
@@ -85,6 +87,7 @@ def test_a_tag_that_was_ours_is_under_management_again(scene: Scene) -> None:
     assert carried(scene)["anna"] == {"old", "vip"}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("first", "then", "demanded"),
     [
@@ -103,6 +106,7 @@ def test_what_the_manifests_still_demand_is_left_out(
     assert scene.plan_revert(run, then).is_empty
 
 
+@pytest.mark.slow
 def test_what_exact_authority_would_remove_again_is_left_out(scene: Scene) -> None:
     exact = of("anna", "new", authority=Authority.EXACT)
     scene.run(exact)
@@ -135,6 +139,7 @@ def test_what_a_later_run_changed_again_is_left_alone(scene: Scene) -> None:
     assert left_out(scene, run, NOTHING) == {CHANGED_SINCE: ("vip",)}
 
 
+@pytest.mark.slow
 def test_a_tag_added_and_taken_away_in_one_run_was_not_changed(scene: Scene) -> None:
     desired = declare(a_set("s", who("anna"), "gold"), rule=[a_rule("gold", group="g"), a_rule("old", group="g")])
     run = scene.run(desired).run
@@ -161,6 +166,7 @@ def test_guards_hold_for_a_revert(scene: Scene) -> None:
     assert scene.tags("anna") == {"old", "vip", "new"}
 
 
+@pytest.mark.slow
 def test_a_revert_leaves_the_sizes_of_the_sets_alone(scene: Scene) -> None:
     run = scene.run(of("anna cara", "vip")).run
     scene.revert(run, NOTHING)
@@ -168,6 +174,7 @@ def test_a_revert_leaves_the_sizes_of_the_sets_alone(scene: Scene) -> None:
         assert dict(store.at(next(iter(store.list_locations()))).load_state().set_sizes) == {"s": 2}
 
 
+@pytest.mark.slow
 def test_what_the_run_itself_left_in_doubt_is_listed(scene: Scene) -> None:
     def die(nth: int) -> None:
         raise KeyboardInterrupt
@@ -196,6 +203,7 @@ def test_what_is_in_doubt_now_is_left_out(scene: Scene) -> None:
     assert scene.plan_revert(run, NOTHING).is_empty
 
 
+@pytest.mark.slow
 def test_the_doubts_of_other_runs_are_left_to_the_next_apply(scene: Scene) -> None:
     run = scene.run(of("anna", "new")).run
     scene.want(a_set("s", "anna", "new"), a_set("t", "cara", "late"))
@@ -232,6 +240,7 @@ def test_every_change_of_a_revert_says_that_it_is_one(scene: Scene) -> None:
     assert {change.reason for change in changes} == {Reason.REVERTED}
 
 
+@pytest.mark.slow
 def test_what_a_run_adopted_is_nobodys_again(scene: Scene) -> None:
     """The rollback of a mistaken commit: tags that people set by hand are not pruned by the next plan."""
     scene.run(of("anna bert cara", "x"))
@@ -249,6 +258,7 @@ def test_what_a_run_adopted_is_nobodys_again(scene: Scene) -> None:
     assert all("vip" in scene.tags(name) for name in PEOPLE)
 
 
+@pytest.mark.slow
 def test_what_a_run_asked_for_and_found_there_is_nobodys_again(scene: Scene) -> None:
     run = scene.run(of("anna bert cara", "vip")).run
     assert scene.known("bert").ledger.tags == tags("vip")
@@ -264,6 +274,7 @@ def test_what_is_still_desired_stays_under_management_and_is_listed(scene: Scene
     assert scene.plan_revert(run, of("bert", "vip")).is_empty
 
 
+@pytest.mark.slow
 def test_what_was_under_management_before_stays_so(scene: Scene) -> None:
     """bert's tag was adopted by the run before; taken by others and added by none, the next plan prunes it."""
     scene.run(of("bert", "vip"))
@@ -274,6 +285,7 @@ def test_what_was_under_management_before_stays_so(scene: Scene) -> None:
     assert scene.tags("bert") == set()
 
 
+@pytest.mark.slow
 def test_what_a_later_run_put_under_management_anew_stays_so(scene: Scene) -> None:
     run = scene.run(of("bert", "vip", on_leave=OnLeave.KEEP)).run
     scene.run(NOTHING)
@@ -297,6 +309,7 @@ def test_what_leaves_the_ledger_by_a_revert_makes_no_tag_owned(scene: Scene) -> 
     assert scene.plan_for(before).is_empty
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_says_that_its_management_is_unknown(scene: Scene) -> None:
     run = scene.run(of("bert", "vip")).run
     assert scene.reversal(run).traced
@@ -305,6 +318,7 @@ def test_a_run_of_an_older_version_says_that_its_management_is_unknown(scene: Sc
     assert scene.plan_revert(run, NOTHING).is_empty
 
 
+@pytest.mark.slow
 def test_runs_whose_token_was_refused_leave_a_run_to_be_reverted(scene: Scene) -> None:
     run = scene.run(of("anna bert", "vip")).run
     scene.here.app._accesses.clear()

@@ -169,6 +169,7 @@ def test_each_apply_reaches_one_wave_and_the_others_wait(fleet: Fleet) -> None:
     assert set(fleet.codes.values()) == {0}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("chosen", [(), OTHERS[:1], OTHERS[:2]], ids=["all", "one", "two"])
 def test_a_wave_waits_where_the_state_of_the_one_before_cannot_be_read(
     fleet: Fleet, chosen: tuple[LocationId, ...]
@@ -183,6 +184,7 @@ def test_a_wave_waits_where_the_state_of_the_one_before_cannot_be_read(
     assert fleet.with_tag("spring") == {FIRST}
 
 
+@pytest.mark.slow
 def test_a_wave_waits_for_the_one_before_whose_snapshots_cannot_be_read_and_blames_no_other(fleet: Fleet) -> None:
     """The first wave is done and sound; the second one's state is spoilt, and a location of the third is chosen."""
     fleet.state = "{location}.db"
@@ -218,6 +220,7 @@ def test_a_wave_is_watched_before_the_next_one(fleet: Fleet) -> None:
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rejected", [range(1), range(2)], ids=["one contact", "every contact"])
 def test_a_wave_in_which_contacts_were_rejected_refuses_the_next_one(fleet: Fleet, rejected: range) -> None:
     """Nothing is left to send there, since they are quarantined by now; and yet that wave did not end with 0."""
@@ -238,6 +241,7 @@ def test_a_wave_in_which_contacts_were_rejected_refuses_the_next_one(fleet: Flee
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_a_contact_that_was_rejected_before_a_change_holds_up_none_of_its_waves(fleet: Fleet) -> None:
     fleet.worlds[FIRST].delete(contact_of(FIRST, 0), now=fleet.clock.now())
     fleet.write("spring", then="100%")
@@ -249,6 +253,7 @@ def test_a_contact_that_was_rejected_before_a_change_holds_up_none_of_its_waves(
     assert fleet.with_tag("summer") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_a_wave_with_pairs_that_are_held_refuses_the_next_one(fleet: Fleet) -> None:
     """The answer is lost, and the token may not read: nobody knows what became of the request."""
     fleet.serve({0: Fault(FaultKind.TIMEOUT_AFTER)}, scopes=frozenset({"contacts.write"}))
@@ -309,6 +314,7 @@ def test_a_wave_is_watched_though_its_lists_change(fleet: Fleet, every: int) -> 
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     "changed",
     [
@@ -338,6 +344,7 @@ def test_a_set_that_becomes_active_begins_with_the_first_wave(fleet: Fleet) -> N
     assert fleet.with_tag("spring") == {FIRST}
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_counts_by_its_digest_of_all(fleet: Fleet) -> None:
     """It wrote down no digest of the definitions: what was under way goes on, and lists that changed begin anew."""
     fleet.write("spring", then="100%")
@@ -351,6 +358,7 @@ def test_a_run_of_an_older_version_counts_by_its_digest_of_all(fleet: Fleet) -> 
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_what_others_do_in_the_first_wave_does_not_hold_up_a_change_that_was_carried_out(fleet: Fleet) -> None:
     fleet.write("spring", then="100%")
     fleet.apply()
@@ -360,6 +368,7 @@ def test_what_others_do_in_the_first_wave_does_not_hold_up_a_change_that_was_car
     assert fleet.with_tag("spring") == set(PLACES)
 
 
+@pytest.mark.slow
 def test_a_location_that_is_chosen_alone_waits_all_the_same(fleet: Fleet) -> None:
     fleet.write("spring", then="100%")
     last = OTHERS[-1]
@@ -371,6 +380,7 @@ def test_a_location_that_is_chosen_alone_waits_all_the_same(fleet: Fleet) -> Non
     assert fleet.with_tag("spring") == {FIRST, last}
 
 
+@pytest.mark.slow
 def test_a_part_of_the_manifests_is_no_wave(fleet: Fleet) -> None:
     """Applying one tag of two says nothing of the other."""
     fleet.write("spring, summer", then="100%")
@@ -394,6 +404,7 @@ def test_a_plan_tells_who_waits(fleet: Fleet) -> None:
     assert sum(line.count(other) for other in OTHERS for line in lines) == len(OTHERS)
 
 
+@pytest.mark.slow
 def test_one_that_waits_does_not_stop_the_others_for_good(fleet: Fleet) -> None:
     """--fail-fast is about what is wrong."""
     fleet.write("spring", then="100%")
@@ -414,6 +425,7 @@ def test_a_plan_file_is_good_for_all_waves(fleet: Fleet) -> None:
     assert all("is used up" in error for error in fleet.apply(saved=saved).values())
 
 
+@pytest.mark.slow
 def test_a_wave_is_watched_though_a_later_change_leaves_it_nothing_to_do(fleet: Fleet) -> None:
     fleet.write("spring", then="100%", soak="24h")
     fleet.apply()
@@ -423,6 +435,7 @@ def test_a_wave_is_watched_though_a_later_change_leaves_it_nothing_to_do(fleet: 
     assert all("waits until" in errors[other] for other in OTHERS)
 
 
+@pytest.mark.slow
 def test_a_wave_that_was_undone_is_sent_again_before_the_next_one(fleet: Fleet) -> None:
     fleet.write("spring", then="100%")
     fleet.apply()

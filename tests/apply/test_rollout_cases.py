@@ -88,6 +88,7 @@ class RolloutCase:
         return re.sub(r"\brun [0-9a-f]{12}\b", "run RUN", said)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("path", cases_of("rollout"), ids=lambda path: path.name)
 def test_each_apply_shows_who_waits_and_sends_one_wave(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bless: bool

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.core.model.errors import ExitCode
 from reconciler.core.model.manifest import Authority, OnLeave
 from reconciler.core.model.names import Tag
@@ -50,6 +52,7 @@ def test_no_later_round_sends_anything_again(tmp_path: Path) -> None:
     assert (report.rounds, pairs(report)) == (2, {"applied": 4})
 
 
+@pytest.mark.slow
 def test_a_run_that_others_keep_from_its_end_stops_after_ten_rounds(tmp_path: Path) -> None:
     """Somebody adds another tag whenever one was taken away."""
     options = replace(FREE, selection=Selection(apply_deferrals=True))
@@ -61,6 +64,7 @@ def test_a_run_that_others_keep_from_its_end_stops_after_ten_rounds(tmp_path: Pa
     assert (report.error, report.hint) == ("not converged after 10 rounds", "run plan to see what is left")
 
 
+@pytest.mark.slow
 def test_a_run_of_ten_rounds_that_is_done_then_ends_well(tmp_path: Path) -> None:
     options = replace(FREE, selection=Selection(apply_deferrals=True))
     scene = Scene(tmp_path, contact("anna", "theirs"), options=options)
@@ -70,6 +74,7 @@ def test_a_run_of_ten_rounds_that_is_done_then_ends_well(tmp_path: Path) -> None
     assert (report.rounds, report.error, scene.tags("anna")) == (10, "", {"vip"})
 
 
+@pytest.mark.slow
 def test_a_doubt_of_a_step_is_settled_before_the_next_one(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *map(contact, CROWD), options=FREE, faults=faults(None, FaultKind.RESET_BEFORE))
     scene.want(a_set("s", CROWD, "old"))
@@ -82,6 +87,7 @@ def test_a_doubt_of_a_step_is_settled_before_the_next_one(tmp_path: Path) -> Non
     assert pairs(report) == {"applied": 200}
 
 
+@pytest.mark.slow
 def test_each_step_is_solved_with_the_effort_of_the_plan(tmp_path: Path) -> None:
     efforts: list[object] = []
 
@@ -104,6 +110,7 @@ def test_a_request_leaves_as_soon_as_another_one_has_ended(tmp_path: Path) -> No
     assert [each.contacts for each in scene.here.sent] == [[name(each)] for each in ("anna", "cara", "dora", "bert")]
 
 
+@pytest.mark.slow
 def test_what_enters_and_leaves_management_without_a_request_is_recorded_whole(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "gift"), contact("bert"), options=FREE)
     first, rules = a_set("o", "anna bert", "o"), [a_rule("gift", once=True)]
@@ -148,6 +155,7 @@ def test_no_other_request_names_a_contact_that_was_refused(tmp_path: Path) -> No
     assert pairs(report) == {"applied": 1, "rejected": 1, "not_sent": 1}
 
 
+@pytest.mark.slow
 def test_what_goes_is_planned_in_no_round_once_what_comes_was_given_up(tmp_path: Path) -> None:
     """The API takes the new tag from nobody: the old one stays, and the run is done."""
     scene = Scene(tmp_path, *(contact(each, "old") for each in TWENTY[:3]), options=FREE, longest_tag=5)

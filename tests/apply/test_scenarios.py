@@ -149,6 +149,7 @@ def test_a_run_tells_each_of_its_steps_and_all_that_came_of_it(tmp_path: Path) -
     )
 
 
+@pytest.mark.slow
 def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) -> None:
     """The tag is owned through bert's pair alone, which the first round prunes; anna's removal was approved all the
     same."""
@@ -166,6 +167,7 @@ def test_what_a_run_prunes_takes_no_approval_from_its_deferrals(tmp_path: Path) 
     converged(scene)
 
 
+@pytest.mark.slow
 def test_what_a_run_prunes_is_owned_no_more_where_nothing_was_deferred(tmp_path: Path) -> None:
     """Bert's was the only pair of the tag; that others gave it to Anna meanwhile concerns no plan any more."""
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE)
@@ -253,6 +255,7 @@ def test_a_contact_is_never_without_a_tag_of_its_group(tmp_path: Path) -> None:
     converged(scene)
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [
@@ -277,6 +280,7 @@ def test_what_goes_waits_for_what_comes(tmp_path: Path, kind: FaultKind, outcome
     assert held.reason is DeferralReason.UNTIL_SETTLED
 
 
+@pytest.mark.slow
 def test_what_goes_stays_where_what_comes_is_rejected(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "old"), contact("bert", "old"), options=FREE)
     scene.want(a_set("s", "anna bert", "old"))
@@ -329,6 +333,7 @@ def test_a_limit_that_others_use_up_for_some_windows_ends_no_run(tmp_path: Path)
     assert (pairs(report), report.exit_code) == ({"applied": 1}, ExitCode.DONE)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("spill", [False, True])
 def test_a_limit_that_stays_used_up_ends_the_run(tmp_path: Path, spill: bool) -> None:
     """Waiting for the next day helps nobody whose window is used up."""
@@ -355,6 +360,7 @@ def test_an_unreachable_api_stops_the_run_and_loses_nothing(tmp_path: Path) -> N
     assert pairs(scene.apply()) == {"applied": 1, "rejected": 1}
 
 
+@pytest.mark.slow
 def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(None, *[FaultKind.REFUSED] * 5), options=FREE)
     scene.want(a_set("s", "anna", "vip"))
@@ -369,7 +375,7 @@ def test_the_ledger_of_a_contact_is_as_before_when_nothing_was_sent(tmp_path: Pa
 DOUBTFUL = [kind for kind in FaultKind if kind not in (FaultKind.REFUSED, FaultKind.TOO_MANY, FaultKind.USED_UP, *LIES)]
 
 
-@pytest.mark.one_in(7)
+@pytest.mark.one_in(21)
 @pytest.mark.parametrize("kind", DOUBTFUL)
 @pytest.mark.parametrize("action", list(Action))
 def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kind: FaultKind, action: Action) -> None:
@@ -386,6 +392,7 @@ def test_an_unknown_effect_is_held_where_nothing_may_be_read(tmp_path: Path, kin
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_doubt_is_not_settled_by_an_answer_about_something_else(tmp_path: Path) -> None:
     plan = FaultPlan({1: Fault(FaultKind.LATE, delay_ms=80_000)})
     scene = Scene(tmp_path, contact("anna"), faults=plan, options=FREE, may_read=False)
@@ -421,6 +428,7 @@ def refreshed(scene: Scene, seen: tuple[ObservedContacts, ...]) -> Plan:
     return combine_plans([located], as_of=scene.clock.now(), manifests="")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER])
 def test_a_later_observation_settles_a_doubt_and_an_early_one_does_not(tmp_path: Path, kind: FaultKind) -> None:
     scene = Scene(tmp_path, contact("anna"), faults=faults(kind), options=FREE, may_read=False)
@@ -468,6 +476,7 @@ def test_of_what_a_refresh_observed_the_newest_wins(tmp_path: Path, newest_first
     converged(scene)
 
 
+@pytest.mark.slow
 def test_guards_in_later_rounds_know_what_a_refresh_brought(tmp_path: Path) -> None:
     crowd = [f"c{nth:03}" for nth in range(40)]
     scene = Scene(tmp_path, *(contact(each, "old") for each in crowd))
@@ -503,6 +512,7 @@ def test_what_the_answer_to_a_blind_removal_decides_is_told_beforehand(tmp_path:
     assert (scene.tags("anna"), scene.tags("bert")) == (set(), {"vip"})
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert", "vip"), options=FREE)
     scene.want(a_set("s", "anna", "new"), a_set("t", "bert", authority=Authority.OWNED), rule=[a_rule("vip")])
@@ -519,6 +529,7 @@ def test_nothing_is_sent_of_what_needs_a_refresh_though_it_was_observed_since(tm
     assert scene.tags("bert") == {"vip"}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_between_intent_and_answer(tmp_path: Path, when: str) -> None:
     scene = Scene(tmp_path, contact("anna"), contact("bert"), options=FREE, may_read=False)
@@ -794,6 +805,7 @@ def test_only_an_approved_plan_is_applied(tmp_path: Path) -> None:
     assert scene.here.sent == []
 
 
+@pytest.mark.slow
 def test_an_exact_set_waits_for_the_next_plan_with_what_it_found(tmp_path: Path) -> None:
     scene = Scene(tmp_path, contact("anna", "theirs"), options=FREE)
     scene.want(a_set("s", "anna", "vip", authority=Authority.EXACT))
@@ -805,6 +817,7 @@ def test_an_exact_set_waits_for_the_next_plan_with_what_it_found(tmp_path: Path)
     converged(scene)
 
 
+@pytest.mark.slow
 def test_an_exact_set_is_finished_in_one_run_where_that_was_asked_for(tmp_path: Path) -> None:
     options = replace(FREE, selection=Selection(apply_deferrals=True))
     rule = [a_rule("safe", protected=True)]

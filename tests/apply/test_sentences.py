@@ -779,6 +779,7 @@ RUNS: dict[str, tuple[Play, Told]] = {
 }
 
 
+@pytest.mark.one_in(48)
 @pytest.mark.parametrize("about", RUNS)
 def test_a_run_tells_what_came_of_it_and_what_helps(tmp_path: Path, about: str) -> None:
     play, told = RUNS[about]

@@ -87,6 +87,7 @@ def judged(scene: Scene, desired: Desired) -> list[Guard]:
     return [guard.guard for guard in plan.guards if guard.refused]
 
 
+@pytest.mark.slow
 def test_the_slices_are_judged_by_the_sizes_that_the_first_one_recorded(tmp_path: Path) -> None:
     """A set that grew on purpose is refused once, and one that shrinks in the midst of its release is, too."""
     crowd = [f"x{number:02d}" for number in range(40)]
@@ -150,6 +151,7 @@ def test_the_same_plan_sends_slice_after_slice(scene: Scene) -> None:
     assert most_in_a_period(scene) == 5
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_sends_all(scene: Scene) -> None:
     report = scene.run(wanted(), wait=True)
     assert (report.exit_code, report.status) == (ExitCode.DONE, RunStatus.COMPLETE)
@@ -192,6 +194,7 @@ def test_additions_that_were_lost_are_sent_once_more_at_the_pace(scene: Scene) -
     assert all(sum(adds for at, adds in tried if begins <= at < begins + HOUR) <= 5 for begins, _ in tried)
 
 
+@pytest.mark.slow
 def test_removals_are_not_paced(scene: Scene) -> None:
     scene.options = replace(scene.options, limits=NO_LIMITS)
     scene.run(wanted(rule(TagPace(20, HOUR))))
@@ -207,6 +210,7 @@ def test_other_tags_of_a_contact_do_not_wait(scene: Scene) -> None:
     assert count(report, Outcome.NOT_SENT) == 7
 
 
+@pytest.mark.slow
 def test_a_removal_leaves_after_the_addition_that_waits(scene: Scene) -> None:
     scene.options = replace(scene.options, limits=NO_LIMITS)
     report = scene.run(wanted(absent="trial"))
@@ -228,6 +232,7 @@ def test_a_group_is_never_empty(scene: Scene) -> None:
     assert sum(scene.tags(each) == {"welcome"} for each in NAMES) == 5
 
 
+@pytest.mark.slow
 def test_nothing_is_given_while_the_window_is_closed(scene: Scene) -> None:
     # the clock of a scene begins at 11:06 UTC
     opens = TagWindow((0, 1, 2, 3, 4, 5, 6), 12 * 60, 13 * 60, "UTC")
@@ -240,6 +245,7 @@ def test_nothing_is_given_while_the_window_is_closed(scene: Scene) -> None:
     assert all((at // HOUR) % 24 == 12 for at in given_at(scene))
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_past_the_end_of_a_window_is_not_sent(scene: Scene) -> None:
     begins = START % (24 * HOUR)
     minute = begins // 60_000
@@ -256,6 +262,7 @@ def test_a_request_that_waits_past_the_end_of_a_window_is_not_sent(scene: Scene)
     assert report.exit_code == ExitCode.PARTIAL
 
 
+@pytest.mark.slow
 def test_a_killed_run_counts_with_its_intents(scene: Scene) -> None:
     scene.wanted[HERE] = wanted()
     scene.apply_and_die(after=0)
@@ -312,6 +319,7 @@ def test_in_no_period_are_more_given_than_the_pace_allows(
         assert most_in_a_period(scene) <= PACE.adds
 
 
+@pytest.mark.slow
 def test_rows_that_a_pace_counts_are_kept(scene: Scene) -> None:
     for _ in range(5):
         scene.run(wanted(), history_keep=1)
@@ -319,6 +327,7 @@ def test_rows_that_a_pace_counts_are_kept(scene: Scene) -> None:
     assert most_in_a_period(scene) == 5
 
 
+@pytest.mark.slow
 def test_a_canary_waits_for_its_first_contacts(scene: Scene) -> None:
     report = scene.run(wanted(), canary=Canary(8))
     assert len(given_at(scene)) == 5
@@ -359,6 +368,7 @@ def test_what_a_revert_gives_back_waits_too(scene: Scene) -> None:
     assert report.exit_code == ExitCode.PARTIAL
 
 
+@pytest.mark.slow
 def test_a_second_applier_sends_nothing_while_the_first_one_waits(scene: Scene) -> None:
     refused: list[int] = []
 
@@ -374,6 +384,7 @@ def test_a_second_applier_sends_nothing_while_the_first_one_waits(scene: Scene) 
     assert most_in_a_period(scene) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_window_that_closes_within_a_round_takes_no_tag_whose_replacement_was_not_given(
     scene: Scene, grouped: bool
@@ -395,6 +406,7 @@ def test_a_window_that_closes_within_a_round_takes_no_tag_whose_replacement_was_
     assert all(scene.tags(each) & {"welcome", "trial"} for each in NAMES)
 
 
+@pytest.mark.slow
 def test_a_renamed_tag_is_replaced_slowly_and_nobody_is_without_either_name(scene: Scene) -> None:
     """The old name leaves a contact only after the new one came to it, however long that waits."""
     scene.options = replace(scene.options, limits=NO_LIMITS)
@@ -413,6 +425,7 @@ def test_a_renamed_tag_is_replaced_slowly_and_nobody_is_without_either_name(scen
     assert most_in_a_period(scene) == 5
 
 
+@pytest.mark.slow
 def test_a_plan_file_of_a_version_that_knew_no_slices_is_read_and_sent_slowly(scene: Scene) -> None:
     scene.wanted[HERE] = wanted()
     document = plan_document(scene.plan())
@@ -448,6 +461,7 @@ def test_a_signal_ends_a_run_that_waits_in_order(scene: Scene, signum: int) -> N
     assert (len(given_at(scene)), most_in_a_period(scene)) == (12, 5)
 
 
+@pytest.mark.slow
 def test_max_requests_judges_the_plan_as_a_whole_and_no_slice_is_more(scene: Scene) -> None:
     """Twelve contacts are one request, and three slices of them three: what the plan passed with, each slice does."""
     scene.options = replace(scene.options, limits=replace(NO_LIMITS, max_requests=1))
@@ -459,6 +473,7 @@ def test_max_requests_judges_the_plan_as_a_whole_and_no_slice_is_more(scene: Sce
     assert [(guard.guard, guard.measure) for guard in planned.refused] == [(Guard.MAX_REQUESTS, 3)]
 
 
+@pytest.mark.slow
 def test_the_journal_tells_until_when_the_rest_waits(scene: Scene) -> None:
     report = scene.run(wanted())
     (run,) = scene.runs()

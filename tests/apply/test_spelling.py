@@ -58,6 +58,7 @@ def test_what_came_back_in_another_spelling_is_never_drift(tmp_path: Path, calle
     assert drifted(scene) == set()
 
 
+@pytest.mark.slow
 def test_what_the_manifests_call_by_its_other_name_after_its_add_was_held_is_not_added_again(tmp_path: Path) -> None:
     # the first add teaches the spelling, that of the second is of unknown effect
     lost = faults(None, FaultKind.RESET_AFTER)
@@ -76,6 +77,7 @@ def test_what_the_manifests_call_by_its_other_name_after_its_add_was_held_is_not
     assert max(scene.adds().values()) == 1
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_run_goes_on_with_the_spelling_that_was_approved(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna", "bert", "cara", options=ALONE)
     scene.want(a_set("s", "anna bert cara", (SENT,)))
@@ -122,6 +124,7 @@ def test_a_desired_tag_is_not_removed_by_the_name_that_the_location_gives_it(tmp
     converged(scene)
 
 
+@pytest.mark.slow
 def test_a_doubt_is_settled_by_the_spelling_that_is_kept(tmp_path: Path) -> None:
     scene = keeping(tmp_path, "anna", "bert", options=ALONE, faults=faults(None, None, FaultKind.RESET_AFTER))
     scene.want(a_set("s", "anna bert", (SENT,)))
@@ -159,6 +162,7 @@ def test_a_removal_that_is_answered_in_a_spelling_nobody_learnt_is_told_as_it_en
     assert (pairs(report), scene.tags("anna")) == ({"applied": 1}, set())
 
 
+@pytest.mark.slow
 def test_a_pair_that_is_there_in_a_spelling_nobody_learnt_is_not_taken_for_gone(tmp_path: Path) -> None:
     """The add landed, its answer was lost, and nobody wants the tag any more: pruned once its spelling is known."""
     scene = keeping(tmp_path, "anna", "bert")

@@ -49,6 +49,7 @@ def test_where_many_are_refused_nobody_is_quarantined(tmp_path: Path) -> None:
     assert scene.plan().locations[0].summary.adds == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("good", "bad"), [(100, 19), (200, 10)])
 def test_few_that_are_refused_are_quarantined(tmp_path: Path, good: int, bad: int) -> None:
     scene = with_strangers(tmp_path, good, bad, options=FREE)
@@ -59,6 +60,7 @@ def test_few_that_are_refused_are_quarantined(tmp_path: Path, good: int, bad: in
     converged(scene)
 
 
+@pytest.mark.slow
 def test_deleted_contacts_are_no_sign_of_a_wrong_token(tmp_path: Path) -> None:
     gone = [contact(each, deleted=True) for each in strangers(50)]
     scene = Scene(tmp_path, contact("anna"), *gone, options=FREE)
@@ -72,6 +74,7 @@ def test_deleted_contacts_are_no_sign_of_a_wrong_token(tmp_path: Path) -> None:
     assert scene.apply().exit_code == ExitCode.DONE
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_end_has_quarantined_nobody(tmp_path: Path) -> None:
     scene = with_strangers(tmp_path, 3, 3, options=LONE, in_flight=1)
     scene.apply_and_die(before=5)
@@ -114,6 +117,7 @@ def test_too_many_surprises_stop_the_run(tmp_path: Path) -> None:
     assert status(scene)[-1] is RunStatus.STOPPED
 
 
+@pytest.mark.slow
 def test_too_many_errors_stop_the_run(tmp_path: Path) -> None:
     gone = [contact(each, deleted=True) for each in strangers(50)]
     scene = Scene(tmp_path, *gone, options=LONE, in_flight=1)
@@ -124,6 +128,7 @@ def test_too_many_errors_stop_the_run(tmp_path: Path) -> None:
     assert "error_rate is 100.0 % (20 of 20)" in report.error
 
 
+@pytest.mark.slow
 def test_a_canary_that_falls_silent_stops_the_run(tmp_path: Path) -> None:
     gone = [contact(each, deleted=True) for each in CROWD[:3]]
     scene = Scene(tmp_path, *gone, *map(contact, CROWD[3:]), options=FREE)
@@ -160,6 +165,7 @@ def test_a_canary_alone_stops_where_the_contacts_are_not_as_observed(tmp_path: P
     assert "after the first 5 contacts: surprise_rate is 100.0 % (5 of 5), limit 20 %" in report.error
 
 
+@pytest.mark.slow
 def test_who_says_so_lets_a_canary_go_on_whatever_it_shows(tmp_path: Path) -> None:
     gone = [contact(each, deleted=True) for each in CROWD[:5]]
     scene = Scene(tmp_path, *gone, *map(contact, CROWD[5:12]), options=FREE)
@@ -167,6 +173,7 @@ def test_who_says_so_lets_a_canary_go_on_whatever_it_shows(tmp_path: Path) -> No
     assert pairs(scene.apply(canary=Canary(5), stop_on=StopOn(errors=100))) == {"applied": 7, "rejected": 5}
 
 
+@pytest.mark.slow
 def test_steps_follow_a_canary_and_carry_the_whole_plan_out(tmp_path: Path) -> None:
     scene = Scene(tmp_path, *(contact(each, "old") for each in CROWD), options=FREE)
     scene.want(a_set("s", CROWD, "new", absent="old"))

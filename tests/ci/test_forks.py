@@ -59,6 +59,7 @@ def hostile(project: Path, manifest: Callable[..., None], sandbox: Running, monk
     return loot
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -127,7 +128,7 @@ PLANTED = (
 )
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__.strip("_"))
 @pytest.mark.parametrize(
     "line",
@@ -151,6 +152,7 @@ def test_files_that_look_like_a_repository_run_nothing(
     assert ended.code in ((1, 64) if plant is _submodule else (0, 64)), ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", PLANTED[:3], ids=lambda plant: plant.__name__.strip("_"))
 def test_what_is_compared_with_is_the_checkouts_own_commit(
     plant: Callable[[Path, Path], None], hostile: Path, reconciler: Command, project: Path
@@ -198,6 +200,7 @@ def test_a_link_of_a_pull_request_is_not_written_through(
     assert profile.read_text() == "# mine\n"
 
 
+@pytest.mark.slow
 def test_the_workflows_base_url_stands_above_the_manifests(
     hostile: Path,
     app: Watched,

@@ -160,6 +160,7 @@ def _systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_systemd_takes_the_units_without_a_word() -> None:
     done = _systemd_analyze("verify", *map(str, UNITS))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

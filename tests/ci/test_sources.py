@@ -21,7 +21,7 @@ def declare(command: str) -> None:
     settings(f"sources: {{vips: {{command: {command}}}}}")
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("line", [*(row[0] for row in ROWS), "validate --show-settings", "pull", "pull --dry-run"])
 def test_a_source_that_only_a_pull_request_declares_is_not_run(line: str, job: Path, reconciler: Command) -> None:
     declare(f"[touch, {job}]")
@@ -51,6 +51,7 @@ def test_nor_is_sql_or_a_command_that_the_target_branch_has_otherwise(
     assert not job.exists()
 
 
+@pytest.mark.slow
 def test_what_the_target_branch_says_too_is_run(
     job: Path, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,7 +134,7 @@ def test_base_url(row: list[str], job: Path, host: Host, reconciler: Command) ->
     check(row[2], reconciler(*row[0].split()), host.asked > 0)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_token_command(row: list[str], job: Path, reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HIGHLEVEL_TOKEN")
@@ -142,7 +142,7 @@ def test_token_command(row: list[str], job: Path, reconciler: Command, monkeypat
     check(row[3], reconciler(*row[0].split()), job.exists())
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_git_settings(
     row: list[str], job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
@@ -153,7 +153,7 @@ def test_git_settings(
     assert (row[4], job.exists()) == ("not run", False)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_reads_and_writes(
     row: list[str], job: Path, reconciler: Command, project: Path, sandbox: object, monkeypatch: pytest.MonkeyPatch
@@ -199,6 +199,7 @@ def event(monkeypatch: pytest.MonkeyPatch, commit: str) -> None:
     monkeypatch.setenv("GITHUB_EVENT_PATH", "event.json")
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("key", "there", "here"),
     [
@@ -253,6 +254,7 @@ def test_a_base_that_cannot_be_read_does_not_do_and_why_is_told(
     assert host.asked == 0
 
 
+@pytest.mark.slow
 def test_branches_of_the_heads_repository_say_nothing(
     job: Path, host: Host, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +271,7 @@ def test_branches_of_the_heads_repository_say_nothing(
     assert host.asked == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["manifests", "vendor"], ids=["a submodule", "a link into a submodule"])
 def test_branches_of_a_submodule_say_nothing(
     where: str,

@@ -65,6 +65,7 @@ def test_other_changes_than_those_approved_are_not_sent(
     assert not world.transitions
 
 
+@pytest.mark.slow
 def test_what_is_left_of_an_approved_run_needs_another_approval(
     reconciler: Command, manifest: Manifest, world: World, approved: str
 ) -> None:
@@ -78,6 +79,7 @@ def test_what_is_left_of_an_approved_run_needs_another_approval(
     assert len(world.holders("customer")) == 3
 
 
+@pytest.mark.slow
 def test_a_dry_run_holds_to_it_too(reconciler: Command, manifest: Manifest, world: World, approved: str) -> None:
     assert reconciler("apply", "--approved", approved, "--dry-run").code == 0
     manifest(customers=([0], ["customer"], []))
@@ -131,6 +133,7 @@ def held(tried: int) -> None:
         store.release_lease(lease)
 
 
+@pytest.mark.slow
 def test_an_approval_covers_one_attempt(reconciler: Command, manifest: Manifest, world: World) -> None:
     manifest(customers=([1], ["customer"], []))
     assert reconciler("apply", "--auto-approve").code == 0
@@ -161,6 +164,7 @@ def saved(reconciler: Command, manifest: Manifest, project: Path) -> Path:
     return project / "plan.json"
 
 
+@pytest.mark.slow
 def test_what_a_saved_plan_does_not_cover_is_listed_and_not_sent(
     reconciler: Command, world: World, saved: Path, project: Path
 ) -> None:
@@ -176,6 +180,7 @@ def test_what_a_saved_plan_does_not_cover_is_listed_and_not_sent(
     assert "1 contact: 1 tag to add" in reconciler("plan").out
 
 
+@pytest.mark.slow
 def test_a_plan_that_nothing_moved_under_says_nothing_of_it(reconciler: Command, saved: Path) -> None:
     ended = reconciler("apply", "plan.json", "--auto-approve")
     assert (ended.code, "moved" in ended.err) == (0, False)
@@ -206,7 +211,7 @@ def test_a_plan_serves_once(reconciler: Command, world: World, saved: Path) -> N
     assert len(world.transitions) == before + 1
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "option", [["--tag", "customer"], ["--set", "customers"], ["--location", LOCATION], ["--refresh", "get"]]
 )
@@ -222,6 +227,7 @@ def test_what_would_make_another_plan_of_it_is_refused(reconciler: Command, save
 ALLOW = "guards: {{max_adds: 1}}\nallow:\n  - {{guard: max_adds, reason: the launch, until: {0}{1}}}\n"
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     ("until", "more", "code"),
     [
@@ -243,6 +249,7 @@ def test_a_reviewed_exception_lifts_a_guard_until_it_ends(
         assert run["allowed"] == ["max_adds: the launch"]
 
 
+@pytest.mark.slow
 def test_a_guard_that_a_later_round_may_pass_is_journalled_too(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=([0], ["customer"], []))
     lift = ("--allow", "max_removes", "--allow", "empties_tag:tag=trial", "--reason", "it ended")
@@ -267,6 +274,7 @@ def test_a_guard_is_lifted_where_it_holds(reconciler: Command, manifest: Manifes
     assert f"write {hint}" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", ["gold: {renamed_from: top}, top: {protected: true}", "gold: {group: g}, top: {group: g, protected: true}"]
 )
@@ -285,6 +293,7 @@ def test_a_protected_tag_that_stays_though_its_guard_is_lifted_is_told(
     assert told in " ".join((ended.out + ended.err).split())
 
 
+@pytest.mark.slow
 def test_the_next_slice_of_what_was_approved_needs_no_other_approval(
     reconciler: Command, manifest: Manifest, project: Path, world: World
 ) -> None:

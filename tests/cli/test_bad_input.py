@@ -123,6 +123,7 @@ def test_a_manifest_with_a_mistake(reconciler: Command, project: Path, old: str,
             assert words in ended.err + ended.out
 
 
+@pytest.mark.slow
 def test_an_id_that_cannot_be_one_is_sent_and_comes_back_rejected(reconciler: Command, project: Path) -> None:
     text = FILE_SET.replace("{file: customers.csv}", f"[abcdef, {contact_id(0)}]")
     (project / "manifests" / "acme.yaml").write_text(text)
@@ -201,6 +202,7 @@ def test_a_state_whose_locations_nobody_can_list_is_refused_before_anybody_is_as
     assert ("--location" in ended.err, "secret" in ended.err, ended.code) == (True, False, 64)
 
 
+@pytest.mark.slow
 def test_a_port_in_use(reconciler: Command, project: Path, sandbox: Running) -> None:
     text = FILE_SET.replace("{file: customers.csv}", f"[{contact_id(0)}]")
     (project / "manifests" / "acme.yaml").write_text(text)

@@ -44,6 +44,7 @@ def test_what_is_no_canary_and_no_rate_is_refused(manifest: Manifest, reconciler
         assert value in ended.err
 
 
+@pytest.mark.slow
 def test_a_location_that_fails_does_not_stop_the_other(
     manifest: Manifest, reconciler: Command, project: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ FOUND = {
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 @pytest.mark.parametrize("fault", FOUND)
 def test_a_bad_certificate_is_refused_before_a_header_leaves(

@@ -21,6 +21,7 @@ def linked(manifest: Manifest, project: Path) -> None:
     (project / "manifests" / "reconciler.yaml").write_text(f"contact_url: {URL}\n")
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("command", [["plan"], ["apply", "--auto-approve"], ["refresh", "--method", "get"]])
 def test_html_and_markdown_link_the_contacts_that_they_name(
     reconciler: Command, linked: None, command: list[str]

@@ -95,6 +95,7 @@ def test_who_would_be_refused_is_told_before_the_plan(shop: Path) -> None:
         assert talk.ended() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize("command", ["plan", pytest.param("drift", marks=pytest.mark.slow)])
 def test_what_is_looked_at_during_a_run_says_whose_run(shop: Path, command: str) -> None:

@@ -114,6 +114,7 @@ def test_offline_asks_nothing(reconciler: Command, applied: Path, app: Watched) 
     assert "clock" not in found
 
 
+@pytest.mark.slow
 def test_a_weak_token(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, app: Watched) -> None:
     monkeypatch.setenv("HIGHLEVEL_TOKEN", WEAK)
     code, found = _remarks(reconciler)
@@ -139,6 +140,7 @@ def test_a_token_that_is_no_good_any_more(
     assert {found[f"scope {scope}"][0] for scope in ("contacts.readonly", "locations/tags.readonly")} == {"?"}
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("status", [400, 401])
 def test_a_version_that_is_refused_is_named(reconciler: Command, applied: Path, world: World, status: int) -> None:
     world.assume(Assumptions(unknown_version_status=status))
@@ -149,6 +151,7 @@ def test_a_version_that_is_refused_is_named(reconciler: Command, applied: Path, 
     assert {found[subject][0] for subject in ("token", "scope contacts.readonly")} == {"?"}
 
 
+@pytest.mark.slow
 def test_a_token_without_the_scope_is_known_all_the_same(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, app: Watched
 ) -> None:
@@ -205,6 +208,7 @@ class Gate(Wall):
     status = 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [Wall, Gate])
 def test_a_page_of_refusal_is_not_the_apis_and_tells_nothing_of_the_token(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, world: World, between: type[Wall]
@@ -222,6 +226,7 @@ def test_a_page_of_refusal_is_not_the_apis_and_tells_nothing_of_the_token(
     assert "expired" not in refreshed.err
 
 
+@pytest.mark.slow
 def test_a_token_that_is_refused_now_has_no_scope_for_sure(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +237,7 @@ def test_a_token_that_is_refused_now_has_no_scope_for_sure(
     assert re.fullmatch(r"a write was last answered 20..-..-.. ..:..:..Z; of the token as it is: see above", told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [DEMO_TOKEN, WEAK])
 def test_a_write_tells_nothing_of_another_token(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch, token: str
@@ -261,6 +267,7 @@ def test_no_api_there(reconciler: Command, applied: Path, monkeypatch: pytest.Mo
     assert {found[row][0] for row in ("token", "scope contacts.readonly", "scope locations/tags.readonly")} == {"?"}
 
 
+@pytest.mark.slow
 def test_a_proxy_is_named(reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECONCILER_API_BASE_URL", "https://services.example")
     for name in ("HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
@@ -272,6 +279,7 @@ def test_a_proxy_is_named(reconciler: Command, applied: Path, monkeypatch: pytes
     assert "the connection was refused" in found["API reachable"][1]
 
 
+@pytest.mark.slow
 def test_broken_manifests_and_state(reconciler: Command, applied: Path, project: Path) -> None:
     (project / "manifests" / "broken.yaml").write_text("location: [\n")
     applied.write_bytes(b"no database at all, but long enough to be taken for one" * 20)
@@ -291,6 +299,7 @@ def test_a_held_lock_is_told_and_left(reconciler: Command, applied: Path) -> Non
         store.release_lease(lease)
 
 
+@pytest.mark.slow
 def test_another_lineage_than_the_pinned_one(reconciler: Command, applied: Path, project: Path) -> None:
     pinned = "6f1c1f0e-8a43-4a57-9b0c-0a3a2f1f5d11"
     (project / "manifests" / "reconciler.yaml").write_text(f"lineage: {pinned}\n")
@@ -299,6 +308,7 @@ def test_another_lineage_than_the_pinned_one(reconciler: Command, applied: Path,
     assert found["state"][1].startswith(f"pinned to lineage {pinned}, found ")
 
 
+@pytest.mark.slow
 def test_the_default_state_in_ci_is_worth_a_word(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_each_drift_names_who_had_set_it_and_since_when(
     assert "foreign tag" not in text
 
 
+@pytest.mark.slow
 def test_what_is_expected_is_told_and_does_not_fail(
     reconciler: Command, manifest: Manifest, sandbox: Running, project: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_owned_tags_on_others_are_tolerated(reconciler: Command, manifest: Manif
     assert look(reconciler)["tolerated news"]["contacts"] == [contact_id(2)]
 
 
+@pytest.mark.slow
 def test_without_a_refresh_it_says_since_when_nobody_looked(reconciler: Command, manifest: Manifest) -> None:
     manifest(vip=([2, 8], ["vip"], []))
     first = reconciler("drift")
@@ -159,6 +161,7 @@ def test_what_is_held_is_never_told_as_converged(
     assert "2 tags held" in applied.out
 
 
+@pytest.mark.slow
 def test_what_is_held_beside_what_was_observed_is_the_headline(
     reconciler: Command, manifest: Manifest, world: World, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +176,7 @@ def test_what_is_held_beside_what_was_observed_is_the_headline(
     assert "Not as declared: 2 tags held." in reconciler("drift").out
 
 
+@pytest.mark.slow
 def test_what_others_added_is_theirs_after_an_apply_saw_it_in_passing(
     reconciler: Command, manifest: Manifest, sandbox: Running
 ) -> None:
@@ -186,6 +190,7 @@ def test_what_others_added_is_theirs_after_an_apply_saw_it_in_passing(
     assert "pending trial" not in drifted(ended)
 
 
+@pytest.mark.slow
 def test_what_the_manifests_want_gone_and_was_there_before_is_pending(
     reconciler: Command, manifest: Manifest, sandbox: Running
 ) -> None:
@@ -208,6 +213,7 @@ def test_rows_are_grouped_by_what_they_show(reconciler: Command, manifest: Manif
     assert [len(each["contacts"]) for each in rows] == [6]
 
 
+@pytest.mark.slow
 def test_what_waits_for_its_pace_is_told_so_in_every_format(
     reconciler: Command, manifest: Manifest, project: Path
 ) -> None:

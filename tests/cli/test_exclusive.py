@@ -97,6 +97,7 @@ def test_others_are_found_and_cleared(
     assert (again.code, "No changes" in again.out) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("declared")
 def test_guards_hold_for_what_was_found(reconciler: Command) -> None:
     refused = reconciler("plan", "--refresh", "get", "--guards-max-removes", "1")
@@ -105,6 +106,7 @@ def test_guards_hold_for_what_was_found(reconciler: Command) -> None:
     assert reconciler("plan", "--refresh", "get", "--guards-max-removes", "2").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("declared")
 def test_a_plan_made_before_somebody_else_ran_is_still_within_what_was_approved(
     reconciler: Command, sandbox: Running, project: Path
@@ -117,6 +119,7 @@ def test_a_plan_made_before_somebody_else_ran_is_still_within_what_was_approved(
     assert sandbox.world.holders("board") == {contact_id(2)}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("declared")
 def test_a_part_has_no_others(reconciler: Command, network: Listening) -> None:
     reconciler("apply", "--auto-approve")

@@ -102,6 +102,7 @@ def test_the_plan_that_follows_sends_nothing(reconciler: Command, project: Path,
     assert "No changes" in reconciler("plan", "--detailed-exitcode").out
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_what_was_observed_is_exported_without_asking_anybody(
     reconciler: Command, project: Path, manifest: Manifest, grouping: str
@@ -128,6 +129,7 @@ def test_a_contact_is_in_one_set_of_its_combination(reconciler: Command, project
     assert len(listed) == len(set(listed)) == 39
 
 
+@pytest.mark.slow
 def test_the_plan_that_it_names_looks_at_the_same_state(reconciler: Command, project: Path, world: World) -> None:
     """The settings that name the state stay in the directory of the manifests: elsewhere all would be new."""
     (project / "manifests" / "reconciler.yaml").write_text("state: sqlite:///kept.db\n")
@@ -139,6 +141,7 @@ def test_the_plan_that_it_names_looks_at_the_same_state(reconciler: Command, pro
     assert planned["adopted"] > 0
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten(reconciler: Command, project: Path) -> None:
     once = ["export", "--location", LOCATION, "--refresh", "search", "--out", "out"]
     assert reconciler(*once).code == 0

@@ -57,6 +57,7 @@ def test_rows_that_are_not_matched_are_none_of_a_filter(project: Path, reconcile
     assert "this set has none" in ended.err
 
 
+@pytest.mark.slow
 def test_a_filter_by_a_tag_that_only_the_ledger_owns_is_refused_until_the_ledger_lets_go(
     project: Path, reconciler: Command, manifest: Callable[..., None], world: World
 ) -> None:

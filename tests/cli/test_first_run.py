@@ -91,6 +91,7 @@ def one_more(project: Path, sets: str = f"{{a: {{contacts: [{contact_id(3)}], ta
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_ci")
 def test_in_ci_a_location_that_is_new_in_the_state_of_several_needs_no_word(
     reconciler: Command, manifest: Manifest, project: Path
@@ -102,6 +103,7 @@ def test_in_ci_a_location_that_is_new_in_the_state_of_several_needs_no_word(
     assert reconciler("plan").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_ci")
 def test_in_ci_the_state_of_one_location_is_none_of_another(
     reconciler: Command, manifest: Manifest, project: Path, world: World
@@ -123,6 +125,7 @@ def test_in_ci_the_state_of_one_location_is_none_of_another(
     assert reconciler("plan", *where, "--create-state", "--location", other).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_ci")
 def test_in_ci_a_location_that_declares_nothing_needs_no_state(
     reconciler: Command, manifest: Manifest, project: Path
@@ -152,6 +155,7 @@ def test_a_first_apply_starts_automations_for_a_handful_only(
     assert len(world.holders("mail")) == (0 if code else number)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("rule", ["triggers: true", "once: true"])
 def test_a_first_apply_that_would_mail_many_says_so_and_is_lifted_by_create_state(
     rule: str, reconciler: Command, delicate: Callable[[str, int], None], project: Path, world: World
@@ -183,6 +187,7 @@ def test_what_was_applied_once_is_first_no_more(
     assert len(world.holders("mail")) == MANY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [("--tag", "customer"), ("--set", "few")], ids=["tag", "set"])
 def test_an_apply_of_a_part_does_not_make_the_next_one_of_all_a_second_one(
     part: tuple[str, str], reconciler: Command, delicate: Callable[[str, int], None], project: Path, world: World
@@ -201,6 +206,7 @@ def test_an_apply_of_a_part_does_not_make_the_next_one_of_all_a_second_one(
     assert len(world.holders("mail")) == MANY
 
 
+@pytest.mark.slow
 def test_a_refresh_of_a_lost_state_does_not_make_the_next_apply_a_second_one(
     reconciler: Command, delicate: Callable[[str, int], None], world: World
 ) -> None:

@@ -78,6 +78,7 @@ echo "$* $told" >> {log}""")
         assert call.endswith(" PROTOCOL= LAZY=1 PROMPT=0 DIR=")
 
 
+@pytest.mark.slow
 def test_a_commit_is_what_it_was_whatever_stands_in_for_it(committed: None, reconciler: Command) -> None:
     git("replace", "HEAD~1", "HEAD")
     assert "1 tag gained" in reconciler("diff", "--base", "HEAD~1").out
@@ -122,6 +123,7 @@ def test_no_repository_is_told_as_that(manifest: Manifest, reconciler: Command, 
     assert "Git: not a git repository" in ended.err
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("revision", ["nowhere", COMMIT, "HEAD~5", "--output=x"])
 def test_only_a_shallow_clone_is_called_one(
     committed: None, revision: str, reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +161,7 @@ def test_a_damaged_repository_is_not_one_without_manifests(committed: None, reco
     assert "Git: " in ended.err
 
 
+@pytest.mark.slow
 def test_attributes_change_nothing_of_what_was_committed(committed: None, reconciler: Command, project: Path) -> None:
     """`export-ignore` hid files of the base, and `export-subst` changed them, where an archive was read."""
     (project / ".gitattributes").write_text("*.yaml export-ignore\n")

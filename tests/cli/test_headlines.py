@@ -33,7 +33,7 @@ def ids(number: int) -> str:
     return f"[{', '.join(contact_id(each) for each in range(2, 2 + number))}]"
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", ["gold: {renamed_from: top}", "gold: {group: level}, top: {group: level}"])
 def test_a_removal_that_waits_for_a_tag_outside_the_selection_is_told(
     rules: str, reconciler: Command, manifest: Manifest, project: Path
@@ -57,6 +57,7 @@ def test_a_removal_that_waits_for_a_tag_outside_the_selection_is_told(
     assert WELL[0] in reconciler("plan", "--tag", "top", "--detailed-exitcode").out
 
 
+@pytest.mark.slow
 def test_who_else_carries_an_exclusive_tag_is_not_known_without_a_search(
     reconciler: Command, project: Path, sandbox: Running
 ) -> None:
@@ -67,6 +68,7 @@ def test_who_else_carries_an_exclusive_tag_is_not_known_without_a_search(
     assert "No drift among the 2 contacts observed. Besides: not looked for: who else carries 'board'." in drift
 
 
+@pytest.mark.slow
 def test_what_owned_authority_would_remove_of_somebody_never_observed_waits(reconciler: Command, project: Path) -> None:
     write(
         project,
@@ -109,7 +111,7 @@ def test_a_set_under_another_name_is_named(reconciler: Command, manifest: Manife
     assert "gains as many" not in reconciler("plan").out
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", [(), ("--refresh", "search"), ("--refresh", "get")], ids=["none", "search", "get"])
 @pytest.mark.parametrize("state", ["none", "empty", "refreshed", "other"])
 def test_without_a_known_apply_nothing_tells_what_others_changed(
@@ -142,6 +144,7 @@ def test_where_all_is_as_declared_there_is_no_drift_before_the_first_apply(
     assert f"there is no state of location {LOCATION} at " in ended.out
 
 
+@pytest.mark.slow
 def test_contacts_that_are_gone_do_not_hide_that_no_state_is_there(reconciler: Command, manifest: Manifest) -> None:
     manifest(some=([2, 3, 8, 9], ["vip"], []))
     assert reconciler("apply", "--auto-approve").code == 3

@@ -57,7 +57,9 @@ def test_version(reconciler: Command) -> None:
     assert reconciler("--version").out == f"reconciler {__version__}\n"
 
 
-@pytest.mark.parametrize("kind", ["manifest", "settings", "report", "plan"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("manifest", "settings")), "report", "plan"]
+)
 def test_a_schema_is_called_as_the_documentation_calls_it(reconciler: Command, kind: str) -> None:
     ended = reconciler("schema", kind)
     assert (ended.code, ended.err) == (0, "")

@@ -48,6 +48,7 @@ def test_history_lists_the_runs_newest_first(reconciler: Command, applied: list[
     assert "2 runs." in out
 
 
+@pytest.mark.slow
 def test_show_tells_what_a_run_changed_per_tag_and_contact(reconciler: Command, applied: list[str]) -> None:
     first = reconciler("show", applied[0])
     assert first.code == 0
@@ -71,6 +72,7 @@ def test_show_as_json_has_every_row(reconciler: Command, applied: list[str]) -> 
     assert (removed["removed"], removed["released"]) == (["trial"], ["trial"])
 
 
+@pytest.mark.slow
 def test_the_last_run_needs_no_id(reconciler: Command, applied: list[str], manifest: Manifest) -> None:
     assert f"run {applied[1]}" in reconciler("show", "last").out.lower()
     manifest(customers=([0, 1, 8], ["customer"], []), same=([0, 1], ["customer"], []))
@@ -114,6 +116,7 @@ def test_nothing_is_undone_where_no_run_did_anything(reconciler: Command, manife
     assert (ended.code, "or put anything under management, yet" in ended.err) == (64, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_BEFORE, pytest.param(FaultKind.ERROR_AFTER, marks=pytest.mark.slow)])
 def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
     kind: FaultKind,
@@ -140,6 +143,7 @@ def test_a_doubt_that_the_run_settled_is_no_doubt_in_what_became_of_each_tag(
     assert "--retry-held" not in out, "nothing is held"
 
 
+@pytest.mark.slow
 def test_what_others_did_and_nobody_approved_is_told_of_the_run(
     reconciler: Command, manifest: Manifest, sandbox: Running
 ) -> None:
@@ -163,7 +167,7 @@ def test_there_is_no_last_run_yet(reconciler: Command, manifest: Manifest) -> No
         assert (ended.code, "there is no run yet" in ended.err) == (64, True)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("given", ["ffffffffffff", "abc", "nothing.json", "", "../x"])
 @pytest.mark.usefixtures("applied")
 def test_show_of_what_is_neither_plan_nor_run(reconciler: Command, given: str) -> None:
@@ -189,6 +193,7 @@ def test_history_before_the_first_run(reconciler: Command, manifest: Manifest, p
     assert not (project / ".reconciler").exists()
 
 
+@pytest.mark.slow
 def test_older_runs_give_up_their_rows(reconciler: Command, manifest: Manifest, project: Path) -> None:
     (project / "manifests" / "reconciler.yaml").write_text("history_keep: 1\n")
     for number in range(3):
@@ -219,6 +224,7 @@ def status_of_last(reconciler: Command) -> str:
     return status
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_run_whose_holder_lives_is_running_and_one_without_holder_was_killed(reconciler: Command) -> None:
     with a_run_under_way():
@@ -229,6 +235,7 @@ def test_a_run_whose_holder_lives_is_running_and_one_without_holder_was_killed(r
     assert "killed" in reconciler("show", "last").out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_killed_run_is_not_taken_for_that_of_the_next_holder(reconciler: Command) -> None:
     with a_run_under_way():

@@ -61,12 +61,14 @@ def test_the_checkouts_time_does_not_replace_what_is_known_from_later(tracked: P
     assert "learnt the tags of 0 contacts" in ended.out
 
 
+@pytest.mark.slow
 def test_a_link_to_what_git_tracks_is_of_its_commit(tracked: Path, reconciler: Command, project: Path) -> None:
     (project / "latest.csv").symlink_to("exports/contacts.csv")
     ended = reconciler("state", "import", "latest.csv", "--location", LOCATION)
     assert "as of 2026-01-02 03:04:05Z" in ended.out
 
 
+@pytest.mark.slow
 def test_what_was_changed_since_its_commit_needs_a_time(tracked: Path, reconciler: Command) -> None:
     exported("other", "other")
     ended = reconciler(*IMPORT)
@@ -76,6 +78,7 @@ def test_what_was_changed_since_its_commit_needs_a_time(tracked: Path, reconcile
     assert reconciler(*IMPORT, "--observed-at", "2026-01-03").code == 0
 
 
+@pytest.mark.slow
 def test_a_shallow_clone_does_not_tell_the_commit(
     tracked: Path, reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

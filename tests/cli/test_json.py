@@ -103,7 +103,7 @@ def test_every_command_with_json_is_asked() -> None:
     assert {first(question) for question in QUESTIONS.values()} == with_json - HIDDEN
 
 
-@pytest.mark.one_in(16)
+@pytest.mark.one_in(24)
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_document_is_as_the_schema_says_and_has_no_field_more(
     name: str, reconciler: Command, lived: Callable[[str], str], project: Path
@@ -121,7 +121,7 @@ ORDERS: dict[str, Callable[[Any], list[str]]] = {
 }
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORDERS)
 def test_text_and_json_list_in_the_same_order(
     name: str, reconciler: Command, lived: Callable[[str], str], monkeypatch: pytest.MonkeyPatch

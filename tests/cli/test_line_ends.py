@@ -70,6 +70,7 @@ def renamed(manifest: Manifest, reconciler: Command, project: Path) -> None:
     manifest(customers=(range(6), ["summer"], []))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("renamed")
 def test_each_way_out_of_a_refusal_is_a_hint_of_its_own(reconciler: Command) -> None:
     refused = reconciler("apply", "--auto-approve")
@@ -79,7 +80,7 @@ def test_each_way_out_of_a_refusal_is_a_hint_of_its_own(reconciler: Command) -> 
     assert "--allow" in hints[1]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.usefixtures("renamed")
 @pytest.mark.parametrize("suffix", REPORTS)
 def test_a_report_of_a_refusal_has_its_lines(reconciler: Command, project: Path, suffix: str) -> None:

@@ -61,7 +61,7 @@ def told(files: Files) -> tuple[list[str], list[str]]:
 OWN = ["a/one.yaml: one", "b/deep/two.yaml: two"]
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(13)
 @pytest.mark.parametrize(
     ("links", "declared", "wrong"),
     [
@@ -112,6 +112,7 @@ def test_each_file_is_read_once_where_directories_link_to_each_other(tree: Calla
     assert told(Directory(manifests)) == told(read_files_at("HEAD", manifests))
 
 
+@pytest.mark.slow
 def test_what_a_linked_directory_declared_is_not_pruned(manifest: Manifest, reconciler: Command, project: Path) -> None:
     manifest()
     (project / "manifests" / "team").mkdir()
@@ -169,6 +170,7 @@ def test_an_empty_directory_is_nothing(manifest: Manifest, reconciler: Command, 
     assert reconciler("plan").code == 0
 
 
+@pytest.mark.slow
 def test_a_link_at_the_base_is_compared_like_one_in_the_checkout(
     tree: Callable[[Links], Path], reconciler: Command, project: Path
 ) -> None:

@@ -153,7 +153,7 @@ def test_nothing_changed_names_those_whose_people_a_revision_cannot_tell(fleet: 
     assert changed(listing("--changed-since", "HEAD")) == {C: ["pulled into the state"]}
 
 
-@pytest.mark.one_in(7)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
@@ -212,6 +212,7 @@ def test_a_manifest_that_moves_to_another_location_names_both(fleet: Path, listi
     assert changed(listing("--changed-since", "HEAD")).keys() == {A, B, C}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("broken", ["location: [", "contact_sets: {}\n", "location: '../x'\ncontact_sets: {}\n"])
 def test_what_a_revision_cannot_tell_names_all(fleet: Path, reconciler: Command, listing: Listing, broken: str) -> None:
     (fleet / "broken.yaml").write_text(broken)
@@ -246,6 +247,7 @@ def test_an_unknown_revision_is_an_error(fleet: Path, reconciler: Command) -> No
     assert "names no commit" in ended.err
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_then_names_its_location(fleet: Path, listing: Listing) -> None:
     """Ids that Git does not have are told from no revision."""
     (fleet / "more" / "ids.csv").rename(fleet / "more" / "kept.csv")

@@ -98,6 +98,7 @@ def test_a_snapshot_plans_as_its_ids_do(reconciler: Command, pull: Pull, project
     assert by_snapshot["valid_until"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matched")
 def test_the_people_need_not_be_where_tags_are_planned(
     reconciler: Command, pull: Pull, world: World, project: Path
@@ -152,6 +153,7 @@ def test_files_and_state_plan_alike(reconciler: Command) -> None:
     assert planned(reconciler)["change_digest"] == first["change_digest"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("matched")
 def test_a_newer_pull_makes_an_approved_plan_stale(reconciler: Command, pull: Pull, world: World) -> None:
     pull(range(3), HOUR)
@@ -167,6 +169,7 @@ def test_a_newer_pull_makes_an_approved_plan_stale(reconciler: Command, pull: Pu
     assert len(world.transitions) == 6
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.usefixtures("matched")
 def test_a_pull_that_is_too_old_is_refused(reconciler: Command, pull: Pull, world: World) -> None:
     pull(range(3), 23 * HOUR)
@@ -179,12 +182,14 @@ def test_a_pull_that_is_too_old_is_refused(reconciler: Command, pull: Pull, worl
     assert not world.transitions
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matched")
 def test_commands_that_plan_nothing_need_no_pull(reconciler: Command) -> None:
     for command in (["refresh"], ["state", "show", contact_id(0)], ["sandbox", "make", "--data", "world.json"]):
         assert "has no snapshot" not in reconciler(*command).err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matched")
 @pytest.mark.parametrize(("age", "code"), [(29, 0), (31, 1)], ids=["29 days", "31 days"])
 def test_a_pull_of_a_branch_without_a_set_keeps_its_snapshot_for_30_days(
@@ -210,6 +215,7 @@ def everything(project: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and ".git" not in path.parts}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matched")
 def test_to_declare_a_match_asks_nobody(
     reconciler: Command, pull: Pull, monkeypatch: pytest.MonkeyPatch, project: Path
@@ -231,6 +237,7 @@ def test_to_declare_a_match_asks_nobody(
     assert everything(project) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("matched")
 def test_diff_shows_who_joined_and_left_by_the_files_of_both_sides(reconciler: Command, project: Path) -> None:
     into_files(range(4))
@@ -245,6 +252,7 @@ def test_diff_shows_who_joined_and_left_by_the_files_of_both_sides(reconciler: C
     assert sets["vip"]["left"] == [contact_id(0)]
 
 
+@pytest.mark.slow
 def test_diff_tells_that_a_filter_asks_for_another_address_and_shows_none(reconciler: Command, project: Path) -> None:
     manifest = project / "manifests" / "acme.yaml"
     vip = "{contacts: {filter: {email: {eq: ADDRESS}}}, tags: [vip]}"
@@ -324,6 +332,7 @@ def test_in_a_made_up_location_live_the_people_of_its_files_but_one_in_twenty(
     assert all(len(contact["person"]["custom_fields"]) == 1 for contact in contacts)
 
 
+@pytest.mark.slow
 def test_forget_names_the_snapshot_files_that_still_have_the_contact(
     reconciler: Command, matched: None, project: Path
 ) -> None:
@@ -353,6 +362,7 @@ def two(matched: None, project: Path) -> Path:
     return project / f"{SECOND}.db"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("people", ["here", "elsewhere"])
 def test_one_location_whose_snapshots_cannot_be_read_is_not_known_and_the_other_is_planned(
     two: Path, project: Path, reconciler: Command, people: str
@@ -370,6 +380,7 @@ def test_one_location_whose_snapshots_cannot_be_read_is_not_known_and_the_other_
         assert (alone.code, "is damaged" in alone.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_plan_file_tells_of_the_state_that_cannot_be_read_and_not_of_other_manifests(
     two: Path, reconciler: Command
 ) -> None:

@@ -33,7 +33,7 @@ def test_what_was_meant_is_named(reconciler: Command, project: Path, typed: str,
     assert (ended.code, meant in ended.err) == (64, True), ended.err
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(19)
 @pytest.mark.parametrize(
     "command",
     ["history", "state list", "state show", "state pull", "state unlock", f"state forget {ANNA}"],
@@ -66,7 +66,7 @@ def test_nothing_is_named_where_nothing_is_near(reconciler: Command, project: Pa
     assert "\x1b" not in ended.err
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     ("command", "message", "hint"),
     [

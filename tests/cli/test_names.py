@@ -51,6 +51,7 @@ def called(project: Path, first: str, second: str) -> None:
     (project / "manifests" / "reconciler.yaml").write_text(names)
 
 
+@pytest.mark.one_in(17)
 @pytest.mark.parametrize("command", ASKING)
 @pytest.mark.parametrize("name", ["Acme Outdoor", pytest.param("acme outdoor", marks=pytest.mark.slow)])
 def test_a_name_is_as_good_as_the_id(reconciler: Command, two: Path, command: str, name: str) -> None:
@@ -82,7 +83,7 @@ def test_an_export_and_a_lease_are_taken_by_the_name(reconciler: Command, two: P
     assert LOCATION in refused.err
 
 
-@pytest.mark.one_in(8)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("command", ASKING)
 def test_a_name_of_two_locations_is_refused_with_both(reconciler: Command, two: Path, command: str) -> None:
     called(two, "Acme", "ACME")
@@ -94,6 +95,7 @@ def test_a_name_of_two_locations_is_refused_with_both(reconciler: Command, two: 
     assert reconciler(*ASKING[command], "--location", LOCATION).code == 0
 
 
+@pytest.mark.slow
 def test_the_hint_has_names_and_ids(reconciler: Command, two: Path) -> None:
     ended = reconciler("plan", "--location", "Acme Garden")
     assert ended.code == 64
@@ -115,7 +117,7 @@ TOLD = {
 }
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(34)
 @pytest.mark.parametrize("command", TOLD)
 @pytest.mark.parametrize("output", ["text", "markdown", "html"])
 def test_a_heading_has_the_name_with_the_id(reconciler: Command, two: Path, command: str, output: str) -> None:
@@ -126,6 +128,7 @@ def test_a_heading_has_the_name_with_the_id(reconciler: Command, two: Path, comm
     assert f"Acme Outdoor ({LOCATION})" in html.unescape(ended.out)
 
 
+@pytest.mark.slow
 def test_progress_has_the_name_with_the_id(reconciler: Command, two: Path) -> None:
     ended = reconciler("refresh", "--method", "get", "--location", LOCATION)
     assert f"Acme Outdoor ({LOCATION}): 3 of 3 contacts read" in ended.err
@@ -184,7 +187,7 @@ PROSE: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
 }
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(16)
 @pytest.mark.parametrize("case", PROSE)
 def test_prose_has_the_name_with_the_id(reconciler: Command, two: Path, case: str) -> None:
     prepare, command, expected = PROSE[case]
@@ -194,12 +197,14 @@ def test_prose_has_the_name_with_the_id(reconciler: Command, two: Path, case: st
     assert expected in " ".join(f"{ended.out} {ended.err}".split())
 
 
+@pytest.mark.slow
 def test_a_command_to_type_keeps_the_id(reconciler: Command, two: Path) -> None:
     locked(two)
     ended = reconciler("refresh", "--method", "get", "--location", LOCATION)
     assert f"reconciler state unlock lease-anna --location {LOCATION}" in ended.err
 
 
+@pytest.mark.slow
 def test_a_saved_plan_has_the_names_where_the_settings_have_them(reconciler: Command, two: Path) -> None:
     more = f"location: {LOCATION}\ncontact_sets: {{more: {{contacts: [{contact_id(4)}], tags: [more]}}}}\n"
     (two / "manifests" / "more.yaml").write_text(more)
@@ -212,6 +217,7 @@ def test_a_saved_plan_has_the_names_where_the_settings_have_them(reconciler: Com
     assert (ended.code, f"{BOTH}: round 1" in ended.err) == (0, True), ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["no settings", "no directory"])
 def test_a_saved_plan_is_shown_by_the_ids_alone_where_there_are_no_names(
     reconciler: Command, two: Path, damage: str
@@ -225,6 +231,7 @@ def test_a_saved_plan_is_shown_by_the_ids_alone_where_there_are_no_names(
     assert f"\n{LOCATION} " in ended.out
 
 
+@pytest.mark.slow
 def test_a_note_for_machines_keeps_the_id(reconciler: Command, two: Path) -> None:
     locked(two)
     ended = reconciler("apply", "--auto-approve", "--log-format", "json", "--format", "json", "--report", "it.json")
@@ -232,6 +239,7 @@ def test_a_note_for_machines_keeps_the_id(reconciler: Command, two: Path) -> Non
     assert "Acme" not in (two / "it.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_report_of_a_refused_command_has_the_name(reconciler: Command, two: Path) -> None:
     empty(two)
     ended = reconciler("apply", "--auto-approve", "--location", LOCATION, "--report", "it.html")

@@ -54,6 +54,7 @@ def test_a_refusal_and_a_mistake_are_told(
     ]
 
 
+@pytest.mark.slow
 def test_a_webhook_that_refuses_is_a_line_and_no_exit_code(
     vip: None, reconciler: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reconciler.core.model.names import Tag
 from reconciler.sandbox import Running
 from tests.cli.conftest import LOCATION, Command, contact_id
@@ -20,6 +22,7 @@ def write(project: Path, column: str) -> None:
     (project / "manifests" / "acme.yaml").write_text(text)
 
 
+@pytest.mark.slow
 def test_another_column_in_the_place_of_the_ids_is_refused(
     project: Path, sandbox: Running, reconciler: Command
 ) -> None:

@@ -83,6 +83,7 @@ def test_nothing_is_read_from_a_pipe_that_is_to_be_written(
 NEEDED = {"postgresql": "psycopg", "s3": "obstore", "az": "obstore"}
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.extras
 @pytest.mark.parametrize(
     "url",
@@ -115,6 +116,7 @@ def test_an_odd_state_url_is_told_in_a_line(url: str, reconciler: Command, manif
         assert "state" in ended.err
 
 
+@pytest.mark.slow
 def test_a_mistyped_variable_is_warned_about(
     reconciler: Command, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

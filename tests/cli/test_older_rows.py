@@ -48,7 +48,7 @@ def applied(reconciler: Command, manifest: Manifest, network: Listening) -> None
 COMMANDS = {"refresh": ("refresh", "--method"), "drift": ("drift", "--refresh"), "plan": ("plan", "--refresh")}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 @pytest.mark.usefixtures("applied")
 def test_rows_that_contradict_what_is_known_since_are_told(
@@ -64,6 +64,7 @@ def test_rows_that_contradict_what_is_known_since_are_told(
     assert told["older_rows"] == {"rows": 26, "contradicting": 6, "read_again": 0}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 @pytest.mark.usefixtures("applied")
 def test_auto_reads_these_contacts_by_id(command: tuple[str, ...], reconciler: Command, network: Listening) -> None:
@@ -72,6 +73,7 @@ def test_auto_reads_these_contacts_by_id(command: tuple[str, ...], reconciler: C
     assert network.since() == {SEARCH: 2, GET: 6}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_what_others_did_just_now_is_seen_behind_a_row_that_was_set_aside(
     reconciler: Command, sandbox: Running
@@ -83,6 +85,7 @@ def test_what_others_did_just_now_is_seen_behind_a_row_that_was_set_aside(
     assert (ended.code, "1 tag missing" in ended.out) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_saved_plan_tells_it_again(reconciler: Command) -> None:
     assert reconciler("plan", "--refresh", "search", "--out", "plan.json").code == 0

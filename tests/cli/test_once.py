@@ -72,6 +72,7 @@ def test_a_person_gives_it_again_with_a_reason(reconciler: Command, world: World
     assert run["allowed"] == ["again:tag=welcome: moved house"]
 
 
+@pytest.mark.slow
 def test_who_never_left_is_not_given_it_again_and_the_plan_says_why_and_how(
     reconciler: Command, members: Members, sandbox: Running, world: World
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_plan_file_is_no_persons_word(reconciler: Command, world: World) -> No
     assert welcomes(world) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("missed")
 def test_a_new_name_is_told_to_give_it_to_those_who_had_it_by_the_old_one(
     reconciler: Command, members: Members, project: Path

@@ -75,6 +75,7 @@ def elsewhere(project: Path, manifest: object) -> tuple[str, str]:
     return "tags of acme", "sqlite:///kept.db"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("apply", "{}", "--auto-approve"), ("refresh", "{}"), ("state", "unlock", "--manifests", "{}")]
 )
@@ -112,6 +113,7 @@ def run_printed(reconciler: Command, text: str, name: str, *more: str) -> Ended:
     return reconciler(*shlex.split(found[1] or found[2]), *more)
 
 
+@pytest.mark.slow
 def test_a_saved_plan_is_applied_as_printed_with_the_leave_that_it_was_made_with(
     reconciler: Command, project: Path, world: World
 ) -> None:

@@ -83,6 +83,7 @@ def test_an_end_that_is_told_twice_is_one_line(capfd: pytest.CaptureFixture[str]
     assert line.startswith(f"{HERE}: 3 of 3 contacts read")
 
 
+@pytest.mark.slow
 def test_reading_a_million_contacts_takes_few_lines_for_machines_too(capfd: pytest.CaptureFixture[str]) -> None:
     events = [(1, Read(HERE, done, 10_000)) for done in range(1, 10_001)]
     assert len(told(capfd, *events)) == 2

@@ -105,7 +105,7 @@ def test_a_file_of_strangers_alone_sends_nothing(reconciler: Command, plan: Path
     assert f"not in the plan, and not sent: +customer on 1 contact: {contact_id(2)}" in ended.err
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", [Reason.ABSENT, Reason.PRUNED, Reason.OWNED, Reason.EXACT])
 def test_no_tag_is_stripped(
     reconciler: Command, manifest: Manifest, project: Path, world: World, sandbox: Running, reason: Reason
@@ -140,6 +140,7 @@ def test_what_a_file_says_against_the_manifests_is_not_sent_the_other_way_round(
     assert sent(world)[before:] == []
 
 
+@pytest.mark.slow
 def test_a_location_twice_is_no_plan(reconciler: Command, plan: Path, world: World) -> None:
     whole = load_plan(plan)
     twice = combine_plans(whole.locations * 2, as_of=whole.as_of, manifests=whole.manifests)
@@ -148,6 +149,7 @@ def test_a_location_twice_is_no_plan(reconciler: Command, plan: Path, world: Wor
     assert (ended.code, "twice" in ended.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_file_without_a_location_is_no_plan(reconciler: Command, plan: Path) -> None:
     """It proposes nothing, and would hide all that is needed behind an exit code of 0."""
     whole = load_plan(plan)
@@ -169,6 +171,7 @@ def test_requests_are_of_our_own_making(reconciler: Command, manifest: Manifest,
 # guards
 
 
+@pytest.mark.slow
 def test_a_file_lifts_no_guard(reconciler: Command, plan: Path, project: Path, world: World) -> None:
     settings = project / "manifests" / "reconciler.yaml"
     settings.write_text("guards: {max_adds: 0}\n")
@@ -189,7 +192,7 @@ def test_a_file_lifts_no_guard(reconciler: Command, plan: Path, project: Path, w
 # whose manifests
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where", ["evil", "./evil/", "manifests/../evil", "/etc", "manifests/..", "manifests\0", "\ud800"]
 )
@@ -217,6 +220,7 @@ def test_a_file_chooses_no_settings(reconciler: Command, plan: Path, project: Pa
     assert sent(world)[before:] == ONLY_THIS
 
 
+@pytest.mark.slow
 def test_manifests_elsewhere_are_named(reconciler: Command, plan: Path, project: Path, world: World) -> None:
     (project / "manifests").rename(project / "crm")
     assert reconciler("plan", "crm", "--out", "plan.json").code == 0
@@ -228,6 +232,7 @@ def test_manifests_elsewhere_are_named(reconciler: Command, plan: Path, project:
     assert sent(world)[before:] == ONLY_THIS
 
 
+@pytest.mark.slow
 def test_without_a_plan_the_option_names_the_manifests_too(
     reconciler: Command, plan: Path, project: Path, world: World
 ) -> None:
@@ -250,6 +255,7 @@ def seen(*tags: str, at: int, number: int = 2) -> tuple[ObservedContacts, ...]:
     return (ObservedContacts(frozenset(map(Tag, tags)), Instant(at), ObservationOrigin.GET, (contact_id(number),)),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [0, 10 * 365 * 24 * HOUR])
 def test_what_a_file_says_to_be_there_already_is_looked_at(
     reconciler: Command, plan: Path, world: World, ahead: int
@@ -266,6 +272,7 @@ def test_what_a_file_says_to_be_there_already_is_looked_at(
     assert "1 tag to add" in reconciler("plan").out
 
 
+@pytest.mark.slow
 def test_what_a_file_says_to_be_gone_is_looked_at(reconciler: Command, plan: Path, world: World) -> None:
     """Put back is what is gone, and only that."""
     at = SystemClock().now()
@@ -276,6 +283,7 @@ def test_what_a_file_says_to_be_gone_is_looked_at(reconciler: Command, plan: Pat
     assert observed(0).observed == {"customer", "trial"}
 
 
+@pytest.mark.slow
 def test_what_a_refresh_showed_is_sent_from_a_file_once_it_is_seen_again(
     reconciler: Command, plan: Path, project: Path, world: World, sandbox: Running
 ) -> None:
@@ -289,6 +297,7 @@ def test_what_a_refresh_showed_is_sent_from_a_file_once_it_is_seen_again(
     assert (ended.code, sorted(sent(world)[before:])) == (0, [("add", contact_id(0), "customer"), *ONLY_THIS])
 
 
+@pytest.mark.slow
 def test_who_may_not_read_sends_what_the_state_alone_calls_for(
     reconciler: Command, plan: Path, project: Path, world: World, sandbox: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +338,7 @@ def doubtful(reconciler: Command, manifest: Manifest, project: Path) -> None:
 ANOTHER = ("add", contact_id(3), "customer")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("doubtful")
 @pytest.mark.parametrize("claims", [(), seen(at=SystemClock().now() + HOUR)])
 def test_a_file_settles_no_doubt_and_retries_nothing(
@@ -344,6 +354,7 @@ def test_a_file_settles_no_doubt_and_retries_nothing(
     assert observed(2).doubtful == {"customer"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("doubtful")
 def test_a_person_retries_what_a_file_proposes(reconciler: Command, project: Path, world: World) -> None:
     planned(reconciler, project, "--retry-held")
@@ -370,6 +381,7 @@ def test_no_ceiling_of_a_file_is_higher_than_ours(
     assert sent(world)[before:] == ONLY_THIS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "code", "left"), [([], 3, {"customer", "trial"}), (OPEN, 0, {"customer"})])
 def test_an_open_end_is_opened_by_who_applies_it(
     reconciler: Command, manifest: Manifest, project: Path, world: World, flags: list[str], code: int, left: set[str]
@@ -386,7 +398,7 @@ def test_an_open_end_is_opened_by_who_applies_it(
 # its time, and what it prints
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("moved_by", [-365 * 24 * HOUR, 365 * 24 * HOUR])
 def test_another_time_does_not_make_a_file_another_plan(
     reconciler: Command, plan: Path, world: World, moved_by: int

@@ -69,6 +69,7 @@ def test_without_a_checkout_no_commit_is_told(reconciler: Command, manifest: Man
     assert "commit" not in reconciler("drift", "--format", "markdown").out
 
 
+@pytest.mark.slow
 def test_what_was_read_from_the_state_alone_is_of_no_commit(reconciler: Command, commit: str) -> None:
     assert reconciler("apply", "--auto-approve").code == 0
     assert json.loads(reconciler("history", "--format", "json").out)["made"]["commit"] == ""

@@ -76,6 +76,7 @@ def test_people_are_pulled_and_planned(reconciler: Command, people: Callable[...
     assert planned["locations"][0]["summary"]["adds"] == 12
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("match", ["{phone: mobile}", "{field: customer_no, column: number}"])
 def test_phones_and_custom_fields_match_too(reconciler: Command, people: Callable[..., None], match: str) -> None:
     people(range(12), match=match, more=", region: GB" if "phone" in match else "")
@@ -148,6 +149,7 @@ def test_every_row_ends_in_one_class(reconciler: Command, people: Callable[..., 
     assert f"manifests/people.csv:5  {contact_id(3)}, {contact_id(4)}" in shown
 
 
+@pytest.mark.slow
 def test_not_found_is_not_left(reconciler: Command, people: Callable[..., None], world: World) -> None:
     """As contract 3.14 has it."""
     people(range(12))
@@ -193,6 +195,7 @@ def take_a_key(reconciler: Command, monkeypatch: pytest.MonkeyPatch) -> tuple[st
     return ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["", pytest.param("manifests/.resolved", marks=pytest.mark.slow)], ids=["state", "files"]
 )
@@ -237,6 +240,7 @@ def test_who_is_kept_stays_whatever_else_is_changed(
     assert pulled["locations"][0]["sets"][0]["left"] == sorted(map(contact_id, (2, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["same key", "another key"])
 def test_everybody_stays_beside_the_same_rows_where_two_sets_take_names_of_one_another(
     reconciler: Command, world: World, project: Path, monkeypatch: pytest.MonkeyPatch, key: bool
@@ -269,6 +273,7 @@ def test_everybody_stays_beside_the_same_rows_where_two_sets_take_names_of_one_a
     assert (vip["left"], [entry["counts"]["kept"] for entry in (best, vip)]) == (first, [1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", pytest.param("a key of the tests, long enough", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("asked", "there"), [(1, 1), (2, 1)], ids=["renamed", "another one"])
 def test_a_set_by_filter_is_another_one_where_it_asks_for_another_address(
@@ -312,6 +317,7 @@ def pull_beside_a_damaged_snapshot(reconciler: Command, manifests: Path) -> None
     ids.write_text(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [
@@ -364,6 +370,7 @@ def test_a_source_that_fails_keeps_its_snapshot(
     assert json.loads(planned.out)["locations"][0]["summary"]["adds"] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("working", ["manifests", "cron"])
 def test_snapshots_are_the_same_files_wherever_a_pull_runs(
     reconciler: Command, people: Callable[..., None], project: Path, monkeypatch: pytest.MonkeyPatch, working: str
@@ -385,6 +392,7 @@ def test_snapshots_are_the_same_files_wherever_a_pull_runs(
     assert "valid: 1 manifest" in reconciler("validate", named, "--state", state).out
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
     reconciler: Command, people: Callable[..., None], project: Path
 ) -> None:
@@ -410,7 +418,7 @@ def test_a_damaged_snapshot_is_not_taken_for_a_first_pull(
     assert (sets["other"]["failure"], sets["other"]["size"]) == ([], 2), "the others go on"
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize(
     "broken", [None, b"", b"mail;mobile\na@example.com;1\n", "mail\n".encode("utf-16"), b"address\na@example.com\n"]
 )
@@ -462,6 +470,7 @@ def test_kinds_that_are_none_are_refused(reconciler: Command, people: Callable[.
     assert "error: --by " in ended.err
 
 
+@pytest.mark.slow
 def test_text_that_is_no_unicode_can_be_copied(reconciler: Command, people: Callable[..., None], project: Path) -> None:
     people(range(6))
     rows = [f'{{"mail": "person{number}@example.com", "note": "\\ud800"}}' for number in range(38, 48)]

@@ -28,6 +28,7 @@ def test_a_plan_beyond_the_configured_day_is_not_begun(
     assert sandbox.world.transitions == []
 
 
+@pytest.mark.slow
 def test_what_earlier_runs_sent_today_counts(reconciler: Command, two_requests: None, manifest) -> None:  # type: ignore[no-untyped-def]
     three = ("--api-requests-per-day", "3", "--api-reserve-pct", "0")
     assert reconciler("apply", "--auto-approve", *three).code == 0
@@ -82,7 +83,7 @@ def test_a_reading_leaves_the_reserve_to_others(
     assert left_today(sandbox) in (4, 5)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("command", READING)
 def test_a_reading_reckons_with_what_was_configured(
     reconciler: Command,

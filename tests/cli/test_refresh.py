@@ -57,6 +57,7 @@ def test_get_reads_those_that_are_declared(reconciler: Command, manifest: Manife
     assert known(reconciler)[contact_id(0)]["origin"] == "get"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("told", [[], ["--quiet"]])
 def test_a_location_that_fails_does_not_stop_the_others(
     reconciler: Command, manifest: Manifest, project: Path, network: Listening, told: list[str]
@@ -155,6 +156,7 @@ def test_max_age_reads_what_is_older(reconciler: Command, manifest: Manifest, ne
     assert reconciler("refresh", "--max-age", "soon").code == 64
 
 
+@pytest.mark.slow
 def test_who_is_not_there_is_told_and_not_quarantined(reconciler: Command, manifest: Manifest) -> None:
     manifest(customers=(range(10), ["customer"], []))
     for method in ("get", "search"):
@@ -166,6 +168,7 @@ def test_who_is_not_there_is_told_and_not_quarantined(reconciler: Command, manif
     assert "Not there" in reconciler("refresh", "--method", "get").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["get", "search"])
 def test_who_was_read_as_gone_for_a_plan_gets_nothing_by_it(
     reconciler: Command, manifest: Manifest, world: World, method: str
@@ -186,6 +189,7 @@ def test_who_was_read_as_gone_for_a_plan_gets_nothing_by_it(
     assert reconciler("apply", "--auto-approve").code == 3
 
 
+@pytest.mark.slow
 def test_who_was_read_as_gone_gets_nothing_by_an_apply_that_looked(
     reconciler: Command, manifest: Manifest, world: World
 ) -> None:
@@ -224,7 +228,7 @@ LOOKING = [
 ]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
 def test_who_only_looks_writes_nothing(
     reconciler: Command, manifest: Manifest, network: Listening, project: Path, arguments: list[str]
@@ -275,6 +279,7 @@ def test_what_was_read_before_an_interruption_is_kept(
     assert len(known(reconciler)) == 90
 
 
+@pytest.mark.slow
 def test_who_is_answered_as_another_one_is_not_read(
     reconciler: Command, manifest: Manifest, network: Listening, world: World
 ) -> None:

@@ -25,6 +25,7 @@ def remedies(reconciler: Command, command: str) -> str:
     return "\n".join(text for place in document.get("locations", [document]) for text in place.get("remedies", []))
 
 
+@pytest.mark.slow
 def test_every_answer_names_the_commands_and_they_settle_it(
     reconciler: Command, manifest: Manifest, project: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

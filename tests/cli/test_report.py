@@ -34,6 +34,7 @@ def test_a_run_in_every_format(reconciler: Command, customers: None, project: Pa
     assert {stat.S_IMODE(Path(name).stat().st_mode) for name in ("run.json", "plan.md", "DRIFT.TXT")} == {0o600}
 
 
+@pytest.mark.slow
 def test_a_revert_is_reported(reconciler: Command, customers: None) -> None:
     reconciler("apply", "--auto-approve", "--report", "run.json")
     run = json.loads(Path("run.json").read_text())["locations"][0]["run"]

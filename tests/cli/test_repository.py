@@ -117,6 +117,7 @@ def test_init_writes_no_setting_that_a_flag_names(flag: str, key: str, reconcile
     assert f"write `{key}` into new/manifests/reconciler.yaml" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("committed")
 def test_diff_says_who_gains_and_loses_what(reconciler: Command, manifest: Manifest) -> None:
     assert "Says the same as at HEAD" in reconciler("diff", "--detailed-exitcode").out

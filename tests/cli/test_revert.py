@@ -74,6 +74,7 @@ def test_a_revert_asks(reconciler: Command, world: World, mistake: str) -> None:
     assert len(world.transitions) == 5
 
 
+@pytest.mark.slow
 def test_the_commit_comes_first(reconciler: Command, manifest: Manifest, world: World, mistake: str) -> None:
     manifest(customers=(range(3), ["customer"], ["trial"]))
     ended = reconciler("revert", mistake, "--auto-approve")
@@ -85,6 +86,7 @@ def test_the_commit_comes_first(reconciler: Command, manifest: Manifest, world: 
     assert len(world.transitions) == 5
 
 
+@pytest.mark.slow
 def test_a_refresh_tells_what_others_changed_since(
     reconciler: Command, world: World, sandbox: Running, mistake: str
 ) -> None:
@@ -94,6 +96,7 @@ def test_a_refresh_tells_what_others_changed_since(
     assert "changed since" in planned.out
 
 
+@pytest.mark.slow
 def test_a_run_whose_rows_are_gone_cannot_be_undone(
     reconciler: Command, manifest: Manifest, project: Path, mistake: str
 ) -> None:
@@ -111,6 +114,7 @@ def test_a_run_that_never_was(reconciler: Command) -> None:
     assert "reconciler history" in ended.err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_undone_on_contacts_that_are_refused_is_left_all_the_same(
     reconciler: Command, manifest: Manifest, world: World
 ) -> None:

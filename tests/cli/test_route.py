@@ -167,6 +167,7 @@ def test_certificates_are_read_again_once_a_file_has_changed(variable: str, in_d
     )
 
 
+@pytest.mark.slow
 def test_another_variable_is_another_trust(tmp_path: Path) -> None:
     first, _ = make_certificate(tmp_path, "127.0.0.1")
     environments = [
@@ -290,6 +291,7 @@ def test_a_proxy_that_refuses_is_called_a_proxy(reconciler: Command, monkeypatch
         assert f"through the proxy {url} (HTTPS_PROXY), which refused that: 407" in doctor(reconciler)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("HTTPS_PROXY", "socks4://a:1"), ("SSL_CERT_FILE", "/missing"), ("SSLKEYLOGFILE", "/missing/x")],

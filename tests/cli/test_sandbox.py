@@ -44,6 +44,7 @@ def test_one_location_of_several_may_be_chosen(reconciler: Command, two: Path) -
     assert (made.code, made.out) == (0, f"made one.json: location {OTHER} with 201 contacts\n")
 
 
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize(
     ("line", "error"),
     [
@@ -68,6 +69,7 @@ def test_help_lists_the_switches_with_values_and_defaults(reconciler: Command) -
         assert re.search(rf"{re.escape(f'{switch.name}={switch.default}')}\s+{re.escape(switch.values)}", told)
 
 
+@pytest.mark.slow
 def test_the_locations_behave_as_assumed_for_this_time(reconciler: Command, two: Path) -> None:
     assert reconciler("sandbox", "make", "--data", "many.json").code == 0
     worlds = [app.world for app in load_locations(two / "many.json")]

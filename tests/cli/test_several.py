@@ -79,6 +79,7 @@ def test_one_without_a_token_is_reported_before_the_first_request_and_the_other_
     assert world.holders(Tag("customer")) == {contact_id(number) for number in range(3)}
 
 
+@pytest.mark.slow
 def test_every_missing_token_is_told_at_once(two: Callable[[str], None], reconciler: Command, world: World) -> None:
     two(f"locations: {{{SECOND}: {{token_env: SECOND_TOKEN}}, {LOCATION}: {{token_env: FIRST_TOKEN}}}}\n")
     ended = reconciler("apply", "--auto-approve")
@@ -105,6 +106,7 @@ def test_one_that_a_guard_refuses_is_reported_and_the_other_goes_on(
     assert len(world.holders(Tag("customer"))) == 3
 
 
+@pytest.mark.slow
 def test_one_that_does_not_fit_into_the_day_is_reported_and_the_other_goes_on(
     two: Callable[[str], None], reconciler: Command, world: World
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_location_is_approved_by_its_own_digest(
     assert run["change_digest"] == own[LOCATION]
 
 
+@pytest.mark.slow
 def test_digests_of_locations_outlast_what_becomes_of_another_one(
     two: Callable[[str], None], reconciler: Command, manifest: Manifest, world: World
 ) -> None:
@@ -198,6 +201,7 @@ def test_a_plan_file_that_is_stale_in_one_location_is_sent_in_the_other(
     assert len(world.holders(Tag("customer"))) == 3
 
 
+@pytest.mark.slow
 def test_a_plan_file_with_a_location_that_no_manifest_has_any_more_is_sent_in_the_other(
     two: Callable[[str], None], reconciler: Command, world: World, project: Path
 ) -> None:
@@ -256,6 +260,7 @@ def test_one_that_cannot_be_read_is_told_as_not_known_and_the_other_is_shown(
     assert "not known" in rows[0].values()
 
 
+@pytest.mark.slow
 def test_one_whose_state_is_another_is_told_as_not_known_and_the_other_is_sent(
     two: Callable[[str], None], reconciler: Command, world: World
 ) -> None:
@@ -281,6 +286,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_one_whose_state_is_damaged_is_told_as_not_known_and_the_other_goes_on(
     two: Callable[[str], None], reconciler: Command, project: Path, world: World, damage: str
@@ -365,6 +371,7 @@ def test_a_token_that_is_too_old_once_all_were_judged_ends_its_own_location_alon
     assert (vault.asked, len(world.holders(Tag("customer")))) == (3, holders)
 
 
+@pytest.mark.slow
 def test_a_saved_plan_tells_whom_it_does_not_know(
     two: Callable[[str], None], reconciler: Command, world: World
 ) -> None:

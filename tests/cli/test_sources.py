@@ -55,6 +55,7 @@ def test_a_set_is_pulled_and_planned(reconciler: Command, declare: Declare) -> N
     assert planned["locations"][0]["summary"]["adds"] == 12
 
 
+@pytest.mark.slow
 def test_ids_need_no_token(reconciler: Command, declare: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(prints(range(3)))
     monkeypatch.delenv("HIGHLEVEL_TOKEN")
@@ -92,6 +93,7 @@ LEAKS = (
 WHERE = "its error lines are in the log of the command (stderr)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "json", "csv"])
 def test_its_errors_are_masked_on_stderr_and_in_no_report(
     form: str, reconciler: Command, declare: Declare, monkeypatch: pytest.MonkeyPatch
@@ -115,6 +117,7 @@ COUNT = (
 )
 
 
+@pytest.mark.slow
 def test_it_runs_once_for_all_sets_and_locations(reconciler: Command, declare: Declare, project: Path) -> None:
     """As contract 3.17 has it."""
     declare(COUNT + prints(range(3)), locations=f"locations: [{LOCATION}, {OTHER}]\n")
@@ -160,6 +163,7 @@ def test_a_set_that_is_not_chosen_asks_nothing(reconciler: Command, declare: Dec
     assert not (project / "manifests" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_what_is_asked_otherwise_is_outdated(reconciler: Command, declare: Declare) -> None:
     declare(prints(range(3)))
     assert reconciler("pull").code == 0

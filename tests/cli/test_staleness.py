@@ -67,6 +67,7 @@ def test_a_plan_of_another_lineage_is_stale(reconciler: Command, project: Path, 
     assert len(world.transitions) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_plan_holds_where_only_the_serial_moved(reconciler: Command, project: Path, world: World) -> None:
     (project / "export.csv").write_text(f"id,tags\n{contact_id(2)},customer\n{contact_id(5)},x\n")

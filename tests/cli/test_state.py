@@ -42,7 +42,7 @@ def pulled(reconciler: Command, *arguments: str) -> Any:
     return json.loads(reconciler("state", "pull", *arguments).out)
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(10)
 @pytest.mark.parametrize(
     ("arguments", "numbers"),
     [
@@ -62,7 +62,7 @@ def test_list_filters_by_tag_status_and_age(reconciler: Command, arguments: list
     assert listed(reconciler, *arguments) == [contact_id(number) for number in numbers]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("age", ["tomorrow", "5", "-3d", "3 d"])
 @pytest.mark.usefixtures("applied")
 def test_an_age_that_is_none(reconciler: Command, age: str) -> None:
@@ -107,6 +107,7 @@ def test_show_without_a_contact_tells_what_the_location_taught_us(reconciler: Co
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_show_of_a_contact_that_nobody_knows(reconciler: Command) -> None:
     ended = reconciler("state", "show", "nobody")
@@ -114,6 +115,7 @@ def test_show_of_a_contact_that_nobody_knows(reconciler: Command) -> None:
     assert "state list" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_show_works_without_manifests(reconciler: Command, project: Path) -> None:
     (project / "manifests" / "acme.yaml").write_text("location: [")
@@ -122,6 +124,7 @@ def test_show_works_without_manifests(reconciler: Command, project: Path) -> Non
     assert "manifests cannot be asked" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_state_that_is_named_needs_no_manifests(
     reconciler: Command, project: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +153,7 @@ def test_a_state_that_is_named_needs_no_manifests(
     assert "no such directory" in reconciler("state", "list", "--manifests", "manifest").err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_what_is_pulled_can_be_pushed_into_an_empty_state(reconciler: Command, project: Path) -> None:
     before = pulled(reconciler)
@@ -163,6 +167,7 @@ def test_what_is_pulled_can_be_pushed_into_an_empty_state(reconciler: Command, p
     assert pulled(reconciler, "--state", "sqlite:///new.db") == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_pulled_state_can_be_mended_and_pushed_back(reconciler: Command, project: Path) -> None:
     state = pulled(reconciler)
@@ -199,7 +204,7 @@ def cut(state: Any) -> None:
     del state["locations"][0]["runs"][0]["who"]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [older, foreign, without_a_run, contradictory, from_the_future, cut])
 @pytest.mark.usefixtures("applied")
 def test_a_push_that_would_lose_something_is_refused(
@@ -224,6 +229,7 @@ def test_a_push_of_what_is_no_state(reconciler: Command, project: Path, content:
     assert "state.json" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_forget_of_the_limits_leaves_the_contacts_alone(reconciler: Command) -> None:
     facts = LocationFacts(moves_updated=True, max_contacts=6, max_tags=20, limits_at=SystemClock().now())
@@ -258,6 +264,7 @@ def test_forget_leaves_nothing_behind(reconciler: Command, project: Path) -> Non
     assert [run["operation"] for run in history] == ["state forget", "apply"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_forget_tells_of_whom_people_were_erased(reconciler: Command) -> None:
     known, matched = contact_id(0), ContactId("known to the index alone")
@@ -303,6 +310,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "text",
     [
@@ -324,6 +332,7 @@ def test_a_dump_of_search_rows_is_taken_in(reconciler: Command, project: Path, t
     assert listed(reconciler, "--tag", "trial") == [contact_id(0)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_what_is_known_from_later_is_kept(reconciler: Command, project: Path) -> None:
     (project / "export.csv").write_text(f"id,tags\n{contact_id(0)},nothing\n{contact_id(3)},new\n")
@@ -332,6 +341,7 @@ def test_what_is_known_from_later_is_kept(reconciler: Command, project: Path) ->
     assert listed(reconciler, "--tag", "nothing") == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -394,6 +404,7 @@ def test_a_tag_with_another_separator_is_one_tag_beside_commas(reconciler: Comma
 MISTYPED = "B" + LOCATION[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_location_that_was_mistyped_can_be_forgotten_as_a_whole(reconciler: Command, project: Path) -> None:
     """The run that its API refused left it in the state, and each plan told of it for ever."""
@@ -430,6 +441,7 @@ def test_the_copy_beside_a_state_says_what_was_about_to_be_done(reconciler: Comm
     assert "before state forget, and does not know" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_location_with_a_request_in_doubt_is_not_forgotten(reconciler: Command) -> None:
     now, batch = SystemClock().now(), Batch(Action.ADD, (ContactId(contact_id(0)),), (Tag("vip"),))
@@ -445,6 +457,7 @@ def test_a_location_with_a_request_in_doubt_is_not_forgotten(reconciler: Command
     assert pulled(reconciler) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 @pytest.mark.parametrize("more", [[contact_id(0), "--whole"], ["--limits", "--whole"], [contact_id(0), "--yes"]])
 def test_a_location_is_not_forgotten_beside_contacts(reconciler: Command, more: list[str]) -> None:
@@ -474,6 +487,7 @@ def test_a_state_moves_to_another_place(reconciler: Command, manifest: Manifest,
     assert reconciler("apply", "--auto-approve").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("applied")
 def test_a_state_that_was_migrated_away_is_refused_with_the_place_where_it_went(reconciler: Command) -> None:
     """A clone that was not pulled, or a job with the old variable, would plan as if nothing had happened since."""
@@ -583,7 +597,7 @@ def test_verify_finds_what_does_not_hang_together(reconciler: Command, project: 
         assert found in ended.out
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -44,6 +44,7 @@ def in_shell(
     )
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("arguments", ["validate manifests", pytest.param("plan", marks=pytest.mark.slow)])
 def test_an_answer_that_finds_no_room_is_told_and_is_no_bug(manifest: Manifest, arguments: str) -> None:

@@ -237,6 +237,7 @@ def under(failure: str, echo: Echo, reconciler: Command, paths: list[str]) -> di
     return told
 
 
+@pytest.mark.slow
 def test_a_refusal_that_repeats_all_that_was_asked_leaks_nothing(
     reconciler: Command, prepared: Path, echo: Echo
 ) -> None:

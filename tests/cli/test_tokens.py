@@ -25,6 +25,7 @@ def agency(world: World, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield running
 
 
+@pytest.mark.slow
 def test_an_agencys_token_serves_and_is_nowhere(
     reconciler: Command, agency: Running, manifest: Callable[..., None], project: Path
 ) -> None:

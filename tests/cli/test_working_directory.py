@@ -48,7 +48,7 @@ def _words(command: str, directory: Path) -> list[str]:
     return [word.format(directory=directory, location=LOCATION) for word in command.split()]
 
 
-@pytest.mark.one_in(5)
+@pytest.mark.one_in(29)
 @pytest.mark.parametrize("working", ["cron", "manifests"])
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_no_command_takes_an_empty_state_for_that_of_the_manifests(
@@ -70,6 +70,7 @@ def test_no_command_takes_an_empty_state_for_that_of_the_manifests(
         assert "relative to the working directory" not in reconciler(*words, *flags).err
 
 
+@pytest.mark.slow
 def test_another_state_than_that_of_the_manifests_is_warned_of(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +90,7 @@ def test_another_state_than_that_of_the_manifests_is_warned_of(
     assert [each["verdict"] for each in found["examined"][0]["remarks"] if each["subject"] == "state"] == ["watch"]
 
 
+@pytest.mark.slow
 def test_a_state_without_a_location_is_none(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_state_without_a_location_is_none(
     assert reconciler("plan", "../manifests").code == 0
 
 
+@pytest.mark.slow
 def test_looking_tells_that_the_state_is_another_one(
     reconciler: Command, applied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +180,7 @@ def test_one_file_by_two_names_is_no_other_state(tmp_path: Path, monkeypatch: py
     assert (found.home, found.is_only) == (tmp_path / "repo", True)
 
 
+@pytest.mark.slow
 def test_the_whole_path_of_a_state_is_one_word(
     reconciler: Command, manifest: Manifest, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

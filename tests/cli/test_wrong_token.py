@@ -66,7 +66,7 @@ def test_the_setting_that_holds_it_is_named(
     assert named[held] in said
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("held", ["HIGHLEVEL_TOKEN", "token_env", "token_command"])
 @pytest.mark.parametrize("more", [(), ("--refresh", "get")])
 def test_revert_names_where_it_is_held(

@@ -77,6 +77,7 @@ def test_the_cells_of_a_block_are_numbered_or_left_as_texts(
     assert many.ids == plain.ids
 
 
+@pytest.mark.slow
 @given(LOTS, FEW, st.dictionaries(MOSTLY_PLAIN, st.integers(0, 3)))
 def test_a_column_is_read_with_the_same_integers(
     lots: list[list[ContactId]], large: int, stored: dict[ContactId, int]
@@ -89,6 +90,7 @@ def test_a_column_is_read_with_the_same_integers(
     assert many.ids == plain.ids
 
 
+@pytest.mark.slow
 @given(LOTS, FEW, st.dictionaries(st.sampled_from(PLAIN), st.integers(0, 3), min_size=1), st.sampled_from(["", "12"]))
 def test_a_column_that_comes_as_two_texts_is_that_of_its_rows(
     lots: list[list[ContactId]], large: int, stored: dict[ContactId, int], longer: str
@@ -117,6 +119,7 @@ def columns_of(numbered: ContactNumbers, data: st.DataObject) -> Numbers:
     return array("i", data.draw(st.lists(st.integers(ABSENT, 3), min_size=size, max_size=size)))
 
 
+@pytest.mark.slow
 @given(LOTS, FEW, st.data())
 def test_pairs_of_integers_are_counted_and_listed_alike(
     lots: list[list[ContactId]], large: int, data: st.DataObject
@@ -148,6 +151,7 @@ def test_columns_of_two_lengths_are_a_fault_of_ours() -> None:
             numbered.count_pairs([0], [1, 1, 1])
 
 
+@pytest.mark.slow
 @given(LOTS, FEW, st.data())
 def test_the_ids_of_groups_are_written_alike(lots: list[list[ContactId]], large: int, data: st.DataObject) -> None:
     plain, many = both(lots, large)

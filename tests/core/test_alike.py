@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def test_rows_are_judged_together_as_one_by_one(
 answers = st.dictionaries(st.sampled_from(CONTACTS), st.tuples(states, verdicts), max_size=5)
 
 
+@pytest.mark.slow
 @given(st.lists(answers, max_size=4), st.booleans())
 def test_rates_count_rows_together_as_one_by_one(
     given_answers: list[dict[ContactId, tuple[ContactState, ContactOutcome]]], shared: bool
@@ -106,6 +108,7 @@ def test_rates_count_rows_together_as_one_by_one(
     assert together == alone
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(Action), st.frozensets(st.sampled_from(TAGS), min_size=1), answers), max_size=4)
 )

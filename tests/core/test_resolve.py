@@ -356,6 +356,7 @@ def meaning(desired: Desired) -> tuple[object, ...]:
     return (wants, sets, desired.rules, desired.owned, desired.valid_until, desired.digest)
 
 
+@pytest.mark.slow
 @given(some_sets(), st.data())
 def test_the_order_of_sets_manifests_and_contacts_means_nothing(sets: list[ContactSet], data: st.DataObject) -> None:
     group = [a_rule("t1", group="g"), a_rule("t2", group="g")]

@@ -123,7 +123,9 @@ def located(*groups: tuple[str, int]) -> ContactStates:
     ("groups", "observed", "searches"),
     [
         # twenty pages in place of 17 minutes
-        ({"two": 10_000}, [("two", 10_000), ("one", 100_000)], Searches((Tag("two"),), 21)),
+        pytest.param(
+            {"two": 10_000}, [("two", 10_000), ("one", 100_000)], Searches((Tag("two"),), 21), marks=pytest.mark.slow
+        ),
         # everybody is in doubt: one tag or all is the same
         ({"two": 1_000}, [("two", 1_000)], Searches((Tag("two"),), 3)),
         # ten tags cost two pages each at the least, everybody costs five
@@ -131,7 +133,7 @@ def located(*groups: tuple[str, int]) -> ContactStates:
         # what a window of the rate limit holds is read at once
         ({"two": 100}, [("two", 100)], Searches()),
         # others carry it by the thousand
-        ({"two": 500}, [("two", 100_000)], Searches()),
+        pytest.param({"two": 500}, [("two", 100_000)], Searches(), marks=pytest.mark.slow),
         # ten pages take as long as reading in two windows
         ({"two": 150}, [("two", 4_500)], Searches()),
         # the row of a contact tells of all that is in doubt there

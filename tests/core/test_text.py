@@ -36,7 +36,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 VIEWS = {name: answer().view(ROWS) for name, answer in ANSWERS.items()}
 
 
-@pytest.mark.one_in(10)
+@pytest.mark.one_in(27)
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("width", [20, 80, 120, 200])
 def test_colour_adds_nothing_but_colour(name: str, width: int) -> None:

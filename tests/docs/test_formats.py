@@ -57,6 +57,7 @@ def scene(reconciler: Command, manifest: Callable[..., None], project: Path) -> 
     return {"apply, revert": run, **found}
 
 
+@pytest.mark.slow
 def test_every_document_has_the_keys_that_are_told(scene: dict[str, Any]) -> None:
     wrong = {name: _keys(document) ^ _shape(name) for name, document in scene.items()}
     assert {name: keys for name, keys in wrong.items() if keys} == {}

@@ -35,6 +35,7 @@ def world(world: World) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_every_block_prints_what_stands_below_it(project: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name, content in FILE.findall(text):

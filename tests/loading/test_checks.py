@@ -54,6 +54,7 @@ def without_nothing(contact_set: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in contact_set.items() if value is not None}
 
 
+@pytest.mark.slow
 @given(sets=st.dictionaries(st.sampled_from(NAMES), contact_sets, min_size=1), seed=st.randoms(use_true_random=False))
 def test_the_order_of_files_and_keys_does_not_matter(sets: dict[str, Any], seed: random.Random) -> None:
     entries = [(name, without_nothing(content)) for name, content in sets.items()]

@@ -69,7 +69,7 @@ def test_an_example_loads_without_a_word(kind: str, text: str) -> None:
     assert [problem for problem in load(kind, text).problems if problem.check != "snapshot-missing"] == []
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(15)
 @pytest.mark.parametrize(("kind", "text"), EXAMPLES)
 def test_an_example_is_valid_in_an_editor(kind: str, text: str) -> None:
     value = typed(parse_nodes(text, "example").root)
@@ -93,6 +93,7 @@ def test_there_are_examples_of_both_kinds_and_none_is_unmarked() -> None:
     assert len(EXAMPLES) == DOC.count("```yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(SchemaKind))
 def test_every_key_is_explained_and_shown_in_an_example(kind: SchemaKind) -> None:
     whole = build_schema(kind)

@@ -81,6 +81,7 @@ def test_a_cut_goes_through_a_character_or_a_value() -> None:
         assert see_location(f"location: {HERE}\n# {shift}{'ü' * HEAD}".encode()[:HEAD]) == HERE
 
 
+@pytest.mark.slow
 def test_what_is_seen_is_what_a_whole_reading_finds() -> None:
     seen = 0
     for path in sorted((ROOT / "tests").rglob("*.yaml")):

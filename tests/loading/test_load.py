@@ -212,6 +212,7 @@ def test_the_collector_is_left_as_it_was(tmp_path: Path) -> None:
         gc.enable()
 
 
+@pytest.mark.slow
 def test_very_many_problems_of_a_kind_are_counted(tmp_path: Path) -> None:
     sets = "".join(f"  s{number}: {{contacts: {{sets: [z{number}]}}, tags: [x]}}\n" for number in range(500))
     found = problems(write(tmp_path, m_yaml=f"{LOCATION}contact_sets:\n{sets}"))

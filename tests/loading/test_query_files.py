@@ -27,6 +27,7 @@ def select(directory: Path, content: str, *, name: str = "rows.csv", sql: str = 
         return kept.read().decode()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "content",
     [
@@ -81,6 +82,7 @@ def test_a_copy_that_the_disk_does_not_take_fails_the_source_alone(tmp_path: Pat
         copier.copy_rows("rows.csv", table)
 
 
+@pytest.mark.slow
 def test_an_empty_line_is_no_row_of_a_table_of_one_column(tmp_path: Path) -> None:
     assert select(tmp_path, "id\nA\n\nB\n\n") == "id\nA\nB\n"
     everybody_else = (
@@ -100,6 +102,7 @@ def test_no_kind_is_guessed_for_the_values_of_json_lines(tmp_path: Path) -> None
     assert select(tmp_path, lines, name="rows.jsonl") == f"id\n{values}"
 
 
+@pytest.mark.slow
 def test_a_late_line_of_json_has_its_own_keys_and_values(tmp_path: Path) -> None:
     lines = '{"id": 1}\n' * 21_000 + '{"id": 1.5, "plan": "x"}\n'
     assert select(tmp_path, lines, name="rows.jsonl").splitlines()[-1] == "1.5,x"

@@ -290,6 +290,7 @@ def test_parquet(parquet: Path) -> None:
     assert ids("c.parquet", parquet.read_bytes(), column='the "id', where=equal(n="2")) == ("B",)
 
 
+@pytest.mark.slow
 @pytest.mark.extras
 def test_lists_in_parquet(tmp_path: Path) -> None:
     duckdb = need("duckdb")
@@ -303,6 +304,7 @@ def test_lists_in_parquet(tmp_path: Path) -> None:
     assert "`where` asks for this text alone" in problem.message
 
 
+@pytest.mark.slow
 @pytest.mark.extras
 def test_parquet_that_cannot_be_trusted(parquet: Path) -> None:
     data = parquet.read_bytes()

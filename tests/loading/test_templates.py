@@ -65,6 +65,7 @@ def commands(manifests: tuple[Manifest, ...], location: str) -> list[tuple[str, 
     return [match.query.command for match in matches if match is not None and match.query is not None]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(st.sampled_from(range(len(IDS))), unique=True, min_size=1, max_size=6),
     members=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(CITIES), st.sampled_from(IDS)), max_size=12),

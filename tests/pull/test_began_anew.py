@@ -154,6 +154,7 @@ def test_no_kill_between_two_writes_loses_a_kept_contact(moved: Workspace) -> No
     assert kept(pull(moved)) == STAYS
 
 
+@pytest.mark.slow
 def test_sets_that_are_pulled_later_keep_theirs_too(moved: Workspace) -> None:
     assert kept(pull(moved, "vip")) == {"vip": (0, 1)}
     assert kept(pull(moved, "guests")) == {"guests": (0, 1)}
@@ -170,6 +171,7 @@ def test_a_file_that_fails_meanwhile_keeps_its_contacts(moved: Workspace) -> Non
     assert kept(pull(moved)) == STAYS
 
 
+@pytest.mark.slow
 def test_a_row_that_is_taken_out_takes_its_contact_out_once_all_is_settled(moved: Workspace) -> None:
     assert kept(pull(moved)) == STAYS
     write_people(Path("manifests/people.csv"), [number for number in ROWS["people.csv"] if number != 2])

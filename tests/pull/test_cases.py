@@ -36,7 +36,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         yield opened
 
 
-@pytest.mark.one_in(14)
+@pytest.mark.one_in(29)
 @pytest.mark.parametrize("case", PULLS, indirect=True)
 def test_pull(case: PullCase, bless: bool) -> None:
     case.expect(bless, case.pull())

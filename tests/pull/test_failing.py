@@ -20,6 +20,7 @@ PASSING = (FaultKind.TOO_MANY, FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER
            FaultKind.ERROR_BEFORE, FaultKind.TRUNCATED, FaultKind.REFUSED)  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PASSING)
 def test_a_fault_that_passes_is_waited_out(kind: FaultKind) -> None:
     stage = Stage(*crowd(600), faults=FaultPlan({1: Fault(kind), 3: Fault(kind)}))
@@ -54,7 +55,7 @@ ECHOES: list[Callable[[str], str]] = [
 ]
 
 
-@pytest.mark.one_in(11)
+@pytest.mark.one_in(64)
 @pytest.mark.parametrize("echo", ECHOES, ids=["inside", "far", "alone", "url", "capitals", "html", "apart"])
 @pytest.mark.parametrize("status", [400, 422, 500])
 @pytest.mark.parametrize(
@@ -97,6 +98,7 @@ def test_an_error_that_repeats_the_value_is_told_without_it(
     assert secret.replace("", " ").strip() not in told
 
 
+@pytest.mark.slow
 def test_a_value_that_the_api_refuses_is_one_value() -> None:
     stage = Stage(*crowd(5_000))
     rows = addresses(range(5))
@@ -107,6 +109,7 @@ def test_a_value_that_the_api_refuses_is_one_value() -> None:
     assert any("refused to look up 1 value" in remark for remark in pulled.read.list_remarks())
 
 
+@pytest.mark.slow
 def test_nobody_leaves_because_the_index_began_anew() -> None:
     """Another key, and an API whose index hides people at that moment: the reading by id finds them."""
     stage = Stage(*crowd(5_000), search_lag_ms=0)

@@ -231,6 +231,7 @@ def test_not_finds_all_others(people: list[dict[str, str]], wanted: ContactFilte
     assert negate(negate(wanted)) == wanted or find(people, negate(negate(wanted))) == found
 
 
+@pytest.mark.slow
 @given(st.lists(DETAILS, max_size=5), FILTERS, st.randoms())
 def test_the_order_of_contacts_does_not_count_and_twice_is_as_good_as_once(
     people: list[dict[str, str]], wanted: ContactFilter, chance: object

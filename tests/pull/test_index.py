@@ -109,6 +109,7 @@ def test_a_location_that_refuses_the_range_of_dates_is_read_whole() -> None:
     assert pulled.classes[0] is MATCHED
 
 
+@pytest.mark.slow
 def test_a_scan_whose_total_changes_proves_nobody_gone() -> None:
     stage = Stage(*crowd(1_100), search_lag_ms=0)
     rows = addresses(range(1_100))

@@ -38,12 +38,14 @@ def test_few_rows_are_looked_up_and_the_cost_is_told_before() -> None:
     assert stage.pull("ann@example.com", "bob@example.com").count("look_up") == 2
 
 
+@pytest.mark.slow
 def test_a_search_shows_all_who_have_the_value() -> None:
     pulled = a_large_stage().pull("both@example.com")
     assert pulled.classes == [RowClass.AMBIGUOUS]
     assert pulled.result.ambiguous == {2: tuple(sorted((name("cyd"), name("dan"))))}
 
 
+@pytest.mark.slow
 def test_a_search_by_email_that_finds_nothing_gives_way_to_the_search_for_duplicates() -> None:
     stage = a_large_stage(email_filter_finds_nothing=True)
     pulled = stage.pull("bob@example.com")
@@ -53,6 +55,7 @@ def test_a_search_by_email_that_finds_nothing_gives_way_to_the_search_for_duplic
     assert any("shows one contact" in remark for remark in pulled.read.list_remarks())
 
 
+@pytest.mark.slow
 def test_a_search_by_phone_that_finds_nothing_gives_way_too() -> None:
     stage = a_large_stage(phone_filter_finds_nothing=True)
     assert stage.pull(PHONES[1], keys=PHONE).contacts == (name("bob"),)
@@ -76,6 +79,7 @@ def test_custom_fields_are_looked_up_by_the_search_alone() -> None:
     assert not any("duplicate" in request.path for request in pulled.asked)
 
 
+@pytest.mark.slow
 def test_who_an_index_of_all_lacks_is_looked_up() -> None:
     stage = a_large_stage(search_lag_ms=0)
     stage.pull("ann@example.com", full=True)
@@ -130,6 +134,7 @@ def test_ten_absences_in_a_row_are_not_believed_where_no_contact_is_shown() -> N
     assert any("not proven gone" in remark for remark in pulled.read.list_remarks())
 
 
+@pytest.mark.slow
 def test_a_contact_that_was_found_by_a_look_up_is_read_by_id_before_it_leaves() -> None:
     stage = a_large_stage(search_lag_ms=0)
     assert stage.pull("ann@example.com", "bob@example.com").contacts == tuple(sorted(map(name, ("ann", "bob"))))
@@ -155,6 +160,7 @@ def test_a_look_up_that_misses_a_contact_that_is_there_keeps_it() -> None:
     assert name("bob") in pulled.contacts
 
 
+@pytest.mark.slow
 def test_an_address_that_moved_since_it_was_looked_up_is_of_its_new_contact() -> None:
     stage = a_large_stage(search_lag_ms=0)
     assert stage.pull("ann@example.com").contacts == (name("ann"),)

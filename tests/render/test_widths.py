@@ -13,7 +13,7 @@ from tests.render.documents import ANSWERS
 COMMAND = re.compile(r"`[^`]+`|--allow .+$", re.MULTILINE)
 
 
-@pytest.mark.one_in(13)
+@pytest.mark.one_in(27)
 @pytest.mark.parametrize("width", [40, 60, 80, 99])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_no_word_is_broken_on_a_narrow_screen(name: str, width: int) -> None:
@@ -27,7 +27,7 @@ def test_no_word_is_broken_on_a_narrow_screen(name: str, width: int) -> None:
     assert all(len(line) <= width for line in narrow.splitlines() if not COMMAND.search(line))
 
 
-@pytest.mark.one_in(7)
+@pytest.mark.one_in(17)
 @pytest.mark.parametrize("width", [40, 80])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_command_is_on_one_line(name: str, width: int) -> None:

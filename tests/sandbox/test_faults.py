@@ -23,6 +23,7 @@ def add(tag: str) -> Request:
     return Request("POST", "/contacts/bulk/tags/update/add", HEADERS, body.encode())
 
 
+@pytest.mark.slow
 @given(st.integers(), st.lists(st.integers(0, 500), max_size=20))
 def test_a_seed_decides_in_any_order(seed: int, asked: list[int]) -> None:
     plan = FaultPlan(seed=seed, rate=0.5)

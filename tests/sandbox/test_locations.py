@@ -188,6 +188,7 @@ def test_a_damaged_file_of_many_says_where(tmp_path: Path, locations: object, me
     assert caught.value.problems[0].message == message
 
 
+@pytest.mark.slow
 def test_made_up_locations_follow_from_their_seed_and_share_nobody() -> None:
     worlds = make_locations(30, seed=3, contacts=20)
     again = make_locations(30, seed=3, contacts=20)

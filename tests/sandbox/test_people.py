@@ -382,6 +382,7 @@ def test_made_up_people_are_always_the_same_and_nobodys() -> None:
     assert [field.key for field in world.custom_fields] == ["contact.customer_no"]
 
 
+@pytest.mark.slow
 def test_people_change_neither_tags_nor_dates_and_hardly_one_another() -> None:
     world, smaller = peopled(300), peopled(299)
     plain = make_world(HERE, [made_up_id("list", str(nth)) for nth in range(300)], seed=3, extra=100)

@@ -72,6 +72,7 @@ def test_the_cursor_misses_nobody_while_others_come_and_go(data: st.DataObject) 
     assert len(found) == len(set(found))
 
 
+@pytest.mark.slow
 def test_our_wire_reads_the_pages() -> None:
     app, pages, cursor = App(make_world(HERE, [], seed=1, extra=1_203), limits=MANY), [], None
     while True:

@@ -162,6 +162,7 @@ def test_random_bytes_do_not_stop_it(running: Running, first: bytes, second: byt
     assert raw(running, GET).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("kind", "raised", "effect"),
     [
@@ -227,6 +228,7 @@ def test_a_process_of_its_own_ends_well_on_a_signal(number: signal.Signals) -> N
     assert (answer.status_code, said, process.returncode) == (400, "saved\n", 0)
 
 
+@pytest.mark.slow
 def test_the_port_is_free_again_afterwards() -> None:
     with in_background(an_app()) as running, a_client(running) as client:
         client.get("/")

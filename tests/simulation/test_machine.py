@@ -31,6 +31,7 @@ NOTICED = {
 """Bugs that it was seen to notice, each among so many examples."""
 
 
+@pytest.mark.slow
 def test_an_example_keeps_the_invariants() -> None:
     play(0, 1, steps=20)
 

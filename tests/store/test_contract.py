@@ -117,7 +117,7 @@ def test_lineages_differ(home: Home) -> None:
     assert state.at(HERE).load_state().lineage != state.at(THERE).load_state().lineage
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize(
     "known",
     [
@@ -787,6 +787,7 @@ def test_older_runs_give_up_their_rows_and_stay_listed(home: Home) -> None:
     assert contents(store.load_state()) == before
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("ending", ["withdrawn", "rejected"])
 def test_runs_without_an_effect_take_no_place_of_one_that_had_one(home: Home, ending: str) -> None:
     """A job whose token was revoked ends with a 401 every hour: in the morning the run of the day can be reverted."""
@@ -987,6 +988,7 @@ def test_a_holder_whose_number_another_process_has_by_now_is_dead(home: Home) ->
     assert taken(home.store(), name="two").fence == 2
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "unlike",
     [
@@ -1038,7 +1040,7 @@ WRITES: dict[str, Callable[[LocationStore, Lease, str, int], object]] = {
 }
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("write", sorted(WRITES))
 @pytest.mark.parametrize("taken_over", [True, False])
 def test_every_write_under_a_lease_that_ended_is_refused(home: Home, write: str, taken_over: bool) -> None:
@@ -1147,6 +1149,7 @@ def test_a_refused_write_leaves_no_trace_in_the_next_one(home: Home) -> None:
     assert home.reader().load_state().observed[ANNA] == seen("a", "b")
 
 
+@pytest.mark.slow
 def test_whoever_opens_it_after_a_step_sees_the_same(home: Home) -> None:
     state = home.state()
     store = state.at(HERE)
@@ -1219,7 +1222,7 @@ def replace_by_nothing(store: LocationStore, lease: Lease) -> None:
     store.replace_state(lease, replace(state, observed=ContactStates({}, [NEVER_OBSERVED])), (), {})
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("delete", [sweep, replace_by_nothing])
 @pytest.mark.parametrize("leases", ["one lease", "a lease each", "a lease between"])
 def test_a_connection_writes_no_number_that_another_one_deleted(
@@ -1270,7 +1273,7 @@ def test_a_connection_sees_at_once_what_another_one_committed(home: Home) -> Non
             second.save_states(lease, {ANNA: seen("late")})
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 def test_connections_of_many_threads_are_each_heard_in_full(home: Home) -> None:
     state = home.state()
 

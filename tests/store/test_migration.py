@@ -154,7 +154,7 @@ def test_what_was_stored_stands_whatever_the_list_of_messages_says_today(tmp_pat
     assert {each for each in again if each} == {each for each in told if each}
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("version", OLD)
 def test_interrupted_anywhere_it_is_old_or_new(tmp_path: Path, version: int) -> None:
     path = copied(version, tmp_path / "live")

@@ -146,6 +146,7 @@ print(is_gone(Holder(**json.loads(sys.argv[1]))))
 """
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("namespace", ["--time --boottime 86400", "--pid --mount-proc", "--uts", "--mount"])
 def test_a_living_process_is_not_gone_wherever_one_looks_from(unshare: list[str], namespace: str) -> None:
     """In another time namespace of ours its start is told as another time."""

@@ -322,7 +322,7 @@ def only(contact: ContactId, known: ContactState) -> ContactStates:
     return observed
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_snapshot_of_every_version_is_carried_forward(bucket: Bucket, tmp_path: Path, version: int) -> None:
     """What the release of that version left in the bucket: the file as it compacted it, and no journal."""
@@ -545,6 +545,7 @@ def test_nothing_is_left_in_the_directory_for_temporary_files(bucket: Bucket, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seeds", [range(4), pytest.param(range(4, how_many(80, 200)), marks=pytest.mark.slow)], ids=str
 )

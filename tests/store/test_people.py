@@ -192,6 +192,7 @@ def test_a_forgotten_contact_is_in_no_index_and_no_snapshot(home: Home) -> None:
     assert home.reader().load_state().serial == serial + 1
 
 
+@pytest.mark.slow
 def test_a_state_that_is_pushed_brings_its_snapshots_and_leaves_the_index(home: Home) -> None:
     state = home.state()
     store = state.at(HERE)

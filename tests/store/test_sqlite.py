@@ -161,6 +161,7 @@ def test_a_reader_of_a_file_that_nobody_may_write(tmp_path: Path) -> None:
         assert reader.at(HERE).load_state().observed[ANNA] == seen("x")
 
 
+@pytest.mark.slow
 def test_one_reads_while_another_writes(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with open_store(url(path)) as state, open_reader(url(filled(path))) as opened:
@@ -229,7 +230,7 @@ NOT_A_STATE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(7)
 @opened
 @pytest.mark.parametrize("kind", sorted(NOT_A_STATE))
 def test_what_is_no_whole_state_is_refused_untouched(tmp_path: Path, kind: str, opening: str) -> None:
@@ -434,7 +435,7 @@ def piped(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(7)
 @opened
 @pytest.mark.parametrize(
     ("harm", "told"),

@@ -106,6 +106,7 @@ def attributes_of(listener: Listener, metric: str) -> list[dict[str, object]]:
     return [attributes(point) for point in listener.metrics()[metric]]
 
 
+@pytest.mark.slow
 def test_the_metrics_of_the_table_and_no_others_are_emitted(
     reconciler: Command, project: Path, listener: Listener
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_metrics_of_the_table_and_no_others_are_emitted(
     assert outcomes["applied"].as_double or outcomes["applied"].as_int == 8
 
 
+@pytest.mark.slow
 def test_spans_run_to_round_to_request(
     reconciler: Command, project: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +152,7 @@ def test_spans_run_to_round_to_request(
     assert not any(key.startswith("process.") for key in listener.resource())
 
 
+@pytest.mark.one_in(6)
 @pytest.mark.parametrize("mode", ["500", "302", "endless", "silent", "down"])
 def test_an_endpoint_that_is_no_good_changes_nothing_and_is_told_once(
     mode: str, reconciler: Command, project: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +266,7 @@ def test_a_worker_tells_of_each_job_as_of_a_command(listener: Listener) -> None:
     assert "service.instance.id" not in listener.resource("reconciler.last_success.age")
 
 
+@pytest.mark.slow
 def test_without_the_extra_one_line_says_so_and_the_command_goes_on(project: Path, listener: Listener) -> None:
     write(project)
     program = "import sys; sys.modules['opentelemetry'] = None\nfrom reconciler.cli import main\nmain()"

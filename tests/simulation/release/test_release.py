@@ -25,11 +25,13 @@ FILTER_CELLS = (
 CELLS = (("runs", "two at a time"), ("run", "killed"), ("run", "waits"), ("run", "locked"))
 
 
+@pytest.mark.slow
 def test_every_world_keeps_its_pace() -> None:
     """The first of those that the slow test plays."""
     assert sum(play_slowly([3]).values())
 
 
+@pytest.mark.slow
 def test_a_world_of_a_filter_keeps_its_rules() -> None:
     assert play_filtered([FILTERED])["contact", "left"]
 
