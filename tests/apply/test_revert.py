@@ -295,6 +295,7 @@ def test_what_a_later_run_put_under_management_anew_stays_so(scene: Scene) -> No
     assert scene.known("bert").ledger.tags == tags("vip")
 
 
+@pytest.mark.slow
 def test_what_leaves_the_ledger_by_a_revert_makes_no_tag_owned(scene: Scene) -> None:
     """The commit gave `vip` to cara, adopted bert's, and took anna's, who is of a set that owns its tags."""
     scene.edit("anna", add="vip")

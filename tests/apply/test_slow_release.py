@@ -101,6 +101,7 @@ def test_the_slices_are_judged_by_the_sizes_that_the_first_one_recorded(tmp_path
     assert Guard.SHRINK_PCT in judged(scene, small)
 
 
+@pytest.mark.slow
 def test_a_canary_that_left_contacts_out_records_no_sizes(scene: Scene) -> None:
     scene.run(wanted(names=NAMES[0]))
     later(scene)
@@ -169,6 +170,7 @@ def test_a_run_waits_for_no_slice_beyond_the_end_of_a_set(scene: Scene) -> None:
     assert scene.clock.now() < START + HOUR // 2
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_no_window_that_opens_as_a_set_ends(scene: Scene) -> None:
     noon = START - START % (24 * HOUR) + 12 * HOUR
     opens = TagWindow((0, 1, 2, 3, 4, 5, 6), 12 * 60, 13 * 60, "UTC")
@@ -349,6 +351,7 @@ def test_each_location_has_its_own_pace(scene: Scene) -> None:
     assert sum(scene.adds(THERE).values()) == sum(scene.adds(HERE).values()) == 5
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_put_back_lets_nothing_more_go(scene: Scene) -> None:
     scene.run(wanted())
     later(scene, -20 * 60_000)

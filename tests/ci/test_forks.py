@@ -216,6 +216,7 @@ def test_the_workflows_base_url_stands_above_the_manifests(
     assert app.asked == []
 
 
+@pytest.mark.slow
 def test_a_token_that_may_only_read_and_a_state_that_may_only_be_read_suffice(
     project: Path,
     manifest: Callable[..., None],

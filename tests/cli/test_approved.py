@@ -44,6 +44,7 @@ def test_the_very_changes_that_were_approved_are_sent_unasked(reconciler: Comman
     assert run["change_digest"] == approved
 
 
+@pytest.mark.slow
 def test_once_it_is_done_the_same_job_has_nothing_to_do(reconciler: Command, world: World, approved: str) -> None:
     assert reconciler("apply", "--approved", approved).code == 0
     before = len(world.transitions)

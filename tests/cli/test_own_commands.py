@@ -131,6 +131,7 @@ def test_a_saved_plan_is_applied_as_printed_with_the_leave_that_it_was_made_with
     assert len(world.holders("mail")) == 6
 
 
+@pytest.mark.slow
 def test_a_saved_plan_that_is_refused_in_part_says_what_apply_does_with_it(
     reconciler: Command, project: Path, world: World
 ) -> None:

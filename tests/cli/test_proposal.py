@@ -97,6 +97,7 @@ def test_strangers_are_not_tagged(reconciler: Command, plan: Path, world: World)
     assert "not in a plan made now, and not sent: +vip on 2 contacts" in ended.err
 
 
+@pytest.mark.slow
 def test_a_file_of_strangers_alone_sends_nothing(reconciler: Command, plan: Path, world: World) -> None:
     before = len(sent(world))
     forged(plan, deltas=(delta(Action.ADD, "customer", [5]),))
@@ -368,7 +369,7 @@ def test_a_person_retries_what_a_file_proposes(reconciler: Command, project: Pat
 OPEN = ["--apply-deferrals"]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", [DeferralReason.UNTIL_OBSERVED, DeferralReason.OPEN, DeferralReason.NEEDS_REFRESH])
 def test_no_ceiling_of_a_file_is_higher_than_ours(
     reconciler: Command, plan: Path, world: World, sandbox: Running, reason: DeferralReason

@@ -39,6 +39,7 @@ def a_month(directory: Path, *, once: bool) -> dict[str, list[Instant]]:
     return {who: [each.at for each in log if each.contact == who] for who in PEOPLE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_consumed_tag_is_put_back_once_a_week_at_most(*, once: bool) -> None:
     with directory_in_memory() as directory:

@@ -161,6 +161,7 @@ def test_after_a_run_there_is_a_snapshot_and_no_journal_but_who_held_it(bucket: 
     assert len(bucket.keys(HERE)) == len(journal) + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_at_every_write_that_fails_the_state_is_old_or_new(tmp_path: Path, every: int) -> None:
     """Each of a run's writes fails once, before or after it was done; the next run goes on from there."""
