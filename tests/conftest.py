@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Event
 from threading import enumerate as enumerate_threads
+from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -100,14 +101,13 @@ def _plays_the_default(config: pytest.Config) -> bool:
     return config.args == ["tests"] and config.getoption("markexpr") == BY_DEFAULT
 
 
-def _is_wholly_slow(path: Path) -> bool:
-    return WHOLLY_SLOW.search(path.read_text(encoding="utf-8")) is not None
+def _is_left_out(module: Path, config: pytest.Config) -> bool:
+    return _plays_the_default(config) and WHOLLY_SLOW.search(module.read_text(encoding="utf-8")) is not None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A module without a test that runs by default is not imported: on a first run it would be compiled for nothing."""
-    is_module = collection_path.suffix == ".py" and _plays_the_default(config)
-    return True if is_module and _is_wholly_slow(collection_path) else None
+    return True if collection_path.suffix == ".py" and _is_left_out(collection_path, config) else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -122,32 +122,38 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """Thousands of tests stay until the end: they are no garbage to look through again and again."""
     gc.disable()
     try:
-        _import_from_the_end(session.config)
+        _import_in_turn(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
 
 
-def _import_from_the_end(config: pytest.Config) -> None:
-    """Each second worker imports all tests from the last one on, so that two do not compile the same ones.
+def _import_in_turn(config: pytest.Config) -> None:
+    """Each worker begins to import the tests at another of them, so that no two compile the same ones.
 
-    On a first run that takes most of the time before the first test; what one worker has compiled, the other loads.
+    On a first run that takes most of the time before the first test; what one worker has compiled, the others load.
     """
-    if not _plays_the_default(config) or not _is_a_second_worker(config):
+    number = _worker_number(config)
+    if config.args != ["tests"] or number == 0:
         return
     tests = Path(__file__).parent
-    for path in sorted(tests.rglob("test_*.py"), reverse=True):
-        if _is_wholly_slow(path):
-            continue
+    paths = [path for path in sorted(tests.rglob("test_*.py")) if not _is_left_out(path, config)]
+    first = len(paths) * number // _worker(config)["workercount"]
+    for path in paths[first:] + paths[:first]:
         # one that fails does so again when its tests are collected, and is told there
         with suppress(Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
             import_module(".".join(path.relative_to(tests.parent).with_suffix("").parts))
 
 
-def _is_a_second_worker(config: pytest.Config) -> bool:
-    worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    return int(worker.removeprefix("gw")) % 2 == 1
+def _worker(config: pytest.Config) -> dict[str, Any]:
+    """What a worker was told; empty in the process that tells."""
+    told: dict[str, Any] = getattr(config, "workerinput", {})
+    return told
+
+
+def _worker_number(config: pytest.Config) -> int:
+    return int(_worker(config).get("workerid", "gw0").removeprefix("gw"))
 
 
 def _look_for_constants_from_the_end() -> None:
@@ -160,7 +166,7 @@ def _look_for_constants_from_the_end() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Whatever asks for third-party data is marked so, and of the cases of a test that is marked `one_in`, the others
     are slow: of those, too, that run by default where the library of an extra is installed."""
-    if _is_a_second_worker(config):
+    if _worker_number(config) % 2:
         _look_for_constants_from_the_end()
     cases: Counter[str] = Counter()
     for item in items:
