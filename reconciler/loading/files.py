@@ -108,13 +108,13 @@ class Directory:
         return misnamed_files(self)
 
     def open(self, name: str) -> BinaryIO:
-        real, kind = self.follow(name)
+        _, real, kind = self._find(name)
         if kind is EntryKind.OPAQUE:
             raise CannotRead(NOT_CHECKED_OUT)
         if kind is not EntryKind.FILE:
             raise CannotRead("not a regular file")
         with _as_cannot_read():
-            return (self.root.resolve() / real).open("rb")
+            return real.open("rb")
 
     def entries(self, folder: str) -> Iterable[tuple[str, EntryKind]]:
         try:
@@ -124,6 +124,11 @@ class Directory:
             raise CannotRead(f"cannot be listed: {error.strerror}") from None
 
     def follow(self, name: str) -> tuple[str, EntryKind]:
+        top, real, kind = self._find(name)
+        return real.relative_to(top).as_posix(), kind
+
+    def _find(self, name: str) -> tuple[Path, Path, EntryKind]:
+        """The real paths of the directory and of a file in it, and its kind; raises CannotRead."""
         with _as_cannot_read():
             # both ends resolved: the directory itself may be given through a link
             path, top = self.root / name, self.root.resolve()
@@ -143,7 +148,7 @@ class Directory:
             if stat.S_ISREG(mode)
             else EntryKind.OTHER
         )
-        return resolved.relative_to(top).as_posix(), kind
+        return top, resolved, kind
 
     def kind_beyond(self, name: str) -> EntryKind | None:
         try:
