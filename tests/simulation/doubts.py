@@ -8,7 +8,7 @@ from itertools import combinations
 
 from reconciler.core.model.outcome import Action
 from tests.simulation.declared import ONCE, SPACED, canonical
-from tests.simulation.evidence import GOOD, Pair, Said, Sight, Write
+from tests.simulation.evidence import GOOD, Pair, Said, Sight, Write, rows_of
 from tests.simulation.facts import Facts
 from tests.simulation.place import SEARCH, Exchange
 
@@ -137,10 +137,17 @@ def order(facts: Facts) -> Iterator[str]:
 
 
 def _ended_well(add: Write, who: str, remove: Write, facts: Facts) -> bool:
-    """Whether each tag of the add was told to be there, by an answer to a write or a read, before the remove left."""
+    """Whether each tag of the add was told to be there, by an answer to a write or a read, before the remove left.
+
+    An answer to a write tells of its own tags, and of those that the contact had before.
+    """
     until = remove.exchange.at
     adds = [each for each in facts.writes if each.action is Action.ADD and each.exchange.at < until]
     there = {tag for each in adds for tag, said in each.said.get(who, {}).items() if said in GOOD}
     seen = [each for each in facts.sights if each.contact == who and (each.exchange.ended or 0) <= until]
     there |= {tag for each in seen if each.exchange.at > add.exchange.at for tag in each.tags}
+    for each in facts.writes:
+        if add.exchange.at < each.exchange.at and (each.exchange.ended or until) < until:
+            told = [row for row in rows_of(each.exchange).get(who, []) if row["type"] == "success"]
+            there |= {canonical(tag) for row in told for tag in row["oldTags"]}
     return set(add.tags) <= there
