@@ -13,12 +13,13 @@ import pytest
 
 from reconciler.core.model.errors import StateError
 from reconciler.core.model.events import Waiting
-from reconciler.core.model.journal import MOVED, LocationReport, RunHeader, RunStatus
+from reconciler.core.model.journal import LocationReport
 from reconciler.core.model.manifest import Authority
 from reconciler.core.model.names import LocationId
 from reconciler.core.running.stop_conditions import Canary, StopOn
 from reconciler.sandbox.app import DEMO_TOKEN, WRITE_CONTACTS, Access
 from reconciler.store import open_store
+from tests.apply.test_begin_and_end import leave_state
 from tests.apply.test_beside import HookedStore
 from tests.apply.test_examine_refused import WELCOME, consume, learns, refusing
 from tests.apply.test_pulled_between import VIP, keep, snapshot
@@ -30,7 +31,7 @@ from tests.apply.test_slow_release import make as make_slow
 from tests.apply.test_slow_release import wanted
 from tests.apply.test_stopping import CROWD, LONE, with_strangers
 from tests.build import HERE, a_rule, a_set, contact, name
-from tests.fakes import START, a_holder
+from tests.fakes import START
 from tests.sandbox.faults import Fault, FaultKind, FaultPlan
 from tests.scene import THERE, Scene
 
@@ -303,12 +304,7 @@ def migrated_since(directory: Path) -> tuple[Scene, LocationReport]:
     """The state went to another place while somebody read the plan."""
     scene = two()(directory)
     plan = scene.plan()
-    with open_store(scene.url) as store:
-        here, now = store.at(HERE), scene.clock.now()
-        lease = here.acquire_lease(a_holder("state migrate"), now)
-        run = here.begin_run(lease, RunHeader(HERE, f"{MOVED}sqlite:///new.db", "anna", now))
-        here.end_run(lease, run, RunStatus.COMPLETE, now, set_sizes=None)
-        here.release_lease(lease)
+    leave_state(scene)
     return scene, scene.apply(plan)
 
 
