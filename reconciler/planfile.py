@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reconciler.core.formats.plan_json import read_plan
-from reconciler.core.formats.plan_text import plan_parts
+from reconciler.core.formats.plan_text import digest_document, plan_parts
 from reconciler.core.formats.state_json import UnrecordedAnswers, read_unrecorded, unrecorded_document
 from reconciler.core.model.errors import InvalidInput, PlanFileError, Problem
 from reconciler.core.model.names import Source, did_you_mean
 from reconciler.core.model.safe_text import json_line, without_commands
 from reconciler.core.planning.plan import Plan
+from reconciler.second_core import MANY, Beside
 from reconciler.system import CALLS, FileCalls, create_file, replace_file
 
 NOT_THROUGH_LINKS = "remove the link, or name the file that it leads to"
@@ -31,21 +33,31 @@ def plan_text(plan: Plan) -> str:
     return "".join(text_parts(plan))
 
 
-def text_parts(plan: Plan) -> Iterator[str]:
-    """The document as `json_line` has it, part by part."""
-    yield from map(without_commands, plan_parts(plan))
+def text_parts(plan: Plan, digest: str = "") -> Iterator[str]:
+    """The document as `json_line` has it, part by part; `digest`: as `begin_digest` gives it, where it is known."""
+    yield from map(without_commands, plan_parts(plan, digest))
     yield "\n"
 
 
-def write_plan(plan: Plan, path: Path, *, calls: FileCalls = CALLS) -> None:
-    """Writes the plan whole or not at all, and durably; replaces nothing but a file, and none behind a link."""
+def begin_digest(plan: Plan) -> Callable[[], str]:
+    """The digest that seals the plan's document; that of a long one is worked out on another core meanwhile."""
+    digest = partial(digest_document, plan)
+    is_long = sum(location.summary.contacts for location in plan.locations) >= MANY
+    return Beside(digest) if is_long else digest
+
+
+def write_plan(plan: Plan, path: Path, *, find_digest: Callable[[], str] = str, calls: FileCalls = CALLS) -> None:
+    """Writes the plan whole or not at all, and durably; replaces nothing but a file, and none behind a link.
+
+    `find_digest`: of `begin_digest`.
+    """
     if path.is_symlink():
         # the author of a checkout's files may have put it there, to have a file elsewhere replaced
         raise PlanFileError(f"the plan file {path} is a link to {path.readlink()}", hint=NOT_THROUGH_LINKS)
     if path.exists() and not path.is_file():
         raise PlanFileError(f"the plan file {path} is there already, and is no file", hint="choose another name")
     try:
-        replace_file(path, (part.encode("ascii") for part in text_parts(plan)), calls=calls)
+        replace_file(path, (part.encode("ascii") for part in text_parts(plan, find_digest())), calls=calls)
     except OSError as error:
         raise PlanFileError(f"the plan file {path} cannot be written: {error.strerror}") from error
 

@@ -34,7 +34,7 @@ from reconciler.operations.unreviewed import refuse_unreviewed
 from reconciler.operations.workspace import open_session
 from reconciler.output.blocks import counted
 from reconciler.output.plan import PlanDocument
-from reconciler.planfile import write_plan
+from reconciler.planfile import begin_digest, write_plan
 
 
 @click.command(epilog="Example: reconciler plan manifests/ --out plan.json")
@@ -66,12 +66,14 @@ def plan_command(
     planned = run_to_end(make_plan(session, request), waits=request.reading.method is not None)
     loops = find_filter_loops(planned)
     notes = [*describe_leases(planned.leases), *planned.notes, *describe_errors(loops | find_waiting(planned))]
+    # under way while the plan is shown
+    find_digest = str if out is None else begin_digest(planned.plan)
     preview(planned, invocation, notes, explain=explain_batches)
     # of the forms for programs only the exit code would tell
     if loops and invocation.form.kind != "text":
         invocation.console.warn(*describe_errors(loops), f"hint: {LOOP_HINT}")
     if out is not None:
-        write_plan(planned.plan, out)
+        write_plan(planned.plan, out, find_digest=find_digest)
         words = [*flags.list_leave(), *list_setting_flags(invocation.workspace.overrides)]
         command = " ".join(["reconciler apply", path_word(out), *map(shlex.quote, words)])
         invocation.console.note(f"saved: `{command}` {_explain_saved(planned.plan)}")

@@ -35,10 +35,13 @@ from reconciler.cover.bounds import Cell
 from reconciler.cover.capped_bounds import bound_by_growth, bound_in_turn
 from reconciler.cover.grid import Draft, emit_batches, make_naive_draft
 from reconciler.cover.problem import CoverProblem, Ints, count_ones, distinct_values, make_problem
+from reconciler.second_core import Beside
 
 _LOOSE = 1.05
 """Where the caps cut the boxes of a plan without caps into hardly more requests, a plan under caps has little
 to gain."""
+_MANY = 500
+"""Where each action has so many demands, its search takes longer than to begin a process."""
 
 
 def schedule_batches(
@@ -53,8 +56,11 @@ def schedule_batches(
 ) -> Schedule:
     """The fewest batches found for both actions, in the order to send them."""
     cover = partial(find_cover, max_contacts=max_contacts, max_tags=max_tags, effort=effort)
+    work = partial(cover, Action.REMOVE, removes, repeatable=repeatable_removes)
+    # neither action sees the other
+    find_removes = Beside(work) if min(len(adds), len(removes)) >= _MANY else work
     adding = cover(Action.ADD, adds, repeatable=repeatable_adds)
-    removing = cover(Action.REMOVE, removes, repeatable=repeatable_removes)
+    removing = find_removes()
     proofs = tuple(planned.proof for planned, demands in ((adding, adds), (removing, removes)) if demands)
     # each action numbers its contacts by itself
     rows = None if adding.batches and removing.batches else adding.rows or removing.rows

@@ -75,6 +75,7 @@ async def make_plan(session: Session, request: PlanRequest) -> PlanResult:
     `unknown` of the result tells why; of the only location AuthRefused, another ApiError or StateError is raised.
     """
     refuse_missing_state(session, create_state=request.create_state)
+    session = session.work_out_beside()
     with open_reader(session.settings.state) as reader:
         current, unknown = await find_current(session, reader, request.scope, request.reading)
         # after the reading, which may outlast a run

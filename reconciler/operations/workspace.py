@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -39,6 +39,7 @@ from reconciler.operations.state_place import refuse_other_state, warn_of_other_
 from reconciler.operations.unreviewed import refuse_unreviewed_state
 from reconciler.output.blocks import moment
 from reconciler.ports import Clock, LocationReader, StartWorker, StateReader, Worker
+from reconciler.second_core import MANY, Beside
 from reconciler.store import open_reader, refuse_unlisted
 from reconciler.system import SystemClock, without_cyclic_gc
 
@@ -256,6 +257,14 @@ class Session:
         groups = group_manifests(self.load_others(wanted).manifests)
         read = {location: groups[location] for location in wanted if location not in self.unread}
         return resolve_all(read, self.settings, self.now)
+
+    def work_out_beside(self) -> Session:
+        """The same session, with the digest of its largest location under way on another core."""
+        largest = max(self.desired.values(), key=lambda desired: len(desired.contacts), default=None)
+        if largest is None or len(largest.contacts) < MANY:
+            return self
+        beside = replace(largest, find_digest=Beside(largest.find_digest))
+        return replace(self, desired={**self.desired, largest.location: beside})
 
     def pace(self, location: LocationId) -> Pace:
         return self.paces.setdefault(location, Pace(rate_from(self.settings)))

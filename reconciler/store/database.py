@@ -69,6 +69,10 @@ class Database(Protocol):
     def joining(self) -> str:
         """The function that joins the texts of rows, with its second argument between them."""
 
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether another thread may ask while this one asks nothing, and gains time by it."""
+
     def number_pattern(self) -> int:
         """A number for a new row of `known`."""
 

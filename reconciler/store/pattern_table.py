@@ -31,7 +31,7 @@ from reconciler.core.model.state_fields import (
     field_values,
     name_faults,
 )
-from reconciler.store.database import Database, Given, decoding
+from reconciler.store.database import Database, Given, Rows, decoding
 
 _COLUMNS = ", ".join(field.name for field in FIELDS)
 _FIELD_OF = {field.name: field for field in FIELDS}
@@ -150,7 +150,7 @@ class Interning:
         if location not in self._known:
             tagsets = read_tagsets(self._database)
             self._tagsets = {tags: number for number, tags in tagsets.items()}
-            stored = read_patterns(self._database, location, tagsets)
+            stored = decode_patterns(ask_patterns(self._database, location), tagsets)
             self._known[location] = _Patterns(
                 {each: number for number, each in stored}, {number: each.ledger.tags for number, each in stored}
             )
@@ -179,12 +179,16 @@ class Interning:
         self.outdate(location)
 
 
+def ask_patterns(database: Database, location: int) -> list[Any]:
+    """The rows of the patterns of the location of that number."""
+    return database.execute(f"SELECT n, {_FROM_OWN} FROM known WHERE location = ? ORDER BY n", (location,)).fetchall()
+
+
 @decoding()
-def read_patterns(database: Database, location: int, tagsets: Mapping[int, TagSet]) -> list[tuple[int, ContactState]]:
-    """The patterns of the location of that number, each with its own."""
+def decode_patterns(rows: Iterable[Any], tagsets: Mapping[int, TagSet]) -> list[tuple[int, ContactState]]:
+    """The patterns of these rows, each with its number."""
     read = _StateReader(tagsets)
-    stored = database.execute(f"SELECT n, {_FROM_OWN} FROM known WHERE location = ? ORDER BY n", (location,))
-    return [(number, read(*row)) for number, *row in stored]
+    return [(number, read(*row)) for number, *row in rows]
 
 
 def tags_of(text: str) -> TagSet:
@@ -208,9 +212,17 @@ def find_contradictions(database: Database) -> Iterator[str]:
 
 
 def read_tagsets(database: Database) -> dict[int, TagSet]:
+    return decode_tagsets(ask_tagsets(database))
+
+
+def ask_tagsets(database: Database) -> Rows:
+    return database.execute("SELECT n, tags FROM tagsets")
+
+
+def decode_tagsets(rows: Iterable[Any]) -> dict[int, TagSet]:
+    """The tag sets of these rows by number."""
     # of a tag in ten thousand sets one text is kept
-    intern = dict[Tag, Tag]().setdefault
-    stored = iter(database.execute("SELECT n, tags FROM tagsets"))
+    intern, stored = dict[Tag, Tag]().setdefault, iter(rows)
     read: dict[int, TagSet] = {}
     # a parser that is called once for many takes a third of the time
     while block := list(islice(stored, _TOGETHER)):

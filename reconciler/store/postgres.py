@@ -98,6 +98,7 @@ class PostgresDatabase:
 
     for_update = " FOR UPDATE"
     joining = "string_agg"
+    reads_ahead = False
 
     def __init__(self, sessions: Sessions, place: StateAddress) -> None:
         self._sessions, self._place = sessions, place

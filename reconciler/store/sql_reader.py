@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from reconciler.core.model.api_limits import NO_FACTS, LocationFacts, TrialVerdict, TriedRow
@@ -23,13 +24,21 @@ from reconciler.core.model.journal import (
     StateCopy,
     ends_partially,
 )
-from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet, are_plain
+from reconciler.core.model.names import ContactId, LocationId, SetName, Tag, TagSet
 from reconciler.core.model.outcome import Action, ContactOutcome, Outcome, Rejection
 from reconciler.core.model.state_fields import assume_unconfirmed
 from reconciler.core.planning.plan import LocationState
 from reconciler.core.planning.tag_aliases import Spelling, make_spelling
+from reconciler.store.contact_blocks import BLOCK, ahead_of_time, ask_block, list_blocks
 from reconciler.store.database import Database, Rows, decoding, first
-from reconciler.store.pattern_table import read_patterns, read_tagsets, tags_of
+from reconciler.store.pattern_table import (
+    ask_patterns,
+    ask_tagsets,
+    decode_patterns,
+    decode_tagsets,
+    read_tagsets,
+    tags_of,
+)
 
 _UNANSWERED = """
 SELECT contacts.id, tagsets.tags, batches.intended, batches.action = 'add' AND known.unconfirmed IS NULL
@@ -70,9 +79,6 @@ FROM rows JOIN contacts ON rows.contact = contacts.n
     LEFT JOIN answers ON answers.batch = rows.batch AND answers.n = rows.answer
 WHERE rows.batch = ? ORDER BY contacts.id
 """
-_CONTACTS = "SELECT id, known FROM contacts WHERE location = ?"
-BLOCK = 1 << 16
-"""So many contacts are read as one row: a row for each takes three times as long."""
 _FACTS = "SELECT moves_updated, max_contacts, max_tags, aliases, limits_at, tried FROM facts WHERE location = ?"
 _TRAIL = """
 SELECT runs.id, batches.action, tagsets.tags, intended, batches.ended, batches.status,
@@ -175,32 +181,20 @@ def read_observed(
     """The states of the contacts of the location of that number; `block`: how many are read as one row."""
     places = {NEVER_OBSERVED: 0}
     # asked first: a server answers it together with what is read before it
-    read = _ask_block(database, location, block)
-    stored = read_patterns(database, location, read_tagsets(database))
-    indices = {number: places.setdefault(known, len(places)) for number, known in stored}
+    asked = ask_block(database, location, block)
+    tagsets, patterns = ask_tagsets(database).fetchall(), ask_patterns(database, location)
     numbered = ContactNumbers() if contacts is None else contacts
     column = array("i", [ABSENT]) * len(numbered)
-    while True:
-        rows, last, shortest, longest, ids, found = first(read)
-        if rows and shortest == longest and len(ids) == rows * longest and are_plain(ids):
-            numbered.put_joined(column, ids, longest, found, indices)
-        elif rows:
-            odd = database.execute(f"{_CONTACTS} AND id <= ? ORDER BY id DESC LIMIT {rows}", (location, last))
-            numbered.put_rows(column, odd, indices)
-        if rows < block:
-            return ContactStates(ContactColumn(numbered, column), places)
-        read = _ask_block(database, location, block, last)
-
-
-def _ask_block(database: Database, location: int, size: int, after: str | None = None) -> Rows:
-    """Some contacts: how many, the last of them, the lengths of their ids, and the texts of ids and numbers as one."""
-    beyond, parameters = ("", ()) if after is None else (" AND id > ?", (after,))
-    return database.execute(
-        "SELECT count(*), max(id), min(length(id)), max(length(id)),"
-        f" {database.joining}(id, ''), {database.joining}(CAST(known AS TEXT), ',')"
-        f" FROM ({_CONTACTS}{beyond} ORDER BY id LIMIT {size}) AS block",
-        (location, *parameters),
-    )
+    blocks = list_blocks(database, location, block, first(asked))
+    with ahead_of_time(blocks) if database.reads_ahead else nullcontext(blocks) as blocks:
+        stored = decode_patterns(patterns, decode_tagsets(tagsets))
+        indices = {number: places.setdefault(known, len(places)) for number, known in stored}
+        for joined, rows in blocks:
+            if joined is not None:
+                numbered.put_joined(column, *joined, indices)
+            else:
+                numbered.put_rows(column, rows, indices)
+    return ContactStates(ContactColumn(numbered, column), places)
 
 
 @decoding()

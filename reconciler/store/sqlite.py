@@ -47,8 +47,18 @@ class SqliteDatabase:
     for_update = ""
     joining = "group_concat"
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, disk: Disk = DISK, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        disk: Disk = DISK,
+        turn: Turn | None = None,
+        *,
+        reads_ahead: bool = False,
+    ) -> None:
+        """`reads_ahead`: the connection is not bound to the thread that made it."""
         self.connection = connection
+        self.reads_ahead = reads_ahead
         self._turn = turn or Turn()
         self._before_commit: Callable[[], None] | None = None
         self._last_pattern: int | None = None
@@ -161,7 +171,7 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> SqliteDatabase | None:
     if connection is None:
         return None
     with errors(path):
-        return SqliteDatabase(migrated_copy(connection), path, disk)
+        return SqliteDatabase(migrated_copy(connection), path, disk, reads_ahead=True)
 
 
 def open_empty() -> SqliteDatabase:
@@ -231,7 +241,7 @@ def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     if version_of(connection) == VERSION:
         return connection
     # an older state is carried forward in memory: a reader changes nothing on disk
-    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.backup(copy)
     connection.close()
     with transaction(copy):

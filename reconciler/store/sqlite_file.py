@@ -102,7 +102,8 @@ def open_for_reading(path: Path, disk: Disk = DISK) -> sqlite3.Connection | None
         if not is_there(path):
             return None
         # not mode=ro, which cannot roll back the half transaction of a killed writer
-        connection = disk.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)
+        place = f"{path.absolute().as_uri()}?mode=rw"
+        connection = disk.connect(place, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
         try:
             # the file may be written to, for a rollback; this connection does not
             connection.execute("PRAGMA query_only = ON")

@@ -19,13 +19,18 @@ from reconciler.core.planning.changes import Change, Delta
 from reconciler.core.planning.plan import LocationPlan, Plan
 
 
-def plan_parts(plan: Plan) -> Iterator[str]:
-    """The text of the plan's document, part by part."""
+def plan_parts(plan: Plan, digest: str = "") -> Iterator[str]:
+    """The text of the plan's document, part by part; `digest`: as `digest_document` has it, where it is known."""
+    opening: JsonObject = {"format_version": FORMAT_VERSION, "digest": digest or digest_document(plan)}
+    return _Writer(is_canonical=False).list_parts(plan, opening)
+
+
+def digest_document(plan: Plan) -> str:
+    """The digest that seals the plan's document, of which `seal` is the whole."""
     sealed = hashlib.sha256()
     for part in _Writer(is_canonical=True).list_parts(plan, {"format_version": FORMAT_VERSION}):
         sealed.update(part.encode())
-    opening: JsonObject = {"format_version": FORMAT_VERSION, "digest": f"sha256:{sealed.hexdigest()}"}
-    return _Writer(is_canonical=False).list_parts(plan, opening)
+    return f"sha256:{sealed.hexdigest()}"
 
 
 AT_ONCE = 1_000
