@@ -40,10 +40,10 @@ from reconciler.loading.files import (
 from reconciler.loading.parquet_files import read_parquet
 
 MAX_LINE = 1_048_576
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 """Bytes of a block, without the rest of its last line: they stay within a processor's cache."""
 
-_LONGEST_CELL = csv.field_size_limit()
+_HALF_A_CELL = csv.field_size_limit() // 2
 _OF_CELLS = {
     delimiter: bytes(byte for byte in range(256) if byte not in f'{delimiter}\n\r"\0'.encode()) for delimiter in ",\t"
 }
@@ -229,8 +229,8 @@ def _collect_cut(block: bytes, delimiter: str, columns: _Columns, collector: IdC
     if not block.endswith(b"\n"):
         block += b"\n"
     rows, ends = block.count(b"\n"), delimiter * (columns.width - 1) + "\n"
-    # an empty line is no row, and would be one of a single column; the parser refuses a long cell
-    is_doubtful = len(block) > _LONGEST_CELL or (columns.width == 1 and b"\n\n" in b"\n" + block)
+    # an empty line is no row, and would be one of a single column
+    is_doubtful = _may_have_long_cell(block, delimiter) or (columns.width == 1 and b"\n\n" in b"\n" + block)
     if is_doubtful or block.translate(None, _OF_CELLS[delimiter]) != ends.encode() * rows:
         return 0
     if block.isascii() and collector.add_cells(block, delimiter, columns.width, columns.places[0], first):
@@ -241,6 +241,13 @@ def _collect_cut(block: bytes, delimiter: str, columns: _Columns, collector: IdC
         return 0
     collector.add_ids(cells[columns.places[0] : -1 : columns.width], first)
     return rows
+
+
+def _may_have_long_cell(block: bytes, delimiter: str) -> bool:
+    """Whether one of the cells may be longer than the parser takes: such a one has a part of half its length alone."""
+    starts = range(0, len(block) - _HALF_A_CELL + 1, _HALF_A_CELL)
+    ends = b"\n", delimiter.encode()
+    return any(all(block.find(end, start, start + _HALF_A_CELL) < 0 for end in ends) for start in starts)
 
 
 def _parse_block(block: bytes, delimiter: str) -> list[list[str]] | None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.errors import InvalidInput
 from reconciler.core.model.names import Source
 from reconciler.core.model.people import RowFilter
-from reconciler.loading.contact_files import read_rows, read_table, text_lines
+from reconciler.loading.contact_files import BLOCK, read_rows, read_table, text_lines
 from reconciler.loading.contact_ids import ContactTable, FileFaults, FileRequest
 from tests.extras import need
 
@@ -340,3 +340,22 @@ def test_blocks_are_read_as_rows_are(
         return found.ids, found.lines, found.problems
 
     assert read(block_bytes) == read(0)
+
+
+@pytest.mark.parametrize("before", [0, 1, 70_000, 131_071, 131_072, 200_000])
+@pytest.mark.parametrize("longest", [131_071, 131_072, 131_073, 200_000])
+def test_a_cell_that_the_parser_refuses_is_refused_wherever_in_a_block_it_stands(before: int, longest: int) -> None:
+    """The parser of tables takes 131,072 characters a cell; a block is larger, and most are not given to it."""
+    rows = [f"id{number:010},Wien\n" for number in range(before // 18)]
+    content = "".join(["id,city\n", *rows, f"long,{'x' * longest}\n", *rows, "last,Graz\n"]).encode()
+
+    def read(block_bytes: int) -> object:
+        try:
+            found = read_table(io.BytesIO(content), FileRequest("c.csv", ASKED), block_bytes=block_bytes)
+        except InvalidInput as error:
+            return [str(problem) for problem in error.problems]
+        return list(found.ids), found.lines, found.problems
+
+    plain = read(0)
+    assert isinstance(plain, list) == (longest > 131_072), "so does the parser"
+    assert read(BLOCK) == plain
