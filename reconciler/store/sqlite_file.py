@@ -29,13 +29,9 @@ from reconciler.core.model.errors import StateCorrupted, StateError, StateTooNew
 from reconciler.core.model.journal import COPY, StateCopy
 from reconciler.store.database import Undecodable
 from reconciler.store.schema import APPLICATION_ID, TABLES, VERSION
-from reconciler.system import sync_folder
+from reconciler.system import FileCalls, make_folders, sync_folder
 
 BUSY_TIMEOUT_S = 10.0
-
-
-def _replace(source: Path, target: Path) -> None:
-    source.replace(target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ class Disk:
 
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect
     sync: Callable[[int], Any] = os.fsync
-    replace: Callable[[Path, Path], None] = _replace
+    replace: Callable[[Path, Path], object] = Path.replace
     sync_folder: Callable[[Path], None] = sync_folder
     """Makes a rename durable."""
 
@@ -121,7 +117,7 @@ def open_for_writing(path: Path, disk: Disk = DISK, *, lasting: bool = True) -> 
     """A connection to the state, made if there is none yet; a power cut may take one that is not `lasting`."""
     with errors(path):
         if not is_there(path):
-            _prepare(path)
+            _prepare(path, disk)
         connection = disk.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         try:
             if not _is_empty(connection, path):
@@ -173,9 +169,12 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
     return bool(pages == 0 and path.stat().st_size == 0)
 
 
-def _prepare(path: Path) -> None:
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True)
+def _prepare(path: Path, disk: Disk) -> None:
+    def make_folder(folder: Path) -> None:
+        folder.mkdir(mode=0o700 if folder == path.parent else 0o777)
+
+    # durably: SQLite brings the name of the file to the disk, and not those of the folders above it
+    make_folders(path.parent, calls=FileCalls(make_folder=make_folder, sync_folder=disk.sync_folder))
     # 0600 from the first moment, and through no link that was put there meanwhile
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
 

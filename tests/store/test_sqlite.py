@@ -120,6 +120,15 @@ def test_what_we_make_is_private(tmp_path: Path) -> None:
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+def test_a_state_in_a_new_folder_outlasts_a_power_cut_with_the_names_of_all_folders(tmp_path: Path) -> None:
+    """Below them SQLite synchronises the names itself."""
+    synced: list[Path] = []
+    with open_store(url(tmp_path / "above" / "made" / "state.db"), disk=Disk(sync_folder=synced.append)) as store:
+        taken(store.at(HERE))
+
+    assert synced == [tmp_path, tmp_path / "above"]
+
+
 def test_a_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with open_store(url(tmp_path / "state.db")):
