@@ -19,6 +19,8 @@ CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| \[(\d+)\]\(contract\.md#invariant-\1\)[^|]*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 ROWS = {int(number): (tests, bugs) for number, tests, bugs in ROW.findall(PAGE)}
 WORLDS = {bug.name: bug.caught.split() for bug in (*BUGS, *LIES)}
+NOTICED = {bug.name: bug.caught.partition("[")[0] for bug in (*GUARDS, *RULES)}
+"""The test that fails of a bug that no world has to notice."""
 OTHERS = {bug.name for bug in (*GUARDS, *RULES, *PEOPLE_BUGS, *SLOW_BUGS, *WAVE_BUGS, *FILTER_BUGS)}
 
 
@@ -39,3 +41,4 @@ def test_an_invariant_has_a_test_and_a_planted_bug_about_it(number: int) -> None
     named = re.findall(r'"([^"]+)"', bugs)
     assert named
     assert [bug for bug in named if bug not in OTHERS and str(number) not in WORLDS[bug]] == []
+    assert [bug for bug in named if bug in NOTICED and f"`{NOTICED[bug]}`" not in tests] == []
