@@ -124,3 +124,24 @@ def test_hostile_addresses_as_settings_are_shown_or_refused_and_never_asked(
         check_told(ended)
         shown += ended.code == ExitCode.DONE
     assert shown
+
+
+def test_foreign_tables_are_read_as_their_rows_or_refused_by_their_place(
+    corpora: Path, project: Path, reconciler: Command
+) -> None:
+    """Each column of each as the one with the ids: what is planned is what the corpus says that it holds."""
+    planned = 0
+    for case in json.loads((corpora / "csv-spectrum.json").read_text(encoding="utf-8")):
+        (project / "manifests" / "people.csv").write_bytes(base64.b64decode(case["csv_base64"]))
+        for column in case["rows"][0]:
+            (project / "manifests" / "acme.yaml").write_text(listing(f"{{file: people.csv, column: {column}}}"))
+            ended = reconciler("plan", "--create-state", "--format", "json")
+            check_told(ended)
+            written = {row[column] for row in case["rows"]}
+            if not all(text.isprintable() and text for text in written):
+                assert (ended.code, "manifests/people.csv:" in ended.err) == (ExitCode.ERROR, True), case["name"]
+                continue
+            (location,) = json.loads(ended.out)["locations"]
+            assert {contact for delta in location["deltas"] for contact in delta["contacts"]} == written, case["name"]
+            planned += 1
+    assert planned == 25
