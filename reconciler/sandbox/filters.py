@@ -213,7 +213,7 @@ def meets(contact: Contact, wanted: AnyFilter, rules: Assumptions) -> bool:
     if wanted.operator == RANGE:
         value = _find_number(contact, wanted)
         return value is not None and all(_BOUNDS[name](value, bound) for name, bound in wanted.bounds)
-    held = _held_texts(contact, wanted.field, rules)
+    held = held_texts(contact, wanted.field, rules)
     # an empty text is no value
     if wanted.operator in _EXISTS:
         return bool(held) is (wanted.operator == "exists")
@@ -265,7 +265,7 @@ def _value_of(contact: Contact, field: str) -> str:
     return person.details.get(field, "")
 
 
-def _held_texts(contact: Contact, field: str, rules: Assumptions) -> frozenset[str]:
+def held_texts(contact: Contact, field: str, rules: Assumptions) -> frozenset[str]:
     """The texts that the index holds of a contact for a field."""
     # addresses are compared with additional ones
     if field in _HELD:

@@ -10,13 +10,13 @@ Rules
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.model import Json, JsonObject
 from reconciler.core.model.names import ContactId, Instant, iso
 from reconciler.sandbox.assumptions import Assumptions, DuplicateSearch
-from reconciler.sandbox.filters import AnyFilter, meets, read_filters
+from reconciler.sandbox.filters import AnyFilter, SearchFilter, held_texts, meets, read_filters
 from reconciler.sandbox.messages import RefusedRequest, refuse_problems, unknown_keys
 from reconciler.sandbox.people import person_members
 from reconciler.sandbox.world import Contact, World
@@ -27,6 +27,7 @@ FLICKERING = 4
 """One contact in so many is hidden, where an index flickers."""
 
 _KEYS = frozenset({"locationId", "pageLimit", "page", "searchAfter", "filters"})
+_ADDRESSES = frozenset({"email", "phone"})
 
 Key = tuple[int, str]
 
@@ -64,6 +65,8 @@ class Search:
         self._world = world
         self._asked: tuple[tuple[AnyFilter, ...], int, int | None] | None = None
         self._keys: list[Key] = []
+        self._holders: dict[str, tuple[int, dict[str, list[Contact]]]] = {}
+        """By a field of addresses, the version of the index, and those who have each text."""
 
     def run(self, query: Query, now: Instant) -> JsonObject:
         """The document of one page."""
@@ -71,7 +74,8 @@ class Search:
         indexed, turn = self._world.indexed(now), self._hidden_turn(now)
         asked = (query.filters, self._world.index_version, turn)
         if asked != self._asked:
-            matches = (contact for contact in indexed.values() if self._matches(contact, query.filters))
+            likely = self._list_likely(indexed, query.filters)
+            matches = (contact for contact in likely if self._matches(contact, query.filters))
             if turn is not None:
                 matches = (contact for contact in matches if (sum(contact.id.encode()) + turn) % FLICKERING)
             self._keys = sorted((contact.added, contact.id) for contact in matches)
@@ -88,6 +92,25 @@ class Search:
         """The number of the turn, which decides the contacts that are hidden; None where the index does not flicker."""
         turn_ms = self._world.assumptions.search_flickers_ms
         return now // turn_ms if turn_ms else None
+
+    def _list_likely(self, indexed: Mapping[ContactId, Contact], filters: tuple[AnyFilter, ...]) -> Iterable[Contact]:
+        """The contacts that may meet all filters: where one asks for addresses, those who have them."""
+        # people are looked up one by one, among a hundred thousand
+        for wanted in filters:
+            if isinstance(wanted, SearchFilter) and wanted.operator == "eq" and wanted.field in _ADDRESSES:
+                holders = self._find_holders(wanted.field, indexed)
+                return {each.id: each for value in wanted.values for each in holders.get(value, ())}.values()
+        return indexed.values()
+
+    def _find_holders(self, field: str, indexed: Mapping[ContactId, Contact]) -> Mapping[str, list[Contact]]:
+        version, holders = self._holders.get(field, (-1, {}))
+        if version != self._world.index_version:
+            holders = {}
+            for contact in indexed.values():
+                for text in held_texts(contact, field, self._world.assumptions):
+                    holders.setdefault(text, []).append(contact)
+            self._holders[field] = self._world.index_version, holders
+        return holders
 
     def _matches(self, contact: Contact, filters: tuple[AnyFilter, ...]) -> bool:
         if contact.deleted is not None or contact.location != self._world.location:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reconciler.core.model.names import Instant
 from reconciler.sandbox.access import Limits
 from reconciler.sandbox.app import App
+from reconciler.sandbox.people import Person
 from reconciler.sandbox.saved_world import make_world
 from reconciler.sandbox.world import Contact, World, made_up_id
 from reconciler.wire import Page, read_page, search_body
@@ -110,6 +111,22 @@ def test_filters_are_all_met() -> None:
 @pytest.mark.parametrize(("operator", "expected"), [("eq", [ANNA, BERT]), ("not_eq", [CARA])])
 def test_eq_may_ask_for_any(operator: str, expected: list[str]) -> None:
     assert search(App(a_world(eq_needs_all=False)), on_tags(operator, "a", "b")) == expected
+
+
+def test_who_has_an_address_is_found_by_it_from_the_moment_it_is_theirs() -> None:
+    """Asked before and after: an answer may be remembered, and not for longer than it is true."""
+    people = [Person(email="Anna@x.example"), Person(email="bert@x.example", additional_emails=("both@x.example",))]
+    world = World(HERE, [Contact(who, HERE, person=person) for who, person in zip((ANNA, BERT), people, strict=True)])
+    app = App(world)
+
+    def find(*emails: str, now: int = NOW) -> list[str]:
+        return search(app, {"field": "email", "operator": "eq", "value": list(emails)}, now=now)
+
+    assert find("anna@x.example") == [ANNA]
+    assert find("both@x.example", "bert@x.example") == [BERT], "who has all of them"
+    world.change_person(ANNA, Person(email="new@x.example"), now=NOW)
+    assert (find("anna@x.example"), find("new@x.example")) == ([ANNA], []), "the index lags"
+    assert (find("anna@x.example", now=NOW + 10_000), find("new@x.example", now=NOW + 10_000)) == ([], [ANNA])
 
 
 def test_the_index_lags() -> None:
