@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -19,7 +20,7 @@ from reconciler.loading.snapshot_files import read_snapshot, write_snapshot
 from reconciler.planfile import RecoveryJournal, load_plan, load_unrecorded, parse_plan, write_plan
 from reconciler.system import FileCalls
 from tests.build import HERE, NOW, carries, name, tags
-from tests.crash.disk import Recorder, crash_states, lay_out, tree_of
+from tests.crash.disk import ACKNOWLEDGED, Recorder, crash_states, lay_out, tree_of
 from tests.fuzz.targets import plan_seeds
 
 VIP = SetName("vip")
@@ -93,7 +94,7 @@ def test_whatever_a_crash_leaves_can_be_read_and_what_was_acknowledged_is_there(
     kept.new(written, recorder.calls)
     new = kept.read(written)
     assert new != old
-    states = list(crash_states(before, recorder.ops))
+    states = list(crash_states(before, [*recorder.ops, ACKNOWLEDGED], Random(0)))
     assert len(states) > 4
     for nth, (tree, acknowledged) in enumerate(states):
         top = tmp_path / str(nth)
@@ -111,5 +112,9 @@ def test_the_model_finds_what_is_not_brought_to_the_disk(left_out: str, tmp_path
     careless = [op for op in recorder.ops if op.kind != word]
     assert len(careless) < len(recorder.ops)
     whole = (tmp_path / "plan.json").read_bytes()
-    acknowledged = [tree.get(tmp_path / "plan.json") for tree, told in crash_states({}, careless) if told]
+    acknowledged = [
+        tree.get(tmp_path / "plan.json")
+        for tree, told in crash_states({}, [*careless, ACKNOWLEDGED], Random(0))
+        if told
+    ]
     assert {content == whole for content in acknowledged} == {True, False}
