@@ -1,5 +1,5 @@
 """Every state that a crash may leave of the files that we write ourselves: read as the old ones or the new ones, and as
-the new ones once that was acknowledged. (The state's own file is SQLite's to keep; `test_kill.py` kills processes.)
+the new ones once that was acknowledged. (The state's own file, which SQLite writes, has `test_state_file.py`.)
 """
 
 from __future__ import annotations
