@@ -113,6 +113,16 @@ def test_what_a_killed_run_did_not_send_was_planned_by_it(scene: Scene) -> None:
 
 
 @pytest.mark.slow
+def test_what_a_killed_run_would_have_left_to_wait_waits_for_its_pace(scene: Scene) -> None:
+    """It had sent one of the four, and one an hour may go: it was not the kill that kept the others."""
+    desired = declare(a_set("best", who(NAMES), "vip"), rule=[PACED], now=START)
+    scene.wanted[HERE] = desired
+    scene.apply_and_die(after=0)
+    found = pending(scene, desired)
+    assert [why[:17] for why in found] == ["pace: waits until"]
+    assert sum(found.values()) == 3
+
+
 def test_what_a_run_that_stopped_did_not_send_was_planned_by_it(scene: Scene) -> None:
     scene.run(vip("old"))
     scene.before = lambda nth: scene.stop.ask(signal.SIGTERM)

@@ -41,7 +41,7 @@ from reconciler.core.planning.changes import (
 )
 from reconciler.core.planning.guard_sentences import ApprovedPlan, approve
 from reconciler.core.planning.guards import Allowance, Before, Counts
-from reconciler.core.planning.make_plan import find_tried, plan_location, plan_revert
+from reconciler.core.planning.make_plan import count_given_and_gone, find_tried, plan_location, plan_revert
 from reconciler.core.planning.plan import LocationPlan, LocationState, Plan, change_digest, combine_plans
 from reconciler.core.planning.revert import NetChange, Reversal
 from reconciler.core.planning.situation import Reassertion, Searched
@@ -637,3 +637,16 @@ def test_an_approved_plan_cannot_become_another() -> None:
 def test_a_request_may_land_for_90_seconds_where_nothing_else_is_said() -> None:
     # and it leaves up to ten seconds after the date of its intent
     assert plan_options().settle_ms == 90_000 + 10_000
+
+
+def test_who_was_given_a_tag_and_lost_it_is_counted_among_those_who_are_to_have_it_and_were_looked_at() -> None:
+    """Anna lost it; Bert has it; Cara was never seen, and Dora is in no set any more: of neither is anything known."""
+    desired = declare(a_set("all", "anna bert cara", "welcome"), rule=[a_rule("welcome", once=True)])
+    observed = state(
+        anna=carries("", ledger="welcome"),
+        bert=carries("welcome", ledger="welcome"),
+        cara=unseen(ledger="welcome"),
+        dora=carries("", ledger="welcome"),
+    )
+    assert count_given_and_gone(tags("welcome"), desired, observed) == {"welcome": 1}
+    assert count_given_and_gone(tags("other"), desired, observed) == {}
